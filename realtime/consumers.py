@@ -1,0 +1,67 @@
+"""The WebSocket endpoint: an ASGI application that turns a connection's events into calls of its session.
+
+It is a consumer in Channels' sense (routed, made with `as_asgi`), but not one of Channels' classes: those hop to a
+database thread on every event, and open a mailbox per connection.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from realtime.access.origins import refusal
+from realtime.engine.node import get_node
+from realtime.protocol.codes import DisconnectCode
+from realtime.server.sockets import open_socket
+from realtime.session.session import Session
+
+logger = logging.getLogger("realtime.consumer")
+
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+JSON_SUBPROTOCOL = "centrifuge-json"
+
+
+class ConnectionConsumer:
+    """Serves `/connection/websocket`."""
+
+    @classmethod
+    def as_asgi(cls) -> "ConnectionConsumer":
+        """The application for a route."""
+        return cls()
+
+    async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        node = await get_node()
+        await receive()  # websocket.connect
+        offered = scope.get("subprotocols") or []
+        problem = refusal(scope, node.config) or _unknown_protocol(scope, offered)
+        if problem:
+            logger.warning("handshake refused: %s", problem)
+            await send({"type": "websocket.close", "code": DisconnectCode.PERMISSION_DENIED})
+            return
+        await send({"type": "websocket.accept", "subprotocol": JSON_SUBPROTOCOL if offered else None})
+        session = Session(node, open_socket(scope, send, node.config.max_outgoing_bytes), scope)
+        code = 1006
+        try:
+            if node.draining:
+                session.disconnect(DisconnectCode.SHUTDOWN)
+            while True:
+                event = await receive()
+                if event["type"] == "websocket.disconnect":
+                    code = event.get("code") or code
+                    return
+                text = event.get("text")
+                if text is None:
+                    session.disconnect(DisconnectCode.INAPPROPRIATE_PROTOCOL)
+                else:
+                    session.receive(text)
+        finally:
+            session.closed(code)
+
+
+def _unknown_protocol(scope: dict[str, Any], offered: list[str]) -> str:
+    """Why the handshake asks for something that is not spoken here; "" when it does not."""
+    if offered and JSON_SUBPROTOCOL not in offered:
+        return f"subprotocols {offered} are not spoken here"
+    if b"protobuf" in scope.get("query_string", b""):
+        return "protobuf is not spoken here"
+    return ""

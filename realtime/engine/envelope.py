@@ -1,0 +1,46 @@
+"""Messages on the channel layer: a msgpack map each, the last value of which a script may add in Redis.
+
+`pub`: c channel, d body, e epoch, o offset. `join`, `leave`: c channel, d ClientInfo. `live`: c channel, n nonce,
+e epoch, o top. `beat`: n shard, o number. `control`: d the command as JSON. Payloads are msgpack *bin*, so that they
+arrive byte for byte; `cmsgpack` in Redis can only make strings, hence the heads made here.
+"""
+
+import msgpack
+
+PUBLICATION = "pub"
+JOIN = "join"
+LEAVE = "leave"
+LIVE = "live"
+BEAT = "beat"
+CONTROL = "control"
+
+_pack = msgpack.Packer(use_bin_type=True, autoreset=True).pack
+
+
+def _map(size: int, *parts: str | bytes | int) -> bytes:
+    return bytes((0x80 | size,)) + b"".join(_pack(part) for part in parts)
+
+
+def publication_head(channel: str, body: bytes) -> bytes:
+    """A publication up to the value of its epoch."""
+    return _map(5, "type", PUBLICATION, "c", channel, "d", body, "e")
+
+
+def live_head(channel: str, nonce: str) -> bytes:
+    """A confirmation up to the value of its epoch."""
+    return _map(5, "type", LIVE, "c", channel, "n", nonce, "e")
+
+
+def presence_head(kind: str, channel: str) -> bytes:
+    """A join or leave up to its ClientInfo."""
+    return _map(3, "type", kind, "c", channel, "d")
+
+
+def beat(shard: int, number: int) -> bytes:
+    """A whole heartbeat."""
+    return _map(3, "type", BEAT, "n", shard, "o", number)
+
+
+def control(command: bytes) -> bytes:
+    """A whole control message."""
+    return _map(2, "type", CONTROL, "d", command)

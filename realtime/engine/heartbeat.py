@@ -1,0 +1,94 @@
+"""Finds out that a shard's pub/sub connection has gone deaf: a beat a second through the layer, to oneself.
+
+A connection can be half open for minutes, and a healed one may have lost messages without any visible fault. A beat that
+does not come back while Redis answers means the first; a number that is skipped means the second.
+"""
+
+import asyncio
+import itertools
+import logging
+import secrets
+
+from realtime.engine import envelope
+from realtime.engine.hub import Hub
+from realtime.engine.layer import LAYER_FAULTS, LoopLayer
+from store import Placement, Store, StoreUnavailable, place
+
+logger = logging.getLogger("realtime.heartbeat")
+
+EVERY = 1.0  # seconds
+DEAF_AFTER = 3.0  # seconds without a beat
+
+
+class Heartbeat:
+    """Beats on every shard. `alive` says whether the last ones came back."""
+
+    def __init__(self, store: Store, hub: Hub, layer: LoopLayer) -> None:
+        self._store = store
+        self._hub = hub
+        self._layer = layer
+        self._places = _place_per_shard(store)
+        self._sent = 0
+        self._received = [0] * len(store.shards)
+        self._heard_at = [0.0] * len(store.shards)
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def alive(self) -> bool:
+        """Whether every shard's subscription has delivered within the last seconds."""
+        now = asyncio.get_running_loop().time()
+        return self._task is not None and all(now - heard < DEAF_AFTER for heard in self._heard_at)
+
+    async def start(self) -> None:
+        """Join the beats' groups and begin."""
+        for placement in self._places:
+            await self._hub.join_group(placement.group)
+        self._task = asyncio.ensure_future(self._beat())
+
+    async def close(self) -> None:
+        """Stop beating."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            self._task = None
+
+    def arrived(self, shard: int, number: int) -> None:
+        """A beat came back."""
+        self._heard_at[shard] = asyncio.get_running_loop().time()
+        last, self._received[shard] = self._received[shard], number
+        if last and number > last + 1:
+            logger.warning("beats %d to %d of Redis %d were lost: messages may be missing", last + 1, number - 1, shard)
+            self._hub.resync(shard)
+
+    async def _beat(self) -> None:
+        while True:
+            self._sent += 1
+            await asyncio.gather(*(self._beat_once(shard) for shard in range(len(self._places))))
+            await asyncio.sleep(EVERY)
+
+    async def _beat_once(self, shard: int) -> None:
+        topic = self._places[shard].topic
+        try:
+            await self._store.shards[shard].execute("PUBLISH", topic, envelope.beat(shard, self._sent))
+        except StoreUnavailable:
+            return  # Redis is away: the connection's own fault handling is at work
+        now = asyncio.get_running_loop().time()
+        if self._received[shard] and now - self._heard_at[shard] > DEAF_AFTER:
+            logger.warning("nothing was heard from Redis %d for %.1f s: connecting anew", shard, DEAF_AFTER)
+            self._heard_at[shard] = now  # give the new connection its time
+            try:
+                await self._layer.give_up(shard)
+            except LAYER_FAULTS as error:
+                logger.warning("the deaf connection could not be closed: %s", error)
+
+
+def _place_per_shard(store: Store) -> list[Placement]:
+    """A place of our own on every shard."""
+    own = secrets.token_hex(8)
+    found: dict[int, Placement] = {}
+    for number in itertools.count():
+        placement = place(f"beat\0{own}{number}")
+        found.setdefault(store.shard_for(placement).index, placement)
+        if len(found) == len(store.shards):
+            return [found[index] for index in sorted(found)]
+    raise AssertionError

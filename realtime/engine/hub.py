@@ -1,0 +1,317 @@
+"""The hub: one per process. It holds the process's only mailbox and turns what arrives there into deliveries.
+
+A channel is joined at the layer while it has local subscribers. It is live only when a nonce came back through its
+group, carrying the stream's top: what follows is then provably everything above that top. Publications go out in offset
+order; whatever is missing is fetched from history first, and where history no longer has it, subscribers are told.
+"""
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from realtime.engine import envelope, recovery
+from realtime.engine.broker import Broker
+from realtime.engine.calls import StreamOptions, place
+from realtime.engine.layer import LAYER_FAULTS, LoopLayer
+from realtime.engine.local_channel import Flow, LocalChannel
+from realtime.engine.publication import Page, Publication, StreamPosition
+from realtime.engine.subscription import Subscription
+from store import StoreUnavailable, place
+
+logger = logging.getLogger("realtime.hub")
+
+CONFIRM_WITHIN = 4.0  # seconds a subscriber waits; clients give up after 5
+FIRST_NONCE_AGAIN = 0.25  # seconds until an unanswered nonce is sent again
+LINGER = 2.0  # seconds a channel without subscribers stays joined
+REFILL_PAGE = 500  # publications fetched at a time
+RESYNC_AT_ONCE = 256  # channels being confirmed at the same time
+
+ChannelControl = Callable[[bytes], None]
+
+
+class NotLive(Exception):
+    """A channel could not be confirmed in time: Redis or the layer's connection is away."""
+
+
+class Hub:
+    """Local subscribers by channel. Call `start` first, `close` at the end; everything runs in one event loop."""
+
+    def __init__(self, layer: LoopLayer, broker: Broker, *, check_interval: float) -> None:
+        self.channels: dict[str, LocalChannel] = {}
+        self.delivered = 0
+        self._layer = layer
+        self._broker = broker
+        self._check_interval = check_interval
+        self._mailbox = ""
+        self._opened = asyncio.Event()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._loop = asyncio.get_running_loop()
+        self._resyncing = asyncio.Semaphore(RESYNC_AT_ONCE)
+        self.on_control: ChannelControl | None = None
+        self.on_beat: Callable[[int, int], None] | None = None
+
+    async def start(self) -> None:
+        """Open the mailbox and begin to read it. Raises what the layer raises while Redis is away; then call again."""
+        if self._opened.is_set():
+            return
+        self._mailbox = await self._layer.new_channel()
+        self._opened.set()
+        self._spawn(self._read())
+        self._spawn(self._every(0.5, self._part_idle))
+        self._spawn(self._every(1.0, self._check_positions))
+
+    async def close(self) -> None:
+        """Stop everything; local channels are forgotten."""
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self.channels.clear()
+
+    async def join_group(self, group: str) -> None:
+        """Receive a group that is no channel (control, heartbeats)."""
+        await self._layer.group_add(group, self._mailbox)
+
+    # Subscribing
+
+    async def subscribe(self, subscription: Subscription, options: StreamOptions) -> LocalChannel:
+        """Add a subscription to its channel, which is live when this returns; deliveries are held until `release`.
+
+        Raises NotLive or StoreUnavailable.
+        """
+        channel = self.channels.get(subscription.channel)
+        if channel is None:
+            channel = self.channels[subscription.channel] = LocalChannel(subscription.channel, options)
+            self._spawn(self._join(channel))
+        channel.add(subscription)
+        try:
+            if channel.flow is Flow.CONFIRMING:
+                await self._confirmed(channel)
+        except BaseException:
+            self.unsubscribe(subscription)
+            raise
+        return channel
+
+    def unsubscribe(self, subscription: Subscription) -> None:
+        """Remove a subscription; unknown ones are no error."""
+        channel = self.channels.get(subscription.channel)
+        if channel is not None:
+            channel.remove(subscription, self._loop.time())
+
+    def top(self, channel: LocalChannel) -> StreamPosition:
+        """The highest position of a live channel that this process knows of: a new subscriber begins there."""
+        seen = self._broker.seen.get(channel.name)
+        if channel.history and seen.epoch == channel.position.epoch and seen.offset > channel.position.offset:
+            return seen
+        return channel.position
+
+    async def _join(self, channel: LocalChannel) -> None:
+        """Join the layer's group and have it confirmed; tried until it works or nobody wants the channel."""
+        await self._opened.wait()
+        pause = 0.05
+        while self.channels.get(channel.name) is channel:
+            try:
+                await self._layer.group_add(place(channel.name).group, self._mailbox)
+                return await self._confirm(channel)
+            except (StoreUnavailable, *LAYER_FAULTS) as error:
+                logger.warning("cannot join the group of a channel: %s", error)
+                await asyncio.sleep(pause)
+                pause = min(1.0, pause * 2)
+
+    async def _confirm(self, channel: LocalChannel) -> None:
+        """Send nonces until one comes back (see `_on_live`)."""
+        channel.waiting_nonce = secrets.token_hex(8)
+        pause = FIRST_NONCE_AGAIN
+        while channel.waiting_nonce and self.channels.get(channel.name) is channel:
+            try:
+                await self._broker.confirm(channel.name, channel.waiting_nonce, channel.options)
+            except StoreUnavailable as error:
+                logger.warning("cannot confirm a channel: %s", error)
+            if not channel.waiting_nonce:
+                return
+            answered = self._answered(channel)
+            await asyncio.wait((answered,), timeout=pause)
+            pause = min(2.0, pause * 2)
+
+    def _answered(self, channel: LocalChannel) -> "asyncio.Future[None]":
+        if channel.waiting is None or channel.waiting.done():
+            channel.waiting = self._loop.create_future()
+        return channel.waiting
+
+    async def _confirmed(self, channel: LocalChannel) -> None:
+        try:
+            async with asyncio.timeout(CONFIRM_WITHIN):
+                while channel.flow is Flow.CONFIRMING:
+                    await asyncio.shield(self._answered(channel))
+        except TimeoutError:
+            raise NotLive(f"the channel was not confirmed within {CONFIRM_WITHIN} s") from None
+
+    # Receiving
+
+    async def _read(self) -> None:
+        while True:
+            message = await self._layer.receive(self._mailbox)
+            try:
+                self._dispatch(message)
+            except Exception:
+                logger.exception("a message of the channel layer could not be handled: %r", message.get("type"))
+
+    def _dispatch(self, message: dict[str, Any]) -> None:
+        kind = message["type"]
+        if kind == envelope.BEAT:
+            if self.on_beat is not None:
+                self.on_beat(message["n"], message["o"])
+            return
+        if kind == envelope.CONTROL:
+            if self.on_control is not None:
+                self.on_control(message["d"])
+            return
+        channel = self.channels.get(message["c"])
+        if channel is None:
+            return
+        if kind == envelope.PUBLICATION:
+            position = StreamPosition(message["e"], message["o"])
+            self._on_publication(channel, position, message["d"])
+        elif kind == envelope.LIVE:
+            if message["n"] == channel.waiting_nonce:
+                self._on_live(channel, StreamPosition(message["e"], message["o"]))
+        else:
+            channel.announce(kind.encode(), message["d"])
+
+    def _on_publication(self, channel: LocalChannel, position: StreamPosition, body: bytes) -> None:
+        if not position.offset:
+            if channel.flow is not Flow.CONFIRMING:
+                self.delivered += channel.deliver(Publication(0, body))
+            return
+        self._broker.seen.note(channel.name, position)
+        channel.checked_at = self._loop.time()
+        if channel.flow is not Flow.LIVE:
+            return  # not live yet, or history is being read anyway and will have it
+        epoch, offset = channel.position
+        if position.epoch == epoch and position.offset == offset + 1:
+            self.delivered += channel.deliver(Publication(position.offset, body))
+        elif position.epoch != epoch or position.offset > offset:
+            self._refill(channel, position)
+
+    def _on_live(self, channel: LocalChannel, top: StreamPosition) -> None:
+        channel.waiting_nonce = ""
+        channel.checked_at = self._loop.time()
+        if channel.flow is Flow.CONFIRMING:
+            channel.position = top
+            channel.flow = Flow.LIVE
+        elif channel.flow is Flow.LIVE and top != channel.position:
+            self._refill(channel, top)
+        if channel.waiting is not None and not channel.waiting.done():
+            channel.waiting.set_result(None)
+
+    # Gaps
+
+    def _refill(self, channel: LocalChannel, top: StreamPosition) -> None:
+        """Something between the channel's position and `top` is missing here."""
+        if top.epoch == channel.position.epoch and top.offset <= channel.position.offset:
+            return
+        channel.flow = Flow.REFILLING
+        self._spawn(self._refill_until_live(channel))
+
+    async def _refill_until_live(self, channel: LocalChannel) -> None:
+        pause = 0.05
+        while self.channels.get(channel.name) is channel:
+            try:
+                page = await self._broker.history(
+                    channel.name, channel.options, since=channel.position.offset, limit=REFILL_PAGE
+                )
+            except StoreUnavailable as error:
+                logger.warning("cannot refill a channel from history: %s", error)
+                await asyncio.sleep(pause)
+                pause = min(1.0, pause * 2)
+                continue
+            if not self._hand_on(channel, page):
+                self._lose(channel, page.top)
+            newest = self._broker.seen.get(channel.name)
+            if newest.epoch != channel.position.epoch or newest.offset <= channel.position.offset:
+                channel.flow = Flow.LIVE
+                return
+
+    def _hand_on(self, channel: LocalChannel, page: Page) -> bool:
+        """Deliver a page of missed publications; False when it does not continue what was delivered."""
+        if page.top.epoch != channel.position.epoch or page.top.offset < channel.position.offset:
+            return False
+        since = channel.position.offset
+        last = page.publications[-1].offset if len(page.publications) >= REFILL_PAGE else page.top.offset
+        if not recovery.complete(since, page.publications, last):
+            return False
+        for publication in page.publications:
+            self.delivered += channel.deliver(publication)
+        return True
+
+    def _lose(self, channel: LocalChannel, top: StreamPosition) -> None:
+        """History no longer has what is missing: everybody who relies on positions is told."""
+        logger.warning(
+            "publications %s..%s of a channel are lost for its subscribers here", channel.position, top
+        )
+        channel.position = top
+        for subscription in channel.subscriptions:
+            if subscription.positioned or subscription.recoverable:
+                subscription.broken = True
+                subscription.subscriber.lose_position(subscription)
+            else:
+                subscription.floor = 0
+
+    # Upkeep
+
+    def resync(self, shard: int | None = None) -> None:
+        """Compare every active channel (of one shard) with its stream: its connection was lost or is in doubt."""
+        for channel in self.channels.values():
+            if shard in (None, self._broker.store.shard_for(place(channel.name)).index) and not channel.waiting_nonce:
+                self._spawn(self._reconfirm(channel))
+
+    async def _reconfirm(self, channel: LocalChannel) -> None:
+        async with self._resyncing:
+            if not channel.waiting_nonce:
+                await self._confirm(channel)
+
+    async def _check_positions(self) -> None:
+        """Channels without traffic: has something been published that did not arrive?"""
+        due = self._loop.time() - self._check_interval
+        quiet = [c for c in self.channels.values() if c.history and c.flow is Flow.LIVE and c.checked_at < due]
+        for start in range(0, len(quiet), RESYNC_AT_ONCE):
+            batch = quiet[start : start + RESYNC_AT_ONCE]
+            await asyncio.gather(*(self._check_position(channel) for channel in batch))
+
+    async def _check_position(self, channel: LocalChannel) -> None:
+        try:
+            page = await self._broker.history(channel.name, channel.options)
+        except StoreUnavailable:
+            return  # the next round asks again
+        channel.checked_at = self._loop.time()
+        if channel.flow is Flow.LIVE and page.top != channel.position:
+            self._refill(channel, page.top)
+
+    async def _part_idle(self) -> None:
+        """Leave the groups of channels that nobody here has wanted for a while."""
+        due = self._loop.time() - LINGER
+        for channel in [c for c in self.channels.values() if c.idle_since is not None and c.idle_since < due]:
+            del self.channels[channel.name]
+            channel.waiting_nonce = ""
+            await self._layer.group_discard(place(channel.name).group, self._mailbox)
+
+    async def _every(self, seconds: float, work: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            await asyncio.sleep(seconds)
+            try:
+                await work()
+            except (StoreUnavailable, *LAYER_FAULTS) as error:
+                logger.warning("upkeep of the hub: %s", error)
+            except Exception:
+                logger.exception("upkeep of the hub failed")
+
+    def _spawn(self, work: Any) -> None:
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: "asyncio.Task[Any]") -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            logger.error("a task of the hub failed", exc_info=task.exception())

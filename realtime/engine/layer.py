@@ -1,0 +1,121 @@
+"""channels-redis's pub/sub layer, told to say when a connection came back.
+
+The stock layer resubscribes silently after a fault and logs a traceback each second until then. This one calls
+`on_reconnect(shard index)` once the subscriptions are on their way again, so that the hub can look for what was missed
+meanwhile, backs off with jitter, and can be made to give up a connection that has gone deaf.
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable
+from typing import Any
+
+from channels_redis.pubsub import RedisPubSubChannelLayer, RedisPubSubLoopLayer, RedisSingleShardConnection
+from channels_redis.utils import _wrap_close, decode_hosts
+from redis.asyncio import ConnectionPool
+from redis.asyncio.client import PubSub
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+logger = logging.getLogger("realtime.layer")
+
+LAYER_FAULTS = (RedisError, OSError, TimeoutError)  # what a call of the layer may raise when Redis is away
+
+FIRST_PAUSE = 0.05  # seconds
+LONGEST_PAUSE = 1.0
+CONNECTION = {
+    "socket_connect_timeout": 2.0,
+    "socket_timeout": 2.0,  # of writes and of the greeting; waiting for a message has no timeout
+    "retry": Retry(NoBackoff(), 0),  # the receiver retries, in one place
+}
+
+
+class ChannelLayer(RedisPubSubChannelLayer):  # type: ignore[misc]
+    """The backend for CHANNEL_LAYERS; options as for channels-redis's pub/sub layer."""
+
+    def _get_layer(self) -> "LoopLayer":
+        loop = asyncio.get_running_loop()
+        layer = self._layers.get(loop)
+        if layer is None:
+            layer = self._layers[loop] = LoopLayer(*self._args, **self._kwargs, channel_layer=self)
+            _wrap_close(self, loop)
+        return layer  # type: ignore[no-any-return]
+
+    def loop_layer(self) -> "LoopLayer":
+        """The running event loop's part of the layer."""
+        return self._get_layer()
+
+
+class LoopLayer(RedisPubSubLoopLayer):  # type: ignore[misc]
+    """One event loop's subscriptions. Set `on_reconnect` to learn which shard's connection came back."""
+
+    def __init__(self, hosts: Any = None, **options: Any) -> None:
+        super().__init__(hosts, **options)
+        self.on_reconnect: Callable[[int], None] | None = None
+        self._shards = [ShardConnection(host, self, index) for index, host in enumerate(decode_hosts(hosts))]
+
+    async def give_up(self, shard: int) -> None:
+        """Drop a shard's connection; the receiver makes a new one."""
+        await self._shards[shard].give_up()
+
+
+class NoticingPubSub(PubSub):
+    """A pub/sub client that calls `on_connected` after its subscriptions were sent over a new connection."""
+
+    def __init__(self, pool: ConnectionPool, on_connected: Callable[[], None]) -> None:
+        super().__init__(pool)
+        self._on_connected = on_connected
+
+    async def on_connect(self, connection: Any) -> None:
+        await super().on_connect(connection)
+        self._on_connected()
+
+
+class ShardConnection(RedisSingleShardConnection):  # type: ignore[misc]
+    """One Redis's pub/sub connection."""
+
+    def __init__(self, host: Any, layer: LoopLayer, index: int) -> None:
+        super().__init__({**CONNECTION, **host}, layer)
+        self._index = index
+        self._greeted = False
+
+    def _ensure_redis(self) -> None:
+        if self._redis is None:
+            super()._ensure_redis()
+            self._pubsub = NoticingPubSub(self._redis.connection_pool, self._connected)
+
+    def _connected(self) -> None:
+        if self._greeted and self.channel_layer.on_reconnect is not None:
+            self.channel_layer.on_reconnect(self._index)
+        self._greeted = True
+
+    async def give_up(self) -> None:
+        connection = self._pubsub.connection if self._pubsub is not None else None
+        if connection is not None:
+            await connection.disconnect(nowait=True)
+
+    async def _do_receiving(self) -> None:
+        pause = 0.0
+        while True:
+            try:
+                if not self._pubsub.connection.is_connected:
+                    async with self._lock:  # a subscribe at the same time would connect twice
+                        await self._pubsub.connect()
+                message = await self._pubsub.get_message(ignore_subscribe_messages=True, timeout=None)
+                self._receive_message(message)
+                pause = 0.0
+            except LAYER_FAULTS as error:
+                if not pause:
+                    logger.warning("pub/sub connection to Redis %s lost: %s; reconnecting", self._index, error)
+                pause = min(LONGEST_PAUSE, pause * 2 or FIRST_PAUSE)
+                await asyncio.sleep(pause * random.uniform(0.5, 1))
+
+    def _ensure_receiver(self) -> None:
+        """The receiver starts with the first subscription; until then there is nothing to read."""
+
+    async def subscribe(self, channel: str) -> None:
+        await super().subscribe(channel)
+        if self._receive_task is None:
+            self._receive_task = asyncio.ensure_future(self._do_receiving())

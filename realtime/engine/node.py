@@ -1,0 +1,356 @@
+"""One process of the cluster: owns the hub, the broker, presence and the connections, and starts and ends them together.
+
+`get_node()` makes the process's node at the first use. Starting never waits for Redis: while it is away, connections are
+accepted and told to try again, and everything begins by itself when it is back.
+"""
+
+import asyncio
+import logging
+import os
+import platform
+import time
+from collections.abc import Coroutine
+from typing import Any
+
+import msgspec
+from channels.layers import get_channel_layer
+from django.conf import settings
+
+from presence import Announcement, Fenced, Presence, Reaped
+from realtime import signals
+from realtime.access.channels import options_for
+from realtime.conf import RealtimeConfig, get_config
+from realtime.engine import control, envelope
+from realtime.engine.broker import Broker
+from realtime.engine.control import Control
+from realtime.engine.heartbeat import Heartbeat
+from realtime.engine.hub import Hub
+from realtime.engine.layer import LAYER_FAULTS
+from realtime.engine.wheel import Wheel
+from realtime.protocol.codes import CommandError, DisconnectCode, DisconnectError, UnsubscribeCode
+from realtime.session.handlers import HANDLERS
+from realtime.session.session import Session
+from realtime.version import VERSION
+from store import Store, StoreUnavailable, get_store, place
+
+logger = logging.getLogger("realtime.node")
+
+WAVE = 100  # connections told to reconnect at a time
+CLEAN_UP_WITHIN = 5.0  # seconds the clean-up of closed connections may take at the end
+
+
+class Node:
+    """This process in the cluster. Everything runs in the event loop it was made in."""
+
+    handlers = HANDLERS
+    version = VERSION
+
+    def __init__(self, config: RealtimeConfig, store: Store, instance: str) -> None:
+        self.config = config
+        self.instance = instance
+        self.store = store
+        self.started_at = time.time()
+        self.draining = False
+        self.sessions: dict[str, Session] = {}
+        self.users: dict[str, set[Session]] = {}
+        self.publications_in = 0
+        self._loop = asyncio.get_running_loop()
+        self._background: set[asyncio.Task[Any]] = set()
+        self.broker = Broker(store)
+        self._layer = get_channel_layer().loop_layer()
+        self.hub = Hub(self._layer, self.broker, check_interval=config.position_check_interval)
+        self.control = Control(store)
+        self.wheel = Wheel(self._loop.time)
+        self.heartbeat = Heartbeat(store, self.hub, self._layer)
+        self.presence = Presence(
+            store,
+            instance=instance,
+            announce=self._announcement,
+            lease_ttl=config.lease_ttl,
+            renew_every=config.lease_renew,
+            reap_every=config.reaper_interval,
+            describe=self.describe,
+            on_fenced=self._on_fenced,
+            on_reaped=self._on_reaped,
+        )
+
+    # Start and end
+
+    async def start(self) -> None:
+        """Begin; what needs Redis begins when Redis is there."""
+        self.hub.on_control = self._on_control
+        self.hub.on_beat = self.heartbeat.arrived
+        self._layer.on_reconnect = self._on_reconnect
+        self.wheel.start()
+        await self.presence.start()
+        self.background(self._join_cluster())
+
+    async def _join_cluster(self) -> None:
+        pause = 0.1
+        while True:
+            try:
+                await self.hub.start()
+                await self.hub.join_group(control.control_place().group)
+                await self.heartbeat.start()
+                return
+            except (StoreUnavailable, *LAYER_FAULTS) as error:
+                logger.warning("cannot join the cluster yet: %s", error)
+                await asyncio.sleep(pause)
+                pause = min(1.0, pause * 2)
+
+    async def drain(self, deadline: float) -> None:
+        """Tell every client to reconnect elsewhere, in waves, within `deadline` seconds; then leave the cluster.
+
+        A wave's presence is removed as it is told to go, and nothing is left in Redis when this returns.
+        """
+        self.draining = True
+        sessions = list(self.sessions.values())
+        waves = [sessions[start : start + WAVE] for start in range(0, len(sessions), WAVE)]
+        pause = min(0.1, 0.5 * deadline / max(1, len(waves)))
+        for wave in waves:
+            for session in wave:
+                session.disconnect(DisconnectCode.SHUTDOWN)
+            await asyncio.sleep(pause)
+        await self.close()
+
+    async def close(self) -> None:
+        """Leave the cluster; open connections are closed with 3001."""
+        self.draining = True
+        for session in list(self.sessions.values()):
+            session.disconnect(DisconnectCode.SHUTDOWN)
+        await self.idle()
+        await self.heartbeat.close()
+        await self.hub.close()
+        await self.presence.stop()
+        self.wheel.stop()
+        for task in list(self._background):
+            task.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)
+        await self._layer.flush()
+        await self.store.close()
+        forget_node(self)
+
+    async def idle(self) -> None:
+        """Wait until the clean-up of closed connections is done, for a bounded time."""
+        tasks = [task for task in self._background if task.get_name() == "clean-up"]
+        if tasks:
+            await asyncio.wait(tasks, timeout=CLEAN_UP_WITHIN)
+
+    # Connections
+
+    def opened(self, session: Session) -> None:
+        """A connection was accepted."""
+        self.sessions[session.client] = session
+
+    def connected(self, session: Session) -> None:
+        """A connection has said who it is."""
+        self.users.setdefault(session.identity.user, set()).add(session)
+        if signals.on_connect.has_listeners():
+            self.background(_send(signals.on_connect, **self._who(session)))
+
+    def closed(self, session: Session, announced: bool) -> None:
+        """A connection is gone: take it out of presence and tell the project."""
+        self.sessions.pop(session.client, None)
+        of_user = self.users.get(session.identity.user)
+        if of_user is not None:
+            of_user.discard(session)
+            if not of_user:
+                del self.users[session.identity.user]
+        scopes = [f"c:{s.channel}" for s in session.subscriptions.values() if s.present]
+        if session.registered:
+            scopes.append(f"u:{session.identity.user}")
+        if scopes or announced:
+            self.background(self._clean_up(session, scopes, announced), name="clean-up")
+
+    async def _clean_up(self, session: Session, scopes: list[str], announced: bool) -> None:
+        await asyncio.gather(*(self.presence.remove(scope, session.client) for scope in scopes))
+        if announced and not session.reaped and signals.on_disconnect.has_listeners():
+            await _send(signals.on_disconnect, **self._who(session), code=session.code, reason=session.reason)
+
+    def _who(self, session: Session) -> dict[str, Any]:
+        return {"user": session.identity.user, "client": session.client, "instance": self.instance}
+
+    async def enter(self, scope: str, session: Session, info: bytes) -> None:
+        """Make a connection present in a scope. Raises DisconnectError 3011 when this instance was declared dead."""
+        try:
+            await self.presence.add(scope, session.client, session.identity.user, info)
+        except Fenced:
+            raise DisconnectError(DisconnectCode.FORCE_RECONNECT) from None
+
+    def published(self, count: int) -> None:
+        """Count publications of clients."""
+        self.publications_in += count
+
+    def connect_data(self, session: Session) -> bytes | None:
+        """What clients get in the connect reply's `data`: the instance's name, where the configuration shows it."""
+        return msgspec.json.encode({"instance": self.instance}) if self.config.show_instance else None
+
+    # Presence
+
+    def _announcement(self, scope: str) -> Announcement | None:
+        if not scope.startswith("c:"):
+            return None
+        channel = scope[2:]
+        try:
+            if not options_for(channel, self.config).join_leave:
+                return None
+        except CommandError:  # a namespace that is gone from the configuration
+            return None
+        return Announcement(
+            place(channel).topic,
+            envelope.presence_head(envelope.JOIN, channel),
+            envelope.presence_head(envelope.LEAVE, channel),
+        )
+
+    async def _on_fenced(self) -> None:
+        """This instance was declared dead while it was paused: its clients begin anew, each with one leave and join."""
+        sessions = list(self.sessions.values())
+        logger.warning("this instance had been given up by the others; %d clients reconnect", len(sessions))
+        for start in range(0, len(sessions), WAVE):
+            for session in sessions[start : start + WAVE]:
+                session.reaped = True
+                session.disconnect(DisconnectCode.FORCE_RECONNECT)
+            await asyncio.sleep(0.05)
+
+    async def _on_reaped(self, reaped: Reaped) -> None:
+        """Another instance's connections were removed from a scope; its connections' registry tells who is gone."""
+        if not reaped.scope.startswith("u:") or not signals.on_disconnect.has_listeners():
+            return
+        instance = reaped.incarnation.rpartition(".")[0]
+        code = int(DisconnectCode.CONNECTION_CLOSED)
+        for client, user, _ in reaped.entries:
+            await _send(
+                signals.on_disconnect, user=user, client=client, instance=instance, code=code, reason="instance lost"
+            )
+
+    # Control
+
+    def _on_reconnect(self, shard: int) -> None:
+        logger.warning("pub/sub connection to Redis %d is back; comparing every channel with its stream", shard)
+        self.hub.resync(shard)
+
+    def _on_control(self, payload: bytes) -> None:
+        try:
+            command = control.parse(payload)
+        except msgspec.DecodeError as error:
+            logger.warning("a control message could not be read: %s", error)
+            return
+        if command.op == "disconnect":
+            answer = self._disconnect_matching(command)
+        elif command.op == "unsubscribe":
+            answer = self._unsubscribe_matching(command)
+        elif command.op == "channels":
+            answer = self._channels()
+        else:
+            logger.warning("unknown control command %r", command.op)
+            return
+        if command.answer_to:
+            self.background(self.control.answer(command, answer))
+
+    def _matching(self, command: control.Command) -> list[Session]:
+        if command.client:
+            session = self.sessions.get(command.client)
+            found = [session] if session is not None else []
+        elif command.user is None:
+            found = list(self.sessions.values())
+        else:
+            found = list(self.users.get(command.user, ()))
+        return [s for s in found if command.user in (None, s.identity.user) and s.client not in command.keep]
+
+    def _disconnect_matching(self, command: control.Command) -> int:
+        sessions = self._matching(command)
+        for session in sessions:
+            session.disconnect(command.code or DisconnectCode.FORCE_DISCONNECT, command.reason or None)
+        return len(sessions)
+
+    def _unsubscribe_matching(self, command: control.Command) -> int:
+        code, reason = UnsubscribeCode.SERVER, UnsubscribeCode.SERVER.reason
+        hit = 0
+        for session in self._matching(command):
+            subscription = session.subscriptions.get(command.channel)
+            if subscription is not None:
+                session.end_subscription(subscription, command.code or code, command.reason or reason)
+                hit += 1
+        return hit
+
+    def _channels(self) -> dict[str, int]:
+        return {name: len(channel.subscriptions) for name, channel in self.hub.channels.items() if channel.subscriptions}
+
+    # What others may know
+
+    def describe(self) -> dict[str, Any]:
+        """This instance in numbers, as the cluster sees it."""
+        subscriptions = sum(len(session.subscriptions) for session in self.sessions.values())
+        return {
+            "name": self.instance,
+            "version": self.version,
+            "num_clients": len(self.sessions),
+            "num_users": len(self.users),
+            "num_channels": len(self.hub.channels),
+            "num_subs": subscriptions,
+            "uptime": int(time.time() - self.started_at),
+            "draining": self.draining,
+        }
+
+    def checks(self) -> dict[str, bool]:
+        """What must hold for this instance to take clients, beside Redis and the database."""
+        return {"pubsub": self.heartbeat.alive, "lease": self.presence.alive, "accepting": not self.draining}
+
+    def now(self) -> float:
+        """Loop time in seconds, for deadlines."""
+        return self._loop.time()
+
+    @staticmethod
+    def wall() -> float:
+        """Unix time in seconds, for what tokens say."""
+        return time.time()
+
+    def log_failure(self, what: str, error: BaseException, session: Session) -> None:
+        """An unexpected failure of something a client asked for."""
+        logger.error("%s failed", what, exc_info=error, extra=session.log_context())
+
+    def background(self, work: Coroutine[Any, Any, Any], name: str = "background") -> None:
+        """Run something to its end without waiting; its failure is logged."""
+        task = self._loop.create_task(work, name=name)
+        self._background.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: "asyncio.Task[Any]") -> None:
+        self._background.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            if isinstance(error, StoreUnavailable):
+                logger.warning("%s: %s", task.get_name(), error)
+            else:
+                logger.error("%s failed", task.get_name(), exc_info=error)
+
+
+async def _send(signal: Any, **facts: Any) -> None:
+    for receiver, result in await signal.asend_robust(sender=None, **facts):
+        if isinstance(result, Exception):
+            logger.error("a receiver of a lifecycle signal failed: %r", receiver, exc_info=result)
+
+
+_node: tuple[int, Node] | None = None
+
+
+def current_node() -> Node | None:
+    """This process's node, if it was started."""
+    return _node[1] if _node is not None and _node[0] == os.getpid() else None
+
+
+async def get_node() -> Node:
+    """This process's node, started at the first call."""
+    global _node
+    node = current_node()
+    if node is None:
+        node = Node(get_config(), get_store(), settings.INSTANCE_ID or platform.node())
+        _node = (os.getpid(), node)
+        await node.start()
+    return node
+
+
+def forget_node(node: Node) -> None:
+    """The node is closed; the next `get_node()` makes a new one."""
+    global _node
+    if current_node() is node:
+        _node = None

@@ -1,0 +1,48 @@
+"""Whether a client that comes back can be given what it missed (PROTOCOL.md 7). Pure.
+
+All or nothing: a partial list would be a silent gap, so whatever is not provably complete is not recovered.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from realtime.engine.publication import Page, Publication, StreamPosition
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """The answer to a client's position: the missed publications, ascending, or not recovered."""
+
+    recovered: bool
+    publications: tuple[Publication, ...] = ()
+
+
+NOT_RECOVERED = Recovery(False)
+
+
+def recover(wanted: StreamPosition, page: Page, limit: int) -> Recovery:
+    """Decide from `page`, read from `wanted.offset` with room for one more than `limit`."""
+    if page.overflow or len(page.publications) > limit:
+        return NOT_RECOVERED
+    if wanted.epoch not in ("", page.top.epoch):
+        return NOT_RECOVERED
+    if not complete(wanted.offset, page.publications, page.top.offset):
+        return NOT_RECOVERED
+    return Recovery(True, page.publications)
+
+
+def complete(since: int, publications: Sequence[Publication], top: int) -> bool:
+    """Whether `publications` are all of those after `since` up to `top`."""
+    if not publications:
+        return top == since
+    return (
+        publications[0].offset == since + 1
+        and publications[-1].offset == top
+        and len(publications) == top - since
+    )
+
+
+def above(position: int, publications: Iterable[Publication]) -> list[Publication]:
+    """The publications after `position`, ascending, each once."""
+    by_offset = {publication.offset: publication for publication in publications if publication.offset > position}
+    return [by_offset[offset] for offset in sorted(by_offset)]

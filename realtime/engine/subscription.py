@@ -1,0 +1,78 @@
+"""One connection's subscription to one channel, as the hub sees it."""
+
+from typing import Protocol
+
+from realtime.engine.publication import Publication
+from realtime.protocol.frames import Frame
+
+
+MOST_HELD = 4096  # messages one subscription may hold back before it is broken
+
+
+class Socket(Protocol):
+    """Where a connection's messages go. `send` never blocks, never raises and never calls back."""
+
+    def send(self, frame: Frame) -> None: ...
+
+
+class Subscriber(Protocol):
+    """The connection behind a subscription."""
+
+    socket: Socket
+
+    def lose_position(self, subscription: "Subscription") -> None:
+        """Publications were lost for good: tell the client. Must not touch the hub before it returns."""
+
+
+class Subscription:
+    """What the hub needs to know to deliver; `expire_at` and `chan_info` belong to the session.
+
+    While the subscribe reply is not out, `held` collects what arrives; publications up to `floor` are not for it.
+    """
+
+    __slots__ = (
+        "broken",
+        "chan_info",
+        "channel",
+        "expire_at",
+        "floor",
+        "held",
+        "join_leave",
+        "positioned",
+        "present",
+        "recoverable",
+        "server_side",
+        "subscriber",
+    )
+
+    def __init__(
+        self,
+        subscriber: Subscriber,
+        channel: str,
+        *,
+        positioned: bool = False,
+        recoverable: bool = False,
+        join_leave: bool = False,
+        server_side: bool = False,
+        expire_at: float | None = None,
+        chan_info: bytes | None = None,
+    ) -> None:
+        self.subscriber = subscriber
+        self.channel = channel
+        self.positioned = positioned
+        self.recoverable = recoverable
+        self.join_leave = join_leave
+        self.server_side = server_side
+        self.expire_at = expire_at
+        self.chan_info = chan_info
+        self.held: list[Publication | Frame] | None = []
+        self.floor = 0
+        self.broken = False
+        self.present = False  # has a presence entry to be removed
+
+    def hold(self, item: Publication | Frame) -> None:
+        """Keep what arrived before the reply; too much of it breaks the subscription, and its reply is an error."""
+        if self.held is None or len(self.held) >= MOST_HELD:
+            self.broken = True
+        else:
+            self.held.append(item)

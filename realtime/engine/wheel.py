@@ -1,0 +1,79 @@
+"""One clock for all connections: each has at most one next deadline, looked at in coarse steps.
+
+A timer per connection would cost memory and a heap entry each; a connection does not care about a quarter of a second.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Protocol
+
+STEP = 0.25  # seconds
+LATE = 1.0  # seconds of delay from which the process itself was stuck
+
+
+class Timed(Protocol):
+    """Something with a deadline. `on_time` returns the next one in loop time, or None for none."""
+
+    slot: int
+
+    def on_time(self, now: float) -> float | None: ...
+
+
+class Wheel:
+    """Call `set` to move an item's deadline; `turn` runs by itself from `start` to `stop`."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._slots: dict[int, set[Timed]] = {}
+        self._last = int(clock() / STEP)
+        self._timer: asyncio.TimerHandle | None = None
+
+    def start(self) -> None:
+        """Begin to turn in the running event loop."""
+        self._last = int(self._clock() / STEP)
+        self._timer = asyncio.get_running_loop().call_later(STEP, self._tick)
+
+    def stop(self) -> None:
+        """Stop turning."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def set(self, item: Timed, when: float | None) -> None:
+        """Move an item's deadline to `when` (loop time); None removes it."""
+        if item.slot:
+            items = self._slots.get(item.slot)
+            if items is not None:
+                items.discard(item)
+                if not items:
+                    del self._slots[item.slot]
+            item.slot = 0
+        if when is not None:
+            item.slot = max(int(when / STEP) + 1, self._last + 1)
+            self._slots.setdefault(item.slot, set()).add(item)
+
+    def turn(self) -> None:
+        """Serve every deadline that has passed."""
+        now = self._clock()
+        current = int(now / STEP)
+        for slot in range(self._last + 1, current + 1):
+            for item in self._slots.pop(slot, ()):
+                item.slot = 0
+                self.set(item, item.on_time(now))
+        self._last = current
+
+    def _tick(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(STEP, self._tick)
+        if self._clock() > (self._last + 1) * STEP + LATE:
+            # This process was stopped or stuck: what its clients sent meanwhile is still unread, and none of them must
+            # be called silent before it was read. Count from now.
+            self._postpone()
+        else:
+            self.turn()
+
+    def _postpone(self) -> None:
+        behind = int(self._clock() / STEP) - self._last
+        self._slots = {slot + behind: items for slot, items in self._slots.items()}
+        for slot, items in self._slots.items():
+            for item in items:
+                item.slot = slot
+        self._last += behind

@@ -1,0 +1,1 @@
+"""The Centrifuge client protocol, sans-I/O: codes, commands, replies, frames. Imports nothing of ours."""

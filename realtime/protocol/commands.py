@@ -1,0 +1,150 @@
+"""What a client sends: one text message of newline-separated JSON objects, parsed into Commands.
+
+Parsing is strict about types and blind to unknown keys. Payloads (`data`) are kept as the bytes that were sent. Whatever
+cannot be a command ends the connection with 3501; whether a command is allowed *now* is the session's matter.
+"""
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta, Raw, Struct
+
+from realtime.protocol.codes import DisconnectCode, DisconnectError
+
+Uint32 = Annotated[int, Meta(ge=0, le=2**32 - 1)]
+Offset = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+NO_DATA = Raw(b"")
+
+
+class Position(Struct):
+    """A place in a stream, as a client remembers it."""
+
+    offset: Offset = 0
+    epoch: str = ""
+
+
+class ConnectRequest(Struct):
+    """`connect`; `subs` holds the positions of server-side subscriptions of an earlier connection."""
+
+    token: str = ""
+    data: Raw = NO_DATA
+    name: str = ""
+    version: str = ""
+    headers: dict[str, str] = {}
+    subs: "dict[str, SubscribeRequest]" = {}
+
+
+class SubscribeRequest(Struct):
+    """`subscribe`. `type` other than 0 asks for map subscriptions, `tf` for a tags filter: neither is offered."""
+
+    channel: str = ""
+    token: str = ""
+    data: Raw = NO_DATA
+    positioned: bool = False
+    recoverable: bool = False
+    join_leave: bool = False
+    recover: bool = False
+    epoch: str = ""
+    offset: Offset = 0
+    flag: int = 0
+    tf: Raw | None = None
+    type: int = 0
+
+    @property
+    def reject_unrecovered(self) -> bool:
+        """Whether the client rather wants error 112 than a subscription that could not be recovered."""
+        return bool(self.flag & 2)
+
+
+class ChannelRequest(Struct):
+    """`unsubscribe`, `presence` and `presence_stats`."""
+
+    channel: str = ""
+
+
+class PublishRequest(Struct):
+    """`publish`; `data` is required but may be any JSON value."""
+
+    channel: str = ""
+    data: Raw = NO_DATA
+
+
+class HistoryRequest(Struct):
+    """`history`: `limit` 0 asks for the position alone, -1 for everything; `since` is exclusive."""
+
+    channel: str = ""
+    limit: int = 0
+    since: Position | None = None
+    reverse: bool = False
+
+
+class RpcRequest(Struct):
+    """`rpc`."""
+
+    method: str = ""
+    data: Raw = NO_DATA
+
+
+class SendRequest(Struct):
+    """`send`: a message without an answer."""
+
+    data: Raw = NO_DATA
+
+
+class TokenRequest(Struct):
+    """`refresh`, and with a channel `sub_refresh`."""
+
+    token: str = ""
+    channel: str = ""
+
+
+class Empty(Struct):
+    """`ping`."""
+
+
+class Command(Struct):
+    """One command. At most the first request present counts; without `id` only `send` means anything."""
+
+    id: Uint32 = 0
+    connect: ConnectRequest | None = None
+    subscribe: SubscribeRequest | None = None
+    unsubscribe: ChannelRequest | None = None
+    publish: PublishRequest | None = None
+    presence: ChannelRequest | None = None
+    presence_stats: ChannelRequest | None = None
+    history: HistoryRequest | None = None
+    rpc: RpcRequest | None = None
+    send: SendRequest | None = None
+    refresh: TokenRequest | None = None
+    sub_refresh: TokenRequest | None = None
+    ping: Empty | None = None
+
+    @property
+    def is_pong(self) -> bool:
+        """An answer to the server's ping: neither an id nor a message."""
+        return not self.id and self.send is None
+
+    @property
+    def method(self) -> str:
+        """The name of the request it carries; "" when it carries none."""
+        for name in _METHODS:
+            if getattr(self, name) is not None:
+                return name
+        return ""
+
+
+_METHODS = tuple(name for name in Command.__struct_fields__ if name != "id")
+_decoder = msgspec.json.Decoder(Command)
+
+
+def parse(message: str | bytes) -> list[Command]:
+    """The commands of one message, in order. Raises DisconnectError(3501) for anything else."""
+    try:
+        if "\n" not in message if isinstance(message, str) else b"\n" not in message:
+            return [_decoder.decode(message)]
+        lines = message.split("\n") if isinstance(message, str) else message.split(b"\n")
+        if not lines[-1]:
+            lines.pop()
+        return [_decoder.decode(line) for line in lines]
+    except (msgspec.DecodeError, RecursionError, UnicodeError) as error:
+        raise DisconnectError(DisconnectCode.BAD_REQUEST, detail=f"malformed command: {error}") from None

@@ -1,0 +1,74 @@
+"""What the server sends: replies, pushes and pings as compact JSON bytes, one object each, never a raw newline.
+
+Zero values are left out by those who build a result (`compact`); payloads travel as the bytes they came in.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from realtime.protocol.codes import CommandError
+
+PING = b"{}"
+
+encode = msgspec.json.encode
+
+
+def compact(**fields: Any) -> dict[str, Any]:
+    """The fields that say something: without None, False, 0, "" and empty containers."""
+    return {key: value for key, value in fields.items() if value or isinstance(value, msgspec.Raw)}
+
+
+def reply(id: int, method: str, result: Mapping[str, Any] | bytes = b"{}") -> bytes:
+    """A success: `result` is a mapping or an encoded object."""
+    body = result if isinstance(result, bytes) else encode(result)
+    return b'{"id":%d,"%s":%s}' % (id, method.encode(), body)
+
+
+def error(id: int, problem: CommandError) -> bytes:
+    """An error reply."""
+    fields: dict[str, Any] = {"code": problem.code, "message": problem.message}
+    if problem.temporary:
+        fields["temporary"] = True
+    return b'{"id":%d,"error":%s}' % (id, encode(fields))
+
+
+def push(channel: bytes, kind: bytes, body: bytes) -> bytes:
+    """A push of `kind` (pub, join, leave, …); `channel` is the name as a JSON string."""
+    return b'{"push":{"channel":%s,"%s":%s}}' % (channel, kind, body)
+
+
+def unsubscribe_push(channel: str, code: int, reason: str) -> bytes:
+    """The server ended a subscription."""
+    return push(encode(channel), b"unsubscribe", encode({"code": code, "reason": reason}))
+
+
+def disconnect_push(code: int, reason: str) -> bytes:
+    """Goes out before every close: a close frame alone loses its reason under some servers."""
+    return b'{"push":{"disconnect":%s}}' % encode({"code": code, "reason": reason})
+
+
+def client_info(user: str, client: str, conn_info: bytes | None, chan_info: bytes | None) -> bytes:
+    """A ClientInfo: who published, joined or is present."""
+    fields: dict[str, Any] = {"user": user, "client": client}
+    if conn_info:
+        fields["conn_info"] = msgspec.Raw(conn_info)
+    if chan_info:
+        fields["chan_info"] = msgspec.Raw(chan_info)
+    return encode(fields)
+
+
+def publication_body(data: bytes, info: bytes | None = None, tags: Mapping[str, str] | None = None) -> bytes:
+    """A publication before its offset is known: what history keeps and the layer carries."""
+    body = b'{"data":' + data
+    if info:
+        body += b',"info":' + info
+    if tags:
+        body += b',"tags":' + encode(tags)
+    return body + b"}"
+
+
+def with_offset(body: bytes, offset: int) -> bytes:
+    """A publication as clients get it; offset 0 means the channel has no history."""
+    return body[:-1] + b',"offset":%d}' % offset if offset else body

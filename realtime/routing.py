@@ -1,0 +1,10 @@
+"""Where WebSocket connections go."""
+
+from channels.routing import URLRouter
+from django.urls import path
+
+from realtime.consumers import ConnectionConsumer
+
+websocket_urlpatterns = [path("connection/websocket", ConnectionConsumer.as_asgi())]
+
+application = URLRouter(websocket_urlpatterns)

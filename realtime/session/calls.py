@@ -1,0 +1,45 @@
+"""Commands that reach the project's own code: rpc and send."""
+
+from typing import Any
+
+import msgspec
+from asgiref.sync import iscoroutinefunction
+from channels.db import database_sync_to_async
+
+from realtime import rpc as registry
+from realtime.access.hooks import user_of
+from realtime.protocol import replies
+from realtime.protocol.codes import CommandError, DisconnectCode, DisconnectError, ErrorCode
+from realtime.protocol.commands import RpcRequest, SendRequest
+from realtime.session.session import Session
+
+
+async def rpc(session: Session, id: int, request: RpcRequest) -> bytes:
+    """Answer `rpc`: 108 when the project has no methods at all, 104 for one it does not have."""
+    if not registry.methods:
+        raise CommandError(ErrorCode.NOT_AVAILABLE)
+    handler = registry.methods.get(request.method)
+    if handler is None:
+        raise CommandError(ErrorCode.METHOD_NOT_FOUND)
+    result = await _call(handler, await _user(session), request.data)
+    return replies.reply(id, "rpc", {"data": result})
+
+
+async def send(session: Session, id: int, request: SendRequest) -> None:
+    """Hand a message to the project; without a handler the connection is ended with 3508."""
+    if not registry.message_handlers:
+        raise DisconnectError(DisconnectCode.NOT_AVAILABLE)
+    user = await _user(session)
+    for handler in registry.message_handlers:
+        await _call(handler, user, request.data)
+
+
+async def _user(session: Session) -> Any:
+    return await user_of(session.identity.user, session.hook_cache) if session.identity.user else None
+
+
+async def _call(handler: registry.Handler, user: Any, data: msgspec.Raw) -> Any:
+    decoded = msgspec.json.decode(data) if data else None
+    if iscoroutinefunction(handler):
+        return await handler(user, decoded)
+    return await database_sync_to_async(handler)(user, decoded)

@@ -1,0 +1,96 @@
+"""The connect command: who is it, which channels does the server give it, and the reply that opens everything."""
+
+import asyncio
+from typing import Any
+
+import msgspec
+
+from realtime.access import permissions
+from realtime.access.authenticate import authenticate
+from realtime.access.channels import options_for, personal_channel
+from realtime.access.identity import Identity, ServerSub
+from realtime.engine.publication import StreamPosition
+from realtime.protocol import replies
+from realtime.protocol.commands import ConnectRequest
+from realtime.session.session import Session, State
+from realtime.session.subscribing import Established, Wanted, check_server_side, establish
+
+
+async def connect(session: Session, id: int, request: ConnectRequest) -> None:
+    """Answer `connect`. Raises DisconnectError for bad credentials, CommandError 109 for an expired token."""
+    session.move(State.CONNECTING)
+    node = session.node
+    identity = await authenticate(request.token, session.scope or {}, node.config, node.wall())
+    session.identity = identity
+    session.expire_at = identity.expire_at
+    session.name = request.name[:64]
+    wishes = _server_side(session, identity, request)
+    established = await _establish_all(session, wishes)
+    session.registered = True
+    try:
+        await node.enter(f"u:{identity.user}", session, _registration(session))
+    except BaseException:
+        for one in established:
+            session.forget_subscription(one.subscription)
+        raise
+    session.connected()
+    session.send(replies.reply(id, "connect", _result(session, identity, established)))
+    for one in established:
+        one.activate()
+    node.connected(session)
+
+
+def _server_side(session: Session, identity: Identity, request: ConnectRequest) -> list[Wanted]:
+    """The subscriptions the server gives this connection. Raises CommandError for a channel that cannot be."""
+    config = session.node.config
+    subs = {sub.channel: sub for sub in identity.channels}
+    personal = personal_channel(identity.user, config)
+    if personal is not None:
+        subs.setdefault(personal, ServerSub(personal))
+    check_server_side(session, len(subs))
+    wishes = []
+    for sub in subs.values():
+        options = sub.overrides.apply(options_for(sub.channel, config))
+        known = request.subs.get(sub.channel)
+        granted = permissions.grants(
+            options, user=identity.user, recoverable=True, positioned=True, join_leave=True, insecure=config.insecure
+        )
+        position = StreamPosition(known.epoch, known.offset) if known is not None and known.recover else None
+        wishes.append(
+            Wanted(sub.channel, options, granted, position, server_side=True, info=sub.info, data=sub.data)
+        )
+    return wishes
+
+
+async def _establish_all(session: Session, wishes: list[Wanted]) -> list[Established]:
+    """All or none of the subscriptions, side by side."""
+    results = await asyncio.gather(*(establish(session, wanted) for wanted in wishes), return_exceptions=True)
+    failures = [result for result in results if isinstance(result, BaseException)]
+    established = [result for result in results if isinstance(result, Established)]
+    if failures:
+        for one in established:
+            session.forget_subscription(one.subscription)
+        raise failures[0]
+    return established
+
+
+def _registration(session: Session) -> bytes:
+    """What the registry of connections keeps about this one."""
+    return replies.encode(
+        replies.compact(name=session.name, address=session.address, since=int(session.node.wall()))
+    )
+
+
+def _result(session: Session, identity: Identity, established: list[Established]) -> dict[str, Any]:
+    config = session.node.config
+    result: dict[str, Any] = {"client": session.client, "version": session.node.version}
+    if identity.expire_at and identity.via == "token":
+        result |= {"expires": True, "ttl": max(1, int(identity.expire_at - session.node.wall()))}
+    data = session.node.connect_data(session)
+    if data is not None:
+        result["data"] = msgspec.Raw(data)
+    if established:
+        result["subs"] = {one.subscription.channel: one.result for one in established}
+    if config.ping_interval:
+        result |= {"ping": max(1, round(config.ping_interval)), "pong": True}
+    return result

@@ -1,0 +1,317 @@
+"""A connection's life: states, the order of its commands, its deadlines, its end.
+
+Commands are handled one after another in the order they came, by a task that lives only while there is something to do.
+Everything that waits is bounded: commands in the queue, the time a command may take, the bytes a client leaves unread.
+What a command means is in the neighbouring modules; this one knows only when it may be asked.
+"""
+
+import asyncio
+import logging
+import random
+import time
+import uuid
+from collections import deque
+from collections.abc import Awaitable, Callable
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Any
+
+from realtime.access.identity import ANONYMOUS, Identity
+from realtime.engine.subscription import Subscription
+from realtime.protocol import replies
+from realtime.protocol.codes import CommandError, DisconnectCode, DisconnectError, ErrorCode, UnsubscribeCode
+from realtime.protocol.commands import Command, parse
+from realtime.protocol.frames import Frame
+from realtime.server.sockets import Socket
+from store import StoreUnavailable
+
+if TYPE_CHECKING:
+    from realtime.engine.node import Node
+
+logger = logging.getLogger("realtime.session")
+
+COMMAND_WITHIN = 4.0  # seconds a command may take; clients give a reply 5
+LEAVE_AFTER_REFUSAL = 5.0  # seconds a client that was refused has to go by itself
+EXPIRY_GRACE = 25.0  # seconds a client has to refresh what expired
+
+Handler = Callable[["Session", int, Any], Awaitable[bytes | None]]
+"""Handles one request of a session; returns the reply, or None when it has seen to it itself."""
+
+PING = Frame(replies.PING)
+
+
+class State(Enum):
+    """Where a connection stands."""
+
+    AWAITING_CONNECT = auto()
+    CONNECTING = auto()
+    CONNECTED = auto()
+    REFUSED = auto()  # connect was answered with an error: nothing more is read
+    CLOSED = auto()
+
+
+_FOLLOWS = {
+    State.AWAITING_CONNECT: {State.CONNECTING, State.CLOSED},
+    State.CONNECTING: {State.CONNECTED, State.REFUSED, State.CLOSED},
+    State.CONNECTED: {State.CLOSED},
+    State.REFUSED: {State.CLOSED},
+    State.CLOSED: set(),
+}
+
+
+class Session:
+    """One client connection. `receive` takes what it sends, `disconnect` ends it, `closed` says that it is gone."""
+
+    __slots__ = (
+        "__weakref__",
+        "_deadline",
+        "_next_ping",
+        "_pong_by",
+        "_queue",
+        "_worker",
+        "address",
+        "client",
+        "code",
+        "expire_at",
+        "hook_cache",
+        "identity",
+        "name",
+        "node",
+        "reaped",
+        "reason",
+        "registered",
+        "scope",
+        "slot",
+        "socket",
+        "state",
+        "subscriptions",
+    )
+
+    def __init__(self, node: "Node", socket: Socket, scope: dict[str, Any]) -> None:
+        self.node = node
+        self.socket = socket
+        self.scope: dict[str, Any] | None = scope
+        self.client = str(uuid.uuid4())
+        self.identity: Identity = ANONYMOUS
+        self.name = ""
+        client = scope.get("client")
+        self.address = client[0] if client else ""
+        self.state = State.AWAITING_CONNECT
+        self.subscriptions: dict[str, Subscription] = {}
+        self.expire_at: float | None = None
+        self.hook_cache: dict[Any, Any] = {}
+        self.code = 0
+        self.reason = ""
+        self.registered = False  # has an entry in the registry of connections
+        self.reaped = False  # other instances have removed it and told of its end
+        self.slot = 0
+        self._queue: deque[Command] | None = None
+        self._worker: asyncio.Task[None] | None = None
+        self._next_ping = 0.0
+        self._pong_by = 0.0
+        self._deadline = node.now() + node.config.connect_timeout
+        socket.on_slow = self._on_slow
+        node.opened(self)
+        node.wheel.set(self, self._deadline)
+
+    def move(self, state: State) -> None:
+        """Enter the next state."""
+        if state not in _FOLLOWS[self.state]:
+            expected = ", ".join(sorted(s.name for s in _FOLLOWS[self.state])) or "nothing"
+            raise RuntimeError(f"a connection that is {self.state.name} can become {expected}, not {state.name}")
+        self.state = state
+
+    # In
+
+    def receive(self, message: str | bytes) -> None:
+        """A message of the client. Never raises: what is wrong with it ends the connection."""
+        if self.state is State.REFUSED or self.state is State.CLOSED:
+            return
+        try:
+            if len(message) > self.node.config.max_message_bytes:
+                raise DisconnectError(DisconnectCode.MESSAGE_TOO_BIG)
+            for command in parse(message):
+                self._accept(command)
+        except DisconnectError as error:
+            self._disconnect_for(error)
+
+    def _accept(self, command: Command) -> None:
+        if command.is_pong and self.state is not State.AWAITING_CONNECT:
+            self._pong_by = 0.0
+            return
+        if self._queue is None:
+            self._queue = deque()
+        elif len(self._queue) >= self.node.config.max_queued_commands:
+            raise DisconnectError(DisconnectCode.TOO_MANY_REQUESTS, detail="too many commands are waiting")
+        self._queue.append(command)
+        if self._worker is None:
+            self._worker = asyncio.ensure_future(self._work())
+
+    async def _work(self) -> None:
+        try:
+            while self._queue and self.state not in (State.REFUSED, State.CLOSED):
+                await self._handle(self._queue.popleft())
+        except DisconnectError as error:
+            self._disconnect_for(error)
+        except Exception:
+            logger.exception("a command failed", extra=self.log_context())
+            self.disconnect(DisconnectCode.INTERNAL)
+        finally:
+            self._worker = None
+            self._queue = None
+
+    async def _handle(self, command: Command) -> None:
+        method = command.method
+        handler = self.node.handlers.get(method)
+        if handler is None:
+            raise DisconnectError(DisconnectCode.BAD_REQUEST, detail=f"no such request: {method or 'empty command'}")
+        if (method == "connect") is not (self.state is State.AWAITING_CONNECT):
+            raise DisconnectError(DisconnectCode.BAD_REQUEST, detail=f"{method} while {self.state.name}")
+        if not command.id and method != "send":
+            raise DisconnectError(DisconnectCode.BAD_REQUEST, detail=f"{method} without an id")
+        try:
+            async with asyncio.timeout(COMMAND_WITHIN):
+                answer = await handler(self, command.id, getattr(command, method))
+        except CommandError as error:
+            answer = replies.error(command.id, error)
+        except (StoreUnavailable, TimeoutError) as error:
+            logger.warning("%s could not be done: %s", method, error or "too slow", extra=self.log_context())
+            answer = replies.error(command.id, CommandError(ErrorCode.INTERNAL))
+        if answer is not None:
+            self.send(answer)
+        if self.state is State.CONNECTING:
+            self._refuse()
+
+    # Out
+
+    def send(self, payload: bytes) -> None:
+        """Send one reply or push."""
+        if self.state is not State.CLOSED:
+            self.socket.send(Frame(payload))
+
+    def end_subscription(self, subscription: Subscription, code: int, reason: str) -> None:
+        """The server ends a subscription; the client is told and may come back or not, as the code says."""
+        if self.subscriptions.get(subscription.channel) is subscription:
+            self.forget_subscription(subscription)
+            self.send(replies.unsubscribe_push(subscription.channel, code, reason))
+
+    def forget_subscription(self, subscription: Subscription) -> None:
+        """Take a subscription out of the hub and of presence."""
+        self.subscriptions.pop(subscription.channel, None)
+        self.node.hub.unsubscribe(subscription)
+        if subscription.present:
+            self.node.background(self.node.presence.remove(f"c:{subscription.channel}", self.client))
+
+    def lose_position(self, subscription: Subscription) -> None:
+        """Publications are lost for this subscription: the client must begin anew."""
+        if subscription.held is not None:
+            return  # its reply is not out yet and will be an error
+        if subscription.server_side:
+            self.disconnect(DisconnectCode.INSUFFICIENT_STATE)
+        else:
+            code = UnsubscribeCode.INSUFFICIENT_STATE
+            self.end_subscription(subscription, code, code.reason)
+
+    # Deadlines
+
+    def connected(self) -> None:
+        """The connect reply is ready: from now on pings and expiry count."""
+        self.move(State.CONNECTED)
+        self.scope = None
+        interval = self.node.config.ping_interval
+        self._next_ping = self.node.now() + interval * random.uniform(0.5, 1) if interval else 0.0
+        self.schedule()
+
+    def schedule(self) -> None:
+        """Set the wheel to the next deadline; call after an expiry changed."""
+        self.node.wheel.set(self, self._next_deadline())
+
+    def _next_deadline(self) -> float | None:
+        if self.state is State.CLOSED:
+            return None
+        if self.state is not State.CONNECTED:
+            return self._deadline
+        ahead = self.node.now() - time.time()
+        expiries = [self.expire_at, *(s.expire_at for s in self.subscriptions.values())]
+        times = [expiry + self._grace() + ahead for expiry in expiries if expiry]
+        times += [moment for moment in (self._next_ping, self._pong_by) if moment]
+        return min(times, default=None)
+
+    def _grace(self) -> float:
+        """A session cookie cannot be refreshed over the connection, a token can."""
+        return 0.0 if self.identity.via == "session" else EXPIRY_GRACE
+
+    def on_time(self, now: float) -> float | None:
+        """A deadline has come (called by the wheel)."""
+        if self.state is not State.CONNECTED:
+            if self.state is not State.CLOSED:
+                self.disconnect(DisconnectCode.STALE)
+            return None
+        if self._pong_by and now >= self._pong_by:
+            self.disconnect(DisconnectCode.NO_PONG)
+            return None
+        if self._next_ping and now >= self._next_ping:
+            config = self.node.config
+            self.socket.send(PING)
+            self._pong_by = now + config.pong_timeout
+            self._next_ping += config.ping_interval
+        self._expire(time.time())
+        return self._next_deadline()
+
+    def _expire(self, now: float) -> None:
+        grace = self._grace()
+        if self.expire_at and now >= self.expire_at + grace:
+            self.disconnect(DisconnectCode.EXPIRED)
+            return
+        for subscription in list(self.subscriptions.values()):
+            if subscription.expire_at and now >= subscription.expire_at + EXPIRY_GRACE:
+                if subscription.server_side:
+                    self.disconnect(DisconnectCode.SUBSCRIPTION_EXPIRED)
+                    return
+                self.end_subscription(subscription, UnsubscribeCode.EXPIRED, UnsubscribeCode.EXPIRED.reason)
+
+    # The end
+
+    def _refuse(self) -> None:
+        """Connect was answered with an error: the client goes by itself, or is closed after a while."""
+        self.move(State.REFUSED)
+        self._deadline = self.node.now() + LEAVE_AFTER_REFUSAL
+        self.schedule()
+
+    def _disconnect_for(self, error: DisconnectError) -> None:
+        if error.detail:
+            logger.info("%s", error.detail, extra=self.log_context() | {"code": error.code})
+        self.disconnect(error.code, error.reason)
+
+    def _on_slow(self) -> None:
+        # Called in the middle of a fan-out: the hub must not be touched before it is over.
+        asyncio.get_running_loop().call_soon(self.disconnect, DisconnectCode.SLOW)
+
+    def disconnect(self, code: int, reason: str | None = None) -> None:
+        """End the connection with a close code. The push before it carries the reason where the frame cannot."""
+        if self.state is State.CLOSED:
+            return
+        reason = reason or DisconnectCode(code).reason
+        code = int(code)  # Autobahn refuses subclasses of int
+        if code >= 3000:
+            self.socket.send(Frame(replies.disconnect_push(code, reason)))
+        self.socket.close(code, reason)
+        self.closed(code, reason)
+
+    def closed(self, code: int, reason: str = "connection lost") -> None:
+        """The connection is over, whoever ended it: leave every channel. Calling it again does nothing."""
+        if self.state is State.CLOSED:
+            return
+        announced = self.state is State.CONNECTED
+        self.move(State.CLOSED)
+        self.code, self.reason = code, reason
+        self.node.wheel.set(self, None)
+        for subscription in list(self.subscriptions.values()):
+            self.node.hub.unsubscribe(subscription)
+        if self._worker is not None and self._worker is not asyncio.current_task():
+            self._worker.cancel()
+        self.node.closed(self, announced)
+        self.subscriptions.clear()
+
+    def log_context(self) -> dict[str, Any]:
+        """Who this is, for the log: ids only."""
+        return {"client": self.client, "user": self.identity.user, "address": self.address}

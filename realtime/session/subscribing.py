@@ -1,0 +1,158 @@
+"""Getting a connection into a channel: confirmed, recovered, present, and nothing before the reply.
+
+The client's own wish, a token's list and the server's command all come through `establish`. Until the caller has sent
+its reply, everything for the subscription is held back; `activate` then lets it go.
+"""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from realtime.access.permissions import Granted
+from realtime.conf import ChannelOptions
+from realtime.engine.hub import NotLive
+from realtime.engine.local_channel import LocalChannel
+from realtime.engine.publication import StreamPosition
+from realtime.engine.recovery import Recovery, recover
+from realtime.engine.subscription import Subscription
+from realtime.protocol import replies
+from realtime.protocol.codes import CommandError, DisconnectCode, DisconnectError, ErrorCode
+from realtime.session.session import Session
+from store import StoreUnavailable
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a subscription shall be. `position`: where the client stood before, None when it does not recover."""
+
+    channel: str
+    options: ChannelOptions
+    granted: Granted
+    position: StreamPosition | None = None
+    reject_unrecovered: bool = False
+    server_side: bool = False
+    expire_at: float | None = None
+    info: bytes | None = None
+    data: bytes | None = None
+
+
+@dataclass(slots=True)
+class Established:
+    """A subscription that is in place but silent; `offset` is what its reply covers, `result` the reply."""
+
+    subscription: Subscription
+    channel: LocalChannel
+    offset: int
+    result: dict[str, Any]
+
+    def activate(self) -> None:
+        """The reply went out: what was held back follows it."""
+        self.channel.release(self.subscription, self.offset)
+
+
+async def establish(session: Session, wanted: Wanted) -> Established:
+    """Put a subscription in place. Raises CommandError, or StoreUnavailable when Redis is away."""
+    subscription = Subscription(
+        session,
+        wanted.channel,
+        positioned=wanted.granted.positioned,
+        recoverable=wanted.granted.recoverable,
+        join_leave=wanted.granted.join_leave,
+        server_side=wanted.server_side,
+        expire_at=wanted.expire_at,
+        chan_info=wanted.info,
+    )
+    session.subscriptions[wanted.channel] = subscription
+    try:
+        return await _establish(session, subscription, wanted)
+    except BaseException:
+        session.forget_subscription(subscription)
+        raise
+
+
+async def _establish(session: Session, subscription: Subscription, wanted: Wanted) -> Established:
+    node = session.node
+    try:
+        channel = await node.hub.subscribe(subscription, wanted.options)
+    except NotLive as error:
+        raise StoreUnavailable(str(error)) from None
+    enter = asyncio.ensure_future(_enter(session, subscription, wanted))
+    try:
+        offset, result = await _position(session, channel, wanted)
+    finally:
+        await enter
+    if subscription.broken or channel.position.epoch != result.get("epoch", channel.position.epoch):
+        raise CommandError(ErrorCode.INTERNAL)  # the stream changed under it; the client tries again at once
+    session.schedule()
+    return Established(subscription, channel, offset, result)
+
+
+async def _enter(session: Session, subscription: Subscription, wanted: Wanted) -> None:
+    """Make the connection present; the join comes back through the hub and waits for the reply."""
+    if not (wanted.options.presence or wanted.options.join_leave):
+        return
+    info = replies.client_info(session.identity.user, session.client, session.identity.info, wanted.info)
+    subscription.present = True
+    await session.node.enter(f"c:{wanted.channel}", session, info)
+
+
+async def _position(session: Session, channel: LocalChannel, wanted: Wanted) -> tuple[int, dict[str, Any]]:
+    """Where the subscription begins, and the subscribe result that says so."""
+    fields: dict[str, Any] = {}
+    if wanted.expire_at:
+        fields |= {"expires": True, "ttl": max(1, int(wanted.expire_at - session.node.wall()))}
+    if wanted.data:
+        fields["data"] = msgspec.Raw(wanted.data)
+    if not wanted.granted.positioned:
+        return session.node.hub.top(channel).offset, fields
+    fields |= {"positioned": True} | ({"recoverable": True} if wanted.granted.recoverable else {})
+    if wanted.position is None or not wanted.granted.recoverable:
+        top = session.node.hub.top(channel)
+        return top.offset, fields | _place(top)
+    top, recovery = await recover_from_history(session, wanted, wanted.position)
+    fields |= {"was_recovering": True}
+    if not recovery.recovered:
+        if wanted.reject_unrecovered:
+            raise CommandError(ErrorCode.UNRECOVERABLE_POSITION)
+        return top.offset, fields | _place(top)
+    publications = [
+        msgspec.Raw(replies.with_offset(publication.body, publication.offset)) for publication in recovery.publications
+    ]
+    fields |= {"recovered": True} | ({"publications": publications} if publications else {})
+    return top.offset, fields | _place(StreamPosition(top.epoch, wanted.position.offset))
+
+
+def _place(position: StreamPosition) -> dict[str, Any]:
+    return {"epoch": position.epoch} | ({"offset": position.offset} if position.offset else {})
+
+
+async def recover_from_history(
+    session: Session, wanted: Wanted, position: StreamPosition
+) -> tuple[StreamPosition, Recovery]:
+    """The stream's top, and what the client missed since `position` if all of it is there."""
+    config = session.node.config
+    page = await session.node.broker.history(
+        wanted.channel,
+        wanted.options,
+        since=position.offset,
+        limit=config.recovery_max_publications + 1,
+        max_bytes=config.recovery_max_bytes,
+        claim=position.epoch,
+    )
+    return page.top, recover(position, page, config.recovery_max_publications)
+
+
+def check_room(session: Session, channel: str) -> None:
+    """Raise CommandError 105 when the connection is in the channel already, 106 when it is in too many."""
+    if channel in session.subscriptions:
+        raise CommandError(ErrorCode.ALREADY_SUBSCRIBED)
+    if len(session.subscriptions) >= session.node.config.max_channels:
+        raise CommandError(ErrorCode.LIMIT_EXCEEDED)
+
+
+def check_server_side(session: Session, channels: int) -> None:
+    """Raise DisconnectError 3505 when a token asks for more channels than a connection may have."""
+    if channels > session.node.config.max_channels:
+        raise DisconnectError(DisconnectCode.CHANNEL_LIMIT)

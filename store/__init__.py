@@ -1,0 +1,12 @@
+"""Redis access below every app: where a name lives, scripts, pipelined calls, and their synchronous twin.
+
+The package knows nothing of channels, presence or limits. It keeps one promise for all of them: the keys of one name
+share one hash tag and live on the Redis to which the channel layer's own sharding sends that name's group.
+"""
+
+from store.errors import StoreUnavailable
+from store.placement import Placement, place
+from store.scripts import Script
+from store.shards import Shard, Store, get_store
+
+__all__ = ["Placement", "Script", "Shard", "Store", "StoreUnavailable", "get_store", "place"]

@@ -1,0 +1,152 @@
+"""One connection to one Redis, shared by everything that runs in one event loop.
+
+Calls of one loop turn leave in one write; replies come back in the order of the calls, so a call made after another
+also happens after it. No call waits longer than the timeout: a Redis that is silent while calls are due is given up,
+every due call fails with StoreUnavailable, and the next call connects anew, after a pause that grows with failures.
+"""
+
+import asyncio
+import contextlib
+import math
+import random
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+from redis.asyncio.connection import AbstractConnection
+from redis.asyncio.connection import ConnectionPool as AsyncConnectionPool
+from redis.exceptions import RedisError, ResponseError
+
+from store.errors import StoreUnavailable
+from store.scripts import Script
+
+Argument = bytes | str | int | float
+Command = tuple[Argument, ...]
+_Due = tuple[float, "asyncio.Future[Any]"]
+
+FIRST_PAUSE = 0.05  # seconds without attempts after a failed one
+LONGEST_PAUSE = 1.0
+
+
+class Link:
+    """A pipelined connection. Use `call` from the loop it was made in."""
+
+    def __init__(self, pool: AsyncConnectionPool, timeout: float) -> None:
+        self._pool = pool
+        self._timeout = timeout
+        self._loop = asyncio.get_running_loop()
+        self._connection: AbstractConnection | None = None
+        self._outbox: list[tuple[Command, asyncio.Future[Any]]] = []
+        self._due: deque[_Due] = deque()
+        self._flushing: asyncio.Task[None] | None = None
+        self._reader: asyncio.Task[None] | None = None
+        self._watch: asyncio.TimerHandle | None = None
+        self._failures = 0
+        self._not_before = 0.0
+
+    def call(self, command: Command) -> "asyncio.Future[Any]":
+        """The future reply to `command`: bytes, int, list or None, as Redis gave it.
+
+        Fails with StoreUnavailable when Redis does not answer, with ResponseError when it answers with an error.
+        """
+        future: asyncio.Future[Any] = self._loop.create_future()
+        self._outbox.append((command, future))
+        if self._flushing is None:
+            self._flushing = self._loop.create_task(self._flush())
+        return future
+
+    async def close(self) -> None:
+        """Give up the connection; what is due fails."""
+        for task in (self._flushing, self._reader):
+            if task is not None:
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
+        await self._fail(StoreUnavailable("the connection was closed"))
+
+    async def _flush(self) -> None:
+        try:
+            while self._outbox:
+                batch, self._outbox = self._outbox, []
+                try:
+                    connection = await self._connected()
+                    now = self._loop.time()
+                    self._due.extend((now, future) for _, future in batch)
+                    batch_commands = [command for command, _ in batch]
+                    batch = []
+                    self._watch_silence()
+                    await connection.send_packed_command(connection.pack_commands(batch_commands), check_health=False)
+                except (RedisError, OSError, TimeoutError) as error:
+                    await self._fail(StoreUnavailable(f"Redis does not answer: {error}"), [f for _, f in batch])
+        finally:
+            self._flushing = None
+
+    async def _connected(self) -> AbstractConnection:
+        if self._connection is not None:
+            return self._connection
+        if self._loop.time() < self._not_before:
+            raise OSError("the last attempt failed just now")
+        connection = self._pool.make_connection()
+        try:
+            async with asyncio.timeout(self._timeout):
+                await connection.connect()
+                for script in Script.registered.values():
+                    await connection.send_command("SCRIPT", "LOAD", script.text)
+                    await connection.read_response()
+        except (RedisError, OSError, TimeoutError):
+            self._failures += 1
+            pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2**self._failures)
+            self._not_before = self._loop.time() + pause * random.uniform(0.5, 1)
+            await connection.disconnect(nowait=True)
+            raise
+        self._failures = 0
+        self._connection = connection
+        self._reader = self._loop.create_task(self._read(connection))
+        return connection
+
+    async def _read(self, connection: AbstractConnection) -> None:
+        try:
+            while True:
+                try:
+                    reply = await connection.read_response(disable_decoding=True, timeout=math.inf)
+                except ResponseError as error:
+                    reply = error
+                future = self._due.popleft()[1]
+                if future.done():
+                    continue
+                if isinstance(reply, Exception):
+                    future.set_exception(reply)
+                else:
+                    future.set_result(reply)
+        except (RedisError, OSError, IndexError) as error:
+            self._reader = None
+            await self._fail(StoreUnavailable(f"the connection to Redis was lost: {error}"))
+
+    def _watch_silence(self) -> None:
+        """One timer for all calls: it looks at the oldest."""
+        if self._watch is None and self._due:
+            self._watch = self._loop.call_at(self._due[0][0] + self._timeout, self._look)
+
+    def _look(self) -> None:
+        self._watch = None
+        if self._due and self._due[0][0] + self._timeout <= self._loop.time():
+            task = self._loop.create_task(self._fail(StoreUnavailable(f"no reply within {self._timeout} s")))
+            task.add_done_callback(lambda done: done.exception())
+        else:
+            self._watch_silence()
+
+    async def _fail(self, error: StoreUnavailable, unsent: Sequence["asyncio.Future[Any]"] = ()) -> None:
+        connection, self._connection = self._connection, None
+        reader, self._reader = self._reader, None
+        due, self._due = self._due, deque()
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
+        for future in (*(future for _, future in due), *unsent):
+            if not future.done():
+                future.set_exception(error)
+                future.exception()  # a caller that went away has no use for it: not "never retrieved"
+        if reader is not None:
+            reader.cancel()
+        if connection is not None:
+            await connection.disconnect(nowait=True)

@@ -1,0 +1,33 @@
+"""Lua scripts: loaded from an app's `lua/` folder, addressed by digest.
+
+Every script registers itself, so that a new connection can hand all of them to Redis before anything else is sent:
+calls that are pipelined behind one another then never overtake one that had to be repeated in full.
+"""
+
+from hashlib import sha1
+from importlib.resources import files
+
+
+class Script:
+    """One Lua script. `text` runs on Redis; `sha` is what EVALSHA wants."""
+
+    __slots__ = ("name", "sha", "text")
+
+    registered: dict[str, "Script"] = {}
+
+    def __init__(self, name: str, text: str) -> None:
+        self.name = name
+        self.text = text
+        self.sha = sha1(text.encode(), usedforsecurity=False).hexdigest()
+        Script.registered[self.sha] = self
+
+    @classmethod
+    def load(cls, package: str, name: str) -> "Script":
+        """The script in the file `lua/<name>.lua` of `package`, behind the package's `lua/_common.lua` if there is one."""
+        folder = files(package) / "lua"
+        common = folder / "_common.lua"
+        head = common.read_text() if common.is_file() else ""
+        return cls(f"{package}.{name}", head + (folder / f"{name}.lua").read_text())
+
+    def __repr__(self) -> str:
+        return f"<Script {self.name}>"

@@ -1,0 +1,149 @@
+"""The Redises of the cluster: one Shard each, and the Store that knows which name lives on which.
+
+A Shard is called from coroutines (`run`, `execute`) or from threads (`run_sync`, `execute_sync`); both speak to the
+same Redis with the same deadline and raise the same errors.
+"""
+
+import asyncio
+import os
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import urlsplit
+from weakref import WeakKeyDictionary
+
+import redis
+import redis.asyncio as aioredis
+from channels_redis.utils import _consistent_hash as layer_hash
+from django.conf import settings
+from redis.backoff import NoBackoff
+from redis.exceptions import NoScriptError
+from redis.retry import Retry
+
+from store.errors import StoreUnavailable
+from store.link import Argument, Link
+from store.placement import Placement
+from store.scripts import Script
+from store.urls import sentinel_of
+
+TIMEOUT = 2.0  # seconds a call may take
+
+
+class Shard:
+    """One Redis. `index` is its place in REDIS_URL."""
+
+    def __init__(self, index: int, url: str, timeout: float = TIMEOUT) -> None:
+        self.index = index
+        self.url = url
+        self.timeout = timeout
+        self._links: WeakKeyDictionary[asyncio.AbstractEventLoop, Link] = WeakKeyDictionary()
+        self._client: redis.Redis | None = None
+
+    async def run(self, script: Script, keys: Sequence[str], args: Sequence[Argument]) -> Any:
+        """Run `script`; raises StoreUnavailable, or ResponseError for an error inside the script."""
+        try:
+            return await self.call("EVALSHA", script.sha, len(keys), *keys, *args)
+        except NoScriptError:  # somebody flushed Redis's scripts since this connection was made
+            return await self.call("EVAL", script.text, len(keys), *keys, *args)
+
+    async def execute(self, *command: Argument) -> Any:
+        """Run one command and return its raw reply; raises as `run` does."""
+        return await self.call(*command)
+
+    def call(self, *command: Argument) -> "asyncio.Future[Any]":
+        """The future reply to a command. Calls of one loop turn share one write; replies keep the order of calls."""
+        loop = asyncio.get_running_loop()
+        link = self._links.get(loop)
+        if link is None:
+            link = self._links[loop] = Link(self._async_pool(), self.timeout)
+        return link.call(command)
+
+    def run_sync(self, script: Script, keys: Sequence[str], args: Sequence[Argument]) -> Any:
+        """`run` for code without an event loop; safe in threads."""
+        try:
+            return self.execute_sync("EVALSHA", script.sha, len(keys), *keys, *args)
+        except NoScriptError:
+            return self.execute_sync("EVAL", script.text, len(keys), *keys, *args)
+
+    def execute_sync(self, *command: Argument) -> Any:
+        """`execute` for code without an event loop; safe in threads."""
+        if self._client is None:
+            self._client = self._sync_client()
+        try:
+            return self._client.execute_command(*command)
+        except (redis.ConnectionError, redis.TimeoutError) as error:
+            raise StoreUnavailable(f"Redis does not answer: {error}") from error
+
+    async def close(self) -> None:
+        """Close this loop's connection and the synchronous ones."""
+        link = self._links.pop(asyncio.get_running_loop(), None)
+        if link is not None:
+            await link.close()
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+    def _options(self, retry: Any) -> dict[str, Any]:
+        return {
+            "protocol": 2,  # one shape of replies, whatever the server's version
+            "socket_timeout": self.timeout,
+            "socket_connect_timeout": self.timeout,
+            "retry": retry,
+        }
+
+    def _async_pool(self) -> aioredis.ConnectionPool:
+        options = self._options(aioredis.retry.Retry(NoBackoff(), 0))
+        if urlsplit(self.url).scheme == "redis+sentinel":
+            parts = sentinel_of(self.url)
+            sentinel = aioredis.Sentinel(parts.pop("sentinels"), **self._options(None))
+            return sentinel.master_for(parts.pop("master_name"), **parts, **options).connection_pool
+        return aioredis.ConnectionPool.from_url(self.url, **options)
+
+    def _sync_client(self) -> redis.Redis:
+        options = self._options(Retry(NoBackoff(), 1))  # an idle connection may have been closed: once more, at once
+        if urlsplit(self.url).scheme == "redis+sentinel":
+            parts = sentinel_of(self.url)
+            sentinel = redis.Sentinel(parts.pop("sentinels"), **self._options(None))
+            client: redis.Redis = sentinel.master_for(parts.pop("master_name"), **parts, **options)
+            return client
+        return redis.Redis.from_url(self.url, **options)
+
+    def __repr__(self) -> str:
+        return f"<Shard {self.index}>"
+
+
+class Store:
+    """All shards. The hash over them is the channel layer's own, so keys live where their group's messages go."""
+
+    def __init__(self, urls: Sequence[str], timeout: float = TIMEOUT) -> None:
+        self.shards = [Shard(index, url, timeout) for index, url in enumerate(urls)]
+
+    @property
+    def first(self) -> Shard:
+        """The shard for what belongs to the cluster as a whole."""
+        return self.shards[0]
+
+    def shard_for(self, placement: Placement) -> Shard:
+        """The shard of a name."""
+        return self.shards[layer_hash(placement.topic, len(self.shards))]
+
+    async def close(self) -> None:
+        """Close every connection made in this loop."""
+        for shard in self.shards:
+            await shard.close()
+
+
+_store: tuple[int, Store] | None = None
+
+
+def get_store() -> Store:
+    """The process's Store, made from `settings.REDIS_URLS` at the first call (anew after a fork)."""
+    global _store
+    if _store is None or _store[0] != os.getpid():
+        _store = (os.getpid(), Store(settings.REDIS_URLS))
+    return _store[1]
+
+
+def reset_store() -> None:
+    """Forget the process's Store, so that the next call reads the settings anew (tests)."""
+    global _store
+    _store = None
