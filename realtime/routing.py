@@ -5,6 +5,6 @@ from django.urls import path
 
 from realtime.consumers import ConnectionConsumer
 
-websocket_urlpatterns = [path("connection/websocket", ConnectionConsumer.as_asgi())]
+websocket_urlpatterns = [path("connection/websocket", ConnectionConsumer.as_asgi())]  # type: ignore[arg-type]
 
 application = URLRouter(websocket_urlpatterns)

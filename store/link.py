@@ -86,7 +86,7 @@ class Link:
             return self._connection
         if self._loop.time() < self._not_before:
             raise OSError("the last attempt failed just now")
-        connection = self._pool.make_connection()
+        connection: AbstractConnection = self._pool.make_connection()
         try:
             async with asyncio.timeout(self._timeout):
                 await connection.connect()

@@ -6,6 +6,7 @@ calls that are pipelined behind one another then never overtake one that had to 
 
 from hashlib import sha1
 from importlib.resources import files
+from typing import ClassVar
 
 
 class Script:
@@ -13,7 +14,7 @@ class Script:
 
     __slots__ = ("name", "sha", "text")
 
-    registered: dict[str, "Script"] = {}
+    registered: ClassVar[dict[str, "Script"]] = {}
 
     def __init__(self, name: str, text: str) -> None:
         self.name = name
@@ -23,7 +24,7 @@ class Script:
 
     @classmethod
     def load(cls, package: str, name: str) -> "Script":
-        """The script in the file `lua/<name>.lua` of `package`, behind the package's `lua/_common.lua` if there is one."""
+        """The script `lua/<name>.lua` of `package`, behind the package's `lua/_common.lua` if there is one."""
         folder = files(package) / "lua"
         common = folder / "_common.lua"
         head = common.read_text() if common.is_file() else ""

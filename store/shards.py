@@ -68,6 +68,7 @@ class Shard:
         """`execute` for code without an event loop; safe in threads."""
         if self._client is None:
             self._client = self._sync_client()
+            self._client.response_callbacks.clear()  # replies as they are, like the asynchronous ones
         try:
             return self._client.execute_command(*command)
         except (redis.ConnectionError, redis.TimeoutError) as error:
@@ -95,7 +96,10 @@ class Shard:
         if urlsplit(self.url).scheme == "redis+sentinel":
             parts = sentinel_of(self.url)
             sentinel = aioredis.Sentinel(parts.pop("sentinels"), **self._options(None))
-            return sentinel.master_for(parts.pop("master_name"), **parts, **options).connection_pool
+            pool: aioredis.ConnectionPool = sentinel.master_for(
+                parts.pop("master_name"), **parts, **options
+            ).connection_pool
+            return pool
         return aioredis.ConnectionPool.from_url(self.url, **options)
 
     def _sync_client(self) -> redis.Redis:
@@ -124,7 +128,8 @@ class Store:
 
     def shard_for(self, placement: Placement) -> Shard:
         """The shard of a name."""
-        return self.shards[layer_hash(placement.topic, len(self.shards))]
+        index: int = layer_hash(placement.topic, len(self.shards))
+        return self.shards[index]
 
     async def close(self) -> None:
         """Close every connection made in this loop."""

@@ -11,7 +11,7 @@ from typing import Any
 from realtime.engine import calls
 from realtime.engine.calls import NOWHERE, Call, StreamOptions
 from realtime.engine.publication import Page, StreamPosition
-from store import Store
+from store import Store, place
 
 REMEMBERED_POSITIONS = 50_000
 
@@ -91,9 +91,7 @@ class Broker:
     ) -> StreamPosition:
         """`publish` for threads."""
         seen = self.seen.get(channel)
-        call = calls.publish(
-            channel, body, options, seen, idempotency_key=idempotency_key, skip_history=skip_history
-        )
+        call = calls.publish(channel, body, options, seen, idempotency_key=idempotency_key, skip_history=skip_history)
         position = calls.read_publish(self._run_sync(call))
         self.seen.note(channel, position)
         return position
@@ -106,9 +104,7 @@ class Broker:
 
     def history_sync(self, channel: str, options: StreamOptions, **wanted: Any) -> Page:
         """`history` for threads."""
-        return calls.read_history(
-            self._run_sync(calls.history(channel, options, self.seen.get(channel), **wanted))
-        )
+        return calls.read_history(self._run_sync(calls.history(channel, options, self.seen.get(channel), **wanted)))
 
     async def confirm(self, channel: str, nonce: str, options: StreamOptions) -> None:
         """Send a nonce through the channel's group; it comes back with the stream's position."""
@@ -116,11 +112,11 @@ class Broker:
 
     async def forget(self, channel: str) -> None:
         """Remove a channel's publications; its position stays."""
-        await self.store.shard_for(calls.place(channel)).execute("DEL", calls.forget(channel))
+        await self.store.shard_for(place(channel)).execute("DEL", calls.forget(channel))
 
     def forget_sync(self, channel: str) -> None:
         """`forget` for threads."""
-        self.store.shard_for(calls.place(channel)).execute_sync("DEL", calls.forget(channel))
+        self.store.shard_for(place(channel)).execute_sync("DEL", calls.forget(channel))
 
     async def _run(self, call: Call) -> Any:
         return await self.store.shard_for(call.placement).run(call.script, call.keys, call.args)

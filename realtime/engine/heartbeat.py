@@ -1,7 +1,7 @@
 """Finds out that a shard's pub/sub connection has gone deaf: a beat a second through the layer, to oneself.
 
-A connection can be half open for minutes, and a healed one may have lost messages without any visible fault. A beat that
-does not come back while Redis answers means the first; a number that is skipped means the second.
+A connection can be half open for minutes, and a healed one may have lost messages without any visible fault. A beat
+that does not come back while Redis answers means the first; a number that is skipped means the second.
 """
 
 import asyncio

@@ -13,7 +13,7 @@ from typing import Any
 
 from realtime.engine import envelope, recovery
 from realtime.engine.broker import Broker
-from realtime.engine.calls import StreamOptions, place
+from realtime.engine.calls import StreamOptions
 from realtime.engine.layer import LAYER_FAULTS, LoopLayer
 from realtime.engine.local_channel import Flow, LocalChannel
 from realtime.engine.publication import Page, Publication, StreamPosition
@@ -247,9 +247,7 @@ class Hub:
 
     def _lose(self, channel: LocalChannel, top: StreamPosition) -> None:
         """History no longer has what is missing: everybody who relies on positions is told."""
-        logger.warning(
-            "publications %s..%s of a channel are lost for its subscribers here", channel.position, top
-        )
+        logger.warning("publications %s..%s of a channel are lost for its subscribers here", channel.position, top)
         channel.position = top
         for subscription in channel.subscriptions:
             if subscription.positioned or subscription.recoverable:

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from typing import Any
 
 from channels_redis.pubsub import RedisPubSubChannelLayer, RedisPubSubLoopLayer, RedisSingleShardConnection
-from channels_redis.utils import _wrap_close, decode_hosts
-from redis.asyncio import ConnectionPool
+from channels_redis.utils import _wrap_close, create_pool, decode_hosts
+from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.client import PubSub
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -80,10 +80,13 @@ class ShardConnection(RedisSingleShardConnection):  # type: ignore[misc]
         super().__init__({**CONNECTION, **host}, layer)
         self._index = index
         self._greeted = False
+        self._redis: Redis | None
+        self._pubsub: NoticingPubSub | None
+        self._receive_task: asyncio.Task[None] | None
 
     def _ensure_redis(self) -> None:
         if self._redis is None:
-            super()._ensure_redis()
+            self._redis = Redis(connection_pool=create_pool(self.host))
             self._pubsub = NoticingPubSub(self._redis.connection_pool, self._connected)
 
     def _connected(self) -> None:
@@ -98,12 +101,14 @@ class ShardConnection(RedisSingleShardConnection):  # type: ignore[misc]
 
     async def _do_receiving(self) -> None:
         pause = 0.0
+        pubsub = self._pubsub
+        assert pubsub is not None
         while True:
             try:
-                if not self._pubsub.connection.is_connected:
+                if pubsub.connection is None or not pubsub.connection.is_connected:
                     async with self._lock:  # a subscribe at the same time would connect twice
-                        await self._pubsub.connect()
-                message = await self._pubsub.get_message(ignore_subscribe_messages=True, timeout=None)
+                        await pubsub.connect()  # type: ignore[no-untyped-call]
+                message = await pubsub.get_message(ignore_subscribe_messages=True, timeout=None)
                 self._receive_message(message)
                 pause = 0.0
             except LAYER_FAULTS as error:

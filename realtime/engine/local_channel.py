@@ -8,9 +8,9 @@ from enum import Enum, auto
 
 from realtime.engine.calls import NOWHERE, StreamOptions, keeps_history
 from realtime.engine.publication import Publication, StreamPosition
-from realtime.engine.subscription import Socket, Subscription
+from realtime.engine.subscription import Subscription
 from realtime.protocol import replies
-from realtime.protocol.frames import Frame
+from realtime.protocol.frames import Frame, Outlet
 
 
 class Flow(Enum):
@@ -46,7 +46,7 @@ class LocalChannel:
         self.history = keeps_history(options)
         self.flow = Flow.CONFIRMING
         self.position: StreamPosition = NOWHERE
-        self.sockets: dict[Subscription, Socket] = {}
+        self.sockets: dict[Subscription, Outlet] = {}
         self.joining: set[Subscription] = set()
         self.waiting: asyncio.Future[None] | None = None
         self.waiting_nonce = ""

@@ -1,7 +1,7 @@
-"""One process of the cluster: owns the hub, the broker, presence and the connections, and starts and ends them together.
+"""One process of the cluster: owns hub, broker, presence and connections, and starts and ends them together.
 
-`get_node()` makes the process's node at the first use. Starting never waits for Redis: while it is away, connections are
-accepted and told to try again, and everything begins by itself when it is back.
+`get_node()` makes the process's node at the first use. Starting never waits for Redis: while it is away, connections
+are accepted and told to try again, and everything begins by itself when it is back.
 """
 
 import asyncio
@@ -235,6 +235,7 @@ class Node:
         except msgspec.DecodeError as error:
             logger.warning("a control message could not be read: %s", error)
             return
+        answer: Any
         if command.op == "disconnect":
             answer = self._disconnect_matching(command)
         elif command.op == "unsubscribe":
@@ -274,7 +275,9 @@ class Node:
         return hit
 
     def _channels(self) -> dict[str, int]:
-        return {name: len(channel.subscriptions) for name, channel in self.hub.channels.items() if channel.subscriptions}
+        return {
+            name: len(channel.subscriptions) for name, channel in self.hub.channels.items() if channel.subscriptions
+        }
 
     # What others may know
 

@@ -35,11 +35,7 @@ def complete(since: int, publications: Sequence[Publication], top: int) -> bool:
     """Whether `publications` are all of those after `since` up to `top`."""
     if not publications:
         return top == since
-    return (
-        publications[0].offset == since + 1
-        and publications[-1].offset == top
-        and len(publications) == top - since
-    )
+    return publications[0].offset == since + 1 and publications[-1].offset == top and len(publications) == top - since
 
 
 def above(position: int, publications: Iterable[Publication]) -> list[Publication]:

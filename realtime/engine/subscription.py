@@ -3,22 +3,16 @@
 from typing import Protocol
 
 from realtime.engine.publication import Publication
-from realtime.protocol.frames import Frame
-
+from realtime.protocol.frames import Frame, Outlet
 
 MOST_HELD = 4096  # messages one subscription may hold back before it is broken
-
-
-class Socket(Protocol):
-    """Where a connection's messages go. `send` never blocks, never raises and never calls back."""
-
-    def send(self, frame: Frame) -> None: ...
 
 
 class Subscriber(Protocol):
     """The connection behind a subscription."""
 
-    socket: Socket
+    @property
+    def socket(self) -> Outlet: ...
 
     def lose_position(self, subscription: "Subscription") -> None:
         """Publications were lost for good: tell the client. Must not touch the hub before it returns."""

@@ -1,7 +1,7 @@
 """What a client sends: one text message of newline-separated JSON objects, parsed into Commands.
 
-Parsing is strict about types and blind to unknown keys. Payloads (`data`) are kept as the bytes that were sent. Whatever
-cannot be a command ends the connection with 3501; whether a command is allowed *now* is the session's matter.
+Parsing is strict about types and blind to unknown keys. Payloads (`data`) are kept as the bytes that were sent.
+Whatever cannot be a command ends the connection with 3501; whether it is allowed *now* is the session's matter.
 """
 
 from typing import Annotated

@@ -3,6 +3,8 @@
 The WebSocket header (RFC 6455, section 5.2) of an unmasked, unfragmented text message is at most ten bytes.
 """
 
+from typing import Protocol
+
 TEXT = 0x81  # FIN, opcode 1
 
 
@@ -22,6 +24,13 @@ class Frame:
         if self._text is None:
             self._text = self.payload.decode()
         return self._text
+
+
+class Outlet(Protocol):
+    """Where a connection's frames go."""
+
+    def send(self, frame: Frame) -> None:
+        """Take a frame, in order. Never blocks, never raises, never calls back before it returns."""
 
 
 def header(length: int) -> bytes:

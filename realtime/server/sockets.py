@@ -1,7 +1,7 @@
 """A connection's socket: where frames are written, how much is unsent, how it is closed with a reason.
 
-Under our Daphne the frame goes straight to the transport (`DaphneSocket`): no ASGI message, no coroutine, no framing per
-connection. Under any other ASGI server it goes through `send` (`AsgiSocket`). Both keep the order of calls, never
+Under our Daphne the frame goes straight to the transport (`DaphneSocket`): no ASGI message, no coroutine, no framing
+per connection. Under any other ASGI server it goes through `send` (`AsgiSocket`). Both keep the order of calls, never
 block or raise, and hold at most `most_unsent` bytes for a client that does not read: then they call `on_slow`, once.
 """
 
@@ -74,7 +74,7 @@ class DaphneSocket:
         transport = self._transport
         if not self._direct:
             return 0  # what a TLS transport holds back is not ours to see
-        return len(transport.dataBuffer) - transport.offset + transport._tempDataLen
+        return int(len(transport.dataBuffer) - transport.offset + transport._tempDataLen)
 
     def send(self, frame: Frame) -> None:
         protocol = self._protocol

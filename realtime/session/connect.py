@@ -56,9 +56,7 @@ def _server_side(session: Session, identity: Identity, request: ConnectRequest) 
             options, user=identity.user, recoverable=True, positioned=True, join_leave=True, insecure=config.insecure
         )
         position = StreamPosition(known.epoch, known.offset) if known is not None and known.recover else None
-        wishes.append(
-            Wanted(sub.channel, options, granted, position, server_side=True, info=sub.info, data=sub.data)
-        )
+        wishes.append(Wanted(sub.channel, options, granted, position, server_side=True, info=sub.info, data=sub.data))
     return wishes
 
 
@@ -76,9 +74,7 @@ async def _establish_all(session: Session, wishes: list[Wanted]) -> list[Establi
 
 def _registration(session: Session) -> bytes:
     """What the registry of connections keeps about this one."""
-    return replies.encode(
-        replies.compact(name=session.name, address=session.address, since=int(session.node.wall()))
-    )
+    return replies.encode(replies.compact(name=session.name, address=session.address, since=int(session.node.wall())))
 
 
 def _result(session: Session, identity: Identity, established: list[Established]) -> dict[str, Any]:

@@ -1,0 +1,36 @@
+"""Who a connect command comes from: its token, else the handshake's session cookie, else nobody in particular.
+
+A token that is sent always decides: a bad one is never forgiven because a session or insecure mode would do.
+"""
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from realtime.access.identity import ANONYMOUS, Identity
+from realtime.access.sessions import identity_from_session
+from realtime.access.tokens import verify_connection
+from realtime.conf import RealtimeConfig
+from realtime.protocol.codes import CommandError, DisconnectCode, DisconnectError, ErrorCode
+
+logger = logging.getLogger(__name__)
+
+
+async def authenticate(token: str, scope: Mapping[str, Any], config: RealtimeConfig, now: float) -> Identity:
+    """The identity of a connection at Unix time `now`.
+
+    Raises DisconnectError 3500 (bad token) or 3501 (nothing given and anonymous off), CommandError 109 (expired token)
+    or 100 (the session store is away).
+    """
+    if token:
+        return verify_connection(token, config, now).identity()
+    try:
+        identity = await identity_from_session(scope)
+    except Exception:
+        logger.exception("the session of a connecting client could not be read")
+        raise CommandError(ErrorCode.INTERNAL) from None
+    if identity is not None:
+        return identity
+    if config.anonymous or config.insecure:
+        return ANONYMOUS
+    raise DisconnectError(DisconnectCode.BAD_REQUEST, detail="neither token nor session, and anonymous is off")

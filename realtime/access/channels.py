@@ -1,0 +1,65 @@
+"""Channel names: which are valid, which namespace they belong to, and what `$` and `#` in them mean.
+
+`ns:rest` belongs to namespace `ns`; a leading `$` (private: only by token) comes before it; the part after the last
+`#` lists the users a user-limited channel is for; `#user` alone is that user's personal channel.
+"""
+
+from realtime.conf import ChannelOptions, RealtimeConfig
+from realtime.protocol.codes import CommandError, ErrorCode
+
+PRIVATE = "$"
+USERS = "#"
+
+
+def check_name(channel: str, config: RealtimeConfig) -> None:
+    """Raise CommandError(107) unless the name is 1..max_channel_length bytes of printable ASCII (space included)."""
+    if not 0 < len(channel) <= config.max_channel_length or not (channel.isascii() and channel.isprintable()):
+        raise CommandError(ErrorCode.BAD_REQUEST)
+
+
+def namespace_of(channel: str) -> str | None:
+    """The namespace's name, "" in `:rest`, or None for a channel without one.
+
+    A name that begins with `#` has none: user ids such as `ldap:ann` would otherwise have no personal channel.
+    """
+    name, separator, _ = channel.removeprefix(PRIVATE).partition(":")
+    return name if separator and not name.startswith(USERS) else None
+
+
+def options_for(channel: str, config: RealtimeConfig) -> ChannelOptions:
+    """The options of a channel. Raises CommandError(107) for an invalid name, 102 for an unknown namespace."""
+    check_name(channel, config)
+    name = namespace_of(channel)
+    if name is None:
+        return config.without_namespace
+    options = config.namespaces.get(name)
+    if options is None:
+        raise CommandError(ErrorCode.UNKNOWN_CHANNEL)
+    return options
+
+
+def is_private(channel: str) -> bool:
+    """Whether the channel can be had by token alone."""
+    return channel.startswith(PRIVATE)
+
+
+def limited_users(channel: str) -> tuple[str, ...] | None:
+    """The users named after the last `#`, or None when the name has no `#`. "" is nobody, not the anonymous user."""
+    if USERS not in channel:
+        return None
+    return tuple(user for user in channel.rpartition(USERS)[2].split(",") if user)
+
+
+def personal_channel(user: str, config: RealtimeConfig) -> str | None:
+    """The user's own channel `#<user>`, or None when it is off, the user anonymous, or the id cannot be in a name.
+
+    An id with a comma or `#` has none: `#a,b` would also be the channel of users `a` and `b`.
+    """
+    if not config.user_personal_channel or not user or USERS in user or "," in user:
+        return None
+    channel = USERS + user
+    try:
+        check_name(channel, config)
+    except CommandError:
+        return None
+    return channel

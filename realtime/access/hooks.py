@@ -1,0 +1,111 @@
+"""Asks a project's own permission hook: `(user, channel, info) -> bool`, sync (ORM allowed) or async.
+
+A hook gets the Django user where the id is a primary key of one, else the id itself. It answers a bool, or
+`Cached(bool)` to have the answer kept for the connection. Whatever else happens in a hook is logged with the hook's
+name and answered with error 100: a fault never counts as yes, and never passes unseen.
+"""
+
+import inspect
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from asgiref.sync import iscoroutinefunction
+from channels.db import database_sync_to_async
+from django.contrib.auth import get_user_model
+from django.core.exceptions import ObjectDoesNotExist, ValidationError
+from django.utils.module_loading import import_string
+
+from realtime.conf import Hook
+from realtime.protocol.codes import CommandError, ErrorCode
+
+logger = logging.getLogger(__name__)
+
+MAX_CACHED_ANSWERS = 256
+"""Answers kept per connection; the oldest goes first. A client may name any number of channels."""
+
+_USER = "user"
+
+
+@dataclass(frozen=True, slots=True)
+class Cached:
+    """A hook's answer that holds for this channel as long as the connection lasts."""
+
+    answer: bool
+
+
+async def ask(hook: Hook, user_id: str, channel: str, info: Any, memory: dict[Any, Any]) -> bool:
+    """The hook's answer. `memory` is the connection's own, empty at first. Raises CommandError 100 on any fault."""
+    try:
+        function = resolve(hook)
+        key = (id(function), channel)
+        if key in memory:
+            return bool(memory[key].answer)
+        answer = await _call(function, await user_of(user_id, memory), channel, info)
+        if isinstance(answer, Cached):
+            _remember(memory, key, answer)
+            answer = answer.answer
+        if not isinstance(answer, bool):
+            raise TypeError(f"expected a bool or Cached(bool), got {type(answer).__name__}")
+    except Exception:
+        logger.exception("permission hook %s failed for user %r in channel %r", name_of(hook), user_id, channel)
+        raise CommandError(ErrorCode.INTERNAL) from None
+    return answer
+
+
+async def require(hook: Hook, user_id: str, channel: str, info: Any, memory: dict[Any, Any]) -> None:
+    """Raise CommandError 103 unless the hook says yes; no hook (None) is a yes."""
+    if hook is not None and not await ask(hook, user_id, channel, info, memory):
+        raise CommandError(ErrorCode.PERMISSION_DENIED)
+
+
+def resolve(hook: Hook) -> Callable[..., Any]:
+    """The hook's callable. Raises ImportError for a path that leads nowhere, TypeError for what cannot be called."""
+    found = _imported(hook) if isinstance(hook, str) else hook
+    if not callable(found):
+        raise TypeError(f"{name_of(hook)} is not callable")
+    return found
+
+
+def name_of(hook: Hook) -> str:
+    """The hook as its author would name it."""
+    if isinstance(hook, str):
+        return hook
+    return f"{getattr(hook, '__module__', '?')}.{getattr(hook, '__qualname__', type(hook).__qualname__)}"
+
+
+@cache
+def _imported(path: str) -> Any:
+    return import_string(path)
+
+
+async def _call(function: Callable[..., Any], user: Any, channel: str, info: Any) -> Any:
+    if iscoroutinefunction(function) or iscoroutinefunction(getattr(function, "__call__", None)):  # noqa: B004
+        return await function(user, channel, info)
+    answer = await database_sync_to_async(function)(user, channel, info)
+    return await answer if inspect.isawaitable(answer) else answer
+
+
+async def user_of(user_id: str, memory: dict[Any, Any]) -> Any:
+    """The Django user of an id, or the id itself; looked up once per connection, kept in its `memory`."""
+    if _USER not in memory:
+        memory[_USER] = await database_sync_to_async(_find_user)(user_id) if user_id else user_id
+    return memory[_USER]
+
+
+def _find_user(user_id: str) -> Any:
+    """The user whose key reads exactly so: `007` is not user 7, though Django would find them."""
+    try:
+        user = get_user_model()._default_manager.get(pk=user_id)
+    except (ObjectDoesNotExist, ValidationError, ValueError, TypeError, OverflowError):
+        return user_id
+    return user if str(user.pk) == user_id else user_id
+
+
+def _remember(memory: dict[Any, Any], key: tuple[int, str], answer: Cached) -> None:
+    answers = [known for known in memory if known != _USER]
+    if len(answers) >= MAX_CACHED_ANSWERS:
+        del memory[answers[0]]
+    memory[key] = answer

@@ -1,0 +1,254 @@
+"""Connection and subscription tokens: JWTs signed with HMAC and the configured secret.
+
+Keeps the rule that only HS256, HS384 and HS512 are ever accepted, and that no secret means no token. Claims are typed
+strictly; `info` and `data` stay the JSON bytes they were, compacted so that no newline can break a frame. What is wrong
+with a token goes to the log through `DisconnectError.detail`, never to the client, and never the token itself.
+"""
+
+import base64
+import binascii
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import jwt
+import msgspec
+from django.core.exceptions import ImproperlyConfigured
+from jwt.algorithms import HMACAlgorithm
+
+from realtime.access.identity import NO_OVERRIDES, Identity, Overrides, ServerSub
+from realtime.conf import RealtimeConfig, get_config
+from realtime.protocol.codes import CommandError, DisconnectCode, DisconnectError, ErrorCode
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionClaims:
+    """A verified connection token. `expire_at` is the connection's end (Unix seconds), None for never."""
+
+    user: str
+    expire_at: float | None
+    info: bytes | None
+    channels: tuple[ServerSub, ...]
+    meta: Any
+
+    def identity(self) -> Identity:
+        """The identity this token gives."""
+        return Identity(self.user, self.info, self.expire_at, self.channels, meta=self.meta, via="token")
+
+
+@dataclass(frozen=True, slots=True)
+class SubscriptionClaims:
+    """A verified subscription token. `expire_at` is the subscription's end (Unix seconds), None for never."""
+
+    expire_at: float | None
+    info: bytes | None
+    data: bytes | None
+    overrides: Overrides
+
+
+def verify_connection(token: str, config: RealtimeConfig, now: float) -> ConnectionClaims:
+    """Verify a connection token at Unix time `now`. Raises DisconnectError 3500, or CommandError 109 when expired."""
+    claims = _verified(token, _Connection, config, now)
+    if claims.channel is not None:
+        raise _invalid("a subscription token was used to connect")
+    named = {channel: ServerSub(channel) for channel in claims.channels or ()}
+    named |= {channel: _server_sub(channel, sub) for channel, sub in (claims.subs or {}).items()}
+    info = _payload(claims.info, claims.b64info)
+    return ConnectionClaims(claims.sub or "", _end(claims, now), info, tuple(named.values()), claims.meta)
+
+
+def verify_subscription(
+    token: str, config: RealtimeConfig, now: float, *, channel: str, client: str, user: str
+) -> SubscriptionClaims:
+    """Verify a subscription token for this channel, connection and user at Unix time `now`.
+
+    Raises DisconnectError 3500 (also for another's token), CommandError 109 when expired.
+    """
+    claims = _verified(token, _Subscription, config, now)
+    for name, value, expected in (
+        ("channel", claims.channel, channel),
+        ("client", claims.client or client, client),
+        ("sub", claims.sub or "", user),
+    ):
+        if value != expected:
+            raise _invalid(f"the token's {name} is {value!r}, not {expected!r}")
+    return SubscriptionClaims(
+        _end(claims, now),
+        _payload(claims.info, claims.b64info),
+        _payload(claims.data, claims.b64data),
+        _overrides(claims.override),
+    )
+
+
+def make_connection_token(
+    user: object, *, ttl: float | None = 3600, info: Any = None, channels: Sequence[str] = (), **claims: Any
+) -> str:
+    """A connection token for a Django user or a user id ("" and AnonymousUser: anonymous), signed with HS256.
+
+    `ttl` is seconds, None for no expiry. Other claims (`subs`, `meta`, `expire_at`, …) are passed on as given.
+    Raises ImproperlyConfigured without a token secret.
+    """
+    if channels:
+        claims["channels"] = list(channels)
+    return _signed(user, ttl, info, claims)
+
+
+def make_subscription_token(
+    user: object, channel: str, *, ttl: float | None = 3600, info: Any = None, **claims: Any
+) -> str:
+    """A subscription token for one user and channel; otherwise as `make_connection_token`."""
+    return _signed(user, ttl, info, claims | {"channel": channel})
+
+
+class _Flag(msgspec.Struct):
+    value: bool
+
+
+class _Override(msgspec.Struct):
+    presence: _Flag | None = None
+    join_leave: _Flag | None = None
+    force_push_join_leave: _Flag | None = None
+    force_recovery: _Flag | None = None
+    force_positioning: _Flag | None = None
+
+
+class _Sub(msgspec.Struct):
+    info: msgspec.Raw = msgspec.Raw()
+    b64info: str | None = None
+    data: msgspec.Raw = msgspec.Raw()
+    b64data: str | None = None
+    override: _Override | None = None
+
+
+class _Claims(msgspec.Struct):
+    """What both kinds have. A null is an absent claim."""
+
+    sub: str | None = None
+    exp: float | None = None
+    nbf: float | None = None
+    iat: float | None = None
+    expire_at: float | None = None
+    info: msgspec.Raw = msgspec.Raw()
+    b64info: str | None = None
+    aud: str | list[str] | None = None
+    iss: str | None = None
+    jti: str | None = None
+
+
+class _Connection(_Claims):
+    channel: str | None = None
+    channels: list[str] | None = None
+    subs: dict[str, _Sub] | None = None
+    meta: Any = None
+
+
+class _Subscription(_Claims):
+    channel: str | None = None
+    client: str | None = None
+    data: msgspec.Raw = msgspec.Raw()
+    b64data: str | None = None
+    override: _Override | None = None
+
+
+Kind = TypeVar("Kind", bound=_Claims)
+
+
+class _Hmac(HMACAlgorithm):
+    """PyJWT's HMAC without its warning per token: a short secret is named once, by the system check."""
+
+    def check_key_length(self, key: bytes) -> str | None:
+        return None
+
+
+_ALGORITHMS = ("HS256", "HS384", "HS512")
+_JWS = jwt.PyJWS(algorithms=[])
+for _name, _hash in zip(_ALGORITHMS, (_Hmac.SHA256, _Hmac.SHA384, _Hmac.SHA512), strict=True):
+    _JWS.register_algorithm(_name, _Hmac(_hash))
+
+
+def _verified(token: str, kind: type[Kind], config: RealtimeConfig, now: float) -> Kind:
+    """Signature, types, audience and issuer, then time."""
+    if not config.token_secret:
+        raise _invalid("no token secret is configured")
+    try:
+        payload = _JWS.decode(token, config.token_secret, algorithms=_ALGORITHMS)
+        # Raw members are passed on unparsed: the whole must be UTF-8, or they would break other clients' frames.
+        claims = msgspec.json.decode(payload.decode(), type=kind)
+    except (jwt.PyJWTError, msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise _invalid(str(error)) from error
+    _check_recipient(claims, config)
+    if claims.exp is not None and now >= claims.exp:
+        raise CommandError(ErrorCode.TOKEN_EXPIRED)
+    if claims.nbf is not None and now < claims.nbf:
+        raise CommandError(ErrorCode.TOKEN_EXPIRED)
+    return claims
+
+
+def _check_recipient(claims: _Claims, config: RealtimeConfig) -> None:
+    audience = [claims.aud] if isinstance(claims.aud, str) else claims.aud or []
+    if config.token_audience and config.token_audience not in audience:
+        raise _invalid(f"the audience is {claims.aud!r}, not {config.token_audience!r}")
+    if config.token_issuer and claims.iss != config.token_issuer:
+        raise _invalid(f"the issuer is {claims.iss!r}, not {config.token_issuer!r}")
+
+
+def _end(claims: _Claims, now: float) -> float | None:
+    """When the connection or subscription ends: `expire_at` (0 or less: never), else `exp`.
+
+    An `expire_at` already past counts as an expired token, so that the client fetches a new one.
+    """
+    if claims.expire_at is None:
+        return claims.exp
+    if claims.expire_at <= 0:
+        return None
+    if claims.expire_at <= now:
+        raise CommandError(ErrorCode.TOKEN_EXPIRED)
+    return claims.expire_at
+
+
+def _payload(raw: msgspec.Raw, encoded: str | None) -> bytes | None:
+    """Compact JSON of a claim given as JSON or, taking precedence, as base64 of JSON; None when absent or null."""
+    try:
+        text = base64.b64decode(encoded, validate=True) if encoded else bytes(raw)
+        if encoded:
+            msgspec.json.decode(text.decode(), type=msgspec.Raw)
+        compact = msgspec.json.format(text, indent=-1) if text else b""
+    except (binascii.Error, msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise _invalid(f"info or data is not JSON: {error}") from error
+    return None if compact in (b"", b"null") else compact
+
+
+def _server_sub(channel: str, sub: _Sub) -> ServerSub:
+    info, data = _payload(sub.info, sub.b64info), _payload(sub.data, sub.b64data)
+    return ServerSub(channel, info, data, _overrides(sub.override))
+
+
+def _overrides(given: _Override | None) -> Overrides:
+    if given is None:
+        return NO_OVERRIDES
+    flags: dict[str, _Flag | None] = msgspec.structs.asdict(given)
+    return Overrides(**{name: flag.value for name, flag in flags.items() if flag is not None})
+
+
+def _signed(user: object, ttl: float | None, info: Any, claims: dict[str, Any]) -> str:
+    config = get_config()
+    if not config.token_secret:
+        raise ImproperlyConfigured("REALTIME_TOKEN_SECRET is not set: tokens can be neither made nor accepted.")
+    now = int(time.time())
+    payload: dict[str, Any] = {"sub": user_id(user), "iat": now}
+    payload |= {"exp": now + int(ttl)} if ttl is not None else {}
+    payload |= {"info": info} if info is not None else {}
+    payload |= {"aud": config.token_audience} if config.token_audience else {}
+    payload |= {"iss": config.token_issuer} if config.token_issuer else {}
+    return _JWS.encode(msgspec.json.encode(payload | claims), config.token_secret, algorithm=_ALGORITHMS[0])
+
+
+def user_id(user: object) -> str:
+    """The id of a Django user, or of what stands for one: its primary key as text, "" for the anonymous user."""
+    key = getattr(user, "pk", None) if hasattr(user, "pk") else user
+    return "" if key is None else str(key)
+
+
+def _invalid(detail: str) -> DisconnectError:
+    return DisconnectError(DisconnectCode.INVALID_TOKEN, detail=detail)

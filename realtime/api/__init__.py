@@ -1,0 +1,1 @@
+"""Publishing and control from the server's side: for Python (`python`), and over HTTP (`views`)."""

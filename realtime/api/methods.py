@@ -1,0 +1,183 @@
+"""The HTTP API's methods: parameters in, result out (PROTOCOL.md 12). Any instance can serve any of them."""
+
+import asyncio
+import base64
+import binascii
+from collections.abc import Awaitable, Callable
+from fnmatch import fnmatchcase
+from typing import Any
+
+import msgspec
+
+from presence.reading import amembers, astats, instances
+from realtime.api import params
+from realtime.api.publishing import body_of, get_broker, options_of
+from realtime.conf import ChannelOptions
+from realtime.engine.control import Command, Control
+from realtime.engine.publication import StreamPosition
+from realtime.protocol import replies
+from realtime.protocol.codes import CommandError, DisconnectCode, ErrorCode
+from realtime.protocol.commands import HistoryRequest
+from realtime.session.channels import check_history, history_result
+from store import StoreUnavailable, get_store
+
+Method = Callable[[Any], Awaitable[dict[str, Any]]]
+
+
+async def publish(asked: params.Publish) -> dict[str, Any]:
+    """Publish into one channel."""
+    options = _options(asked.channel)
+    body = body_of(_data(asked), asked.tags)
+    return _place(await _publish(asked.channel, options, body, asked))
+
+
+async def broadcast(asked: params.Broadcast) -> dict[str, Any]:
+    """Publish into several channels; each has its own outcome, in order."""
+    if not asked.channels:
+        raise CommandError(ErrorCode.BAD_REQUEST)
+    body = body_of(_data(asked), asked.tags)
+
+    async def one(channel: str) -> dict[str, Any]:
+        return await outcome(_publish(channel, _options(channel), body, asked))
+
+    async def one_or_error(channel: str) -> dict[str, Any]:
+        try:
+            return await one(channel)
+        except CommandError as error:
+            return {"error": describe(error)}
+
+    return {"responses": await asyncio.gather(*(one_or_error(channel) for channel in asked.channels))}
+
+
+async def outcome(publishing: Awaitable[StreamPosition]) -> dict[str, Any]:
+    """One channel's part of a broadcast."""
+    try:
+        return {"result": _place(await publishing)}
+    except StoreUnavailable:
+        return {"error": describe(CommandError(ErrorCode.INTERNAL))}
+
+
+async def presence(asked: params.Channel) -> dict[str, Any]:
+    """Who is in a channel."""
+    _require(_options(asked.channel).presence)
+    members = await amembers(get_store(), f"c:{asked.channel}")
+    return {"presence": {client: msgspec.Raw(info) for client, info in members.items()}}
+
+
+async def presence_stats(asked: params.Channel) -> dict[str, Any]:
+    """How many are in a channel."""
+    _require(_options(asked.channel).presence)
+    clients, users = await astats(get_store(), f"c:{asked.channel}")
+    return {"num_clients": clients, "num_users": users}
+
+
+async def history(asked: params.History) -> dict[str, Any]:
+    """What a channel keeps; `limit` is not capped."""
+    options = _options(asked.channel)
+    _require(options.has_history)
+    request = HistoryRequest(asked.channel, asked.limit, asked.since, asked.reverse)
+    check_history(request)
+    since = asked.since.offset if asked.since else None
+    page = await get_broker().history(asked.channel, options, limit=asked.limit, since=since, reverse=asked.reverse)
+    return history_result(request, page)
+
+
+async def history_remove(asked: params.Channel) -> dict[str, Any]:
+    """Empty a channel's history; its position stays."""
+    _require(_options(asked.channel).has_history)
+    await get_broker().forget(asked.channel)
+    return {}
+
+
+async def disconnect(asked: params.Disconnect) -> dict[str, Any]:
+    """End a user's connections."""
+    wish = asked.disconnect or params.Disconnection(DisconnectCode.FORCE_DISCONNECT)
+    if not 3000 <= wish.code < 5000 or len(wish.reason.encode()) > 123:
+        raise CommandError(ErrorCode.BAD_REQUEST)
+    reason = wish.reason or _reason(wish.code)
+    command = Command(
+        "disconnect", user=asked.user, client=asked.client, code=wish.code, reason=reason, keep=asked.whitelist
+    )
+    await Control(get_store()).tell(command)
+    return {}
+
+
+def _reason(code: int) -> str:
+    known = DisconnectCode._value2member_map_.get(code)
+    return known.reason if isinstance(known, DisconnectCode) else "disconnected by the server"
+
+
+async def unsubscribe(asked: params.Unsubscribe) -> dict[str, Any]:
+    """End a user's subscriptions to a channel."""
+    _options(asked.channel)
+    await Control(get_store()).tell(Command("unsubscribe", user=asked.user, client=asked.client, channel=asked.channel))
+    return {}
+
+
+async def channels(asked: params.Channels) -> dict[str, Any]:
+    """Channels with subscribers now, as the living instances count them."""
+    store = get_store()
+    answers = await Control(store).ask(Command("channels"), len(await instances(store)))
+    counts: dict[str, int] = {}
+    for answer in answers:
+        for channel, subscribers in answer.items():
+            if not asked.pattern or fnmatchcase(channel, asked.pattern):
+                counts[channel] = counts.get(channel, 0) + subscribers
+    return {"channels": {channel: {"num_clients": count} for channel, count in sorted(counts.items())}}
+
+
+async def info(_: params.Empty) -> dict[str, Any]:
+    """The living instances."""
+    nodes = []
+    for about in await instances(get_store()):
+        nodes.append({"uid": about.pop("incarnation"), **about})
+    return {"nodes": nodes}
+
+
+def describe(error: CommandError) -> dict[str, Any]:
+    """An error as the API has it."""
+    return {"code": error.code, "message": error.message}
+
+
+METHODS: dict[str, tuple[type[Any], Method]] = {
+    "publish": (params.Publish, publish),
+    "broadcast": (params.Broadcast, broadcast),
+    "presence": (params.Channel, presence),
+    "presence_stats": (params.Channel, presence_stats),
+    "history": (params.History, history),
+    "history_remove": (params.Channel, history_remove),
+    "disconnect": (params.Disconnect, disconnect),
+    "unsubscribe": (params.Unsubscribe, unsubscribe),
+    "channels": (params.Channels, channels),
+    "info": (params.Empty, info),
+}
+
+
+async def _publish(channel: str, options: ChannelOptions, body: bytes, asked: Any) -> StreamPosition:
+    return await get_broker().publish(
+        channel, body, options, idempotency_key=asked.idempotency_key, skip_history=asked.skip_history
+    )
+
+
+def _options(channel: str) -> ChannelOptions:
+    return options_of(channel)
+
+
+def _require(available: bool) -> None:
+    if not available:
+        raise CommandError(ErrorCode.NOT_AVAILABLE)
+
+
+def _data(asked: params.Publish | params.Broadcast) -> bytes:
+    """The payload on one line. Raises CommandError 107 when there is none, or when it is not JSON."""
+    data = bytes(asked.data)
+    try:
+        if asked.b64data:
+            data = base64.b64decode(asked.b64data, validate=True)
+        return msgspec.json.format(data.decode(), indent=-1).encode()
+    except (binascii.Error, UnicodeDecodeError, msgspec.DecodeError, RecursionError):
+        raise CommandError(ErrorCode.BAD_REQUEST) from None
+
+
+def _place(position: StreamPosition) -> dict[str, Any]:
+    return replies.compact(offset=position.offset, epoch=position.epoch)

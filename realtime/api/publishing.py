@@ -1,0 +1,52 @@
+"""What every way of publishing shares: payloads as JSON bytes, channels checked, the process's broker."""
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from django.utils.functional import Promise
+
+from realtime.access.channels import options_for
+from realtime.conf import ChannelOptions, get_config
+from realtime.engine.broker import Broker
+from realtime.protocol import replies
+from store import get_store
+
+_broker: tuple[int, Broker] | None = None
+
+
+def get_broker() -> Broker:
+    """The process's broker, for code that runs outside a node."""
+    global _broker
+    store = get_store()
+    if _broker is None or _broker[0] != os.getpid() or _broker[1].store is not store:
+        _broker = (os.getpid(), Broker(store))
+    return _broker[1]
+
+
+def encode_data(data: Any) -> bytes:
+    """A payload as compact JSON. Takes what JSON has, and dates, UUIDs, decimals, dataclasses, translated strings.
+
+    Raises TypeError for anything else.
+    """
+    try:
+        return msgspec.json.encode(data, enc_hook=_encode_other)
+    except (NotImplementedError, msgspec.EncodeError) as error:
+        raise TypeError(f"this cannot be sent as JSON: {error}") from error
+
+
+def _encode_other(value: Any) -> Any:
+    if isinstance(value, Promise):
+        return str(value)
+    raise NotImplementedError(f"objects of type {type(value).__qualname__} are not JSON")
+
+
+def options_of(channel: str) -> ChannelOptions:
+    """The options of a channel. Raises CommandError 102 or 107."""
+    return options_for(channel, get_config())
+
+
+def body_of(data: bytes, tags: Mapping[str, str] | None) -> bytes:
+    """A publication without an author; `data` is JSON."""
+    return replies.publication_body(data, None, tags)

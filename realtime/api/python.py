@@ -1,0 +1,208 @@
+"""The Python API, re-exported by `realtime`: publish and its kin, each with a twin for coroutines (prefix `a`).
+
+Synchronous functions need no running server: they talk to Redis directly, from a view, a task queue, a shell or a
+management command. All raise StoreUnavailable when Redis does not answer, and CommandError for an impossible channel.
+"""
+
+from collections.abc import Iterable, Mapping
+from functools import partial
+from typing import Any, NamedTuple
+
+import msgspec
+from django.db import transaction
+
+from presence.reading import amembers, members
+from realtime.access.tokens import user_id
+from realtime.api.publishing import body_of, encode_data, get_broker, options_of
+from realtime.engine.control import Command, Control
+from realtime.engine.publication import Page, StreamPosition
+from realtime.protocol.codes import CommandError, DisconnectCode, ErrorCode, UnsubscribeCode
+from store import get_store
+
+
+class Published(NamedTuple):
+    """Where a publication stands; offset 0 and epoch "" in a channel without history."""
+
+    offset: int
+    epoch: str
+
+
+class HistoryPage(NamedTuple):
+    """A piece of history: publications as `{"offset", "data", "info"?, "tags"?}`, and the stream's top."""
+
+    publications: list[dict[str, Any]]
+    offset: int
+    epoch: str
+
+
+def publish(
+    channel: str,
+    data: Any,
+    *,
+    on_commit: bool = True,
+    idempotency_key: str | None = None,
+    tags: Mapping[str, str] | None = None,
+    skip_history: bool = False,
+) -> Published | None:
+    """Publish `data` (anything JSON can hold) into a channel.
+
+    Inside a transaction the publication waits for the commit, and is dropped on a rollback; then None is returned.
+    With `on_commit=False`, or outside a transaction, it is sent at once. A repeat with the same `idempotency_key`
+    within five minutes publishes nothing and returns the first one's place.
+    """
+    options = options_of(channel)
+    body = body_of(encode_data(data), tags)
+    send = partial(
+        get_broker().publish_sync,
+        channel,
+        body,
+        options,
+        idempotency_key=idempotency_key or "",
+        skip_history=skip_history,
+    )
+    if on_commit and transaction.get_connection().in_atomic_block:
+        transaction.on_commit(send)
+        return None
+    return _published(send())
+
+
+async def apublish(
+    channel: str,
+    data: Any,
+    *,
+    on_commit: bool = True,
+    idempotency_key: str | None = None,
+    tags: Mapping[str, str] | None = None,
+    skip_history: bool = False,
+) -> Published:
+    """`publish` for coroutines. They are in no transaction, so it sends at once, whatever `on_commit` says."""
+    options = options_of(channel)
+    body = body_of(encode_data(data), tags)
+    position = await get_broker().publish(
+        channel, body, options, idempotency_key=idempotency_key or "", skip_history=skip_history
+    )
+    return _published(position)
+
+
+def broadcast(channels: Iterable[str], data: Any, **options: Any) -> list[Published | None]:
+    """Publish the same data into several channels; options as for `publish`. Checks every channel before the first."""
+    names = list(channels)
+    for name in names:
+        options_of(name)
+    return [publish(name, data, **options) for name in names]
+
+
+async def abroadcast(channels: Iterable[str], data: Any, **options: Any) -> list[Published]:
+    """`broadcast` for coroutines."""
+    names = list(channels)
+    for name in names:
+        options_of(name)
+    return [await apublish(name, data, **options) for name in names]
+
+
+def presence(channel: str) -> dict[str, dict[str, Any]]:
+    """Who is in a channel: client id → `{"user", "client", "conn_info"?, "chan_info"?}`.
+
+    Raises CommandError 108 where presence is off.
+    """
+    _require_presence(channel)
+    return _decoded(members(get_store(), f"c:{channel}"))
+
+
+async def apresence(channel: str) -> dict[str, dict[str, Any]]:
+    """`presence` for coroutines."""
+    _require_presence(channel)
+    return _decoded(await amembers(get_store(), f"c:{channel}"))
+
+
+def history(
+    channel: str, *, limit: int = -1, since: StreamPosition | None = None, reverse: bool = False
+) -> HistoryPage:
+    """What a channel keeps: `limit` publications (-1: all, 0: the position alone) after `since`, or before it.
+
+    Raises CommandError 108 where history is off, 112 when `since` is of another epoch.
+    """
+    wanted = _wanted(since, limit, reverse)
+    return _page(get_broker().history_sync(channel, _with_history(channel), **wanted), since)
+
+
+async def ahistory(
+    channel: str, *, limit: int = -1, since: StreamPosition | None = None, reverse: bool = False
+) -> HistoryPage:
+    """`history` for coroutines."""
+    wanted = _wanted(since, limit, reverse)
+    return _page(await get_broker().history(channel, _with_history(channel), **wanted), since)
+
+
+def disconnect(user: Any, *, client: str = "", code: int = DisconnectCode.FORCE_DISCONNECT, reason: str = "") -> None:
+    """End a user's connections everywhere (or one of them). Codes 3000-3499 and 4000-4499 let the client come back."""
+    Control(get_store()).tell_sync(_disconnect(user, client, code, reason))
+
+
+async def adisconnect(
+    user: Any, *, client: str = "", code: int = DisconnectCode.FORCE_DISCONNECT, reason: str = ""
+) -> None:
+    """`disconnect` for coroutines."""
+    await Control(get_store()).tell(_disconnect(user, client, code, reason))
+
+
+def unsubscribe(
+    user: Any, channel: str, *, client: str = "", code: int = UnsubscribeCode.SERVER, reason: str = ""
+) -> None:
+    """End a user's subscriptions to a channel everywhere. Codes from 2500 on make the client subscribe again."""
+    Control(get_store()).tell_sync(_unsubscribe(user, channel, client, code, reason))
+
+
+async def aunsubscribe(
+    user: Any, channel: str, *, client: str = "", code: int = UnsubscribeCode.SERVER, reason: str = ""
+) -> None:
+    """`unsubscribe` for coroutines."""
+    await Control(get_store()).tell(_unsubscribe(user, channel, client, code, reason))
+
+
+def _published(position: StreamPosition) -> Published:
+    return Published(position.offset, position.epoch)
+
+
+def _require_presence(channel: str) -> None:
+    if not options_of(channel).presence:
+        raise CommandError(ErrorCode.NOT_AVAILABLE)
+
+
+def _with_history(channel: str) -> Any:
+    options = options_of(channel)
+    if not options.has_history:
+        raise CommandError(ErrorCode.NOT_AVAILABLE)
+    return options
+
+
+def _wanted(since: StreamPosition | None, limit: int, reverse: bool) -> dict[str, Any]:
+    return {"limit": limit, "since": since.offset if since else None, "reverse": reverse}
+
+
+def _page(page: Page, since: StreamPosition | None) -> HistoryPage:
+    if since is not None and since.epoch not in ("", page.top.epoch):
+        raise CommandError(ErrorCode.UNRECOVERABLE_POSITION)
+    found = [{"offset": one.offset, **msgspec.json.decode(one.body)} for one in page.publications]
+    return HistoryPage(found, page.top.offset, page.top.epoch)
+
+
+def _decoded(found: dict[str, bytes]) -> dict[str, dict[str, Any]]:
+    return {client: msgspec.json.decode(info) for client, info in found.items()}
+
+
+def _disconnect(user: Any, client: str, code: int, reason: str) -> Command:
+    if not 3000 <= code < 5000:
+        raise ValueError(f"a disconnect code is 3000 to 4999, not {code}")
+    return Command("disconnect", user=user_id(user), client=client, code=int(code), reason=reason or _reason(code))
+
+
+def _unsubscribe(user: Any, channel: str, client: str, code: int, reason: str) -> Command:
+    if not 2000 <= code < 3000:
+        raise ValueError(f"an unsubscribe code is 2000 to 2999, not {code}")
+    words = reason or (UnsubscribeCode(code).reason if code in UnsubscribeCode._value2member_map_ else "unsubscribed")
+    return Command("unsubscribe", user=user_id(user), channel=channel, client=client, code=int(code), reason=words)
+
+
+def _reason(code: int) -> str:
+    return DisconnectCode(code).reason if code in DisconnectCode._value2member_map_ else "disconnected by the server"

@@ -1,0 +1,90 @@
+"""The HTTP API's shell: who may call (`X-API-Key`), what a request is, how an answer looks.
+
+Application errors are HTTP 200 with `{"error": …}`, as the API's clients expect; 400, 401, 404 and 405 are for requests
+that never got to a method.
+"""
+
+import hmac
+import logging
+from typing import Any
+
+import msgspec
+from django.http import HttpRequest, HttpResponse
+from django.views.decorators.csrf import csrf_exempt
+
+from realtime.api.methods import METHODS, describe
+from realtime.api.params import Batch, decode
+from realtime.conf import get_config
+from realtime.protocol.codes import CommandError, ErrorCode
+from store import StoreUnavailable
+
+logger = logging.getLogger("realtime.api")
+
+BATCH = "batch"
+MOST_COMMANDS = 1000  # in a batch
+
+
+@csrf_exempt
+async def call(request: HttpRequest, method: str) -> HttpResponse:
+    """`POST /api/<method>`."""
+    if method != BATCH and method not in METHODS:
+        return _problem(404, f"no such method: {method}")
+    if request.method != "POST":
+        return _problem(405, "use POST", Allow="POST")
+    if not _authorized(request):
+        return _problem(401, "send a valid key in X-API-Key")
+    try:
+        if method == BATCH:
+            return _answer(await _batch(decode(Batch, request.body)))
+        return _answer(await _run(method, request.body))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return _problem(400, f"the body cannot be used: {error}")
+
+
+async def _run(method: str, body: bytes) -> dict[str, Any]:
+    kind, function = METHODS[method]
+    asked = decode(kind, body)
+    try:
+        return {"result": await function(asked)}
+    except CommandError as error:
+        return {"error": describe(error)}
+    except StoreUnavailable as error:
+        logger.warning("%s: %s", method, error)
+        return {"error": describe(CommandError(ErrorCode.INTERNAL))}
+
+
+async def _batch(batch: Batch) -> dict[str, Any]:
+    """Each command's own outcome, in order; a command that does not exist or cannot be read is an error member."""
+    if len(batch.commands) > MOST_COMMANDS:
+        return {"error": describe(CommandError(ErrorCode.LIMIT_EXCEEDED))}
+    found = []
+    for command in batch.commands:
+        method, body = next(iter(command.items()), ("", b"{}"))
+        if method not in METHODS:
+            found.append({"error": describe(CommandError(ErrorCode.METHOD_NOT_FOUND))})
+            continue
+        try:
+            answer = await _run(method, bytes(body))
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            answer = {"error": describe(CommandError(ErrorCode.BAD_REQUEST))}
+        found.append({method: answer["result"]} if "result" in answer else answer)
+    return {"replies": found}
+
+
+def _authorized(request: HttpRequest) -> bool:
+    """Every key is compared in full, so that the time taken tells nothing."""
+    given = request.headers.get("X-API-Key", "")
+    scheme, _, credentials = request.headers.get("Authorization", "").partition(" ")
+    if not given and scheme.lower() == "apikey":
+        given = credentials.strip()
+    matches = [hmac.compare_digest(given.encode(), key.encode()) for key in get_config().api_keys]
+    return bool(given) and any(matches)
+
+
+def _answer(content: dict[str, Any]) -> HttpResponse:
+    return HttpResponse(msgspec.json.encode(content), content_type="application/json")
+
+
+def _problem(status: int, message: str, **headers: str) -> HttpResponse:
+    body = msgspec.json.encode({"error": {"code": status, "message": message}})
+    return HttpResponse(body, status=status, content_type="application/json", headers=headers)

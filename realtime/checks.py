@@ -1,0 +1,81 @@
+"""System checks of the real-time configuration: each fault by name, with its mend.
+
+Errors are what `get_config()` refuses and hooks that cannot be imported; warnings are what works but should be known
+before it meets the internet. No check repeats a secret.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from django.apps import AppConfig
+from django.core.checks import CheckMessage, Error, Warning, register
+
+from realtime.access.hooks import name_of, resolve
+from realtime.conf import ChannelOptions, RealtimeConfig, get_config
+from realtime.config_reader import ConfigProblems
+
+SHORTEST_SECRET = 32
+"""Bytes of a token secret that no one can guess: the size of the hash in HS256 (RFC 7518, 3.2)."""
+
+
+@register("realtime")
+def check_realtime(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
+    """Everything that can be said of the configuration without starting."""
+    try:
+        config = get_config()
+    except ConfigProblems as error:
+        return [
+            Error(f"{item.path}: {item.message} (in {item.where}).", hint=item.hint or None, id="realtime.E001")
+            for item in error.problems
+        ]
+    return [*_hooks(config), *_secret(config), *_openness(config), *_without_effect(config)]
+
+
+def _hooks(config: RealtimeConfig) -> Iterator[CheckMessage]:
+    for path, options in config.scopes():
+        for key in ("subscribe_permission", "publish_permission"):
+            hook = getattr(options, key)
+            try:
+                if hook is not None:
+                    resolve(hook)
+            except Exception as error:
+                message = f"{path}.{key}: the hook {name_of(hook)} cannot be used: {error}"
+                yield Error(message, hint="Correct its dotted path, or what its module raises.", id="realtime.E002")
+
+
+def _secret(config: RealtimeConfig) -> Iterator[CheckMessage]:
+    size = len(config.token_secret.encode())
+    mend = "Set REALTIME_TOKEN_SECRET to 32 random bytes or more, as printed by `openssl rand -hex 32`."
+    if not size:
+        yield Warning("No token secret is set: every token is refused.", hint=mend, id="realtime.W001")
+    elif size < SHORTEST_SECRET:
+        message = f"The token secret has {size} bytes, fewer than {SHORTEST_SECRET}: tokens could be forged."
+        yield Warning(message, hint=mend, id="realtime.W002")
+
+
+def _openness(config: RealtimeConfig) -> Iterator[CheckMessage]:
+    if "*" in config.allowed_origins:
+        hint = "List the origins of your pages instead. Session cookies do not count under `*`."
+        yield Warning("REALTIME_ALLOWED_ORIGINS lets any web page connect.", hint=hint, id="realtime.W003")
+    if config.insecure:
+        hint = "Remove `insecure` outside of tests and development."
+        yield Warning("Insecure mode: anyone may do anything.", hint=hint, id="realtime.W004")
+
+
+def _without_effect(config: RealtimeConfig) -> Iterator[CheckMessage]:
+    for path, options in config.scopes():
+        for key, need in _idle(options):
+            hint = f"{need}, or remove {key}."
+            yield Warning(f"{path}.{key} has no effect.", hint=hint, id="realtime.W005")
+
+
+def _idle(options: ChannelOptions) -> Iterator[tuple[str, str]]:
+    if options.force_push_join_leave and not options.join_leave:
+        yield "force_push_join_leave", "Turn join_leave on as well"
+    if not options.has_history:
+        for key in ("allow_recovery", "allow_positioning"):
+            if getattr(options, key):
+                yield key, "Set history_size and history_ttl as well"
+    for key in ("delta_publish", "allowed_delta_types"):
+        if getattr(options, key):
+            yield key, "Deltas are not supported: clients get whole publications"

@@ -1,0 +1,202 @@
+"""Every setting of the real-time app: names, types, defaults, and the rules between them.
+
+The values come from `settings.REALTIME`, overridden option by option by the file `settings.REALTIME_CONFIG`, and from
+`settings.REALTIME_TOKEN_SECRET`, `REALTIME_API_KEYS` and `REALTIME_ALLOWED_ORIGINS`, which win where they are set.
+A configuration with any fault is refused as a whole: `get_config()` never returns half of one.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.core.signals import setting_changed
+from django.dispatch import receiver
+from msgspec import Meta, Struct, field
+
+from realtime.config_reader import CALLABLE, ConfigProblems, PositiveSeconds, Problem, Reader, Seconds
+
+Count = Annotated[int, Meta(ge=0, le=10_000_000)]
+Positive = Annotated[int, Meta(ge=1, le=2**31 - 1)]
+Hook = str | Callable[..., Any] | None
+"""A permission hook: a callable `(user, channel, info) -> bool`, sync or async, or its dotted path."""
+
+_Rule = Callable[..., Iterator[Problem]]
+_NAMESPACE_NAME = re.compile(r"[-A-Za-z0-9_.]+")
+
+
+class ChannelOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a namespace's channels do and who may do what with them. Everything is off until it is turned on."""
+
+    presence: bool = False
+    join_leave: bool = False
+    force_push_join_leave: bool = False
+    history_size: Count = 0
+    history_ttl: Seconds = 0.0
+    history_meta_ttl: Seconds = 720 * 3600.0
+    force_recovery: bool = False
+    allow_recovery: bool = False
+    force_positioning: bool = False
+    allow_positioning: bool = False
+    allow_subscribe_for_client: bool = False
+    allow_subscribe_for_anonymous: bool = False
+    allow_publish_for_client: bool = False
+    allow_publish_for_subscriber: bool = False
+    allow_publish_for_anonymous: bool = False
+    allow_presence_for_client: bool = False
+    allow_presence_for_subscriber: bool = False
+    allow_presence_for_anonymous: bool = False
+    allow_history_for_client: bool = False
+    allow_history_for_subscriber: bool = False
+    allow_history_for_anonymous: bool = False
+    allow_user_limited_channels: bool = False
+    delta_publish: bool = False
+    allowed_delta_types: tuple[str, ...] = ()
+    subscribe_permission: Annotated[Hook, CALLABLE] = None
+    publish_permission: Annotated[Hook, CALLABLE] = None
+
+    @property
+    def has_history(self) -> bool:
+        """Whether publications are kept: both a size and a time are needed."""
+        return self.history_size > 0 and self.history_ttl > 0
+
+
+class RealtimeConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The whole configuration. Times are seconds, sizes bytes unless the name says otherwise."""
+
+    without_namespace: ChannelOptions = ChannelOptions()
+    namespaces: dict[str, ChannelOptions] = field(default_factory=dict)
+    insecure: bool = False
+    anonymous: bool = False
+    user_personal_channel: bool = False
+    show_instance: bool = False
+    recovery_max_publications: Positive = 300
+    recovery_max_bytes: Positive = 524288
+    abuse: dict[str, Any] | None = field(default_factory=lambda: {"denials": 100, "window": 10})
+    rate_limits: dict[str, Any] = field(default_factory=dict)
+    ping_interval: Seconds = 25.0
+    pong_timeout: PositiveSeconds = 8.0
+    connect_timeout: PositiveSeconds = 10.0
+    max_message_bytes: Positive = 65536
+    max_channels: Positive = 128
+    max_channel_length: Positive = 255
+    max_queued_commands: Positive = 256
+    max_outgoing_bytes: Positive = 1048576
+    position_check_interval: PositiveSeconds = 40.0
+    token_secret: str = ""
+    token_audience: str = ""
+    token_issuer: str = ""
+    api_keys: tuple[str, ...] = ()
+    allowed_origins: tuple[str, ...] = ()
+    lease_ttl: PositiveSeconds = 6.0
+    lease_renew: PositiveSeconds = 2.0
+    reaper_interval: PositiveSeconds = 1.0
+
+    def scopes(self) -> Iterator[tuple[str, ChannelOptions]]:
+        """Every set of channel options with its path, as `namespaces.chat`."""
+        yield "without_namespace", self.without_namespace
+        for name, options in self.namespaces.items():
+            yield f"namespaces.{name}", options
+
+
+@cache
+def get_config() -> RealtimeConfig:
+    """The configuration of this process, read once. Raises ConfigProblems (an ImproperlyConfigured)."""
+    return read_config()
+
+
+def reset_config() -> None:
+    """Forget what was read: the next `get_config()` reads again."""
+    get_config.cache_clear()
+
+
+@receiver(setting_changed)
+def _on_setting_changed(*, setting: str, **_: Any) -> None:
+    if setting.startswith("REALTIME") or setting == "RATE_LIMITS":
+        reset_config()
+
+
+def read_config() -> RealtimeConfig:
+    """Read and check all sources. Raises ConfigProblems with every fault found."""
+    reader = Reader(RealtimeConfig)
+    if limits := getattr(settings, "RATE_LIMITS", None):
+        reader.add({"rate_limits": limits}, "settings.RATE_LIMITS")
+    reader.add(getattr(settings, "REALTIME", {}), "settings.REALTIME")
+    if path := getattr(settings, "REALTIME_CONFIG", None):
+        reader.add_file(Path(path))
+    for key in ("token_secret", "api_keys", "allowed_origins"):
+        name = f"REALTIME_{key.upper()}"
+        if value := getattr(settings, name, None):
+            reader.add({key: value}, f"settings.{name}")
+    config = _build(reader)
+    problems = [*reader.problems, *_rules(config, reader)]
+    if problems:
+        raise ConfigProblems(problems)
+    return config
+
+
+def _build(reader: Reader) -> RealtimeConfig:
+    values: dict[str, Any] = dict(reader.values)
+    values["without_namespace"] = ChannelOptions(**values.get("without_namespace", {}))
+    namespaces = values.get("namespaces", {})
+    values["namespaces"] = {name: ChannelOptions(**options) for name, options in namespaces.items()}
+    return RealtimeConfig(**values)
+
+
+def _rules(config: RealtimeConfig, reader: Reader) -> Iterator[Problem]:
+    """Faults between options. An option whose own value is already at fault is not judged again."""
+    faulty = {problem.path for problem in reader.problems}
+
+    def rule(holds: bool, path: str, message: str, hint: str, *others: str) -> Iterator[Problem]:
+        if not holds and faulty.isdisjoint((path, *others)):
+            yield Problem(path, message, reader.where(path, *others), hint)
+
+    for path, options in config.scopes():
+        yield from _scope_rules(path, options, rule)
+    yield from _top_rules(config, rule)
+
+
+def _scope_rules(path: str, options: ChannelOptions, rule: _Rule) -> Iterator[Problem]:
+    size, ttl, meta_ttl = (f"{path}.{key}" for key in ("history_size", "history_ttl", "history_meta_ttl"))
+    kept, timed = options.history_size > 0, options.history_ttl > 0
+    name = path.removeprefix("namespaces.")
+    named = name == path or _NAMESPACE_NAME.fullmatch(name) is not None
+    hint = "Rename it; its channels begin with `name:`."
+    yield from rule(named, path, "expected a name of letters, digits, `-`, `_`, `.`", hint)
+    hint = 'Set history_ttl as well, as in "300s".'
+    yield from rule(timed or not kept, size, "history needs a time too", hint, ttl)
+    yield from rule(kept or not timed, ttl, "history needs a size too", "Set history_size as well, as in 100.", size)
+    outlives = not options.has_history or options.history_meta_ttl >= options.history_ttl
+    hint = "Raise it: a position must outlive the publications it counts."
+    yield from rule(outlives, meta_ttl, "expected at least history_ttl", hint, ttl)
+    for key in ("force_recovery", "force_positioning"):
+        holds = options.has_history or not getattr(options, key)
+        hint = f"Set history_size and history_ttl, or remove {key}."
+        yield from rule(holds, f"{path}.{key}", "expected history to be on", hint, size, ttl)
+
+
+def _top_rules(config: RealtimeConfig, rule: _Rule) -> Iterator[Problem]:
+    holds = not config.ping_interval or config.pong_timeout < config.ping_interval
+    message = f"expected less than ping_interval ({config.ping_interval:g} s)"
+    hint = "Lower pong_timeout, or raise ping_interval (0 turns pings off)."
+    yield from rule(holds, "pong_timeout", message, hint, "ping_interval")
+    message = f"expected less than lease_ttl ({config.lease_ttl:g} s)"
+    hint = "Renew at least twice in the lease's life, as 2 s in 6 s."
+    yield from rule(config.lease_renew < config.lease_ttl, "lease_renew", message, hint, "lease_ttl")
+    hint = 'Write the scheme and the host alone, as "https://app.example.com" or "http://localhost:3000".'
+    for origin in config.allowed_origins:
+        message = f"expected `*` or an origin, got {origin!r}"
+        yield from rule(origin == "*" or _is_origin(origin), "allowed_origins", message, hint)
+
+
+def _is_origin(text: str) -> bool:
+    """Whether it is exactly scheme://host[:port], as browsers send it."""
+    try:
+        parts = urlsplit(text)
+        rest = (parts.path, parts.query, parts.fragment, parts.username)
+        return bool(parts.scheme and parts.hostname) and not any(rest) and "*" not in text and (parts.port or 1) > 0
+    except ValueError:
+        return False

@@ -1,0 +1,43 @@
+"""`manage.py publish CHANNEL JSON`: publish from a shell."""
+
+import json
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from realtime.api.python import Published, publish
+from realtime.protocol.codes import CommandError as ProtocolError
+from store import StoreUnavailable
+
+
+class Command(BaseCommand):
+    """Publish one message into a channel."""
+
+    help = "Publish one message into a channel."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("channel", help="the channel, as in news or chat:lobby")
+        parser.add_argument("data", help='the message as JSON, as in \'{"text": "hello"}\'')
+        parser.add_argument("--idempotency-key", help="publish only once per key within five minutes")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            data = json.loads(options["data"])
+        except ValueError as error:
+            raise CommandError(
+                f"The message is not JSON ({error}). Put strings in double quotes: '\"hello\"'"
+            ) from None
+        try:
+            placed = publish(options["channel"], data, on_commit=False, idempotency_key=options["idempotency_key"])
+        except ProtocolError as error:
+            raise CommandError(f"Cannot publish into {options['channel']!r}: {error.message}.") from None
+        except StoreUnavailable as error:
+            raise CommandError(f"{error}. Is Redis running, and is REDIS_URL right?") from None
+        self.stdout.write(self.style.SUCCESS(_describe(options["channel"], placed)))
+
+
+def _describe(channel: str, placed: Published | None) -> str:
+    if placed is None or not placed.offset:
+        return f"Published into {channel} (it keeps no history)."
+    return f"Published into {channel} as offset {placed.offset} of epoch {placed.epoch}."

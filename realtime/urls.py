@@ -1,0 +1,12 @@
+"""The demo's HTTP routes. The API's are in ``realtime.api.urls``, the WebSocket's in ``realtime.routing``."""
+
+from django.urls import path
+
+from realtime import views
+
+app_name = "realtime"
+
+urlpatterns = [
+    path("", views.demo, name="demo"),
+    path("demo/stop", views.stop_instance, name="demo_stop"),
+]
