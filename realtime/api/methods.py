@@ -11,7 +11,7 @@ import msgspec
 
 from presence.reading import amembers, astats, instances
 from realtime.api import params
-from realtime.api.publishing import body_of, get_broker, options_of
+from realtime.api.publishing import body_of, broker, options_of
 from realtime.conf import ChannelOptions
 from realtime.engine.control import Command, Control
 from realtime.engine.publication import StreamPosition
@@ -78,14 +78,14 @@ async def history(asked: params.History) -> dict[str, Any]:
     request = HistoryRequest(asked.channel, asked.limit, asked.since, asked.reverse)
     check_history(request)
     since = asked.since.offset if asked.since else None
-    page = await get_broker().history(asked.channel, options, limit=asked.limit, since=since, reverse=asked.reverse)
+    page = await broker().history(asked.channel, options, limit=asked.limit, since=since, reverse=asked.reverse)
     return history_result(request, page)
 
 
 async def history_remove(asked: params.Channel) -> dict[str, Any]:
     """Empty a channel's history; its position stays."""
     _require(_options(asked.channel).has_history)
-    await get_broker().forget(asked.channel)
+    await broker().forget(asked.channel)
     return {}
 
 
@@ -154,7 +154,7 @@ METHODS: dict[str, tuple[type[Any], Method]] = {
 
 
 async def _publish(channel: str, options: ChannelOptions, body: bytes, asked: Any) -> StreamPosition:
-    return await get_broker().publish(
+    return await broker().publish(
         channel, body, options, idempotency_key=asked.idempotency_key, skip_history=asked.skip_history
     )
 

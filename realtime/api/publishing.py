@@ -1,6 +1,5 @@
 """What every way of publishing shares: payloads as JSON bytes, channels checked, the process's broker."""
 
-import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,20 +8,13 @@ from django.utils.functional import Promise
 
 from realtime.access.channels import options_for
 from realtime.conf import ChannelOptions, get_config
-from realtime.engine.broker import Broker
+from realtime.engine.broker import Broker, get_broker
 from realtime.protocol import replies
 from store import get_store
 
-_broker: tuple[int, Broker] | None = None
-
-
-def get_broker() -> Broker:
-    """The process's broker, for code that runs outside a node."""
-    global _broker
-    store = get_store()
-    if _broker is None or _broker[0] != os.getpid() or _broker[1].store is not store:
-        _broker = (os.getpid(), Broker(store))
-    return _broker[1]
+def broker() -> Broker:
+    """The process's broker."""
+    return get_broker(get_store())
 
 
 def encode_data(data: Any) -> bytes:

@@ -13,7 +13,7 @@ from django.db import transaction
 
 from presence.reading import amembers, members
 from realtime.access.tokens import user_id
-from realtime.api.publishing import body_of, encode_data, get_broker, options_of
+from realtime.api.publishing import body_of, broker, encode_data, options_of
 from realtime.engine.control import Command, Control
 from realtime.engine.publication import Page, StreamPosition
 from realtime.protocol.codes import CommandError, DisconnectCode, ErrorCode, UnsubscribeCode
@@ -53,7 +53,7 @@ def publish(
     options = options_of(channel)
     body = body_of(encode_data(data), tags)
     send = partial(
-        get_broker().publish_sync,
+        broker().publish_sync,
         channel,
         body,
         options,
@@ -78,7 +78,7 @@ async def apublish(
     """`publish` for coroutines. They are in no transaction, so it sends at once, whatever `on_commit` says."""
     options = options_of(channel)
     body = body_of(encode_data(data), tags)
-    position = await get_broker().publish(
+    position = await broker().publish(
         channel, body, options, idempotency_key=idempotency_key or "", skip_history=skip_history
     )
     return _published(position)
@@ -123,7 +123,7 @@ def history(
     Raises CommandError 108 where history is off, 112 when `since` is of another epoch.
     """
     wanted = _wanted(since, limit, reverse)
-    return _page(get_broker().history_sync(channel, _with_history(channel), **wanted), since)
+    return _page(broker().history_sync(channel, _with_history(channel), **wanted), since)
 
 
 async def ahistory(
@@ -131,7 +131,7 @@ async def ahistory(
 ) -> HistoryPage:
     """`history` for coroutines."""
     wanted = _wanted(since, limit, reverse)
-    return _page(await get_broker().history(channel, _with_history(channel), **wanted), since)
+    return _page(await broker().history(channel, _with_history(channel), **wanted), since)
 
 
 def disconnect(user: Any, *, client: str = "", code: int = DisconnectCode.FORCE_DISCONNECT, reason: str = "") -> None:

@@ -7,6 +7,7 @@ that came back older than it was is noticed before offsets are given out twice.
 import asyncio
 from collections import OrderedDict
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from realtime.engine import calls
 from realtime.engine.calls import NOWHERE, Call, StreamOptions
@@ -123,3 +124,14 @@ class Broker:
 
     def _run_sync(self, call: Call) -> Any:
         return self.store.shard_for(call.placement).run_sync(call.script, call.keys, call.args)
+
+
+_brokers: WeakKeyDictionary[Store, Broker] = WeakKeyDictionary()
+
+
+def get_broker(store: Store) -> Broker:
+    """The broker over a store: one, so that what any part of the process has seen is known to all."""
+    broker = _brokers.get(store)
+    if broker is None:
+        broker = _brokers[store] = Broker(store)
+    return broker

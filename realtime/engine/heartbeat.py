@@ -8,6 +8,7 @@ import asyncio
 import itertools
 import logging
 import secrets
+import time
 
 from realtime.engine import envelope
 from realtime.engine.hub import Hub
@@ -36,7 +37,7 @@ class Heartbeat:
     @property
     def alive(self) -> bool:
         """Whether every shard's subscription has delivered within the last seconds."""
-        now = asyncio.get_running_loop().time()
+        now = time.monotonic()
         return self._task is not None and all(now - heard < DEAF_AFTER for heard in self._heard_at)
 
     async def start(self) -> None:
@@ -54,7 +55,7 @@ class Heartbeat:
 
     def arrived(self, shard: int, number: int) -> None:
         """A beat came back."""
-        self._heard_at[shard] = asyncio.get_running_loop().time()
+        self._heard_at[shard] = time.monotonic()
         last, self._received[shard] = self._received[shard], number
         if last and number > last + 1:
             logger.warning("beats %d to %d of Redis %d were lost: messages may be missing", last + 1, number - 1, shard)
@@ -72,7 +73,7 @@ class Heartbeat:
             await self._store.shards[shard].execute("PUBLISH", topic, envelope.beat(shard, self._sent))
         except StoreUnavailable:
             return  # Redis is away: the connection's own fault handling is at work
-        now = asyncio.get_running_loop().time()
+        now = time.monotonic()
         if self._received[shard] and now - self._heard_at[shard] > DEAF_AFTER:
             logger.warning("nothing was heard from Redis %d for %.1f s: connecting anew", shard, DEAF_AFTER)
             self._heard_at[shard] = now  # give the new connection its time

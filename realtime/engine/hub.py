@@ -200,7 +200,7 @@ class Hub:
         if channel.flow is Flow.CONFIRMING:
             channel.position = top
             channel.flow = Flow.LIVE
-        elif channel.flow is Flow.LIVE and top != channel.position:
+        elif channel.flow is Flow.LIVE:
             self._refill(channel, top)
         if channel.waiting is not None and not channel.waiting.done():
             channel.waiting.set_result(None)
@@ -208,7 +208,7 @@ class Hub:
     # Gaps
 
     def _refill(self, channel: LocalChannel, top: StreamPosition) -> None:
-        """Something between the channel's position and `top` is missing here."""
+        """The stream stands at `top`: fetch what is missing here, if anything is."""
         if top.epoch == channel.position.epoch and top.offset <= channel.position.offset:
             return
         channel.flow = Flow.REFILLING
@@ -253,6 +253,8 @@ class Hub:
             if subscription.positioned or subscription.recoverable:
                 subscription.broken = True
                 subscription.subscriber.lose_position(subscription)
+            elif subscription.held is not None:
+                subscription.broken = True  # its reply would begin at an offset that means nothing any more
             else:
                 subscription.floor = 0
 
@@ -283,13 +285,21 @@ class Hub:
         except StoreUnavailable:
             return  # the next round asks again
         channel.checked_at = self._loop.time()
-        if channel.flow is Flow.LIVE and page.top != channel.position:
+        if channel.flow is Flow.LIVE:
             self._refill(channel, page.top)
+
+    def compare(self, name: str, top: StreamPosition) -> None:
+        """Somebody read a channel's stream: another epoch there means that what was delivered here no longer counts."""
+        channel = self.channels.get(name)
+        if channel is not None and channel.flow is Flow.LIVE and top.epoch != channel.position.epoch:
+            self._refill(channel, top)
 
     async def _part_idle(self) -> None:
         """Leave the groups of channels that nobody here has wanted for a while."""
         due = self._loop.time() - LINGER
-        for channel in [c for c in self.channels.values() if c.idle_since is not None and c.idle_since < due]:
+        for channel in list(self.channels.values()):
+            if channel.idle_since is None or channel.idle_since >= due:
+                continue  # looked at only now: somebody may have come while others were left
             del self.channels[channel.name]
             channel.waiting_nonce = ""
             await self._layer.group_discard(place(channel.name).group, self._mailbox)

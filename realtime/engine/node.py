@@ -7,8 +7,9 @@ are accepted and told to try again, and everything begins by itself when it is b
 import asyncio
 import logging
 import os
-import platform
+import socket
 import time
+from collections import Counter
 from collections.abc import Coroutine
 from typing import Any
 
@@ -21,7 +22,7 @@ from realtime import signals
 from realtime.access.channels import options_for
 from realtime.conf import RealtimeConfig, get_config
 from realtime.engine import control, envelope
-from realtime.engine.broker import Broker
+from realtime.engine.broker import get_broker
 from realtime.engine.control import Control
 from realtime.engine.heartbeat import Heartbeat
 from realtime.engine.hub import Hub
@@ -54,9 +55,12 @@ class Node:
         self.sessions: dict[str, Session] = {}
         self.users: dict[str, set[Session]] = {}
         self.publications_in = 0
+        self.connections_opened = 0
+        self.connections_closed: Counter[str] = Counter()
         self._loop = asyncio.get_running_loop()
         self._background: set[asyncio.Task[Any]] = set()
-        self.broker = Broker(store)
+        self._joined = asyncio.Event()
+        self.broker = get_broker(store)
         self._layer = get_channel_layer().loop_layer()
         self.hub = Hub(self._layer, self.broker, check_interval=config.position_check_interval)
         self.control = Control(store)
@@ -92,11 +96,21 @@ class Node:
                 await self.hub.start()
                 await self.hub.join_group(control.control_place().group)
                 await self.heartbeat.start()
+                self._joined.set()
                 return
             except (StoreUnavailable, *LAYER_FAULTS) as error:
                 logger.warning("cannot join the cluster yet: %s", error)
                 await asyncio.sleep(pause)
                 pause = min(1.0, pause * 2)
+
+    async def joined_within(self, seconds: float) -> bool:
+        """Wait until this process is part of the cluster; False when that took too long."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._joined.wait()
+        except TimeoutError:
+            return False
+        return True
 
     async def drain(self, deadline: float) -> None:
         """Tell every client to reconnect elsewhere, in waves, within `deadline` seconds; then leave the cluster.
@@ -141,6 +155,7 @@ class Node:
     def opened(self, session: Session) -> None:
         """A connection was accepted."""
         self.sessions[session.client] = session
+        self.connections_opened += 1
 
     def connected(self, session: Session) -> None:
         """A connection has said who it is."""
@@ -151,6 +166,7 @@ class Node:
     def closed(self, session: Session, announced: bool) -> None:
         """A connection is gone: take it out of presence and tell the project."""
         self.sessions.pop(session.client, None)
+        self.connections_closed[str(session.code) if session.code < 4000 else "application"] += 1
         of_user = self.users.get(session.identity.user)
         if of_user is not None:
             of_user.discard(session)
@@ -293,6 +309,8 @@ class Node:
             "num_subs": subscriptions,
             "uptime": int(time.time() - self.started_at),
             "draining": self.draining,
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
         }
 
     def checks(self) -> dict[str, bool]:
@@ -346,7 +364,7 @@ async def get_node() -> Node:
     global _node
     node = current_node()
     if node is None:
-        node = Node(get_config(), get_store(), settings.INSTANCE_ID or platform.node())
+        node = Node(get_config(), get_store(), settings.INSTANCE_ID or socket.gethostname())
         _node = (os.getpid(), node)
         await node.start()
     return node

@@ -56,6 +56,7 @@ class Wheel:
         now = self._clock()
         current = int(now / STEP)
         for slot in range(self._last + 1, current + 1):
+            self._last = slot  # whoever asks for a moment that has passed gets the next slot, not one already served
             for item in self._slots.pop(slot, ()):
                 item.slot = 0
                 self.set(item, item.on_time(now))

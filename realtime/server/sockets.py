@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from daphne.ws_protocol import WebSocketProtocol as DaphneWebSocketProtocol
 
+from realtime.protocol.codes import DisconnectCode
 from realtime.protocol.frames import Frame
 
 logger = logging.getLogger("realtime.sockets")
@@ -145,11 +146,19 @@ class AsgiSocket:
                     self.unsent -= len(item.payload)
                 else:
                     self._queue.clear()
-                    code, reason = item
-                    await self._send({"type": "websocket.close", "code": code, "reason": reason})
+                    await self._close(*item)
         except Exception as error:  # the client went away; every server has its own way to say so
             logger.debug("a connection could not be written to: %r", error)
             self._queue.clear()
             self.unsent = 0
         finally:
             self._task = None
+
+    async def _close(self, code: int, reason: str) -> None:
+        try:
+            await self._send({"type": "websocket.close", "code": code, "reason": reason})
+        except Exception:
+            if code >= DisconnectCode.CONNECTION_CLOSED:
+                raise
+            # Some servers (stock Daphne) refuse the codes that RFC 6455 keeps for itself.
+            await self._send({"type": "websocket.close", "code": int(DisconnectCode.BAD_REQUEST), "reason": reason})

@@ -35,7 +35,7 @@ async def _wanted(session: Session, request: SubscribeRequest) -> Wanted:
     options = _options(session, channel)
     if request.type:
         raise CommandError(ErrorCode.NOT_AVAILABLE)
-    if request.tf is not None:
+    if request.filtered:
         raise CommandError(ErrorCode.BAD_REQUEST)
     check_room(session, channel)
     claims = None
@@ -182,9 +182,12 @@ def check_history(request: HistoryRequest) -> None:
 
 
 def history_result(request: HistoryRequest, page: Any) -> dict[str, Any]:
-    """A page of history as the protocol has it. Raises CommandError 112 when the client's epoch is another."""
+    """A page of history as the protocol has it. Raises CommandError 112 when the client's epoch is another, 106 when the
+    page would have more bytes than were asked for."""
     if request.since is not None and request.since.epoch not in ("", page.top.epoch):
         raise CommandError(ErrorCode.UNRECOVERABLE_POSITION)
+    if page.overflow:
+        raise CommandError(ErrorCode.LIMIT_EXCEEDED)
     publications = [
         msgspec.Raw(replies.with_offset(publication.body, publication.offset)) for publication in page.publications
     ]

@@ -127,7 +127,8 @@ class Session:
         if self.state is State.REFUSED or self.state is State.CLOSED:
             return
         try:
-            if len(message) > self.node.config.max_message_bytes:
+            most = self.node.config.max_message_bytes
+            if len(message) * 4 > most and _size(message) > most:
                 raise DisconnectError(DisconnectCode.MESSAGE_TOO_BIG)
             for command in parse(message):
                 self._accept(command)
@@ -315,3 +316,7 @@ class Session:
     def log_context(self) -> dict[str, Any]:
         """Who this is, for the log: ids only."""
         return {"client": self.client, "user": self.identity.user, "address": self.address}
+
+
+def _size(message: str | bytes) -> int:
+    return len(message.encode()) if isinstance(message, str) else len(message)

@@ -78,13 +78,11 @@ async def _establish(session: Session, subscription: Subscription, wanted: Wante
         channel = await node.hub.subscribe(subscription, wanted.options)
     except NotLive as error:
         raise StoreUnavailable(str(error)) from None
-    enter = asyncio.ensure_future(_enter(session, subscription, wanted))
-    try:
-        offset, result = await _position(session, channel, wanted)
-    finally:
-        await enter
+    _, (offset, result) = await asyncio.gather(
+        _enter(session, subscription, wanted), _position(session, channel, wanted)
+    )
     if subscription.broken or channel.position.epoch != result.get("epoch", channel.position.epoch):
-        raise CommandError(ErrorCode.INTERNAL)  # the stream changed under it; the client tries again at once
+        raise CommandError(ErrorCode.INTERNAL)  # the stream changed under it; the client tries again
     session.schedule()
     return Established(subscription, channel, offset, result)
 
@@ -141,6 +139,7 @@ async def recover_from_history(
         max_bytes=config.recovery_max_bytes,
         claim=position.epoch,
     )
+    session.node.hub.compare(wanted.channel, page.top)
     return page.top, recover(position, page, config.recovery_max_publications)
 
 

@@ -18,7 +18,9 @@ local answer = {epoch, top, 0}
 if limit == 0 then return answer end
 local entries
 local count = limit > 0 and {'COUNT', text(limit)} or {}
-if ARGV[7] == '1' then
+if ARGV[7] == '1' and since == '0' then
+  entries = {}  -- nothing is before the first; Redis knows no such range
+elseif ARGV[7] == '1' then
   local from = since == '' and '+' or '(' .. since .. '-0'
   entries = redis.call('XREVRANGE', KEYS[2], from, '-', unpack(count))
 else
