@@ -38,7 +38,7 @@ def _hooks(config: RealtimeConfig) -> Iterator[CheckMessage]:
             try:
                 if hook is not None:
                     resolve(hook)
-            except Exception as error:
+            except (ImportError, TypeError) as error:
                 message = f"{path}.{key}: the hook {name_of(hook)} cannot be used: {error}"
                 yield Error(message, hint="Correct its dotted path, or what its module raises.", id="realtime.E002")
 

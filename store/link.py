@@ -36,7 +36,7 @@ class Link:
         self._timeout = timeout
         self._loop = asyncio.get_running_loop()
         self._connection: AbstractConnection | None = None
-        self._outbox: list[tuple[Command, asyncio.Future[Any]]] = []
+        self._outbox: list[tuple[bytes, asyncio.Future[Any]]] = []
         self._due: deque[_Due] = deque()
         self._flushing: asyncio.Task[None] | None = None
         self._reader: asyncio.Task[None] | None = None
@@ -48,21 +48,25 @@ class Link:
         """The future reply to `command`: bytes, int, list or None, as Redis gave it.
 
         Fails with StoreUnavailable when Redis does not answer, with ResponseError when it answers with an error.
+        Raises UnicodeEncodeError at once for text that has no bytes, so that no other call suffers from it.
         """
+        packed = pack(command)
         future: asyncio.Future[Any] = self._loop.create_future()
-        self._outbox.append((command, future))
+        self._outbox.append((packed, future))
         if self._flushing is None:
             self._flushing = self._loop.create_task(self._flush())
         return future
 
     async def close(self) -> None:
-        """Give up the connection; what is due fails."""
+        """Give up the connection; what is due or not sent yet fails."""
         for task in (self._flushing, self._reader):
             if task is not None:
                 task.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await task
-        await self._fail(StoreUnavailable("the connection was closed"))
+        self._flushing = None
+        outbox, self._outbox = self._outbox, []
+        await self._fail(StoreUnavailable("the connection was closed"), [future for _, future in outbox])
 
     async def _flush(self) -> None:
         try:
@@ -72,12 +76,16 @@ class Link:
                     connection = await self._connected()
                     now = self._loop.time()
                     self._due.extend((now, future) for _, future in batch)
-                    batch_commands = [command for command, _ in batch]
+                    packed = b"".join(command for command, _ in batch)
                     batch = []
                     self._watch_silence()
-                    await connection.send_packed_command(connection.pack_commands(batch_commands), check_health=False)
-                except (RedisError, OSError, TimeoutError) as error:
+                    await connection.send_packed_command(packed, check_health=False)
+                except (RedisError, OSError, TimeoutError, AttributeError) as error:
+                    # AttributeError: redis-py's own, when the reader has dropped the connection in between
                     await self._fail(StoreUnavailable(f"Redis does not answer: {error}"), [f for _, f in batch])
+                except asyncio.CancelledError:
+                    self._outbox[:0] = batch  # `close` fails it
+                    raise
         finally:
             self._flushing = None
 
@@ -93,10 +101,11 @@ class Link:
                 for script in Script.registered.values():
                     await connection.send_command("SCRIPT", "LOAD", script.text)
                     await connection.read_response()
-        except (RedisError, OSError, TimeoutError):
-            self._failures += 1
-            pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2**self._failures)
-            self._not_before = self._loop.time() + pause * random.uniform(0.5, 1)
+        except BaseException as error:
+            if not isinstance(error, asyncio.CancelledError):
+                self._failures += 1
+                pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(self._failures, 10))
+                self._not_before = self._loop.time() + pause * random.uniform(0.5, 1)
             await connection.disconnect(nowait=True)
             raise
         self._failures = 0
@@ -150,3 +159,12 @@ class Link:
             reader.cancel()
         if connection is not None:
             await connection.disconnect(nowait=True)
+
+
+def pack(command: Command) -> bytes:
+    """A command as Redis reads it (RESP: an array of bulk strings)."""
+    parts = [b"*%d\r\n" % len(command)]
+    for argument in command:
+        value = argument if isinstance(argument, bytes) else str(argument).encode()
+        parts.append(b"$%d\r\n%b\r\n" % (len(value), value))
+    return b"".join(parts)

@@ -54,6 +54,8 @@ class Shard:
         loop = asyncio.get_running_loop()
         link = self._links.get(loop)
         if link is None:
+            for ended in [known for known in self._links if known.is_closed()]:
+                del self._links[ended]  # a link holds on to its loop: nothing else would let go of the pair
             link = self._links[loop] = Link(self._async_pool(), self.timeout)
         return link.call(command)
 

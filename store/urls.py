@@ -14,7 +14,7 @@ _NEXT_URL = re.compile(r",\s*(?=[a-z+]+://)")
 
 def split_urls(value: str) -> list[str]:
     """The addresses in a comma-separated list; a comma inside a sentinel address does not split."""
-    return [url.strip() for url in _NEXT_URL.split(value) if url.strip()]
+    return [url for part in _NEXT_URL.split(value) if (url := part.strip(" \t\r\n,"))]
 
 
 def check_url(url: str) -> str | None:
@@ -30,6 +30,22 @@ def check_url(url: str) -> str | None:
     except ValueError as error:
         return str(error)
     return None
+
+
+def checked_urls(value: str) -> list[str]:
+    """`split_urls`, of addresses that can be used. Raises ValueError naming the first that cannot."""
+    urls = split_urls(value)
+    for url in urls:
+        problem = check_url(url)
+        if problem:
+            raise ValueError(f"{problem} (in {_without_password(url)!r})")
+    if not urls:
+        raise ValueError("no address was given")
+    return urls
+
+
+def _without_password(url: str) -> str:
+    return re.sub(r"//[^@/]*@", "//…@", url)
 
 
 def sentinel_of(url: str) -> dict[str, Any]:

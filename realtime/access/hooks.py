@@ -78,7 +78,10 @@ def name_of(hook: Hook) -> str:
 
 @cache
 def _imported(path: str) -> Any:
-    return import_string(path)
+    try:
+        return import_string(path)
+    except Exception as error:  # a project's module can raise anything
+        raise ImportError(f"importing {path} failed: {type(error).__name__}: {error}") from error
 
 
 async def _call(function: Callable[..., Any], user: Any, channel: str, info: Any) -> Any:

@@ -47,8 +47,13 @@ class SubscribeRequest(Struct):
     epoch: str = ""
     offset: Offset = 0
     flag: int = 0
-    tf: Raw | None = None
+    tf: Raw = NO_DATA
     type: int = 0
+
+    @property
+    def filtered(self) -> bool:
+        """Whether a tags filter is asked for."""
+        return bytes(self.tf) not in (b"", b"null")
 
     @property
     def reject_unrecovered(self) -> bool:

@@ -1,0 +1,12 @@
+"""Who is where: connections per channel and per user, true in the whole cluster and through the death of any process.
+
+Imports nothing of ours but `store`, and knows nothing of consumers. `Presence` is the interface; `signals` is for
+other apps.
+"""
+
+from presence.entries import Announcement
+from presence.leases import Fenced
+from presence.reaper import Reaped
+from presence.registry import Presence
+
+__all__ = ["Announcement", "Fenced", "Presence", "Reaped"]

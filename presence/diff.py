@@ -1,0 +1,90 @@
+"""The decisions of presence, without I/O: may I reap, was my lease unbroken, what has to be said again.
+
+Times are seconds of one monotonic clock, given by the caller.
+"""
+
+from collections.abc import Collection, Container, Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Continuity:
+    """Whether this process and Redis have both been well for one full lease.
+
+    After a fault of Redis, or a pause of this process, all leases may look expired. Whoever was well for a whole lease
+    knows that every living process had that long to renew.
+    """
+
+    ttl: float
+    every: float
+    _since: float | None = None
+    _last_sent: float | None = None
+
+    @property
+    def slack(self) -> float:
+        """How late a renewal, and how slow an answer, may be."""
+        return self.ttl / 6
+
+    def quick(self, asked: float, answered: float) -> bool:
+        """Whether Redis answered as a well one does."""
+        return answered - asked < self.slack
+
+    def renewed(self, sent: float, answered: float) -> None:
+        """A renewal found the lease held."""
+        on_time = self._last_sent is not None and sent - self._last_sent <= self.every + self.slack
+        if self._since is None or not on_time or not self.quick(sent, answered):
+            self._since = answered
+        self._last_sent = sent
+
+    def broken(self) -> None:
+        """A renewal failed, or found the lease missing."""
+        self._since = None
+        self._last_sent = None
+
+    def unbroken(self, now: float) -> bool:
+        """Whether the lease was held, renewed on time and answered quickly for a full lease before `now`."""
+        if self._since is None or self._last_sent is None:
+            return False
+        return now - self._since >= self.ttl and now - self._last_sent <= self.every + self.slack
+
+
+@dataclass(slots=True)
+class Sightings:
+    """Which incarnations were seen dead twice in a row."""
+
+    _seen: frozenset[str] = field(default_factory=frozenset)
+
+    def confirm(self, dead: Iterable[str]) -> frozenset[str]:
+        """Those of `dead` that were dead at the check before, too."""
+        before, self._seen = self._seen, frozenset(dead)
+        return before & self._seen
+
+    def forget(self) -> None:
+        """A check that cannot be trusted: begin anew."""
+        self._seen = frozenset()
+
+
+def may_reap(continuity: Continuity, asked: float, answered: float, own_lease_held: bool) -> bool:
+    """Whether an answer about dead incarnations may be acted upon."""
+    return own_lease_held and continuity.quick(asked, answered) and continuity.unbroken(answered)
+
+
+def leftovers(found: Iterable[str], entered: Container[str], entering: Container[str]) -> list[str]:
+    """Clients that Redis has for this incarnation and the process does not: to be removed, with a leave."""
+    return [client for client in found if client not in entered and client not in entering]
+
+
+def orphans(met: Iterable[str], known: Collection[str]) -> list[str]:
+    """Incarnations that have entries somewhere and are in no list: nobody would ever reap them."""
+    return [incarnation for incarnation in met if incarnation not in known]
+
+
+def chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """`items` in lists of at most `size`."""
+    iterator = iter(items)
+    while piece := list(islice(iterator, size)):
+        yield piece

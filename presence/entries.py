@@ -1,0 +1,143 @@
+"""Entries of connections in scopes: the scripts on one scope's keys.
+
+Each call touches one tag on one shard. Holds no state; what an incarnation ought to have is in `life`.
+"""
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from presence.keys import home_of
+from presence.leases import check
+from store import Script, Store
+from store.link import Argument
+from store.shards import Shard
+
+logger = logging.getLogger(__name__)
+
+ADD, DROP, ASSERT, REAP, REFRESH = (
+    Script.load("presence", name) for name in ("add", "drop", "assert", "reap", "refresh")
+)
+MOST_PER_CALL = 500  # entries one script works on: a few milliseconds of Redis
+SAMPLE = 200  # entries a refresh looks at
+
+
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """How joins and leaves of a scope are told: PUBLISH `topic` (head + info as msgpack bin)."""
+
+    topic: str
+    join_head: bytes
+    leave_head: bytes
+
+
+class Removed(NamedTuple):
+    """An entry that is gone. `last` says that the user has no other connection in the scope."""
+
+    client: str
+    user: str
+    info: bytes
+    last: bool
+
+
+class Named(NamedTuple):
+    """An entry as a process knows it."""
+
+    client: str
+    user: str
+    info: bytes
+
+
+SILENT = Announcement("", b"", b"")
+
+
+class Entries:
+    """The scripts on scopes. Every method raises StoreUnavailable; those for an own incarnation raise Fenced."""
+
+    def __init__(self, store: Store, announce: Callable[[str], Announcement | None], key_ttl: float) -> None:
+        self._store = store
+        self._announce = announce
+        self._key_ttl = max(1, int(key_ttl))
+
+    def shard(self, scope: str) -> Shard:
+        """The shard on which a scope lives."""
+        return self._store.shard_for(home_of(scope).placement)
+
+    async def add(self, incarnation: str, generation: int, scope: str, entry: Named) -> bool:
+        """Enter a connection; announce it if it is new. True when it is the user's first."""
+        told = self._told(scope)
+        arguments: list[Argument] = [incarnation, generation, self._key_ttl, *entry, told.topic, told.join_head]
+        code, first = await self.shard(scope).run(ADD, home_of(scope).of(incarnation), arguments)
+        check(code)
+        return bool(first)
+
+    async def drop(self, incarnation: str, generation: int, scope: str, clients: Iterable[str]) -> list[Removed]:
+        """Remove connections (at most MOST_PER_CALL) and announce it; those that are not there are skipped."""
+        told = self._told(scope)
+        arguments: list[Argument] = [incarnation, generation, told.topic, told.leave_head, *clients]
+        code, *flat = await self.shard(scope).run(DROP, home_of(scope).of(incarnation), arguments)
+        check(code)
+        return _removed(flat)
+
+    async def put_back(
+        self, incarnation: str, generation: int, scope: str, entries: Iterable[Named], *, others: bool
+    ) -> list[str]:
+        """Say again what the incarnation has here (at most MOST_PER_CALL); silent. With `others`, returns its clients
+        that Redis has besides."""
+        flat = [part for entry in entries for part in entry]
+        arguments: list[Argument] = [incarnation, generation, self._key_ttl, int(others), *flat]
+        code, *found = await self.shard(scope).run(ASSERT, home_of(scope).of(incarnation), arguments)
+        check(code)
+        return [client.decode() for client in found]
+
+    async def reap(self, dead: str, scope: str) -> tuple[int, list[Removed]]:
+        """Remove some entries of a dead incarnation and fence it off. Returns (how many remain, removed)."""
+        told = self._told(scope)
+        arguments: list[Argument] = [dead, self._key_ttl, MOST_PER_CALL, told.topic, told.leave_head]
+        left, *flat = await self.shard(scope).run(REAP, home_of(scope).of(dead), arguments)
+        return int(left), _removed(flat)
+
+    async def refresh(self, incarnation: str, scope: str) -> tuple[bool, list[str]]:
+        """Renew the keys' TTL. Returns (whether the incarnation has entries here, incarnations met here)."""
+        names = home_of(scope).of(incarnation)[:3]
+        mine, *met = await self.shard(scope).run(REFRESH, names, [self._key_ttl, SAMPLE])
+        return bool(mine), [name.decode() for name in met]
+
+    def _told(self, scope: str) -> Announcement:
+        try:
+            return self._announce(scope) or SILENT
+        except Exception:  # an entry must come and go all the same
+            logger.exception("no announcement for %r", scope)
+            return SILENT
+
+    async def members(self, scope: str) -> dict[str, bytes]:
+        """Client → info."""
+        flat = await self.shard(scope).execute("HGETALL", home_of(scope).entries)
+        return {client.decode(): info_of(value) for client, value in zip(flat[::2], flat[1::2], strict=True)}
+
+    async def stats(self, scope: str) -> tuple[int, int]:
+        """(connections, distinct users), in constant time."""
+        home, shard = home_of(scope), self.shard(scope)
+        clients, users = shard.execute("HLEN", home.entries), shard.execute("HLEN", home.users)
+        return int(await clients), int(await users)
+
+
+def info_of(value: bytes) -> bytes:
+    """The info in an entry's value (the format is written in `lua/_common.lua`)."""
+    _, length, rest = value.split(b"\n", 2)
+    return rest[int(length) :]
+
+
+def _removed(flat: Sequence[bytes | int]) -> list[Removed]:
+    quads = zip(flat[::4], flat[1::4], flat[2::4], flat[3::4], strict=True)
+    return [Removed(_text(client), _text(user), _bytes(info), bool(last)) for client, user, info, last in quads]
+
+
+def _text(part: bytes | int) -> str:
+    return _bytes(part).decode()
+
+
+def _bytes(part: bytes | int) -> bytes:
+    assert isinstance(part, bytes)
+    return part

@@ -1,0 +1,179 @@
+"""Leases of incarnations: who is alive, who is buried, and in which scopes each may have entries.
+
+Owns the scripts on the `{leases}` keys of the first shard. An incarnation is one life of one process: its instance's
+name and a random part, so that a restarted instance never revives its predecessor's entries. Holds no state and
+decides nothing; `registry` keeps the lease, `reaper` buries.
+"""
+
+import json
+import secrets
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any
+
+from presence import keys
+from store import Script, Store, StoreUnavailable
+from store.link import Argument
+
+RENEW, REGISTER, UNREGISTER, DEAD, BURY, FORGET, SURRENDER, ADOPT = (
+    Script.load("presence", name)
+    for name in ("renew", "register", "unregister", "dead", "bury", "forget", "surrender", "adopt")
+)
+MOST_DEAD = 100  # incarnations looked at in one check
+
+
+class Fenced(Exception):
+    """This incarnation was declared dead while its process was paused or cut off; its entries are gone or going."""
+
+
+class LeaseMissing(StoreUnavailable):
+    """Redis lost the lease (it restarted, say), but nobody was buried: to be renewed and tried again."""
+
+
+class Renewal(IntEnum):
+    """What a renewal found."""
+
+    FENCED = 0
+    HELD = 1
+    MISSING = 2  # the lease was gone without a tombstone; it is held now
+    OLDER = 3  # Redis came back with an older state; the lease is held now
+
+
+@dataclass(slots=True)
+class Beat:
+    """The pulse of one incarnation: what was sent and what was answered last."""
+
+    incarnation: str
+    sent: int = 0
+    answered: int = 0
+    redis_ms: int = 0
+
+
+def new_incarnation(instance: str) -> str:
+    """A name for a new life of `instance`."""
+    return f"{keys.safe_name(instance)}.{secrets.token_hex(6)}"
+
+
+def check(code: int) -> None:
+    """Raise for a script's refusal."""
+    if code == -1:
+        raise Fenced
+    if code == -2:
+        raise StoreUnavailable("overtaken by a newer write")
+    if code == -3:
+        raise LeaseMissing("the lease is not held")
+
+
+class Leases:
+    """The scripts on the first shard. Every method raises StoreUnavailable."""
+
+    def __init__(self, store: Store, *, ttl: float, key_ttl: float) -> None:
+        self.ttl = ttl
+        self.key_ttl = max(1, int(key_ttl))
+        self._shard = store.first
+
+    async def renew(self, beat: Beat, about: dict[str, Any]) -> Renewal:
+        """Renew the lease of `beat.incarnation`, or take it."""
+        beat.sent += 1
+        sent = beat.sent
+        names = [keys.leases(), keys.about(), keys.tombstone(beat.incarnation), keys.registered(beat.incarnation)]
+        silence = int(self.key_ttl * 750)  # ms: three quarters of a tombstone's life
+        told = json.dumps(about)
+        arguments: list[Argument] = [beat.incarnation, int(self.ttl * 1000), sent, beat.answered, told, self.key_ttl]
+        code, now = await self._shard.run(RENEW, [*names, keys.generations()], [*arguments, beat.redis_ms, silence])
+        beat.answered, beat.redis_ms = sent, int(now)
+        return Renewal(code)
+
+    async def register(self, incarnation: str, generation: int, scopes: Iterable[str]) -> None:
+        """Note scopes before their first entry. Raises Fenced or LeaseMissing."""
+        names = [keys.leases(), keys.tombstone(incarnation), keys.registered(incarnation), keys.generations()]
+        check(await self._shard.run(REGISTER, names, [incarnation, generation, self.key_ttl, *scopes]))
+
+    async def unregister(self, incarnation: str, generation: int, scopes: Iterable[str]) -> None:
+        """Note that scopes have no entries any more."""
+        names = [keys.registered(incarnation), keys.generations()]
+        check(await self._shard.run(UNREGISTER, names, [incarnation, generation, *scopes]))
+
+    async def registered(self, incarnation: str) -> AsyncIterator[list[str]]:
+        """The scopes noted for an incarnation, in pages; a scope may come twice."""
+        cursor = b"0"
+        while True:
+            cursor, page = await self._shard.execute("SSCAN", keys.registered(incarnation), cursor, "COUNT", 500)
+            yield [scope.decode() for scope in page]
+            if cursor == b"0":
+                return
+
+    async def some_registered(self, incarnation: str, count: int) -> list[str]:
+        """At most `count` scopes noted for an incarnation, chosen by chance."""
+        page = await self._shard.execute("SRANDMEMBER", keys.registered(incarnation), count)
+        return [scope.decode() for scope in page]
+
+    async def dead(self, own: str) -> tuple[bool, list[str]]:
+        """Whether `own` holds its lease, and the incarnations whose lease ran out."""
+        held, *names = await self._shard.run(DEAD, [keys.leases()], [own, MOST_DEAD])
+        return bool(held), [name.decode() for name in names]
+
+    async def known(self) -> frozenset[str]:
+        """Every incarnation in the list, alive or being reaped."""
+        return frozenset(name.decode() for name in await self._shard.execute("ZRANGE", keys.leases(), 0, -1))
+
+    async def bury(self, own: str, target: str, claim: float) -> bool:
+        """Mark `target` dead and claim its reaping for `claim` seconds; False when that is not for us to do."""
+        names = [keys.leases(), keys.tombstone(own), keys.tombstone(target), keys.claim(target)]
+        return bool(await self._shard.run(BURY, names, [own, target, self.key_ttl, int(claim * 1000)]))
+
+    async def forget(self, target: str, scopes: Iterable[str]) -> int:
+        """Cross off reaped scopes; forget `target` after the last. Returns how many are left."""
+        left = await self._shard.run(FORGET, self._record(target), [target, *scopes])
+        return int(left)
+
+    async def surrender(self, incarnation: str, *, clean: bool) -> None:
+        """Give an incarnation up; `clean` says that none of its entries is left."""
+        await self._shard.run(SURRENDER, self._record(incarnation), [incarnation, self.key_ttl, int(clean)])
+
+    async def adopt(self, own: str, orphan: str, scope: str) -> bool:
+        """Hand an unknown incarnation with entries in `scope` to the reapers."""
+        names = [keys.leases(), keys.registered(orphan)]
+        return bool(await self._shard.run(ADOPT, names, [own, orphan, self.key_ttl, scope]))
+
+    async def expire(self, incarnation: str) -> None:
+        """End a lease at once: for who knows that the process has exited. Harmless if it has not."""
+        await self._shard.execute(*_expiry(incarnation))
+
+    async def alive(self) -> list[dict[str, Any]]:
+        """What each living incarnation says of itself, with its name under "incarnation"."""
+        seconds, micros = await self._shard.execute("TIME")
+        held = await self._shard.execute(*_held_at(seconds, micros))
+        return _describe(held, await self._shard.execute("HGETALL", keys.about()))
+
+    def _record(self, incarnation: str) -> list[str]:
+        own = [keys.registered(incarnation), keys.generations(), keys.tombstone(incarnation)]
+        return [keys.leases(), keys.about(), *own]
+
+
+def _expiry(incarnation: str) -> tuple[str | int, ...]:
+    return "ZADD", keys.leases(), "XX", 0, incarnation
+
+
+def _held_at(seconds: bytes | int, micros: bytes | int) -> tuple[str, ...]:
+    now = int(seconds) * 1000 + int(micros) // 1000
+    return "ZRANGEBYSCORE", keys.leases(), f"({now}", "+inf"
+
+
+def _describe(held: list[bytes], about: list[bytes]) -> list[dict[str, Any]]:
+    told = dict(zip(about[::2], about[1::2], strict=True))
+    return [
+        json.loads(told[name].partition(b"\n")[2]) | {"incarnation": name.decode()} for name in held if name in told
+    ]
+
+
+def expire_sync(store: Store, incarnation: str) -> None:
+    """`Leases.expire` for code without an event loop, such as a supervisor that saw the process exit."""
+    store.first.execute_sync(*_expiry(incarnation))
+
+
+def alive_sync(store: Store) -> list[dict[str, Any]]:
+    """`Leases.alive` for code without an event loop."""
+    held = store.first.execute_sync(*_held_at(*store.first.execute_sync("TIME")))
+    return _describe(held, store.first.execute_sync("HGETALL", keys.about()))

@@ -1,0 +1,103 @@
+"""What one incarnation ought to have in Redis, as its process knows it.
+
+Owns the entries per scope, which calls are under way, and which scopes are in doubt because a call's outcome is
+unknown. Pure state: `registry` and `upkeep` do the calls. Bounded by the connections there are and the scopes they
+are in.
+
+A generation counts the doubts. A call that was given up may still be read by Redis from a socket, at any later time;
+putting a scope right raises the scope's fence to the newest generation, which shuts out every call sent before the
+doubt.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from presence.entries import Named
+from presence.leases import Beat
+
+
+@dataclass(slots=True)
+class Record:
+    """One scope: `entries` are confirmed by Redis; `calls` are under way; `registered` on the first shard."""
+
+    refresh_at: float
+    entries: dict[str, Named] = field(default_factory=dict)
+    calls: int = 0
+    registered: bool = False
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is or may come to be here."""
+        return not self.entries and not self.calls
+
+
+class Life:
+    """One incarnation's truth."""
+
+    def __init__(self, incarnation: str) -> None:
+        self.incarnation = incarnation
+        self.beat = Beat(incarnation)
+        self.generation = 1
+        self.registry_doubts = 0
+        self.recall = False  # the first shard may know scopes that this process does not
+        self.records: dict[str, Record] = {}
+        self.entering: dict[tuple[str, str], bool] = {}  # (scope, client) whose add is under way → still wanted
+        self.doubted: dict[str, None] = {}  # an ordered set
+        self.idle: dict[str, float] = {}  # scope → since when it has no entries
+
+    def open(self, scope: str, refresh_at: float) -> Record:
+        """The record of a scope, made if need be."""
+        record = self.records.get(scope)
+        if record is None:
+            record = self.records[scope] = Record(refresh_at)
+        return record
+
+    def doubt(self, scope: str) -> None:
+        """The outcome of a call in `scope` is unknown: it is to be put right."""
+        self.generation += 1
+        if scope in self.records:
+            self.doubted[scope] = None
+
+    def doubt_where(self, applies: Callable[[str], bool], audit_at: float) -> None:
+        """A shard lost data: all of its scopes are to be put right, and looked through at `audit_at`."""
+        self.generation += 1
+        for scope, record in self.records.items():
+            if applies(scope):
+                self.doubted[scope] = None
+                record.refresh_at = min(record.refresh_at, audit_at)
+
+    def doubt_registry(self, audit_at: float) -> None:
+        """The first shard lost data: every scope is to be registered again and put right."""
+        self.registry_doubts += 1
+        self.recall = True
+        for record in self.records.values():
+            record.registered = False
+        self.doubt_where(lambda scope: True, audit_at)
+
+    def entering_in(self, scope: str) -> set[str]:
+        """Clients whose add in `scope` is under way."""
+        return {client for where, client in self.entering if where == scope}
+
+    def settle(self, scope: str, now: float) -> None:
+        """After a call: note that the scope is idle, if it is."""
+        record = self.records.get(scope)
+        if record is not None and record.empty and scope not in self.doubted:
+            self.idle[scope] = now
+
+    def close_idle(self, since: float, most: int) -> list[str]:
+        """Forget scopes that have been idle from `since` or earlier; returns their names."""
+        closed: list[str] = []
+        for scope, idle_since in list(self.idle.items()):
+            record = self.records.get(scope)
+            if record is None or not record.empty or scope in self.doubted:
+                del self.idle[scope]
+            elif idle_since <= since and len(closed) < most:
+                del self.idle[scope], self.records[scope]
+                closed.append(scope)
+        return closed
+
+    def reopen_idle(self, scopes: Iterable[str], now: float) -> None:
+        """Closing could not be told to Redis: to be tried again later."""
+        for scope in scopes:
+            self.open(scope, now)
+            self.settle(scope, now)

@@ -1,0 +1,216 @@
+"""A private Redis that can be paused, killed and brought back, and instances that can be frozen and crashed.
+
+Times are a tenth of the real ones or so: leases of 0.9 s, renewed every 0.3 s, checked every 0.1 s.
+"""
+
+import asyncio
+import contextlib
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import redis
+
+from presence import Announcement, Presence, Reaped
+from store import Store, StoreUnavailable
+
+TTL = 0.9
+RENEW = 0.3
+REAP = 0.1
+TIMEOUT = 0.4  # of a call to Redis
+DEADLINE = 15.0
+
+
+class PrivateRedis:
+    """A redis-server of our own on a Unix socket."""
+
+    def __init__(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="flotilla-"))
+        self.socket = self.folder / "redis.sock"
+        self.url = f"unix://{self.socket}"
+        self.process: subprocess.Popen[bytes] | None = None
+        self.start()
+
+    def start(self) -> None:
+        command = ["redis-server", "--port", "0", "--unixsocket", str(self.socket), "--dir", str(self.folder)]
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        self.process = subprocess.Popen([*command, "--save", ""], **quiet)  # type: ignore[call-overload]
+        deadline = time.monotonic() + DEADLINE
+        while True:
+            with contextlib.suppress(redis.ConnectionError), self.client() as client:
+                if client.ping():
+                    return
+            assert time.monotonic() < deadline, "redis-server did not start"
+
+    def client(self) -> "redis.Redis":
+        return redis.Redis(unix_socket_path=str(self.socket), socket_timeout=DEADLINE)
+
+    def pause(self) -> None:
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        assert self.process is not None
+        self.process.send_signal(signal.SIGCONT)
+
+    def kill(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+    def snapshot(self) -> None:
+        """What `restart` will bring back."""
+        with self.client() as client:
+            client.save()
+
+    def restart(self) -> None:
+        self.kill()
+        self.start()
+
+    def close(self) -> None:
+        self.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class Ear:
+    """Counts the joins and leaves that Redis told, per (scope, info)."""
+
+    def __init__(self, server: PrivateRedis) -> None:
+        self._client = server.client()
+        self._pubsub = self._client.pubsub()  # type: ignore[no-untyped-call]
+        self._pubsub.psubscribe("topic/*")
+        assert self._pubsub.get_message(timeout=DEADLINE)
+        self.raw: list[tuple[str, bytes]] = []
+
+    def listen(self) -> None:
+        self._client.ping()
+        while message := self._pubsub.get_message(timeout=0.01):
+            if message["type"] == "pmessage":
+                self.raw.append((message["channel"].decode().removeprefix("topic/"), message["data"]))
+
+    def _count(self, head: bytes) -> Counter[tuple[str, bytes]]:
+        self.listen()
+        return Counter((scope, unbin(data[1:])) for scope, data in self.raw if data[:1] == head)
+
+    @property
+    def joins(self) -> Counter[tuple[str, bytes]]:
+        return self._count(b"J")
+
+    @property
+    def leaves(self) -> Counter[tuple[str, bytes]]:
+        return self._count(b"L")
+
+    def close(self) -> None:
+        self._pubsub.close()
+        self._client.close()
+
+
+def unbin(data: bytes) -> bytes:
+    """The payload of a msgpack bin."""
+    size = {0xC4: 1, 0xC5: 2, 0xC6: 4}[data[0]]
+    payload = data[1 + size :]
+    assert int.from_bytes(data[1 : 1 + size], "big") == len(payload)
+    return payload
+
+
+def announce(scope: str) -> Announcement | None:
+    return Announcement(f"topic/{scope}", b"J", b"L")
+
+
+class Instance(Presence):
+    """A Presence that notes its callbacks, and that can be frozen (SIGSTOP) and crashed (kill -9)."""
+
+    def __init__(self, urls: list[str], name: str, **options: Any) -> None:
+        self.store = Store(urls, timeout=TIMEOUT)
+        self.reaped: list[Reaped] = []
+        self.fencings = 0
+        times = {"lease_ttl": TTL, "renew_every": RENEW, "reap_every": REAP}
+        super().__init__(
+            self.store,
+            instance=name,
+            announce=announce,
+            describe=lambda: {"instance": name},
+            on_fenced=self._note_fenced,
+            on_reaped=self._note_reaped,
+            **times | options,
+        )
+
+    async def _note_fenced(self) -> None:
+        self.fencings += 1
+
+    async def _note_reaped(self, reaped: Reaped) -> None:
+        self.reaped.append(reaped)
+
+    @property
+    def confident(self) -> bool:
+        """Whether it would trust itself to declare others dead."""
+        return self._continuity.unbroken(time.monotonic())
+
+    @property
+    def settled(self) -> bool:
+        """Whether it holds its lease and everything it has is in Redis for sure."""
+        return self.alive and not self._life.doubted and not self._life.recall
+
+    async def freeze(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def thaw(self) -> None:
+        self._begin()
+
+    async def crash(self) -> None:
+        await self.freeze()
+        await self.store.close()
+
+
+Maker = Callable[..., Awaitable[Instance]]
+
+
+async def eventually(condition: Callable[[], bool | Awaitable[bool]], what: str = "", within: float = DEADLINE) -> None:
+    """Wait for a condition; while Redis is away it does not hold."""
+    deadline = time.monotonic() + within
+    while True:
+        with contextlib.suppress(StoreUnavailable):
+            outcome = condition()
+            if outcome if isinstance(outcome, bool) else await outcome:
+                return
+        assert time.monotonic() < deadline, f"never: {what or condition}"
+        await asyncio.sleep(0.01)
+
+
+async def passes(seconds: float) -> None:
+    """Let time pass, where the passing is the point: leases run out by it."""
+    until = time.monotonic() + seconds
+    await eventually(lambda: time.monotonic() >= until, within=seconds + DEADLINE)
+
+
+def without_ttl(server: PrivateRedis) -> list[bytes]:
+    """Keys that would stay for ever."""
+    with server.client() as client:
+        return [key for key in client.scan_iter() if client.ttl(key) == -1]
+
+
+def drifted(server: PrivateRedis) -> list[str]:
+    """Scopes whose counts of users, or sets of clients, are not what their entries say."""
+    found = []
+    with server.client() as client:
+        for key in client.scan_iter(match="flotilla:[pu]u:*"):
+            entries: dict[bytes, bytes] = client.hgetall(key.replace(b"u:{", b"c:{"))
+            users = Counter(_user(value) for value in entries.values())
+            counted = {user: int(count) for user, count in client.hgetall(key).items()}
+            if dict(users) != counted:
+                found.append(f"{key!r}: entries {users}, counts {counted}")
+    return found
+
+
+def _user(value: bytes) -> bytes:
+    _, length, rest = value.split(b"\n", 2)
+    return rest[: int(length)]

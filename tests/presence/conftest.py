@@ -1,0 +1,46 @@
+"""Fixtures: a Redis of our own, a second one, an ear on announcements, and a maker of instances."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from tests.presence.cluster import Ear, Instance, Maker, PrivateRedis
+
+
+@pytest.fixture
+def server() -> Iterator[PrivateRedis]:
+    private = PrivateRedis()
+    yield private
+    private.close()
+
+
+@pytest.fixture
+def second_server() -> Iterator[PrivateRedis]:
+    private = PrivateRedis()
+    yield private
+    private.close()
+
+
+@pytest.fixture
+def ear(server: PrivateRedis) -> Iterator[Ear]:
+    listening = Ear(server)
+    yield listening
+    listening.close()
+
+
+@pytest_asyncio.fixture
+async def make(server: PrivateRedis) -> AsyncIterator[Maker]:
+    """Start an instance: `await make("a", **options)`."""
+    made: list[Instance] = []
+
+    async def start(name: str, urls: list[str] | None = None, **options: Any) -> Instance:
+        instance = Instance(urls or [server.url], name, **options)
+        made.append(instance)
+        await instance.start()
+        return instance
+
+    yield start
+    await asyncio.gather(*(instance.crash() for instance in made))

@@ -1,0 +1,87 @@
+"""The reaper's check, with the scripts' answers given: when it buries, and when it must not."""
+
+from typing import Any
+
+import pytest
+
+from presence.diff import Continuity
+from presence.reaper import Reaped, Reaper
+
+pytestmark = pytest.mark.asyncio
+
+
+class Answers:
+    """Stands for Leases: says who is dead, notes who was buried, takes `delay` seconds of the clock for an answer."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+        self.delay = 0.01
+        self.held = True
+        self.gone = ["x"]
+        self.buried: list[str] = []
+
+    async def dead(self, own: str) -> tuple[bool, list[str]]:
+        self.now += self.delay
+        return self.held, self.gone
+
+    async def bury(self, own: str, target: str, claim: float) -> bool:
+        self.buried.append(target)
+        return True
+
+
+async def untold(reaped: Reaped) -> None:
+    raise AssertionError("nothing was reaped")
+
+
+@pytest.fixture
+def answers() -> Answers:
+    return Answers()
+
+
+@pytest.fixture
+def reaper(answers: Answers) -> Reaper:
+    continuity = Continuity(6.0, 2.0)
+    for sent in (92.0, 94.0, 96.0, 98.0, 100.0):
+        continuity.renewed(sent, sent)
+    leases: Any = answers
+    entries: Any = None
+    return Reaper(leases, entries, continuity, tell=untold, claim=2.0, clock=lambda: answers.now)
+
+
+async def test_dead_is_who_was_dead_twice_in_a_row(reaper: Reaper, answers: Answers) -> None:
+    assert not await reaper.watch("own")
+    answers.gone = ["y"]
+    assert not await reaper.watch("own")
+    assert answers.buried == []
+    answers.gone = ["x", "y"]
+    assert await reaper.watch("own")
+    assert answers.buried == ["y"]
+
+
+async def test_failed_check_between_begins_anew(reaper: Reaper, answers: Answers) -> None:
+    await reaper.watch("own")
+    reaper.distrust()
+    await reaper.watch("own")
+    assert answers.buried == []
+
+
+@pytest.mark.parametrize("trouble", ["slow", "lease gone", "renewal overdue"])
+async def test_untrusted_answer_buries_nobody_and_begins_anew(reaper: Reaper, answers: Answers, trouble: str) -> None:
+    await reaper.watch("own")
+    if trouble == "slow":
+        answers.delay = 1.0
+    elif trouble == "lease gone":
+        answers.held = False
+    else:
+        answers.now = 103.5
+    assert not await reaper.watch("own")
+    answers.delay, answers.held, answers.now = 0.01, True, 101.0
+    await reaper.watch("own")
+    assert answers.buried == []
+
+
+async def test_nobody_buries_itself(reaper: Reaper, answers: Answers) -> None:
+    answers.gone = ["own"]
+    await reaper.watch("own")
+    await reaper.watch("own")
+    assert answers.buried == []

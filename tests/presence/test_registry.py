@@ -1,0 +1,311 @@
+"""Several instances on one Redis: crashes, pauses beyond the lease, graceful stops, survivors that die midway."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from presence import Fenced, keys
+from presence.entries import Entries, Removed
+from presence.leases import Leases
+from store import StoreUnavailable
+from tests.presence.cluster import (
+    TTL,
+    Ear,
+    Instance,
+    Maker,
+    PrivateRedis,
+    drifted,
+    eventually,
+    passes,
+    without_ttl,
+)
+
+pytestmark = pytest.mark.asyncio
+
+ROOM, OTHER = "c:room", "c:other"
+
+
+async def fill(instance: Instance, scope: str, *clients: str) -> None:
+    await asyncio.gather(*(instance.add(scope, client, f"user-{client}", client.encode()) for client in clients))
+
+
+async def gone(instance: Instance, *clients: str, scope: str = ROOM) -> None:
+    async def none_left() -> bool:
+        return not set(clients) & set(await instance.members(scope))
+
+    await eventually(none_left, f"{clients} gone")
+
+
+async def test_connections_of_a_crashed_instance_leave_once(make: Maker, ear: Ear, server: PrivateRedis) -> None:
+    a, b, c = await make("a"), await make("b"), await make("c")
+    await fill(a, ROOM, "a1", "a2")
+    await fill(a, OTHER, "a1")
+    await fill(b, ROOM, "b1")
+    await a.crash()
+    await gone(b, "a1", "a2")
+    await gone(b, "a1", scope=OTHER)
+    assert await c.members(ROOM) == {"b1": b"b1"}
+    await eventually(lambda: not server.client().zscore(keys.leases(), a.incarnation), "forgotten")
+    assert ear.leaves == {(ROOM, b"a1"): 1, (ROOM, b"a2"): 1, (OTHER, b"a1"): 1}
+    told = [(one.scope, *entry) for who in (b, c) for one in who.reaped for entry in one.entries]
+    first, second = ("a1", "user-a1", b"a1"), ("a2", "user-a2", b"a2")
+    assert sorted(told) == [(OTHER, *first), (ROOM, *first), (ROOM, *second)]
+    assert (b.fencings, c.fencings) == (0, 0)
+    assert drifted(server) == [] and without_ttl(server) == []
+
+
+async def test_crash_is_over_within_the_promised_time(make: Maker) -> None:
+    """At the real ratio: lease 6 s + two checks of 1 s in 10 s; here scaled, and twice that for a slow machine."""
+    a, b = await make("a"), await make("b")
+    await fill(a, ROOM, "a1")
+    await eventually(lambda: b.confident, "confident")
+    await a.crash()
+    began = asyncio.get_running_loop().time()
+    await gone(b, "a1")
+    assert asyncio.get_running_loop().time() - began < 2 * TTL * 10 / 6
+
+
+async def test_expired_lease_is_reaped_at_once(make: Maker) -> None:
+    a, b = await make("a", lease_ttl=60.0, renew_every=0.3), await make("b")
+    await fill(a, ROOM, "a1")
+    await a.crash()
+    await eventually(lambda: b.confident, "confident")
+    await b.expire(a.incarnation)
+    await gone(b, "a1")
+
+
+async def test_expiring_a_living_instance_harms_nobody(make: Maker, ear: Ear) -> None:
+    a, b = await make("a"), await make("b", reap_every=60.0)
+    await fill(a, ROOM, "a1")
+    before = a.incarnation
+    await b.expire(before)
+
+    async def held() -> bool:
+        return before in [one["incarnation"] for one in await b.instances()]
+
+    await eventually(held, "renewed")
+    assert a.incarnation == before and a.fencings == 0
+    assert not ear.leaves
+
+
+async def test_restarted_instance_does_not_revive_its_predecessor(make: Maker, ear: Ear) -> None:
+    a = await make("a")
+    await fill(a, ROOM, "a1")
+    await a.crash()
+    again = await make("a")
+    assert again.incarnation != a.incarnation
+    await fill(again, ROOM, "a2")
+    await gone(again, "a1")
+    assert await again.members(ROOM) == {"a2": b"a2"}
+    assert ear.leaves == {(ROOM, b"a1"): 1}
+
+
+async def test_instance_paused_beyond_its_lease_is_fenced_with_one_leave_each(make: Maker, ear: Ear) -> None:
+    a, b = await make("a"), await make("b")
+    await fill(a, ROOM, "a1", "a2")
+    await fill(b, ROOM, "b1")
+    before = a.incarnation
+    await a.freeze()
+    await gone(b, "a1", "a2")
+    a.thaw()
+    await eventually(lambda: a.fencings == 1 and a.alive, "fenced and living again")
+    assert a.incarnation != before
+    assert not await a.remove(ROOM, "a1")
+    assert not await a.remove(ROOM, "a2")
+    await fill(a, ROOM, "a3")
+    await passes(2 * TTL)
+    assert await b.members(ROOM) == {"b1": b"b1", "a3": b"a3"}
+    assert ear.leaves == {(ROOM, b"a1"): 1, (ROOM, b"a2"): 1}
+    assert ear.joins == {(ROOM, info): 1 for info in (b"a1", b"a2", b"a3", b"b1")}
+    assert (a.fencings, b.fencings) == (1, 0)
+
+
+@pytest.mark.parametrize("scope", [ROOM, OTHER], ids=["known scope", "new scope"])
+async def test_paused_instance_can_enter_nobody_after_it_was_reaped(make: Maker, ear: Ear, scope: str) -> None:
+    a, b = await make("a"), await make("b")
+    await fill(a, ROOM, "a1")
+    await a.freeze()
+    await gone(b, "a1")
+    with pytest.raises(Fenced):
+        await a.add(scope, "late", "ann", b"late")
+    assert await b.stats(scope) == (0, 0)
+    await eventually(lambda: a.fencings == 1, "fenced by the add itself")
+    assert (scope, b"late") not in ear.joins
+
+
+async def test_paused_instance_cannot_remove_what_was_reaped_once_more(make: Maker, ear: Ear) -> None:
+    a, b = await make("a"), await make("b")
+    await fill(a, ROOM, "a1")
+    await a.freeze()
+    await gone(b, "a1")
+    assert not await a.remove(ROOM, "a1")
+    await eventually(lambda: a.fencings == 1, "fenced by the remove itself")
+    assert ear.leaves == {(ROOM, b"a1"): 1}
+
+
+async def test_pause_shorter_than_the_lease_changes_nothing(make: Maker, ear: Ear) -> None:
+    a, b = await make("a", lease_ttl=3.0), await make("b")
+    await fill(a, ROOM, "a1")
+    before = a.incarnation
+    await a.freeze()
+    await passes(1.0)
+    a.thaw()
+    await passes(2.5)
+    assert a.incarnation == before and a.fencings == 0
+    assert await b.members(ROOM) == {"a1": b"a1"}
+    assert not ear.leaves
+
+
+async def test_survivor_that_died_midway_is_replaced(
+    make: Maker, ear: Ear, server: PrivateRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a, b = await make("a"), await make("b")
+    rooms = [f"c:{number}" for number in range(200)]
+    for room in rooms:
+        await fill(a, room, "a1")
+    c = await make("c")
+    await eventually(lambda: b.confident and c.confident, "confident")
+    await a.crash()
+    first: list[Instance] = []
+    forget = Leases.forget
+
+    async def dies(self: Leases, *arguments: object) -> int:
+        """After the first batch, before that is crossed off."""
+        owner = b if self is b._leases else c
+        if not first:
+            first.append(owner)
+        if owner is first[0]:
+            raise StoreUnavailable("killed")
+        return await forget(self, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Leases, "forget", dies)
+    await eventually(lambda: bool(first), "one began")
+    await first[0].crash()
+    survivor = c if first[0] is b else b
+    await eventually(lambda: not server.client().zscore(keys.leases(), a.incarnation), "the other finished")
+    assert ear.leaves == {(room, b"a1"): 1 for room in rooms}
+    told = [one.scope for who in (b, c) for one in who.reaped]
+    assert sorted(told) == sorted(rooms)
+    assert survivor.fencings == 0
+
+
+async def test_stop_removes_everything_at_once_and_gives_the_lease_back(
+    make: Maker, ear: Ear, server: PrivateRedis
+) -> None:
+    a, b = await make("a"), await make("b")
+    clients = [f"a{number}" for number in range(1100)]
+    await fill(a, ROOM, *clients)
+    await fill(a, "u:ann", "a1")
+    await a.stop()
+    assert await b.stats(ROOM) == (0, 0)
+    assert await b.stats("u:ann") == (0, 0)
+    assert [one["incarnation"] for one in await b.instances()] == [b.incarnation]
+    assert sum(ear.leaves.values()) == 1101
+    assert not a.alive
+    with pytest.raises(StoreUnavailable):
+        await a.add(ROOM, "late", "ann", b"")
+    await passes(TTL)
+    assert b.reaped == []
+    assert without_ttl(server) == []
+
+
+async def test_stop_without_redis_is_quick_and_leaves_the_work_to_the_others(
+    make: Maker, server: PrivateRedis, ear: Ear
+) -> None:
+    a, b = await make("a"), await make("b")
+    await fill(a, ROOM, "a1")
+    server.pause()
+    async with asyncio.timeout(5):
+        await a.stop()
+    server.resume()
+    await gone(b, "a1")
+    assert ear.leaves == {(ROOM, b"a1"): 1}
+
+
+async def test_remove_during_the_add_wins(make: Maker, ear: Ear) -> None:
+    a = await make("a")
+    adding = asyncio.create_task(a.add(ROOM, "c1", "ann", b"1"))
+    await asyncio.sleep(0)
+    assert not await a.remove(ROOM, "c1")
+    assert not await adding
+    assert await a.stats(ROOM) == (0, 0)
+    assert ear.joins == ear.leaves == {(ROOM, b"1"): 1}
+
+
+async def test_cancelled_add_leaves_nothing_behind(make: Maker, ear: Ear) -> None:
+    a = await make("a")
+    await a.add(ROOM, "c0", "ann", b"0")
+    adding = asyncio.create_task(a.add(ROOM, "c1", "ann", b"1"))
+    await asyncio.sleep(0)
+    adding.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await adding
+    await eventually(lambda: a.settled and a._life.entering == {}, "settled")
+    assert await a.members(ROOM) == {"c0": b"0"}
+    assert ear.joins[ROOM, b"1"] == ear.leaves[ROOM, b"1"]
+
+
+async def test_cancelled_remove_is_carried_out(make: Maker) -> None:
+    a = await make("a")
+    await a.add(ROOM, "c0", "ann", b"0")
+    removing = asyncio.create_task(a.remove(ROOM, "c0"))
+    await asyncio.sleep(0)
+    removing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await removing
+    await gone(a, "c0")
+
+
+async def test_left_scope_is_forgotten_here_and_in_redis(make: Maker, server: PrivateRedis) -> None:
+    a = await make("a", renew_every=0.05)
+    await fill(a, ROOM, "a1")
+    await a.remove(ROOM, "a1")
+    with server.client() as redis:
+        await eventually(lambda: not redis.exists(keys.registered(a.incarnation)), "unregistered")
+    assert a._life.records == {}
+    await fill(a, ROOM, "a1")
+    with server.client() as redis:
+        assert redis.smembers(keys.registered(a.incarnation)) == {ROOM.encode()}
+
+
+async def test_many_adds_of_one_turn_share_few_writes(make: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
+    a = await make("a")
+    link = next(iter(a.store.first._links.values()))
+    assert link._connection is not None
+    writes: list[int] = []
+    send = link._connection.send_packed_command
+
+    async def counted(command: list[bytes], **options: bool) -> None:
+        writes.append(len(command))
+        await send(command, **options)
+
+    monkeypatch.setattr(link._connection, "send_packed_command", counted)
+    await asyncio.gather(*(a.add(ROOM, f"c{number}", "ann", b"") for number in range(300)))
+    assert await a.stats(ROOM) == (300, 1)
+    assert len(writes) < 15
+
+
+async def test_instances_say_what_they_are(make: Maker) -> None:
+    a, b = await make("a"), await make("b")
+    told = sorted((one["instance"], one["incarnation"]) for one in await a.instances())
+    assert told == [("a", a.incarnation), ("b", b.incarnation)]
+
+
+async def test_remove_that_failed_once_is_repeated_though_nothing_else_was_wrong(
+    make: Maker, ear: Ear, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a = await make("a", lease_ttl=60.0, renew_every=20.0)
+    await fill(a, ROOM, "a1", "a2")
+    drop, failures = Entries.drop, [StoreUnavailable("no answer")]
+
+    async def fails_once(self: Entries, *arguments: Any) -> list[Removed]:
+        if failures:
+            raise failures.pop()
+        return await drop(self, *arguments)
+
+    monkeypatch.setattr(Entries, "drop", fails_once)
+    assert not await a.remove(ROOM, "a1")
+    await gone(a, "a1")
+    assert await a.members(ROOM) == {"a2": b"a2"}
+    assert ear.leaves == {(ROOM, b"a1"): 1}
