@@ -1,9 +1,9 @@
 """What the HTTP API's methods take. Unknown keys are ignored; a wrong type makes the body unusable (400)."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Meta, Raw, Struct
 
 from realtime.protocol.commands import NO_DATA, Position
 
@@ -37,10 +37,10 @@ class Channel(Struct):
 
 
 class History(Struct):
-    """`history`."""
+    """`history`: `limit` as Redis can count."""
 
     channel: str = ""
-    limit: int = 0
+    limit: Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)] = 0
     since: Position | None = None
     reverse: bool = False
 

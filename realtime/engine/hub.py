@@ -197,6 +197,7 @@ class Hub:
     def _on_live(self, channel: LocalChannel, top: StreamPosition) -> None:
         channel.waiting_nonce = ""
         channel.checked_at = self._loop.time()
+        self._broker.seen.note(channel.name, top)  # a refill that is under way goes on up to there
         if channel.flow is Flow.CONFIRMING:
             channel.position = top
             channel.flow = Flow.LIVE

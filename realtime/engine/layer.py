@@ -90,9 +90,9 @@ class ShardConnection(RedisSingleShardConnection):  # type: ignore[misc]
             self._pubsub = NoticingPubSub(self._redis.connection_pool, self._connected)
 
     def _connected(self) -> None:
-        if self._greeted and self.channel_layer.on_reconnect is not None:
+        # Registered by redis-py when the first connection stands: every call is a reconnection.
+        if self.channel_layer.on_reconnect is not None:
             self.channel_layer.on_reconnect(self._index)
-        self._greeted = True
 
     async def give_up(self) -> None:
         connection = self._pubsub.connection if self._pubsub is not None else None

@@ -111,17 +111,20 @@ def has_open_buffers(transport: Any) -> bool:
 class AsgiSocket:
     """Writes through ASGI `send`, in order, from one task that lives while something is waiting."""
 
-    __slots__ = ("_most_unsent", "_queue", "_send", "_task", "on_slow", "unsent")
+    __slots__ = ("_closed", "_most_unsent", "_queue", "_send", "_task", "on_slow", "unsent")
 
     def __init__(self, send: Send, most_unsent: int) -> None:
         self._send = send
         self._most_unsent = most_unsent
         self._queue: deque[Frame | tuple[int, str]] = deque()
         self._task: asyncio.Task[None] | None = None
+        self._closed = False
         self.on_slow: Callable[[], None] | None = None
         self.unsent = 0
 
     def send(self, frame: Frame) -> None:
+        if self._closed:
+            return
         self._put(frame)
         self.unsent += len(frame.payload)
         if self.unsent > self._most_unsent and self.on_slow is not None:
@@ -130,7 +133,9 @@ class AsgiSocket:
 
     def close(self, code: int, reason: str) -> None:
         self.on_slow = None
-        self._put((code, reason))
+        if not self._closed:
+            self._closed = True
+            self._put((code, reason))
 
     def _put(self, item: Frame | tuple[int, str]) -> None:
         self._queue.append(item)

@@ -1,5 +1,9 @@
-"""Commands that reach the project's own code: rpc and send."""
+"""Commands that reach the project's own code: rpc and send.
 
+Whatever fails in there is logged with its name, and ends neither the connection nor what other clients do.
+"""
+
+import logging
 from typing import Any
 
 import msgspec
@@ -7,11 +11,13 @@ from asgiref.sync import iscoroutinefunction
 from channels.db import database_sync_to_async
 
 from realtime import rpc as registry
-from realtime.access.hooks import user_of
+from realtime.access.hooks import name_of, user_of
 from realtime.protocol import replies
 from realtime.protocol.codes import CommandError, DisconnectCode, DisconnectError, ErrorCode
 from realtime.protocol.commands import RpcRequest, SendRequest
 from realtime.session.session import Session
+
+logger = logging.getLogger("realtime.calls")
 
 
 async def rpc(session: Session, id: int, request: RpcRequest) -> bytes:
@@ -22,7 +28,11 @@ async def rpc(session: Session, id: int, request: RpcRequest) -> bytes:
     if handler is None:
         raise CommandError(ErrorCode.METHOD_NOT_FOUND)
     result = await _call(handler, await _user(session), request.data)
-    return replies.reply(id, "rpc", {"data": result})
+    try:
+        return replies.reply(id, "rpc", {"data": result})
+    except (TypeError, ValueError, RecursionError):
+        logger.exception("%s returned what JSON cannot hold", name_of(handler))
+        raise CommandError(ErrorCode.INTERNAL) from None
 
 
 async def send(session: Session, id: int, request: SendRequest) -> None:
@@ -31,7 +41,10 @@ async def send(session: Session, id: int, request: SendRequest) -> None:
         raise DisconnectError(DisconnectCode.NOT_AVAILABLE)
     user = await _user(session)
     for handler in registry.message_handlers:
-        await _call(handler, user, request.data)
+        try:
+            await _call(handler, user, request.data)
+        except CommandError as error:  # `send` has no answer that could carry it
+            logger.info("a message was refused: %s", error, extra=session.log_context())
 
 
 async def _user(session: Session) -> Any:
@@ -40,6 +53,12 @@ async def _user(session: Session) -> Any:
 
 async def _call(handler: registry.Handler, user: Any, data: msgspec.Raw) -> Any:
     decoded = msgspec.json.decode(data) if data else None
-    if iscoroutinefunction(handler):
-        return await handler(user, decoded)
-    return await database_sync_to_async(handler)(user, decoded)
+    try:
+        if iscoroutinefunction(handler):
+            return await handler(user, decoded)
+        return await database_sync_to_async(handler)(user, decoded)
+    except (CommandError, DisconnectError):
+        raise
+    except Exception:
+        logger.exception("%s failed", name_of(handler))
+        raise CommandError(ErrorCode.INTERNAL) from None

@@ -182,8 +182,10 @@ def check_history(request: HistoryRequest) -> None:
 
 
 def history_result(request: HistoryRequest, page: Any) -> dict[str, Any]:
-    """A page of history as the protocol has it. Raises CommandError 112 when the client's epoch is another, 106 when the
-    page would have more bytes than were asked for."""
+    """A page of history as the protocol has it.
+
+    Raises CommandError 112 when the client's epoch is another, 106 when the page has more bytes than were asked for.
+    """
     if request.since is not None and request.since.epoch not in ("", page.top.epoch):
         raise CommandError(ErrorCode.UNRECOVERABLE_POSITION)
     if page.overflow:

@@ -11,6 +11,7 @@ from realtime.access.channels import options_for, personal_channel
 from realtime.access.identity import Identity, ServerSub
 from realtime.engine.publication import StreamPosition
 from realtime.protocol import replies
+from realtime.protocol.codes import CommandError, ErrorCode
 from realtime.protocol.commands import ConnectRequest
 from realtime.session.session import Session, State
 from realtime.session.subscribing import Established, Wanted, check_server_side, establish
@@ -29,6 +30,8 @@ async def connect(session: Session, id: int, request: ConnectRequest) -> None:
     session.registered = True
     try:
         await node.enter(f"u:{identity.user}", session, _registration(session))
+        if any(one.subscription.broken for one in established):
+            raise CommandError(ErrorCode.INTERNAL)  # a position was lost meanwhile; the client tries again at once
     except BaseException:
         for one in established:
             session.forget_subscription(one.subscription)

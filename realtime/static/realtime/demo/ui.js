@@ -69,7 +69,7 @@ export function divider({ text, good }) {
 export function personLine(info, isMe) {
   const name = nameOf(info);
   const line = make("li", "", person(name, name));
-  if (isMe) line.append(make("span", "tag", "this tab"));
+  if (isMe) line.append(make("span", "tag", "you"));
   line.append(make("code", "", shortId(info.client)));
   return line;
 }

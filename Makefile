@@ -1,0 +1,62 @@
+# Needs Python 3.11 or newer and make; everything else is fetched into .venv (and tests/*/node_modules).
+# `make` alone lists the targets.
+
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
+	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
+VENV := .venv
+PY := $(VENV)/bin/python
+PIP := $(PY) -m pip install --quiet --disable-pip-version-check
+PACKAGES := project realtime presence ratelimit monitoring store
+
+# A stamp carries the checksum of what was installed: changed requirements are installed at the next call.
+checksum = $(shell cat $(1) 2>/dev/null | cksum | cut -d' ' -f1)
+RUN_STAMP := $(VENV)/installed-run-$(call checksum,requirements.txt)
+DEV_STAMP := $(VENV)/installed-dev-$(call checksum,requirements.txt requirements-dev.txt)
+NODE_PROJECTS := $(patsubst %/package-lock.json,%,$(wildcard tests/*/package-lock.json))
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check format clean node-projects
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: $(RUN_STAMP) ## the platform with its demo: INSTANCES (2) processes on HOST:PORT (127.0.0.1:8000)
+	@exec $(PY) manage.py serve --demo
+
+test: $(DEV_STAMP) node-projects ## all tests, in random order
+	@exec $(PY) -m pytest $(ARGS)
+
+check: $(DEV_STAMP) ## lint, format and types
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy --strict $(PACKAGES)
+
+format: $(DEV_STAMP) ## rewrite the code as ruff wants it
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+clean: ## remove what was installed and cached; var/, with the database and Redis's data, stays
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis $(addsuffix /node_modules,$(NODE_PROJECTS))
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(PY):
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed (set PYTHON=/path/to/python3.x)"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(RUN_STAMP): | $(PY)
+	@echo "installing requirements.txt into $(VENV) …"
+	@$(PIP) -r requirements.txt
+	@rm -f $(VENV)/installed-run-* && touch $@
+
+$(DEV_STAMP): | $(PY)
+	@echo "installing requirements-dev.txt into $(VENV) …"
+	@$(PIP) -r requirements-dev.txt
+	@rm -f $(VENV)/installed-dev-* && touch $@
+
+# npm is optional: without it the tests that need it are skipped by name.
+node-projects:
+	@command -v npm >/dev/null 2>&1 || exit 0; for project in $(NODE_PROJECTS); do \
+		stamp=$$project/node_modules/.installed-$$(cksum < $$project/package-lock.json | cut -d' ' -f1); \
+		test -e $$stamp || { echo "npm ci in $$project …"; \
+			(cd $$project && npm ci --silent --no-audit --no-fund) && touch $$stamp || exit 1; }; \
+	done

@@ -1,0 +1,1 @@
+"""What an instance tells of itself: health for balancers, metrics for Prometheus."""

@@ -1,0 +1,19 @@
+"""The Django app `monitoring`; it listens to the server's life to open and release the metrics port."""
+
+from django.apps import AppConfig
+
+
+class MonitoringConfig(AppConfig):
+    """Connects the exporter to the process that serves."""
+
+    name = "monitoring"
+    verbose_name = "Monitoring"
+
+    def ready(self) -> None:
+        """Nothing is opened here: management commands load the apps as well."""
+        from monitoring import exporter, metrics
+        from realtime.server.life import on_boot, on_drain
+
+        metrics.watch_node()
+        on_boot.connect(exporter.open_port, dispatch_uid="monitoring.exporter")
+        on_drain.connect(exporter.release_port, dispatch_uid="monitoring.exporter")

@@ -1,0 +1,116 @@
+"""Reads environment variables, and remembers each that is wrong instead of raising.
+
+A wrong variable gives its default, so that the settings load and the system checks can name every fault at once, each
+with its mend (`project.checks`). An empty variable counts as unset. No problem repeats a value that may be a secret.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import dj_database_url
+
+from store.urls import checked_urls
+
+Value = TypeVar("Value")
+
+_TRUE = {"1", "true", "yes", "on"}
+_FALSE = {"0", "false", "no", "off"}
+_INSTANCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_WHOLE = re.compile(r"[+-]?\d{1,18}", re.ASCII)
+_DECIMAL = re.compile(r"\d{1,9}(\.\d{1,9})?", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One variable that cannot be used: its name, what is wrong, and what to do."""
+
+    name: str
+    message: str
+    hint: str
+
+
+@dataclass(slots=True)
+class Environment:
+    """The variables of a process, read by name."""
+
+    values: Mapping[str, str]
+    problems: list[Problem] = field(default_factory=list)
+
+    def text(self, name: str, default: str = "") -> str:
+        """The value without surrounding blanks, or the default when unset."""
+        return self.values.get(name, "").strip() or default
+
+    def items(self, name: str) -> list[str]:
+        """The parts of a comma list."""
+        return [item.strip() for item in self.text(name).split(",") if item.strip()]
+
+    def flag(self, name: str, default: bool = False) -> bool:
+        """A yes or no."""
+
+        def read(value: str) -> bool:
+            if value.lower() not in _TRUE | _FALSE:
+                raise ValueError(f"{value!r} is neither yes nor no")
+            return value.lower() in _TRUE
+
+        return self._read(name, default, read, "Write 1 or 0.")
+
+    def integer(self, name: str, default: int, least: int, most: int) -> int:
+        """A whole number between two bounds, both included."""
+
+        def read(value: str) -> int:
+            if not _WHOLE.fullmatch(value) or not least <= int(value) <= most:
+                raise ValueError(f"{value!r} is no whole number from {least} to {most}")
+            return int(value)
+
+        return self._read(name, default, read, f"Write one, as {default}.")
+
+    def seconds(self, name: str, default: float, most: float) -> float:
+        """A number of seconds from 0."""
+
+        def read(value: str) -> float:
+            if not _DECIMAL.fullmatch(value) or float(value) > most:
+                raise ValueError(f"{value!r} is no number of seconds from 0 to {most:g}")
+            return float(value)
+
+        return self._read(name, default, read, f"Write one, as {default:g}.")
+
+    def instance(self, name: str, default: str) -> str:
+        """A name for logs, metrics and Redis keys."""
+
+        def read(value: str) -> str:
+            if not _INSTANCE.fullmatch(value):
+                raise ValueError(f"{value!r} cannot name an instance")
+            return value
+
+        mend = "Use at most 64 letters, digits, `.`, `_` and `-`, beginning with a letter or digit, as web-1."
+        return self._read(name, default if _INSTANCE.fullmatch(default) else "flotilla", read, mend)
+
+    def redis(self, name: str, default: list[str]) -> list[str]:
+        """One or several Redis addresses, separated by commas."""
+        mend = "Write redis://host:6379/0, rediss://…, unix:///path or redis+sentinel://host:26379/master."
+        return self._read(name, default, checked_urls, mend)
+
+    def database(self, name: str, default: str) -> Any:
+        """A database address, as an entry of Django's DATABASES."""
+
+        def read(value: str) -> Any:
+            try:
+                return dj_database_url.parse(value)
+            except ValueError as error:  # its text may hold the password
+                raise ValueError(f"it is no database address ({type(error).__name__})") from None
+
+        mend = "Write sqlite:////path/db.sqlite3, postgres://user:password@host:5432/name or mysql://…."
+        return self._read(name, None, read, mend) or dj_database_url.parse(default)
+
+    def _read(self, name: str, default: Value, read: Callable[[str], Value], hint: str) -> Value:
+        """What `read` makes of the variable; a ValueError is a problem, and gives the default."""
+        value = self.text(name)
+        if not value:
+            return default
+        try:
+            return read(value)
+        except ValueError as error:
+            self.problems.append(Problem(name, str(error), hint))
+            return default

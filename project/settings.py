@@ -1,0 +1,139 @@
+"""Django settings, all of them from the environment (README lists the variables); safe for production by default.
+
+DEBUG is off unless `DJANGO_DEBUG` says otherwise or the demo runs (`FLOTILLA_DEMO`, which `manage.py serve --demo`
+sets). What is wrong in the environment is collected in ENVIRONMENT and reported by `project.checks`.
+"""
+
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+from project import demo
+from project.environment import Environment
+from project.keeping import kept_secret
+from project.logs import logging_settings
+from realtime.server.redis import socket_path
+from store.urls import layer_host
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+ENVIRONMENT = Environment(os.environ)
+
+FLOTILLA_DEMO = ENVIRONMENT.flag("FLOTILLA_DEMO")
+VAR_DIR = Path(ENVIRONMENT.text("FLOTILLA_VAR", str(BASE_DIR / "var")))  # what this machine keeps between starts
+
+DEBUG = ENVIRONMENT.flag("DJANGO_DEBUG", default=FLOTILLA_DEMO)
+SECRET_KEY = ENVIRONMENT.text("DJANGO_SECRET_KEY")
+if not SECRET_KEY and DEBUG:
+    SECRET_KEY = kept_secret(VAR_DIR / "secret_key")
+ALLOWED_HOSTS = ENVIRONMENT.items("DJANGO_ALLOWED_HOSTS") or [".localhost", "127.0.0.1", "[::1]"]
+
+# The process: which instance it is, where it listens, how it ends
+
+INSTANCE_ID = ENVIRONMENT.instance("INSTANCE_ID", default=platform.node() or "flotilla")
+HOST = ENVIRONMENT.text("HOST", "127.0.0.1")
+PORT = ENVIRONMENT.integer("PORT", 8000, 0, 65535)
+INSTANCES = ENVIRONMENT.integer("INSTANCES", 2, 1, 256)
+METRICS_HOST = ENVIRONMENT.text("METRICS_HOST", "127.0.0.1")
+METRICS_PORT = ENVIRONMENT.integer("METRICS_PORT", 9400, 0, 65535)  # 0: none
+DRAIN_GRACE = ENVIRONMENT.seconds("DRAIN_GRACE", 0, most=300)  # not ready, but still serving, for this long
+DRAIN_DEADLINE = ENVIRONMENT.seconds("DRAIN_DEADLINE", 15, most=600)  # the whole of it, the grace included
+
+# Redis, and the real-time platform on it
+
+REDIS_URLS = ENVIRONMENT.redis("REDIS_URL", default=[f"unix://{socket_path(VAR_DIR / 'redis')}"])
+RATE_LIMIT_REDIS_URL = ENVIRONMENT.redis("RATE_LIMIT_REDIS_URL", default=REDIS_URLS[:1])[0]
+REALTIME_PREFIX = "flotilla"
+REALTIME: dict[str, Any] = demo.REALTIME if FLOTILLA_DEMO else {}
+REALTIME_CONFIG = ENVIRONMENT.text("REALTIME_CONFIG") or None
+REALTIME_TOKEN_SECRET = ENVIRONMENT.text("REALTIME_TOKEN_SECRET")
+REALTIME_API_KEYS = ENVIRONMENT.items("REALTIME_API_KEYS")
+REALTIME_ALLOWED_ORIGINS = ENVIRONMENT.items("REALTIME_ALLOWED_ORIGINS")
+if FLOTILLA_DEMO:
+    REALTIME_TOKEN_SECRET = REALTIME_TOKEN_SECRET or kept_secret(VAR_DIR / "token_secret")
+    REALTIME_API_KEYS = REALTIME_API_KEYS or [kept_secret(VAR_DIR / "api_key")]
+CHANNEL_LAYERS = {
+    "default": {
+        "BACKEND": "realtime.engine.layer.ChannelLayer",
+        "CONFIG": {"hosts": [layer_host(url) for url in REDIS_URLS], "prefix": REALTIME_PREFIX},
+    }
+}
+
+# Django
+
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "channels",
+    "django_prometheus",
+    "project",
+    "realtime",
+    "presence",
+    "ratelimit",
+    "monitoring",
+]
+MIDDLEWARE = [
+    "django_prometheus.middleware.PrometheusBeforeMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "project.static.StaticFiles",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_prometheus.middleware.PrometheusAfterMiddleware",
+]
+ROOT_URLCONF = "project.urls"
+ASGI_APPLICATION = "project.asgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+
+DATABASE_GIVEN = bool(ENVIRONMENT.text("DATABASE_URL"))
+DATABASES = {"default": ENVIRONMENT.database("DATABASE_URL", default=f"sqlite:///{VAR_DIR / 'db.sqlite3'}")}
+if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
+    # Several processes write: wait for each other, and let readers pass.
+    DATABASES["default"]["OPTIONS"] = {
+        "timeout": 20,
+        "transaction_mode": "IMMEDIATE",
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL",
+    }
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+SESSION_COOKIE_SECURE = not DEBUG
+CSRF_COOKIE_SECURE = not DEBUG
+
+LANGUAGE_CODE = "en-us"
+TIME_ZONE = "UTC"
+USE_TZ = True
+
+STATIC_URL = "static/"
+WHITENOISE_USE_FINDERS = True  # apps' static files are served from where they are; collectstatic is not needed
+
+PROMETHEUS_EXPORT_MIGRATIONS = False
+
+LOGGING = logging_settings(as_json=not DEBUG, instance=INSTANCE_ID)

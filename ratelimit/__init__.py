@@ -1,0 +1,1 @@
+"""Rate limits for HTTP routes and WebSocket commands, shared by all instances through Redis."""

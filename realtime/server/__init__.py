@@ -1,0 +1,1 @@
+"""The processes that serve: Daphne and its extension, the supervisor of several, drain, and the embedded Redis."""

@@ -1,0 +1,183 @@
+"""Daphne as the platform runs it: `python -m realtime.server.daphne --fd N project.asgi:application`.
+
+Adds to Daphne: the node runs before the first connection is accepted, WebSocket scopes carry their socket
+(`realtime.server.sockets`), limits come from the configuration, SIGTERM drains (`realtime.server.drain`), and under the
+supervisor it says when it is ready and dies with it. `daphne project.asgi:application` works too, without all that.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import MutableMapping
+from typing import Any
+
+from daphne.cli import CommandLineInterface as DaphneCommandLine  # first: it installs the reactor
+from daphne.server import Server as DaphneServer
+from daphne.server import twisted_loop
+from django.conf import settings
+from twisted.internet import reactor
+from twisted.logger import (
+    FilteringLogObserver,
+    LogLevel,
+    LogLevelFilterPredicate,
+    STDLibLogObserver,
+    globalLogPublisher,
+)
+
+from realtime.server.drain import drain
+from realtime.server.listening import BACKLOG, accept_queued_and_close, adopt
+from realtime.server.parent import PARENT, READY_FD, die_with_parent
+
+logger = logging.getLogger("realtime.server")
+
+HTTP_TIMEOUT = 60  # seconds a request may take
+HANDSHAKE_TIMEOUT = 5  # seconds of a WebSocket's handshake
+NEVER = 10**9  # seconds: WebSocket pings are off, the protocol has its own
+LOOK_EVERY = 0.05  # seconds
+
+
+class Server(DaphneServer):  # type: ignore[misc]
+    """One process's server."""
+
+    def __init__(self, application: Any, endpoints: list[str], **options: Any) -> None:
+        from realtime.conf import get_config
+
+        most = get_config().max_message_bytes
+        options |= {
+            "signal_handlers": False,
+            "http_timeout": HTTP_TIMEOUT,
+            "ping_interval": NEVER,
+            "ping_timeout": 0,
+            "websocket_timeout": -1,
+            "websocket_connect_timeout": HANDSHAKE_TIMEOUT,
+            "websocket_handshake_timeout": HANDSHAKE_TIMEOUT,
+            "websocket_max_message_size": most,
+            "websocket_max_frame_size": most,
+            "ready_callable": self._before_first_connection,
+        }
+        super().__init__(application, endpoints, **options)
+        self._descriptors = [int(e.removeprefix("fd:fileno=")) for e in endpoints if e.startswith("fd:")]
+        self.endpoints = [f"{e}:backlog={BACKLOG}" if e.startswith("tcp:") else e for e in endpoints if e[:3] != "fd:"]
+        self.ports: list[Any] = []
+        self._draining = False
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def run(self) -> None:
+        """Start the node, then serve until stopped."""
+        twisted_loop.run_until_complete(_boot())
+        super().run()
+
+    def listen_success(self, port: Any) -> None:
+        """Daphne opened an endpoint."""
+        self.ports.append(port)
+        super().listen_success(port)
+
+    def _before_first_connection(self) -> None:
+        """Everything is set up, and nothing was accepted yet."""
+        from realtime.server.sockets import WebSocketProtocol
+
+        self.ws_factory.protocol = WebSocketProtocol
+        self.ws_factory.setProtocolOptions(failByDrop=False)  # who sends too much is told so (1009), not cut off
+        errors = LogLevelFilterPredicate(LogLevel.critical)
+        globalLogPublisher.addObserver(FilteringLogObserver(STDLibLogObserver("twisted"), [errors]))
+        for descriptor in self._descriptors:
+            self.ports.append(adopt(reactor, descriptor, self.http_factory))
+        twisted_loop.add_signal_handler(signal.SIGTERM, self._on_signal)
+        if PARENT not in os.environ:
+            twisted_loop.add_signal_handler(signal.SIGINT, self._on_signal)
+        if READY_FD in os.environ:
+            self._background(_tell_when_ready(int(os.environ[READY_FD])))
+
+    def _on_signal(self) -> None:
+        if self._draining:
+            return
+        self._draining = True
+        self._background(drain(self, grace=settings.DRAIN_GRACE, deadline=settings.DRAIN_DEADLINE))
+
+    def _background(self, work: Any) -> None:
+        task = twisted_loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def create_application(self, protocol: Any, scope: MutableMapping[str, Any]) -> Any:
+        """As Daphne's; a WebSocket's scope gets the connection's socket."""
+        from realtime.server.sockets import attach
+
+        if scope["type"] == "websocket":
+            attach(protocol, scope)
+        return super().create_application(protocol, scope)
+
+    def kill_all_applications(self) -> Any:
+        """As Daphne's, which stumbles over connections whose application has ended already."""
+        running = {p: d for p, d in self.connections.items() if "application_instance" in d}
+        self.connections: dict[Any, dict[str, Any]] = running
+        return super().kill_all_applications()
+
+    # What a drain needs
+
+    def stop_listening(self) -> None:
+        """Accept what is queued, and close the listeners."""
+        for port in self.ports:
+            accept_queued_and_close(port)
+
+    def refuse_new(self) -> None:
+        """Refuse what still comes over connections that are open."""
+        self.application = _refuse
+
+    async def quiet(self) -> None:
+        """Wait until every WebSocket and request has ended."""
+        while any("disconnected" not in details for details in self.connections.values()):
+            await asyncio.sleep(LOOK_EVERY)
+
+
+async def _boot() -> None:
+    from realtime.engine.node import get_node
+    from realtime.server.life import on_boot
+
+    await on_boot.asend(sender=None)
+    await get_node()
+
+
+async def _tell_when_ready(descriptor: int) -> None:
+    from realtime.engine.node import current_node
+
+    while (node := current_node()) is None or not all(node.checks().values()):
+        await asyncio.sleep(LOOK_EVERY)
+    os.write(descriptor, b"ready\n")
+    os.close(descriptor)
+
+
+async def _refuse(scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
+    await receive()
+    if scope["type"] == "websocket":
+        await send({"type": "websocket.close"})
+    else:
+        headers = [(b"content-length", b"0"), (b"connection", b"close"), (b"retry-after", b"1")]
+        await send({"type": "http.response.start", "status": 503, "headers": headers})
+        await send({"type": "http.response.body"})
+
+
+class CommandLine(DaphneCommandLine):  # type: ignore[misc]
+    """Daphne's command line with our server; its options for limits and timeouts have no effect here."""
+
+    server_class = Server
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.parser.set_defaults(verbosity=0, server_name="")
+
+
+def main() -> None:
+    """Serve until told to stop."""
+    if PARENT in os.environ:
+        for number in (signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)  # a terminal sends them to everyone; the supervisor decides
+        die_with_parent(signal.SIGTERM, int(os.environ[PARENT]))
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
+    CommandLine().run(sys.argv[1:])
+
+
+if __name__ == "__main__":
+    main()

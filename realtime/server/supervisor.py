@@ -1,0 +1,190 @@
+"""Keeps N instances running behind one address, and the embedded Redis beneath them.
+
+    SIGTERM, SIGINT   all instances drain together, then Redis stops; a second one ends everything at once
+    SIGHUP            rolling restart: each replacement is ready before its predecessor drains
+    an instance ends  another takes its place, after a pause that grows with each failure
+
+It holds no connection and no listening socket, so its own troubles reach no client; its children die with it.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from typing import Protocol
+
+from realtime.server.backoff import Backoff
+from realtime.server.child import Child, Plan, Say, how_it_ended
+from realtime.server.redis_binary import NoRedis
+
+REPLACED_WITHIN = 60.0  # seconds a replacement may take to be ready
+
+
+class Beneath(Protocol):
+    """What is started before the instances and stopped after them."""
+
+    async def start(self) -> None: ...
+
+    async def wait(self) -> int: ...
+
+    async def stop(self) -> None: ...
+
+    def kill(self) -> None: ...
+
+
+class Supervisor:
+    """Runs `instances` children by a plan. Use it in the main thread: children die with the thread that made them."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        *,
+        instances: int,
+        name: str,
+        metrics_port: int,
+        say: Say,
+        redis: Beneath | None = None,
+        backoff: type[Backoff] = Backoff,
+    ) -> None:
+        self._plan = plan
+        self._names = [f"{name}-{index}" for index in range(instances)]
+        self._metrics_port = metrics_port
+        self._say = say
+        self._redis = redis
+        self._backoff = backoff
+        self._slots: list[Child | None] = [None] * instances
+        self._children: set[Child] = set()
+        self._stopping = asyncio.Event()
+        self._rolling: asyncio.Task[None] | None = None
+        self._had_terminal = _in_terminal()
+
+    @property
+    def children(self) -> list[Child]:
+        """The instances that run now, by their number."""
+        return [child for child in self._slots if child is not None]
+
+    async def run(self) -> None:
+        """Serve until told to stop; everything has ended when this returns."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.stop)
+        loop.add_signal_handler(signal.SIGHUP, self._hang_up)
+        keepers = [asyncio.create_task(self._keep(index)) for index in range(len(self._names))]
+        below = asyncio.create_task(self._keep_redis())
+        try:
+            stopped = asyncio.create_task(self._stopping.wait())
+            done, _ = await asyncio.wait((*keepers, stopped), return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()  # a keeper ends before only by a fault of ours
+        finally:
+            self._stopping.set()
+            await self._end(keepers, below)
+
+    async def all_ready(self) -> None:
+        """Wait until every instance can take clients."""
+        while not (self._stopping.is_set() or all(child and child.ready.is_set() for child in self._slots)):
+            await asyncio.sleep(0.05)
+
+    def stop(self) -> None:
+        """Drain and end; the second time, end now."""
+        if not self._stopping.is_set():
+            self._say("", "stopping: clients are told to reconnect (once more to stop at once)")
+            self._stopping.set()
+            return
+        self._say("", "killed")
+        for child in self._children:
+            child.signal(signal.SIGKILL)
+        if self._redis is not None:
+            self._redis.kill()
+
+    async def _end(self, keepers: list["asyncio.Task[None]"], below: "asyncio.Task[None]") -> None:
+        """Stop everything, instances first. Who is just being started stops itself (`_spawn`)."""
+        await asyncio.gather(*(child.stop() for child in set(self._children)))
+        await asyncio.gather(*keepers, return_exceptions=True)
+        if self._rolling is not None:
+            await asyncio.wait((self._rolling,))
+        if self._redis is not None:
+            await self._redis.stop()
+        below.cancel()
+
+    # Instances
+
+    async def _keep(self, index: int) -> None:
+        """Have an instance in this slot, always."""
+        backoff = self._backoff()
+        while not self._stopping.is_set():
+            child = self._slots[index]
+            try:
+                child = child or await self._spawn(index)
+            except OSError as error:
+                await self._pause(self._names[index], f"could not be started: {error}", backoff.pause(0))
+                continue
+            self._slots[index] = child
+            status = await child.wait()
+            self._children.discard(child)
+            if self._slots[index] is child and not self._stopping.is_set():  # else it was replaced, or told to go
+                self._slots[index] = None
+                await self._pause(child.name, how_it_ended(status), backoff.pause(child.ran_for))
+
+    async def _spawn(self, index: int) -> Child:
+        extra = {"METRICS_PORT": str(self._metrics_port + index if self._metrics_port else 0)}
+        child = await Child.spawn(self._names[index], self._plan, extra, self._say)
+        self._children.add(child)
+        if self._stopping.is_set():
+            await child.stop()
+        return child
+
+    async def _pause(self, name: str, why: str, seconds: float) -> None:
+        """Wait before the next start, unless everything stops."""
+        self._say(name, f"{why}; the next start is in {seconds:.1f} s")
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
+
+    # Rolling restart
+
+    def _hang_up(self) -> None:
+        if self._had_terminal and not _in_terminal():
+            self._stopping.set()  # the terminal was closed: this is no request for a restart
+        elif not self._stopping.is_set() and (self._rolling is None or self._rolling.done()):
+            self._rolling = asyncio.create_task(self._roll())
+
+    async def _roll(self) -> None:
+        for index in range(len(self._slots)):
+            old = self._slots[index]
+            if old is None or self._stopping.is_set():
+                continue  # it is about to be started anyway, or not at all
+            new = await self._spawn(index)
+            if not await new.become_ready(REPLACED_WITHIN):
+                self._say(new.name, "the replacement did not become ready: the rolling restart is given up")
+                await new.stop()
+                self._children.discard(new)
+                return
+            self._slots[index] = new
+            self._say(new.name, f"replaced: process {new.pid} serves, process {old.pid} drains")
+            await old.stop()
+        self._say("", "every instance was replaced")
+
+    # Redis
+
+    async def _keep_redis(self) -> None:
+        redis, backoff, loop = self._redis, self._backoff(), asyncio.get_running_loop()
+        while redis is not None and not self._stopping.is_set():
+            began = loop.time()
+            status = await redis.wait()
+            if self._stopping.is_set():
+                return
+            await self._pause("redis", how_it_ended(status), backoff.pause(loop.time() - began))
+            try:
+                await redis.start()
+            except (NoRedis, OSError) as error:
+                self._say("redis", str(error))
+
+
+def _in_terminal() -> bool:
+    try:
+        os.tcgetpgrp(sys.__stdin__.fileno() if sys.__stdin__ else -1)
+    except (OSError, ValueError):
+        return False
+    return True

@@ -1,0 +1,15 @@
+"""Permission hooks of the `asked` namespace, with the ORM and without."""
+
+from typing import Any
+
+from django.contrib.auth.models import User
+
+
+def may_subscribe(user: Any, channel: str, info: Any) -> bool:
+    """Django users whose first name is the rest of the channel's name."""
+    return isinstance(user, User) and User.objects.filter(pk=user.pk, first_name=channel.partition(":")[2]).exists()
+
+
+async def may_publish(user: Any, channel: str, info: Any) -> bool:
+    """Whoever says please."""
+    return isinstance(info, dict) and info.get("please") is True

@@ -1,0 +1,116 @@
+"""Clusters of real processes, and the official clients, for the tests beside it."""
+
+import json
+import secrets
+import shutil
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+import sdk
+from api_client import Api
+from harness import Cluster, Served, manage
+from processes import HERE
+
+CONFIG: dict[str, Any] = json.loads((HERE / "config.json").read_text())
+
+
+@contextmanager
+def running(cluster: Cluster) -> Iterator[Cluster]:
+    """A cluster for the time of a block, stopped in any case."""
+    cluster.start()
+    try:
+        yield cluster
+    finally:
+        cluster.stop()
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
+    """Shows the processes' logs beside a failure."""
+    report = yield
+    if report.failed and call.when == "call":
+        for value in getattr(item, "funcargs", {}).values():
+            if isinstance(value, Cluster | Served):
+                report.sections.append(("logs of the cluster", value.tails()))
+    return report
+
+
+@pytest.fixture(scope="session", autouse=True)
+def redis_server() -> None:
+    """Everything here needs a Redis of its own."""
+    if shutil.which("redis-server") is None:
+        pytest.skip("no redis-server on the PATH")
+
+
+USERS = """
+from django.contrib.auth.models import User
+User.objects.create(pk=7, username="ann", first_name="garden")
+User.objects.create(pk=8, username="anton", first_name="cellar")
+"""
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Two instances as `serve` runs them, one under stock Daphne, one under uvicorn; for tests that do them no harm."""
+    servers = ("flotilla", "flotilla", "daphne", "uvicorn")
+    with running(Cluster(tmp_path_factory.mktemp("shared"), CONFIG, *servers)) as shared:
+        manage(shared.env, "shell", "--verbosity", "0", "-c", USERS)
+        yield shared
+
+
+@pytest.fixture
+def fresh() -> Callable[[str], str]:
+    """Gives names of channels that nobody has used, by namespace."""
+    return lambda namespace: f"{namespace}:{secrets.token_hex(6)}" if namespace else secrets.token_hex(6)
+
+
+@pytest_asyncio.fixture
+async def node() -> AsyncIterator[sdk.Node]:
+    """A Node process for JavaScript clients."""
+    if sdk.node is None:
+        pytest.skip("no node on the PATH, or no `npm ci` in tests/cluster")
+    async with sdk.Node() as running_node:
+        yield running_node
+
+
+@pytest_asyncio.fixture(params=["python", "js"])
+async def make_client(request: pytest.FixtureRequest) -> AsyncIterator[sdk.MakeClient]:
+    """Makes clients of one of the two SDKs: the test runs once with each."""
+    async with AsyncExitStack() as stack:
+        make: Callable[..., sdk.SdkClient] = sdk.PythonClient
+        if request.param == "js":
+            if sdk.node is None:
+                pytest.skip("no node on the PATH, or no `npm ci` in tests/cluster")
+            make = (await stack.enter_async_context(sdk.Node())).client
+
+        def made(url: str, token: sdk.TokenSource | None = None, **options: Any) -> sdk.SdkClient:
+            client = make(url, token, **options)
+            stack.push_async_callback(client.close)
+            return client
+
+        yield made
+
+
+@pytest_asyncio.fixture
+async def both(node: sdk.Node) -> AsyncIterator[Callable[..., list[sdk.SdkClient]]]:
+    """Makes a client of each SDK, for tests that take too long to run twice."""
+    async with AsyncExitStack() as stack:
+
+        def made(url: str, token: sdk.TokenSource | None = None, **options: Any) -> list[sdk.SdkClient]:
+            clients: list[sdk.SdkClient] = [sdk.PythonClient(url, token, **options), node.client(url, token, **options)]
+            for client in clients:
+                stack.push_async_callback(client.close)
+            return clients
+
+        yield made
+
+
+@pytest_asyncio.fixture
+async def api(cluster: Cluster) -> AsyncIterator[Api]:
+    """The HTTP API, at the second instance."""
+    async with Api(cluster[1].http) as client:
+        yield client

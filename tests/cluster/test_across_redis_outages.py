@@ -1,0 +1,257 @@
+"""Redis away, silent, restarted, older than it was, or empty: nobody leaves by mistake, no gap is silent, all heals.
+
+Invariants 1, 3 and 7, with two real instances over one Redis.
+"""
+
+import signal
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from api_client import Api
+from clients import Message, RawClient, token
+from conftest import CONFIG, running
+from harness import Cluster
+from processes import eventually
+from sdk import MakeClient, SdkClient
+from test_across_instances import Crowd, about, members
+
+pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(90)]
+
+Fresh = Callable[[str], str]
+WITHOUT_PERSONAL = CONFIG | {"user_personal_channel": False}  # so that a subscription can be lost without the rest
+NOTICED_WITHIN = 5.0  # seconds until readiness says that Redis is away
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with running(Cluster(tmp_path_factory.mktemp("outages"), WITHOUT_PERSONAL, "flotilla", "flotilla")) as cluster:
+        yield cluster
+
+
+@pytest_asyncio.fixture
+async def crowd(pair: Cluster) -> AsyncIterator[Crowd]:
+    await well(pair)
+    async with Crowd() as gathered:
+        yield gathered
+
+
+async def well(pair: Cluster) -> None:
+    """Wait until both instances are ready."""
+    await eventually(lambda: all(instance.ready() for instance in pair.instances), "both instances are ready", 15)
+
+
+async def unwell(pair: Cluster) -> None:
+    """Wait until both instances have noticed."""
+    what = "no instance is ready"
+    await eventually(lambda: not any(i.ready() for i in pair.instances), what, NOTICED_WITHIN)
+
+
+async def settled(observer: RawClient, channel: str, expected: set[str]) -> None:
+    """Wait until presence is as expected, then for two pings more: a late leave would have come."""
+    for _ in range(100):
+        if await members(observer, channel) == expected:
+            break
+        await observer.wait(lambda _: True, "anything")
+    seen = len(observer.pings)
+    await eventually(lambda: len(observer.pings) >= seen + 2, "two pings")
+    assert await members(observer, channel) == expected
+
+
+async def say_again_and_again(api: Api, channel: str, data: object) -> None:
+    """Publish until it is answered with success, as a publisher with an idempotency key does."""
+    from cent import CentError
+
+    for _ in range(200):
+        try:
+            await api.say(channel, data, idempotency_key=f"{channel}-{data}")
+            return
+        except CentError:
+            continue
+    raise AssertionError("publishing never worked again")
+
+
+async def subscribe_again_and_again(client: RawClient, channel: str, **position: Any) -> Message:
+    """Subscribe until it is not refused for a moment, as the official clients do."""
+    for _ in range(20):
+        reply = await client.call("subscribe", channel=channel, **position)
+        if "subscribe" in reply:
+            result: Message = reply["subscribe"]
+            return result
+        assert reply["error"] == {"code": 100, "message": "internal server error", "temporary": True}
+    raise AssertionError("subscribing never worked")
+
+
+async def test_redis_restarted_beyond_the_lease_reaps_nobody_and_loses_nothing(
+    pair: Cluster, fresh: Fresh, crowd: Crowd, both: Callable[..., list[SdkClient]]
+) -> None:
+    channel = fresh("open")
+    one, two = [*await crowd.join(pair[0], channel, "ann"), *await crowd.join(pair[1], channel, "bob")]
+    clients = both(pair[0].url, lambda _: token("sdk"))
+    for client in clients:
+        await client.connect()
+        await client.subscribe(channel)
+    await eventually(lambda: len(about(one, channel, "join")) == 4, "four joins")
+    present = await members(one, channel)
+    async with Api(pair[1].http) as api:
+        await api.say_all(channel, 1, 2)
+        pair.redis.stop()
+        await unwell(pair)
+        seen = len(one.pings)
+        await eventually(lambda: len(one.pings) >= seen + 4, "a lease's time has passed", 15)
+        assert await one.error("publish", channel=channel, data="refused") == 100
+        pair.redis.start()
+        await well(pair)
+        for n in (3, 4, 5):
+            await say_again_and_again(api, channel, n)
+    for raw in (one, two):
+        await raw.push("pub", channel, offset=5)
+        assert [p["data"] for p in raw.publications(channel)] == [1, 2, 3, 4, 5]
+    for client in clients:
+        await client.seen.event("publication", channel, data=5)
+        assert client.seen.published(channel) == [1, 2, 3, 4, 5]
+        assert len(client.seen.named("connected")) == 1
+    await settled(one, channel, present)
+    assert about(one, channel, "leave") == [] and len(about(one, channel, "join")) == 4
+
+
+async def test_silent_redis_keeps_clients_and_heals(pair: Cluster, fresh: Fresh, crowd: Crowd) -> None:
+    channel = fresh("open")
+    (one,) = await crowd.join(pair[0], channel, "ann")
+    (two,) = await crowd.join(pair[1], channel, "bob")
+    pair.redis.send(signal.SIGSTOP)
+    try:
+        await unwell(pair)
+        assert await one.error("publish", channel=channel, data="lost?") == 100
+    finally:
+        pair.redis.send(signal.SIGCONT)
+    await well(pair)
+    async with Api(pair[1].http) as api:
+        await say_again_and_again(api, channel, "after")
+    for raw in (one, two):
+        await raw.push("pub", channel, data="after")
+    offsets = [[p["offset"] for p in raw.publications(channel)] for raw in (one, two)]
+    assert offsets[0] == offsets[1] == list(range(1, len(offsets[0]) + 1))
+    await settled(two, channel, {one.client, two.client})
+    assert about(two, channel, "leave") == []
+
+
+async def told_to_begin_anew(client: RawClient, channel: str) -> None:
+    """Wait for the push that ends a subscription whose position is void."""
+    push = await client.push("unsubscribe", channel, within=10)
+    assert push == {"code": 2500, "reason": "insufficient state"}
+
+
+async def test_older_redis_changes_the_epoch_and_tells_the_clients(
+    pair: Cluster, fresh: Fresh, crowd: Crowd, make_client: MakeClient
+) -> None:
+    channel = fresh("open")
+    (raw,) = await crowd.join(pair[0], channel, "ann")
+    client = make_client(pair[1].url, lambda _: token("sdk"))
+    await client.connect()
+    await client.subscribe(channel)
+    before = (await client.seen.event("subscribed", channel))["stream_position"]["epoch"]
+    async with Api(pair[1].http) as api:
+        await api.say_all(channel, 1, 2, 3)
+        await client.seen.event("publication", channel, data=3)
+        snapshot = pair.redis.snapshot()
+        await api.say_all(channel, 4, 5, 6)
+        await client.seen.event("publication", channel, data=6)
+        await raw.push("pub", channel, offset=6)
+        pair.redis.restore(snapshot)
+        await told_to_begin_anew(raw, channel)
+        await client.seen.event("subscribing", channel, code=2500)
+        again = await client.seen.event("subscribed", channel, was_recovering=True)
+        assert again["recovered"] is False
+        assert again["stream_position"]["epoch"] != before
+        await well(pair)
+        await say_again_and_again(api, channel, 7)
+        await client.seen.event("publication", channel, data=7)
+    assert client.seen.published(channel) == [1, 2, 3, 4, 5, 6, 7]
+    assert [p["data"] for p in raw.publications(channel)] == [1, 2, 3, 4, 5, 6]
+    assert len(client.seen.named("connected")) == 1
+
+
+async def test_a_position_beyond_an_older_redis_is_not_recovered_even_if_no_instance_remembers(
+    pair: Cluster, fresh: Fresh, crowd: Crowd
+) -> None:
+    channel = fresh("open")
+    (client,) = await crowd.join(pair[0], channel, "ann")
+    async with Api(pair[1].http) as api:
+        await api.say_all(channel, 1, 2, 3)
+        snapshot = pair.redis.snapshot()
+        last = await api.say_all(channel, 4, 5, 6)
+    for instance in pair.instances:
+        instance.kill()
+    pair.redis.restore(snapshot)
+    for instance in pair.instances:
+        instance.launch()
+    await well(pair)
+    position: Message = {"recover": True, "epoch": last.epoch, "offset": last.offset}
+    async with RawClient(pair[0].url) as again, Api(pair[1].http) as api:
+        await again.connect("ann")
+        result = await subscribe_again_and_again(again, channel, **position)
+        assert result["was_recovering"] and "recovered" not in result
+        assert result["epoch"] != last.epoch
+        placed = await api.say(channel, "other data")
+        assert (placed.epoch, placed.offset) == (result["epoch"], 1)
+        assert await again.push("pub", channel) == {"data": "other data", "offset": 1}
+    assert client.publications(channel)
+
+
+async def test_empty_redis_tells_the_clients_and_presence_comes_back(pair: Cluster, fresh: Fresh, crowd: Crowd) -> None:
+    channel, hall = fresh("open"), fresh("hall")
+    clients = [*await crowd.join(pair[0], channel, "ann"), *await crowd.join(pair[1], channel, "bob")]
+    for client in clients:
+        await client.subscribe(hall)
+    await eventually(lambda: len(about(clients[0], hall, "join")) == 2, "two joins")
+    async with Api(pair[1].http) as api:
+        await api.say_all(channel, 1, 2)
+        for client in clients:
+            await client.push("pub", channel, offset=2)
+        pair.redis.restore(None)
+        for client in clients:
+            await told_to_begin_anew(client, channel)
+        await well(pair)
+        for client in clients:
+            result = await subscribe_again_and_again(client, channel, recover=True, offset=2, epoch="gone")
+            assert "recovered" not in result
+        await say_again_and_again(api, channel, 3)
+        await say_again_and_again(api, hall, "here")
+        for client in clients:
+            await client.push("pub", channel, data=3)
+            await client.push("pub", hall, data="here")
+    await settled(clients[0], hall, {client.client for client in clients})
+    assert about(clients[0], hall, "leave") == []
+    assert len(about(clients[0], hall, "join")) == 2
+
+
+async def test_empty_redis_ends_connections_with_server_side_subscriptions_which_come_back(
+    pair: Cluster, fresh: Fresh, crowd: Crowd, make_client: MakeClient
+) -> None:
+    channel, own = fresh("open"), fresh("open")
+    client = make_client(pair[0].url, lambda _: token("sdk", channels=[own]))
+    await client.connect()
+    await client.subscribe(channel)
+    await client.seen.event("subscribed", channel)
+    async with Api(pair[1].http) as api:
+        await api.say(own, 1)
+        await client.seen.event("server_publication", own, data=1)
+        pair.redis.restore(None)
+        assert (await client.seen.event("connecting", nth=2))["code"] == 3010
+        again = await client.seen.event("server_subscribed", own, nth=2)
+        assert (again["was_recovering"], again["recovered"]) == (True, False)
+        await client.seen.event("subscribed", channel, nth=2)
+        await well(pair)
+        await say_again_and_again(api, own, 2)
+        await client.seen.event("server_publication", own, data=2)
+    (observer,) = await crowd.join(pair[1], own, "eve")
+    await settled(observer, own, {observer.client, *_others(await members(observer, own), observer)})
+
+
+def _others(present: set[str], observer: RawClient) -> set[str]:
+    others = present - {observer.client}
+    assert len(others) == 1, "the client that came back is there once"
+    return others

@@ -1,0 +1,380 @@
+"""The scripts on a real Redis: order, atomicity, bounds, lifetimes, and a Redis that came back older than it was."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import msgpack
+import pytest
+import pytest_asyncio
+import redis.asyncio as aioredis
+
+from realtime.conf import ChannelOptions
+from realtime.engine.broker import Broker, Seen
+from realtime.engine.publication import Page, StreamPosition
+from store import Store, StoreUnavailable, place
+from tests.store.redis_process import RedisProcess
+
+pytestmark = pytest.mark.asyncio
+
+OPTIONS = ChannelOptions(history_size=100, history_ttl=60, history_meta_ttl=7200)
+NONE = ChannelOptions()
+ROOM = "room"
+META, STREAM = place(ROOM).key("meta"), place(ROOM).key("stream")
+
+
+@pytest.fixture
+def broker(store: Store) -> Broker:
+    return Broker(store)
+
+
+@dataclass
+class Ear:
+    """Hears what is announced in the room."""
+
+    pubsub: "aioredis.client.PubSub"
+
+    async def heard(self, count: int) -> list[dict[str, object]]:
+        found: list[dict[str, object]] = []
+        async with asyncio.timeout(5):
+            while len(found) < count:
+                message = await self.pubsub.get_message(ignore_subscribe_messages=True, timeout=1)
+                if message is not None:
+                    found.append(msgpack.unpackb(message["data"]))
+        return found
+
+
+@pytest_asyncio.fixture
+async def ear(redis_url: str) -> AsyncIterator[Ear]:
+    client = aioredis.Redis.from_url(redis_url)
+    pubsub = client.pubsub()
+    await pubsub.subscribe(place(ROOM).topic)
+    assert await pubsub.get_message(timeout=5)
+    yield Ear(pubsub)
+    await pubsub.aclose()
+    await client.aclose()
+
+
+def offsets(page: Page) -> list[int]:
+    return [publication.offset for publication in page.publications]
+
+
+async def publish(broker: Broker, count: int, options: ChannelOptions = OPTIONS) -> StreamPosition:
+    position = StreamPosition("", 0)
+    for number in range(count):
+        position = await broker.publish(ROOM, b'{"data":%d}' % number, options)
+    return position
+
+
+class TestPublishing:
+    async def test_history_and_announcements_have_one_order(self, redis_url: str, broker: Broker, ear: Ear) -> None:
+        """Two publishers at once: offsets without gap, the same bodies at the same offsets in both."""
+        other_store = Store([redis_url])
+        other = Broker(other_store)
+        bodies = [b'{"data":"%d"}' % number for number in range(100)]
+        places = await asyncio.gather(
+            *((broker, other)[number % 2].publish(ROOM, body, OPTIONS) for number, body in enumerate(bodies))
+        )
+        assert sorted(place.offset for place in places) == list(range(1, 101))
+        heard = await ear.heard(100)
+        assert [message["o"] for message in heard] == list(range(1, 101))
+        page = await broker.history(ROOM, OPTIONS, limit=-1)
+        assert [one.body for one in page.publications] == [message["d"] for message in heard]
+        by_offset = {one.offset: one.body for one in page.publications}
+        assert [by_offset[place.offset] for place in places] == bodies
+        await other_store.close()
+
+    async def test_one_publishers_calls_keep_their_order(self, broker: Broker) -> None:
+        """What is sent off first stands first, without waiting in between."""
+        calls = [broker.start_publish(ROOM, b"%d" % number, OPTIONS) for number in range(50)]
+        await asyncio.gather(*calls)
+        page = await broker.history(ROOM, OPTIONS, limit=-1)
+        assert [int(one.body) for one in page.publications] == list(range(50))
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            b'{"data":"' + bytes(range(0x20, 0x7F)).replace(b'"', b"").replace(b"\\", b"") + b'"}',
+            '{"data":"\u0000\u0080\u07ff\uffff\U0010ffff é"}'.encode(),
+            b'{"data":"' + b"x" * 65536 + b'"}',
+            b"\x00\xff\xc4\xdb",
+            b"",
+        ],
+    )
+    async def test_payloads_arrive_byte_for_byte(self, broker: Broker, ear: Ear, body: bytes) -> None:
+        """Through the layer and through history, as bytes."""
+        await broker.publish(ROOM, body, OPTIONS)
+        (heard,) = await ear.heard(1)
+        assert heard["d"] == body
+        assert (await broker.history(ROOM, OPTIONS, limit=1)).publications[0].body == body
+
+    async def test_an_announcement_is_complete(self, broker: Broker, ear: Ear) -> None:
+        """Channel, body, epoch and offset as the publisher was told."""
+        position = await broker.publish(ROOM, b"{}", OPTIONS)
+        assert await ear.heard(1) == [{"type": "pub", "c": ROOM, "d": b"{}", "e": position.epoch, "o": 1}]
+
+    async def test_large_offsets_survive(self, redis_process: RedisProcess, broker: Broker, ear: Ear) -> None:
+        """Neither Lua's numbers nor msgpack round them."""
+        first = await broker.publish(ROOM, b"{}", OPTIONS)
+        top = 2**53 - 10
+        redis_process.ask("HSET", META, "t", top)
+        assert await broker.publish(ROOM, b"{}", OPTIONS) == StreamPosition(first.epoch, top + 1)
+        assert [message["o"] for message in await ear.heard(2)] == [1, top + 1]
+        assert offsets(await broker.history(ROOM, OPTIONS, limit=-1)) == [1, top + 1]
+
+    @pytest.mark.parametrize("skip", [True, False])
+    async def test_without_history_nothing_is_kept(
+        self, redis_process: RedisProcess, broker: Broker, ear: Ear, skip: bool
+    ) -> None:
+        """Announced with offset 0, and no key is touched."""
+        position = await broker.publish(ROOM, b"{}", OPTIONS if skip else NONE, skip_history=skip)
+        assert position == StreamPosition("", 0)
+        (heard,) = await ear.heard(1)
+        assert (heard["o"], heard["e"]) == (0, "")
+        assert redis_process.ask("DBSIZE") == 0
+
+    async def test_skipping_history_leaves_the_stream_alone(self, broker: Broker) -> None:
+        """The next publication has the next offset."""
+        await broker.publish(ROOM, b"1", OPTIONS)
+        await broker.publish(ROOM, b"-", OPTIONS, skip_history=True)
+        assert (await broker.publish(ROOM, b"2", OPTIONS)).offset == 2
+
+    async def test_threads_publish_the_same_way(self, broker: Broker) -> None:
+        """The synchronous twins read and write the same stream."""
+        first = await broker.publish(ROOM, b"1", OPTIONS)
+        second = await asyncio.to_thread(broker.publish_sync, ROOM, b"2", OPTIONS)
+        assert second == StreamPosition(first.epoch, 2)
+        page = await asyncio.to_thread(broker.history_sync, ROOM, OPTIONS, limit=-1)
+        assert [one.body for one in page.publications] == [b"1", b"2"]
+        await asyncio.to_thread(broker.forget_sync, ROOM)
+        assert await broker.history(ROOM, OPTIONS, limit=-1) == Page(second)
+
+    async def test_a_redis_that_is_away_is_said(self, mortal_redis: RedisProcess) -> None:
+        """Every method raises StoreUnavailable."""
+        store = Store([mortal_redis.url], timeout=0.5)
+        broker = Broker(store)
+        mortal_redis.kill()
+        for work in (
+            broker.publish(ROOM, b"{}", OPTIONS),
+            broker.history(ROOM, OPTIONS),
+            broker.confirm(ROOM, "nonce", OPTIONS),
+            broker.forget(ROOM),
+        ):
+            with pytest.raises(StoreUnavailable):
+                await work
+        await store.close()
+
+
+class TestIdempotency:
+    @pytest.mark.parametrize("options", [OPTIONS, NONE])
+    async def test_a_repeat_publishes_nothing(self, broker: Broker, ear: Ear, options: ChannelOptions) -> None:
+        """It is answered with the first one's place, with and without history, also when sent side by side."""
+        calls = (broker.publish(ROOM, b"%d" % n, options, idempotency_key="key") for n in range(10))
+        assert len(set(await asyncio.gather(*calls))) == 1
+        await broker.publish(ROOM, b"last", options, idempotency_key="other")
+        assert [message["d"] for message in await ear.heard(2)] == [b"0", b"last"]
+
+    async def test_a_repeat_elsewhere_is_known(self, redis_url: str, broker: Broker) -> None:
+        """The memory is in Redis; a repeat after more publications returns the old place."""
+        first = await broker.publish(ROOM, b"1", OPTIONS, idempotency_key="key")
+        await publish(broker, 3)
+        store = Store([redis_url])
+        assert await Broker(store).publish(ROOM, b"1", OPTIONS, idempotency_key="key") == first
+        assert (await broker.history(ROOM, OPTIONS)).top.offset == 4
+        await store.close()
+
+    async def test_keys_belong_to_a_channel_and_expire(self, redis_process: RedisProcess, broker: Broker) -> None:
+        """The same key in another channel is another key; it is remembered for five minutes."""
+        await broker.publish(ROOM, b"1", OPTIONS, idempotency_key="key")
+        await broker.publish("other", b"1", OPTIONS, idempotency_key="key")
+        assert (await broker.history("other", OPTIONS)).top.offset == 1
+        (remembered,) = redis_process.ask("KEYS", f"*once*{place(ROOM).tag}*")
+        assert 295_000 < redis_process.ask("PTTL", remembered) <= 300_000
+
+
+class TestHistory:
+    async def test_exactly_history_size_are_kept(self, broker: Broker) -> None:
+        """Not one more, although Redis would rather trim whole nodes."""
+        options = ChannelOptions(history_size=7, history_ttl=60)
+        await publish(broker, 250, options)
+        page = await broker.history(ROOM, options, limit=-1)
+        assert offsets(page) == list(range(244, 251))
+        assert page.top.offset == 250
+
+    async def test_pages_forward_and_backward(self, broker: Broker) -> None:
+        """Every page size, from every place, both ways; `since` is exclusive."""
+        await publish(broker, 10)
+        everything = list(range(1, 11))
+        for limit in (1, 3, 10, 11, -1):
+            count = limit if limit > 0 else None
+            assert offsets(await broker.history(ROOM, OPTIONS, limit=limit)) == everything[:count]
+            backward = await broker.history(ROOM, OPTIONS, limit=limit, reverse=True)
+            assert offsets(backward) == everything[::-1][:count]
+            for since in range(12):
+                forward = await broker.history(ROOM, OPTIONS, limit=limit, since=since)
+                assert offsets(forward) == [o for o in everything if o > since][:count]
+                backward = await broker.history(ROOM, OPTIONS, limit=limit, since=since, reverse=True)
+                assert offsets(backward) == [o for o in everything[::-1] if o < since][:count]
+                assert backward.top.offset == 10
+
+    async def test_a_position_alone_has_no_publications(self, broker: Broker) -> None:
+        """Limit 0."""
+        position = await publish(broker, 3)
+        assert await broker.history(ROOM, OPTIONS, limit=0, since=1) == Page(position)
+
+    async def test_bytes_are_bounded(self, broker: Broker) -> None:
+        """Exactly the bound passes; a byte more gives the position and no publications."""
+        for _ in range(4):
+            await broker.publish(ROOM, b"x" * 100, OPTIONS)
+        page = await broker.history(ROOM, OPTIONS, limit=-1, max_bytes=400)
+        assert (offsets(page), page.overflow) == ([1, 2, 3, 4], False)
+        page = await broker.history(ROOM, OPTIONS, limit=-1, max_bytes=399)
+        assert (offsets(page), page.overflow, page.top.offset) == ([], True, 4)
+        page = await broker.history(ROOM, OPTIONS, limit=-1, since=1, max_bytes=399)
+        assert (offsets(page), page.overflow) == ([2, 3, 4], False)
+
+    async def test_forgetting_keeps_the_position(self, broker: Broker) -> None:
+        """History is empty, offsets go on, the epoch stays."""
+        position = await publish(broker, 5)
+        await broker.forget(ROOM)
+        assert await broker.history(ROOM, OPTIONS, limit=-1) == Page(position)
+        assert await broker.publish(ROOM, b"{}", OPTIONS) == StreamPosition(position.epoch, 6)
+
+    async def test_any_first_touch_makes_the_epoch(self, broker: Broker) -> None:
+        """A reader and the publisher after it agree."""
+        top = (await broker.history(ROOM, OPTIONS)).top
+        assert top.offset == 0
+        assert top.epoch
+        assert await broker.publish(ROOM, b"{}", OPTIONS) == StreamPosition(top.epoch, 1)
+
+
+class TestLifetimes:
+    async def test_the_position_outlives_the_publications(self, redis_process: RedisProcess, broker: Broker) -> None:
+        """Each has its own time to live, counted from the last publication."""
+        await publish(broker, 1)
+        assert 55_000 < redis_process.ask("PTTL", STREAM) <= 60_000
+        assert 7_190_000 < redis_process.ask("PTTL", META) <= 7_200_000
+        redis_process.ask("PEXPIRE", STREAM, 1000)
+        redis_process.ask("PEXPIRE", META, 1000)
+        await publish(broker, 1)
+        assert redis_process.ask("PTTL", STREAM) > 55_000
+        assert redis_process.ask("PTTL", META) > 7_190_000
+
+    async def test_a_stream_nobody_published_to_lives_shorter(
+        self, redis_process: RedisProcess, broker: Broker
+    ) -> None:
+        """An hour at most: anybody may ask for any name."""
+        await broker.history(ROOM, OPTIONS)
+        assert 3_590_000 < redis_process.ask("PTTL", META) <= 3_600_000
+        await broker.history("short", ChannelOptions(history_size=1, history_ttl=1, history_meta_ttl=5))
+        assert 0 < redis_process.ask("PTTL", place("short").key("meta")) <= 5000
+
+    async def test_looking_keeps_the_position_alive(self, redis_process: RedisProcess, broker: Broker) -> None:
+        """A channel with subscribers is checked, and does not lose its epoch for want of publications."""
+        await publish(broker, 1)
+        for look in (broker.history(ROOM, OPTIONS), broker.confirm(ROOM, "nonce", OPTIONS)):
+            redis_process.ask("PEXPIRE", META, 1000)
+            await look
+            assert redis_process.ask("PTTL", META) > 7_190_000
+
+    async def test_a_lost_position_takes_the_publications_along(
+        self, redis_process: RedisProcess, broker: Broker
+    ) -> None:
+        """A new epoch never serves publications of the old one."""
+        before = await publish(broker, 3)
+        redis_process.ask("DEL", META)
+        page = await broker.history(ROOM, OPTIONS, limit=-1)
+        assert page.top.epoch != before.epoch
+        assert page == Page(StreamPosition(page.top.epoch, 0))
+        assert (await publish(broker, 1)).offset == 1
+
+
+class TestOlderRedis:
+    async def test_publishing_notices(self, redis_process: RedisProcess, broker: Broker) -> None:
+        """A top below what this process has seen: the offsets would be given out twice, so the epoch changes."""
+        before = await publish(broker, 5)
+        redis_process.ask("HSET", META, "t", 3)
+        after = await publish(broker, 1)
+        assert after.epoch != before.epoch
+        assert after.offset == 1
+        assert offsets(await broker.history(ROOM, OPTIONS, limit=-1)) == [1]
+
+    @pytest.mark.parametrize("look", ["history", "confirm"])
+    async def test_looking_notices(self, redis_process: RedisProcess, broker: Broker, ear: Ear, look: str) -> None:
+        """Reading and confirming pass on what was seen as well."""
+        before = await publish(broker, 5)
+        redis_process.ask("HSET", META, "t", 4)
+        if look == "history":
+            assert (await broker.history(ROOM, OPTIONS)).top.epoch != before.epoch
+        else:
+            await broker.confirm(ROOM, "nonce", OPTIONS)
+            assert (await ear.heard(6))[-1]["e"] != before.epoch
+        assert redis_process.ask("EXISTS", STREAM) == 0
+
+    async def test_an_equal_or_higher_top_is_no_fault(self, redis_url: str, broker: Broker) -> None:
+        """Others publish, too."""
+        store = Store([redis_url])
+        first = await publish(broker, 2)
+        await publish(Broker(store), 3)
+        assert await publish(broker, 1) == StreamPosition(first.epoch, 6)
+        await store.close()
+
+    async def test_a_claim_above_the_top_is_a_lie_in_the_run_that_made_the_epoch(self, broker: Broker) -> None:
+        """No client can throw away everybody's position."""
+        top = await publish(broker, 3)
+        page = await broker.history(ROOM, OPTIONS, since=1000, limit=10, claim=top.epoch)
+        assert page.top == top
+        assert offsets(await broker.history(ROOM, OPTIONS, limit=-1)) == [1, 2, 3]
+
+    async def test_a_claim_above_the_top_counts_after_redis_was_started_anew(
+        self, redis_process: RedisProcess, broker: Broker
+    ) -> None:
+        """Then the client may have seen what Redis no longer knows; a claim up to the top proves nothing."""
+        top = await publish(broker, 3)
+        redis_process.ask("HSET", META, "r", "f" * 40)
+        for since, claim in ((3, top.epoch), (1000, "other"), (1000, "")):
+            assert (await broker.history(ROOM, OPTIONS, since=since, limit=10, claim=claim)).top == top
+        page = await broker.history(ROOM, OPTIONS, since=4, limit=10, claim=top.epoch)
+        assert page.top.epoch != top.epoch
+        assert page.top.offset == 0
+        assert not page.publications
+
+
+class TestConfirming:
+    async def test_the_nonce_carries_the_position(self, broker: Broker, ear: Ear) -> None:
+        """What follows it is above the top it carries."""
+        top = await publish(broker, 2)
+        await broker.confirm(ROOM, "nonce", OPTIONS)
+        await publish(broker, 1)
+        heard = await ear.heard(4)
+        assert heard[2] == {"type": "live", "c": ROOM, "n": "nonce", "e": top.epoch, "o": 2}
+        assert heard[3]["o"] == 3
+
+    async def test_without_history_there_is_no_position(
+        self, redis_process: RedisProcess, broker: Broker, ear: Ear
+    ) -> None:
+        """And no key."""
+        await broker.confirm(ROOM, "nonce", NONE)
+        assert await ear.heard(1) == [{"type": "live", "c": ROOM, "n": "nonce", "e": "", "o": 0}]
+        assert redis_process.ask("DBSIZE") == 0
+
+
+class TestSeen:
+    async def test_the_highest_position_counts(self) -> None:
+        """Of one epoch; another epoch replaces it; no epoch says nothing."""
+        seen = Seen()
+        seen.note("a", StreamPosition("e", 5))
+        seen.note("a", StreamPosition("e", 3))
+        seen.note("a", StreamPosition("", 0))
+        assert seen.get("a") == StreamPosition("e", 5)
+        seen.note("a", StreamPosition("f", 1))
+        assert seen.get("a") == StreamPosition("f", 1)
+        assert seen.get("b") == StreamPosition("", 0)
+
+    async def test_its_memory_is_bounded(self) -> None:
+        """The oldest goes first."""
+        seen = Seen(size=3)
+        for name in "abcd":
+            seen.note(name, StreamPosition("e", 1))
+        assert seen.get("a") == StreamPosition("", 0)
+        assert seen.get("d").offset == 1

@@ -1,0 +1,37 @@
+"""Layer messages: msgpack maps whose last value Redis may add, payloads byte for byte."""
+
+import msgpack
+from hypothesis import given
+from hypothesis import strategies as st
+
+from realtime.engine import envelope
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=300)
+
+
+def unpack(message: bytes) -> dict[str, object]:
+    found: dict[str, object] = msgpack.unpackb(message)
+    return found
+
+
+@given(TEXT, st.binary(max_size=70000), TEXT, st.integers(0, 2**63 - 1))
+def test_a_publication_is_completed_by_epoch_and_offset(channel: str, body: bytes, epoch: str, offset: int) -> None:
+    """The head plus two values is one whole map."""
+    tail = msgpack.packb(epoch) + b"\xa1o" + msgpack.packb(offset)
+    message = unpack(envelope.publication_head(channel, body) + tail)
+    assert message == {"type": "pub", "c": channel, "d": body, "e": epoch, "o": offset}
+    live = unpack(envelope.live_head(channel, "nonce") + tail)
+    assert live == {"type": "live", "c": channel, "n": "nonce", "e": epoch, "o": offset}
+
+
+@given(TEXT, st.binary(max_size=300))
+def test_a_join_is_completed_by_its_info(channel: str, info: bytes) -> None:
+    """As msgpack bin."""
+    message = unpack(envelope.presence_head(envelope.JOIN, channel) + msgpack.packb(info))
+    assert message == {"type": "join", "c": channel, "d": info}
+
+
+def test_beats_and_control_are_whole() -> None:
+    """Nothing is to be added."""
+    assert unpack(envelope.beat(2, 70000)) == {"type": "beat", "n": 2, "o": 70000}
+    assert unpack(envelope.control(b'{"op":"x"}')) == {"type": "control", "d": b'{"op":"x"}'}

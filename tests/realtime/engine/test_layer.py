@@ -1,0 +1,88 @@
+"""The layer says when a connection came back, from the first time on, and can be made to give one up."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from realtime.engine.layer import ChannelLayer, LoopLayer
+from tests.store.redis_process import RedisProcess, until
+
+pytestmark = pytest.mark.asyncio
+
+
+@pytest_asyncio.fixture
+async def layer(redis_url: str) -> AsyncIterator[LoopLayer]:
+    made = ChannelLayer(hosts=[redis_url], prefix="flotilla").loop_layer()
+    yield made
+    await made.flush()
+
+
+async def test_the_first_connection_is_no_reconnection(layer: LoopLayer) -> None:
+    """Nothing was missed yet."""
+    shards: list[int] = []
+    layer.on_reconnect = shards.append
+    mailbox = await layer.new_channel()
+    await layer.group_add("group", mailbox)
+    await layer.group_send("group", {"type": "hello"})
+    assert await layer.receive(mailbox) == {"type": "hello"}
+    assert shards == []
+
+
+@pytest.mark.parametrize("by", ["server", "give_up"])
+async def test_each_reconnection_is_told(layer: LoopLayer, redis_process: RedisProcess, by: str) -> None:
+    """Once each, after which messages arrive again."""
+    shards: list[int] = []
+    layer.on_reconnect = shards.append
+    mailbox = await layer.new_channel()
+    await layer.group_add("group", mailbox)
+    for count in range(1, 4):
+        await until(lambda: len(redis_process.ask("PUBSUB", "CHANNELS", "*group")) == 1)
+        if by == "server":
+            redis_process.ask("CLIENT", "KILL", "TYPE", "pubsub")
+        else:
+            await layer.give_up(0)
+        await until(lambda n=count: len(shards) == n)  # type: ignore[misc]
+        await until(lambda: layer_is_heard(layer, mailbox))
+    assert shards == [0, 0, 0]
+
+
+async def layer_is_heard(layer: LoopLayer, mailbox: str) -> bool:
+    queue = layer.channels[mailbox]
+    await layer.group_send("group", {"type": "hello"})
+    try:
+        await asyncio.wait_for(queue.get(), 0.1)
+    except TimeoutError:
+        return False
+    return True
+
+
+async def test_an_outage_is_logged_once(mortal_redis: RedisProcess, caplog: pytest.LogCaptureFixture) -> None:
+    """Not a line per attempt, and no traceback."""
+    layer = ChannelLayer(hosts=[mortal_redis.url], prefix="flotilla").loop_layer()
+    back: list[int] = []
+    layer.on_reconnect = back.append
+    mailbox = await layer.new_channel()
+    attempts = []
+    pubsub = layer._shards[0]._pubsub
+    inner = pubsub.connect
+
+    async def connect() -> None:
+        attempts.append(1)
+        await inner()
+
+    pubsub.connect = connect
+    mortal_redis.kill()
+    await until(lambda: len(attempts) >= 3)
+    mortal_redis.start()
+    await until(lambda: back)
+    assert mailbox in layer.channels
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    await layer.flush()
+
+
+async def test_a_loop_has_one_layer(redis_url: str) -> None:
+    """However often it is asked for."""
+    layer = ChannelLayer(hosts=[redis_url], prefix="flotilla")
+    assert layer.loop_layer() is layer.loop_layer()

@@ -1,0 +1,64 @@
+"""Fixtures: settings for a private Redis, and a node of this process on it; imported by conftests."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from realtime.conf import get_config, reset_config
+from realtime.engine.node import Node
+from store import get_store
+from store.shards import reset_store
+
+ALLOWED = {
+    f"allow_{what}_for_{whom}": True
+    for what in ("subscribe", "publish", "presence", "history")
+    for whom in ("client", "anonymous")
+}
+HISTORY = {"history_size": 10, "history_ttl": "60s"}
+REALTIME = {
+    "anonymous": True,
+    "recovery_max_publications": 5,
+    "recovery_max_bytes": 100_000,
+    "max_channels": 5,
+    "max_queued_commands": 20,
+    "without_namespace": {},
+    "namespaces": {
+        "open": {**ALLOWED, **HISTORY, "force_recovery": True, "presence": True},
+        "plain": dict(ALLOWED),
+        "wish": {**ALLOWED, **HISTORY},
+        "people": {**ALLOWED, "presence": True, "join_leave": True, "force_push_join_leave": True},
+        "closed": {},
+    },
+}
+
+
+@pytest.fixture
+def configured(settings: Any, redis_url: str) -> Any:
+    """Settings for this Redis."""
+    settings.REDIS_URLS = [redis_url]
+    settings.CHANNEL_LAYERS = {
+        "default": {
+            "BACKEND": "realtime.engine.layer.ChannelLayer",
+            "CONFIG": {"hosts": [redis_url], "prefix": settings.REALTIME_PREFIX},
+        }
+    }
+    settings.REALTIME = REALTIME
+    settings.REALTIME_CONFIG = None
+    settings.REALTIME_TOKEN_SECRET = "s" * 40
+    settings.REALTIME_API_KEYS = ("k" * 32, "l" * 32)
+    reset_config()
+    reset_store()
+    yield settings
+    reset_config()
+    reset_store()
+
+
+@pytest_asyncio.fixture
+async def node(configured: Any) -> AsyncIterator[Node]:
+    """A started node."""
+    made = Node(get_config(), get_store(), "unit-0")
+    await made.start()
+    yield made
+    await made.close()

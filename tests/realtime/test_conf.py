@@ -1,0 +1,310 @@
+"""The configuration: what is read from where, and that every fault is named with its path, source and mend."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.test import override_settings
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from realtime.conf import ChannelOptions, RealtimeConfig, get_config, read_config, reset_config
+from realtime.config_reader import ConfigProblems, Problem, parse_duration
+
+
+@pytest.fixture(autouse=True)
+def _bare_settings(settings: Any) -> Any:
+    """No setting of the project decides these tests."""
+    settings.REALTIME = {}
+    settings.RATE_LIMITS = {}
+    for name in ("REALTIME_CONFIG", "REALTIME_TOKEN_SECRET", "REALTIME_API_KEYS", "REALTIME_ALLOWED_ORIGINS"):
+        setattr(settings, name, None)
+    reset_config()
+    yield
+    reset_config()
+
+
+def problems_of(realtime: object) -> list[Problem]:
+    with override_settings(REALTIME=realtime), pytest.raises(ConfigProblems) as caught:
+        read_config()
+    return list(caught.value.problems)
+
+
+def the_problem(realtime: object) -> Problem:
+    (problem,) = problems_of(realtime)
+    return problem
+
+
+def test_nothing_set_gives_the_closed_defaults() -> None:
+    config = read_config()
+    assert config == RealtimeConfig()
+    assert (config.insecure, config.anonymous, config.user_personal_channel) == (False, False, False)
+    assert config.without_namespace == ChannelOptions()
+    assert not any(getattr(ChannelOptions(), name) for name in dir(ChannelOptions()) if name.startswith("allow"))
+    assert (config.recovery_max_publications, config.recovery_max_bytes) == (300, 524288)
+    assert config.without_namespace.history_meta_ttl == 720 * 3600
+
+
+@pytest.mark.parametrize(
+    ("given_value", "seconds"),
+    [(90, 90), (1.5, 1.5), ("90s", 90), ("5m", 300), ("2h", 7200), ("720h", 2592000), ("1h30m", 5400), ("500ms", 0.5)],
+)
+def test_durations_are_numbers_or_text_with_units(given_value: object, seconds: float) -> None:
+    options = {"history_size": 10, "history_ttl": given_value}
+    with override_settings(REALTIME={"without_namespace": options}):
+        assert read_config().without_namespace.history_ttl == seconds
+
+
+@given(st.integers(0, 10**6), st.sampled_from([("ms", 0.001), ("s", 1), ("m", 60), ("h", 3600), ("d", 86400)]))
+def test_any_count_of_a_unit_is_that_many_seconds(count: int, unit: tuple[str, float]) -> None:
+    assert parse_duration(f"{count}{unit[0]}") == pytest.approx(count * unit[1])
+
+
+@pytest.mark.parametrize("wrong", ["", "90", "s", "-5s", "5 s", "5x", "1e3s", "٣s", True, None, [], -1, float("nan")])
+def test_a_wrong_duration_is_refused_with_the_form_it_should_have(wrong: object) -> None:
+    problem = the_problem({"without_namespace": {"history_size": 1, "history_ttl": wrong}})
+    assert problem.path == "without_namespace.history_ttl"
+    assert "720h" in problem.hint
+
+
+def test_a_negative_number_is_named_with_its_path_and_value() -> None:
+    problem = the_problem({"namespaces": {"chat": {"history_size": -1, "history_ttl": 5}}})
+    assert str(problem).startswith("namespaces.chat.history_size: expected `int` >= 0, got -1 (in settings.REALTIME).")
+
+
+@pytest.mark.parametrize("wrong", ["yes", 1, None])
+def test_a_flag_takes_only_a_bool(wrong: object) -> None:
+    assert the_problem({"insecure": wrong}).path == "insecure"
+
+
+@pytest.mark.parametrize("wrong", [True, 1.5, "10"])
+def test_a_count_takes_only_an_int(wrong: object) -> None:
+    assert the_problem({"max_channels": wrong}).path == "max_channels"
+
+
+def test_an_unknown_key_suggests_the_closest_known_one() -> None:
+    problem = the_problem({"namespaces": {"chat": {"histroy_size": 10}}})
+    assert (problem.path, problem.message) == ("namespaces.chat.histroy_size", "unknown key")
+    assert problem.hint == "Did you mean 'history_size'?"
+
+
+def test_an_unknown_key_like_no_other_lists_the_known_ones() -> None:
+    assert "namespaces" in the_problem({"zzzzzz": 1}).hint
+
+
+def test_every_fault_is_told_at_once() -> None:
+    found = problems_of(
+        {"insecure": "no", "bogus": 1, "namespaces": {"a": {"presence": 3}, "b": {"history_ttl": "5s"}}}
+    )
+    assert {problem.path for problem in found} == {
+        "insecure",
+        "bogus",
+        "namespaces.a.presence",
+        "namespaces.b.history_ttl",
+    }
+
+
+@pytest.mark.parametrize("wrong", [None, [], "x", 3])
+def test_what_should_be_a_mapping_is_named(wrong: object) -> None:
+    assert "expected a mapping" in the_problem(wrong).message
+    assert the_problem({"namespaces": {"chat": wrong}}).path == "namespaces.chat"
+
+
+def test_a_key_that_is_no_text_is_named() -> None:
+    assert the_problem({"namespaces": {7: {}}}).path == "namespaces"
+
+
+@pytest.mark.parametrize("name", ["", "a:b", "a b", "$a", "#a", "é"])
+def test_a_namespace_no_channel_could_name_is_refused(name: str) -> None:
+    assert the_problem({"namespaces": {name: {}}}).path == f"namespaces.{name}"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "missing"), [("history_size", 5, "history_ttl"), ("history_ttl", 5, "history_size")]
+)
+def test_half_a_history_is_refused_and_the_other_half_named(key: str, value: int, missing: str) -> None:
+    problem = the_problem({"namespaces": {"chat": {key: value}}})
+    assert problem.path == f"namespaces.chat.{key}"
+    assert missing in problem.hint
+
+
+@pytest.mark.parametrize("key", ["force_recovery", "force_positioning"])
+def test_what_needs_history_is_refused_without(key: str) -> None:
+    problem = the_problem({"without_namespace": {key: True}})
+    assert problem.path == f"without_namespace.{key}"
+    assert "history_size" in problem.hint
+
+
+def test_a_position_may_not_expire_before_its_publications() -> None:
+    options = {"history_size": 1, "history_ttl": "2h", "history_meta_ttl": "1h"}
+    assert the_problem({"without_namespace": options}).path == "without_namespace.history_meta_ttl"
+
+
+def test_pong_timeout_must_be_below_ping_interval_unless_pings_are_off() -> None:
+    assert the_problem({"ping_interval": 5, "pong_timeout": 5}).path == "pong_timeout"
+    with override_settings(REALTIME={"ping_interval": 0}):
+        assert read_config().ping_interval == 0
+
+
+def test_a_lease_is_renewed_before_it_ends() -> None:
+    assert the_problem({"lease_ttl": 2, "lease_renew": 2}).path == "lease_renew"
+
+
+@pytest.mark.parametrize("key", ["connect_timeout", "lease_ttl", "max_message_bytes", "recovery_max_publications"])
+def test_what_must_be_more_than_nothing_is_not_zero(key: str) -> None:
+    assert key in {problem.path for problem in problems_of({key: 0})}
+
+
+@pytest.mark.parametrize(
+    "origin",
+    ["example.com", "https://", "https://a.com/", "https://a.com/x", "https://*.a.com", "https://a:99999", "null"],
+)
+def test_an_origin_is_scheme_and_host_alone(origin: str) -> None:
+    problem = the_problem({"allowed_origins": ["https://ok.com", origin]})
+    assert problem.path == "allowed_origins"
+    assert repr(origin) in problem.message
+
+
+def test_origins_and_the_star_are_accepted() -> None:
+    origins = ("*", "https://a.com", "http://localhost:3000", "http://[::1]:8000", "capacitor://localhost")
+    with override_settings(REALTIME_ALLOWED_ORIGINS=list(origins)):
+        assert read_config().allowed_origins == origins
+
+
+def test_a_list_given_as_text_is_refused() -> None:
+    with override_settings(REALTIME_ALLOWED_ORIGINS="https://a.com"), pytest.raises(ConfigProblems) as caught:
+        read_config()
+    assert caught.value.problems[0].where == "settings.REALTIME_ALLOWED_ORIGINS"
+
+
+@pytest.mark.parametrize("hook", ["app.permissions.may", lambda user, channel, info: True, None])
+def test_a_hook_is_a_callable_or_its_dotted_path(hook: object) -> None:
+    with override_settings(REALTIME={"without_namespace": {"subscribe_permission": hook}}):
+        assert read_config().without_namespace.subscribe_permission == hook
+
+
+@pytest.mark.parametrize("hook", ["", "nodots", "a b.c", "a..b", 5, True])
+def test_what_is_no_hook_is_refused(hook: object) -> None:
+    assert the_problem({"without_namespace": {"publish_permission": hook}}).path.endswith("publish_permission")
+
+
+@pytest.mark.parametrize("key", ["token_secret", "api_keys"])
+def test_a_wrong_secret_is_not_repeated(key: str) -> None:
+    problem = the_problem({key: b"hunter2" if key == "token_secret" else {"hunter2": 1}})
+    assert problem.path == key
+    assert "hunter2" not in str(problem)
+
+
+def test_the_dedicated_settings_win_where_they_are_set() -> None:
+    with override_settings(REALTIME={"token_secret": "low", "api_keys": ["low"]}, REALTIME_TOKEN_SECRET="high"):
+        assert (read_config().token_secret, read_config().api_keys) == ("high", ("low",))
+
+
+def test_abuse_is_kept_as_given_or_switched_off() -> None:
+    with override_settings(REALTIME={"abuse": None}):
+        assert read_config().abuse is None
+    with override_settings(REALTIME={"abuse": {"denials": 3, "window": 1}}):
+        assert read_config().abuse == {"denials": 3, "window": 1}
+
+
+def test_rate_limits_are_merged_by_name_and_kept_as_given() -> None:
+    with override_settings(
+        RATE_LIMITS={"a": {"rate": "1/s"}, "b": {}}, REALTIME={"rate_limits": {"a": {"rate": "2/s"}}}
+    ):
+        assert read_config().rate_limits == {"a": {"rate": "2/s"}, "b": {}}
+
+
+BASE = {"insecure": True, "namespaces": {"chat": {"presence": True, "history_size": 5, "history_ttl": 60}, "old": {}}}
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("c.json", json.dumps({"namespaces": {"chat": {"history_size": 9}, "new": {}}})),
+        ("c.json", "\ufeff" + json.dumps({"namespaces": {"chat": {"history_size": 9}, "new": {}}})),
+        ("c.toml", "[namespaces.chat]\nhistory_size = 9\n[namespaces.new]\n"),
+    ],
+)
+def test_the_file_overrides_settings_option_by_option(tmp_path: Path, name: str, text: str) -> None:
+    path = tmp_path / name
+    path.write_text(text, encoding="utf-8")
+    with override_settings(REALTIME=BASE, REALTIME_CONFIG=str(path)):
+        config = read_config()
+    assert config.insecure
+    assert config.namespaces["chat"] == ChannelOptions(presence=True, history_size=9, history_ttl=60)
+    assert set(config.namespaces) == {"chat", "old", "new"}
+
+
+def test_a_fault_in_the_file_names_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "c.json"
+    path.write_text('{"namespaces": {"chat": {"presence": "yes"}}}')
+    with override_settings(REALTIME=BASE, REALTIME_CONFIG=path), pytest.raises(ConfigProblems) as caught:
+        read_config()
+    (problem,) = caught.value.problems
+    assert (problem.path, problem.where) == ("namespaces.chat.presence", str(path))
+
+
+def test_a_fault_between_two_sources_names_both(tmp_path: Path) -> None:
+    path = tmp_path / "c.json"
+    path.write_text('{"namespaces": {"chat": {"history_ttl": "800h"}}}')
+    chat = {"history_size": 1, "history_ttl": 5, "history_meta_ttl": 60}
+    with (
+        override_settings(REALTIME={"namespaces": {"chat": chat}}, REALTIME_CONFIG=path),
+        pytest.raises(ConfigProblems) as caught,
+    ):
+        read_config()
+    assert caught.value.problems[0].where == f"settings.REALTIME and {path}"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "expected"),
+    [
+        ("c.json", b"{,}", "line 1 column 2"),
+        ("c.json", b'{"insecure": true, "insecure": false}', "'insecure' appears twice"),
+        ("c.json", b'{"ping_interval": NaN}', "NaN is not JSON"),
+        ("c.json", b"\xff\xfe", "decode"),
+        ("c.json", b"[" * 100_000, "recursion"),
+        ("c.toml", b"insecure = maybe", "line 1"),
+        ("missing.json", None, "No such file"),
+    ],
+)
+def test_an_unreadable_file_is_named_with_the_reason(
+    tmp_path: Path, name: str, content: bytes | None, expected: str
+) -> None:
+    path = tmp_path / name
+    if content is not None:
+        path.write_bytes(content)
+    with override_settings(REALTIME_CONFIG=str(path)), pytest.raises(ConfigProblems) as caught:
+        read_config()
+    (problem,) = caught.value.problems
+    assert problem.where == str(path)
+    assert expected in problem.message
+
+
+def test_the_config_is_read_once_and_again_when_a_setting_changes() -> None:
+    first = get_config()
+    assert get_config() is first
+    with override_settings(REALTIME={"insecure": True}):
+        assert get_config().insecure
+    assert not get_config().insecure
+
+
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+KEYS = st.sampled_from([*RealtimeConfig.__struct_fields__, *ChannelOptions.__struct_fields__, "x"])
+OPTIONS = st.dictionaries(KEYS, JSON_VALUES, max_size=4) | JSON_VALUES
+
+
+@hypothesis_settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.dictionaries(KEYS, OPTIONS | st.dictionaries(st.just("chat"), OPTIONS), max_size=4))
+def test_any_mapping_gives_a_config_or_named_problems_and_nothing_else(realtime: dict[str, Any]) -> None:
+    with override_settings(REALTIME=realtime):
+        try:
+            assert isinstance(read_config(), RealtimeConfig)
+        except ConfigProblems as error:
+            assert all(problem.message and problem.where for problem in error.problems)

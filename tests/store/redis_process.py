@@ -1,0 +1,69 @@
+"""A private redis-server on a Unix socket that tests may kill, start again and pause; and waiting on conditions."""
+
+import asyncio
+import contextlib
+import inspect
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import redis
+
+DEADLINE = 10.0
+
+
+class RedisProcess:
+    """One redis-server; `url` stays the same over restarts."""
+
+    def __init__(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="flotilla-"))
+        self.socket = self.folder / "redis.sock"
+        self.url = f"unix://{self.socket}"
+        self._process: subprocess.Popen[bytes] | None = None
+        self.start()
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        command = ["redis-server", "--port", "0", "--unixsocket", str(self.socket), "--dir", str(self.folder)]
+        command += ["--save", "", "--appendonly", "no"]
+        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + DEADLINE
+        while time.monotonic() < deadline:
+            with contextlib.suppress(redis.ConnectionError):
+                if self.ask("PING"):
+                    return
+        raise AssertionError("redis-server did not start")
+
+    def ask(self, *command: Any) -> Any:
+        """Run one command beside everything that is tested."""
+        with redis.Redis(unix_socket_path=str(self.socket)) as client:
+            return client.execute_command(*command)
+
+    def kill(self) -> None:
+        """End it without any clean-up; what it knew is gone."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def close(self) -> None:
+        """End it and remove its files."""
+        self.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+async def until(condition: Callable[[], Any], within: float = DEADLINE, what: str = "") -> Any:
+    """Wait until `condition` (a function or coroutine function) says something true; returns that."""
+    deadline = time.monotonic() + within
+    while True:
+        found = condition()
+        if inspect.isawaitable(found):
+            found = await found
+        if found:
+            return found
+        assert time.monotonic() < deadline, f"did not happen within {within} s: {what or condition}"
+        await asyncio.sleep(0.005)

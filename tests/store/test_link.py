@@ -1,0 +1,274 @@
+"""The pipelined connection: order, deadlines, healing, and nothing left waiting."""
+
+import asyncio
+import gc
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+import redis.asyncio as aioredis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import NoScriptError, ResponseError
+
+from store import Script, Shard, StoreUnavailable
+from store.link import LONGEST_PAUSE, Link
+from tests.store.redis_process import RedisProcess, until
+
+pytestmark = pytest.mark.asyncio
+
+Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+def link_to(url: str, timeout: float = 2.0) -> Link:
+    pool = aioredis.ConnectionPool.from_url(
+        url, protocol=2, socket_timeout=timeout, socket_connect_timeout=timeout, retry=Retry(NoBackoff(), 0)
+    )
+    return Link(pool, timeout)
+
+
+@pytest_asyncio.fixture
+async def link(redis_url: str) -> AsyncIterator[Link]:
+    made = link_to(redis_url)
+    yield made
+    await made.close()
+
+
+@pytest_asyncio.fixture
+async def mute(tmp_path: Path) -> AsyncIterator[str]:
+    """The address of a server that takes connections and never says a word."""
+    writers = []
+
+    async def hold(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.append(writer)
+
+    server = await asyncio.start_unix_server(hold, tmp_path / "mute.sock")
+    yield f"unix://{tmp_path / 'mute.sock'}"
+    server.close()
+    for writer in writers:
+        writer.close()
+        await asyncio.wait_for(writer.wait_closed(), 2)
+
+
+async def test_replies_come_in_the_order_of_calls(link: Link) -> None:
+    """A thousand calls of one turn are answered each with its own reply."""
+    calls = [link.call(("ECHO", str(number))) for number in range(1000)]
+    assert await asyncio.gather(*calls) == [b"%d" % number for number in range(1000)]
+
+
+async def test_later_calls_happen_later(link: Link) -> None:
+    """What was called first is done first, also across turns and behind a failing call."""
+    first = link.call(("RPUSH", "list", "a"))
+    wrong = link.call(("INCR", "list"))
+    second = link.call(("RPUSH", "list", "b"))
+    await first
+    await link.call(("RPUSH", "list", "c"))
+    with pytest.raises(ResponseError):
+        await wrong
+    await second
+    assert await link.call(("LRANGE", "list", 0, -1)) == [b"a", b"b", b"c"]
+
+
+async def test_calls_of_one_turn_share_one_write(link: Link) -> None:
+    """A hundred calls do not make a hundred writes."""
+    await link.call(("PING",))
+    assert link._connection is not None
+    writes = []
+    inner = link._connection.send_packed_command
+
+    async def counted(packed: list[bytes], check_health: bool = True) -> None:
+        writes.append(packed)
+        await inner(packed, check_health)
+
+    link._connection.send_packed_command = counted  # type: ignore[method-assign]
+    await asyncio.gather(*(link.call(("PING",)) for _ in range(100)))
+    assert len(writes) == 1
+
+
+async def test_replies_are_raw(link: Link) -> None:
+    """Bytes that are no UTF-8, integers, lists and nil come as Redis gave them."""
+    await link.call(("SET", "key", b"\xff\x00\n"))
+    assert await link.call(("GET", "key")) == b"\xff\x00\n"
+    assert await link.call(("INCR", "count")) == 1
+    assert await link.call(("GET", "nothing")) is None
+    assert await link.call(("MGET", "key", "nothing")) == [b"\xff\x00\n", None]
+
+
+async def test_scripts_are_there_from_the_first_call(link: Link) -> None:
+    """A new connection hands every script to Redis before anything else."""
+    script = Script("test.hello", "return 'hello'")
+    assert await link.call(("EVALSHA", script.sha, 0)) == b"hello"
+
+
+async def test_forgotten_scripts_are_sent_again(redis_process: RedisProcess) -> None:
+    """After SCRIPT FLUSH a Shard repeats the call in full, once, and order holds."""
+    shard = Shard(0, redis_process.url)
+    script = Script("test.append", "return redis.call('RPUSH', KEYS[1], ARGV[1])")
+    try:
+        await shard.run(script, ["list"], ["0"])
+        redis_process.ask("SCRIPT", "FLUSH")
+        with pytest.raises(NoScriptError):
+            await shard.call("EVALSHA", script.sha, 1, "list", "never")
+        answers = await asyncio.gather(*(shard.run(script, ["list"], [str(number)]) for number in range(1, 20)))
+        assert answers == list(range(2, 21))
+        assert await shard.execute("LRANGE", "list", 0, -1) == [b"%d" % number for number in range(20)]
+    finally:
+        await shard.close()
+
+
+async def test_a_silent_redis_fails_every_due_call(redis_process: RedisProcess) -> None:
+    """No call waits longer than the timeout, and the next ones work again when Redis does."""
+    link = link_to(redis_process.url, timeout=0.3)
+    try:
+        await link.call(("PING",))
+        redis_process.ask("CLIENT", "PAUSE", 900, "ALL")
+        started = asyncio.get_running_loop().time()
+        calls = [link.call(("INCR", "count")) for _ in range(10)]
+        results = await asyncio.gather(*calls, return_exceptions=True)
+        assert {type(result) for result in results} == {StoreUnavailable}
+        assert 0.25 < asyncio.get_running_loop().time() - started < 0.8
+        assert await until(lambda: answers(link))
+    finally:
+        await link.close()
+
+
+async def answers(link: Link) -> bool:
+    try:
+        return bool(await link.call(("PING",)) == b"PONG")
+    except StoreUnavailable:
+        return False
+
+
+async def test_silence_counts_from_the_oldest_call(redis_process: RedisProcess) -> None:
+    """Calls that keep coming do not keep a silent connection alive."""
+    link = link_to(redis_process.url, timeout=0.3)
+    try:
+        await link.call(("PING",))
+        redis_process.ask("CLIENT", "PAUSE", 600, "ALL")
+        first = link.call(("PING",))
+        later = []
+        while not first.done():
+            later.append(link.call(("PING",)))
+            await asyncio.wait((first,), timeout=0.05)
+        assert isinstance(first.exception(), StoreUnavailable)
+        assert all(
+            isinstance(result, StoreUnavailable) for result in await asyncio.gather(*later, return_exceptions=True)
+        )
+        await until(lambda: answers(link))
+    finally:
+        await link.close()
+
+
+async def test_heals_after_redis_was_killed(mortal_redis: RedisProcess) -> None:
+    """Calls fail at once while Redis is away, and work when it is back."""
+    link = link_to(mortal_redis.url)
+    try:
+        await link.call(("PING",))
+        mortal_redis.kill()
+        for _ in range(3):
+            with pytest.raises(StoreUnavailable):
+                async with asyncio.timeout(1):
+                    await link.call(("PING",))
+        mortal_redis.start()
+        assert await until(lambda: answers(link))
+    finally:
+        await link.close()
+
+
+async def test_a_due_call_fails_when_the_connection_is_lost(redis_process: RedisProcess) -> None:
+    """A call that waits for its reply hears of the loss without waiting for the timeout."""
+    link = link_to(redis_process.url)
+    try:
+        blocked = link.call(("BLPOP", "nothing", 0))
+        await until(lambda: b"cmd=blpop" in redis_process.ask("CLIENT", "LIST"))
+        redis_process.ask("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+        with pytest.raises(StoreUnavailable):
+            async with asyncio.timeout(1):
+                await blocked
+        assert await until(lambda: answers(link))
+    finally:
+        await link.close()
+
+
+async def test_failed_attempts_are_spaced(tmp_path: Path) -> None:
+    """A thousand calls while Redis is away are not a thousand connects."""
+    link = link_to(f"unix://{tmp_path / 'nobody.sock'}")
+    attempts = []
+    inner = link._pool.make_connection
+    link._pool.make_connection = lambda: attempts.append(1) or inner()  # type: ignore[method-assign]
+    for _ in range(1000):
+        with pytest.raises(StoreUnavailable):
+            await link.call(("PING",))
+    assert 1 <= len(attempts) < 20
+    await link.close()
+
+
+async def test_a_long_outage_makes_no_other_error(tmp_path: Path) -> None:
+    """After hours of failed attempts a call still fails as the first did."""
+    link = link_to(f"unix://{tmp_path / 'nobody.sock'}")
+    link._failures = 100_000
+    with pytest.raises(StoreUnavailable):
+        async with asyncio.timeout(1):
+            await link.call(("PING",))
+    assert link._not_before <= asyncio.get_running_loop().time() + LONGEST_PAUSE
+    await link.close()
+
+
+async def test_a_mute_server_is_given_up_in_time(mute: str) -> None:
+    """The timeout holds for connecting, too."""
+    link = link_to(mute, timeout=0.2)
+    with pytest.raises(StoreUnavailable):
+        async with asyncio.timeout(1):
+            await link.call(("PING",))
+    await link.close()
+
+
+async def test_closing_leaves_no_call_waiting(redis_process: RedisProcess) -> None:
+    """Calls that are due when the link is closed fail."""
+    link = link_to(redis_process.url)
+    await link.call(("PING",))
+    blocked = link.call(("BLPOP", "nothing", 0))
+    await until(lambda: not link._outbox)
+    unsent = link.call(("PING",))
+    await link.close()
+    for call in (blocked, unsent):
+        with pytest.raises(StoreUnavailable):
+            async with asyncio.timeout(1):
+                await call
+
+
+async def test_closing_while_connecting_leaves_no_call_waiting(mute: str) -> None:
+    """Calls that wait for the connection fail as well, those being connected for and those behind them."""
+    link = link_to(mute, timeout=5)
+    first = link.call(("PING",))
+    await until(lambda: not link._outbox)
+    second = link.call(("PING",))
+    await link.close()
+    for call in (first, second):
+        with pytest.raises(StoreUnavailable):
+            async with asyncio.timeout(1):
+                await call
+
+
+async def test_abandoned_calls_make_no_noise(redis_process: RedisProcess, caplog: pytest.LogCaptureFixture) -> None:
+    """A caller that went away, with or without an error, leaves neither a warning nor the next reply out of place."""
+    link = link_to(redis_process.url, timeout=0.3)
+    with caplog.at_level(logging.WARNING):
+        await link.call(("PING",))
+        dropped = asyncio.ensure_future(asyncio.wait_for(link.call(("ECHO", "dropped")), 5))
+        await asyncio.sleep(0)
+        dropped.cancel()
+        assert await link.call(("ECHO", "mine")) == b"mine"
+        redis_process.ask("CLIENT", "PAUSE", 500, "ALL")
+        link.call(("PING",))
+        last = link.call(("PING",))
+        with pytest.raises(StoreUnavailable):
+            await last
+        await until(lambda: answers(link))
+        await link.close()
+        del last, dropped
+        gc.collect()
+        await asyncio.sleep(0)
+    assert not [record for record in caplog.records if record.name == "asyncio"]

@@ -1,0 +1,123 @@
+"""Shards from coroutines and threads, and which name lives where."""
+
+import asyncio
+import gc
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from channels_redis.pubsub import RedisPubSubLoopLayer
+from hypothesis import given
+from hypothesis import strategies as st
+from redis.exceptions import ResponseError
+
+from store import Script, Shard, Store, StoreUnavailable, get_store, place
+from store.shards import reset_store
+from tests.store.redis_process import RedisProcess
+
+ADD = Script("test.add", "return redis.call('INCRBY', KEYS[1], ARGV[1])")
+
+
+def test_threads_get_the_same_answers(redis_process: RedisProcess) -> None:
+    """Synchronous calls run scripts and commands, raw replies included, from many threads at once."""
+    shard = Shard(0, redis_process.url)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: shard.run_sync(ADD, ["sum"], [1]), range(200)))
+    assert shard.execute_sync("GET", "sum") == b"200"
+    assert shard.execute_sync("HGETALL", "nothing") == []
+    asyncio.run(shard.close())
+
+
+def test_threads_load_a_forgotten_script(redis_process: RedisProcess) -> None:
+    """A script Redis does not know is sent in full."""
+    shard = Shard(0, redis_process.url)
+    redis_process.ask("SCRIPT", "FLUSH")
+    assert shard.run_sync(ADD, ["sum"], [2]) == 2
+    assert shard.run_sync(ADD, ["sum"], [2]) == 4
+    asyncio.run(shard.close())
+
+
+def test_threads_hear_that_redis_is_away(tmp_path: Path) -> None:
+    """The error is the same as for coroutines."""
+    shard = Shard(0, f"unix://{tmp_path / 'nobody.sock'}")
+    with pytest.raises(StoreUnavailable):
+        shard.execute_sync("PING")
+    with pytest.raises(StoreUnavailable):
+        shard.run_sync(ADD, ["sum"], [1])
+
+
+def test_threads_survive_a_restart_of_redis(mortal_redis: RedisProcess) -> None:
+    """A pooled connection that died is replaced without an error."""
+    shard = Shard(0, mortal_redis.url)
+    assert shard.execute_sync("INCR", "count") == 1
+    mortal_redis.kill()
+    mortal_redis.start()
+    assert shard.execute_sync("INCR", "count") == 1
+    asyncio.run(shard.close())
+
+
+def test_an_error_inside_a_script_is_the_callers(redis_process: RedisProcess) -> None:
+    """ResponseError, not StoreUnavailable: repeating it would not help."""
+    shard = Shard(0, redis_process.url)
+    broken = Script("test.broken", "return redis.call('NO-SUCH-COMMAND')")
+
+    async def call() -> None:
+        with pytest.raises(ResponseError):
+            await shard.run(broken, [], [])
+        assert await shard.execute("PING") == b"PONG"
+        await shard.close()
+
+    asyncio.run(call())
+    with pytest.raises(ResponseError):
+        shard.run_sync(broken, [], [])
+    asyncio.run(shard.close())
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+def test_event_loops_that_ended_leave_nothing_behind(redis_process: RedisProcess) -> None:
+    """Code that runs a loop per call (async_to_sync does) does not gather connections."""
+    shard = Shard(0, redis_process.url)
+    for _ in range(20):
+        assert asyncio.run(_execute(shard, "PING")) == b"PONG"
+    gc.collect()
+    assert len(shard._links) <= 1
+    assert redis_process.ask("CLIENT", "LIST").count(b"\n") <= 3
+
+
+async def _execute(shard: Shard, *command: Any) -> Any:
+    return await shard.execute(*command)
+
+
+@given(st.text(), st.integers(1, 7))
+def test_a_name_lives_where_its_group_is_sent(name: str, shards: int) -> None:
+    """The shard of a name is the one the channel layer uses for its group, for any number of shards."""
+    store = Store([f"redis://host{number}" for number in range(shards)])
+    layer = RedisPubSubLoopLayer([url.url for url in store.shards], prefix="flotilla")
+    topic = layer._get_group_channel_name(place(name).group)
+    assert topic == place(name).topic
+    assert layer._shards.index(layer._get_shard(topic)) == store.shard_for(place(name)).index
+
+
+def test_names_spread_over_shards() -> None:
+    """No shard of three gets less than a quarter of many names."""
+    store = Store(["redis://a", "redis://b", "redis://c"])
+    found = [store.shard_for(place(f"room-{number}")).index for number in range(3000)]
+    assert min(map(found.count, range(3))) > 750
+
+
+def test_the_process_has_one_store(settings: Any) -> None:
+    """`get_store` makes it from the settings, once."""
+    settings.REDIS_URLS = ["redis://one", "redis://two"]
+    reset_store()
+    try:
+        assert get_store() is get_store()
+        assert [shard.url for shard in get_store().shards] == ["redis://one", "redis://two"]
+        assert get_store().first.index == 0
+    finally:
+        reset_store()
+
+
+def test_what_is_shown_of_a_shard_holds_no_password() -> None:
+    """Its representation may be logged."""
+    assert "secret" not in repr(Shard(0, "redis://user:secret@host:6379/0"))
