@@ -12,6 +12,7 @@ from realtime.engine.broker import Broker, get_broker
 from realtime.protocol import replies
 from store import get_store
 
+
 def broker() -> Broker:
     """The process's broker."""
     return get_broker(get_store())
