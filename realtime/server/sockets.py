@@ -152,7 +152,7 @@ class AsgiSocket:
                 else:
                     self._queue.clear()
                     await self._close(*item)
-        except Exception as error:  # the client went away; every server has its own way to say so
+        except Exception as error:  # noqa: BLE001  every server has its own way to say that the client went away
             logger.debug("a connection could not be written to: %r", error)
             self._queue.clear()
             self.unsent = 0
