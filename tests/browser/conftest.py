@@ -69,7 +69,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     port = _free_port()
     log = home / "serve.log"
     environment = {**os.environ, **_own(home)}
-    for inherited in ("REDIS_URL", "INSTANCE_ID", "DJANGO_SETTINGS_MODULE"):
+    for inherited in ("REDIS_URL", "DATABASE_URL", "INSTANCE_ID", "DJANGO_SETTINGS_MODULE"):
         environment.pop(inherited, None)
     command = [sys.executable, "manage.py", "serve", "--demo", "--instances", "2", "--host", "127.0.0.1", "--port"]
     with log.open("wb") as output:
@@ -90,7 +90,6 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 def _own(home: Path) -> dict[str, str]:
     return {
         "FLOTILLA_VAR": str(home),
-        "DATABASE_URL": f"sqlite:///{home}/db.sqlite3",
         "METRICS_PORT": str(_free_port()),
     }
 
