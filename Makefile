@@ -15,7 +15,7 @@ DEV_STAMP := $(VENV)/installed-dev-$(call checksum,requirements.txt requirements
 NODE_PROJECTS := $(patsubst %/package-lock.json,%,$(wildcard tests/*/package-lock.json))
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format clean node-projects
+.PHONY: help run test campaign check format clean node-projects
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +25,9 @@ run: $(RUN_STAMP) ## the platform with its demo: INSTANCES (2) processes on HOST
 
 test: $(DEV_STAMP) node-projects ## all tests, in random order
 	@exec $(PY) -m pytest $(ARGS)
+
+campaign: $(DEV_STAMP) ## minutes of kills under load: 20,000 publications, 200 subscribers, nothing lost
+	@cd tests/cluster && PYTHONPATH=../.. exec ../../$(PY) campaign.py $(ARGS)
 
 check: $(DEV_STAMP) ## lint, format and types
 	$(PY) -m ruff check .
