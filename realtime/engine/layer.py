@@ -116,6 +116,9 @@ class ShardConnection(RedisSingleShardConnection):  # type: ignore[misc]
                     logger.warning("pub/sub connection to Redis %s lost: %s; reconnecting", self._index, error)
                 pause = min(LONGEST_PAUSE, pause * 2 or FIRST_PAUSE)
                 await asyncio.sleep(pause * random.uniform(0.5, 1))
+            except Exception:  # without a receiver this process would be deaf for good
+                logger.exception("the receiver stumbled; going on")
+                await asyncio.sleep(LONGEST_PAUSE)
 
     def _ensure_receiver(self) -> None:
         """The receiver starts with the first subscription; until then there is nothing to read."""

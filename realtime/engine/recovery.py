@@ -3,7 +3,7 @@
 All or nothing: a partial list would be a silent gap, so whatever is not provably complete is not recovered.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from realtime.engine.publication import Page, Publication, StreamPosition
@@ -36,9 +36,3 @@ def complete(since: int, publications: Sequence[Publication], top: int) -> bool:
     if not publications:
         return top == since
     return publications[0].offset == since + 1 and publications[-1].offset == top and len(publications) == top - since
-
-
-def above(position: int, publications: Iterable[Publication]) -> list[Publication]:
-    """The publications after `position`, ascending, each once."""
-    by_offset = {publication.offset: publication for publication in publications if publication.offset > position}
-    return [by_offset[offset] for offset in sorted(by_offset)]

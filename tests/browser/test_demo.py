@@ -193,8 +193,10 @@ def test_page_is_usable_on_a_narrow_screen(open_tab: OpenTab, screenshot: Screen
         tab.emulate_media(color_scheme=scheme)
         tab.set_viewport_size({"width": 380, "height": 780})
         assert tab.evaluate("document.documentElement.scrollWidth") <= 380
-        say(tab, f"typed on a narrow screen, {scheme}")
-        expect_message(tab, f"typed on a narrow screen, {scheme}")
+        for number in range(12):
+            say(tab, f"narrow and {scheme}, {number}")
+        expect_message(tab, f"narrow and {scheme}, 11")
+        expect(tab.locator("#messages .message").last).to_be_in_viewport(ratio=0.9)
         screenshot(tab, scheme)
     for control in ("#drop", "[data-stop][value=drain]", "#log", "#people"):
         tab.locator(control).scroll_into_view_if_needed()

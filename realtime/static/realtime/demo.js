@@ -161,6 +161,7 @@ function leave(channel) {
 
 function show(channel) {
   current = channel;
+  following = true;
   const room = joined.get(channel);
   if (room) room.unread = 0;
   find("say").disabled = find("send").disabled = !room;
@@ -187,6 +188,7 @@ function say(channel, text) {
   const data = { id, nick: nick.value, text, instance, at: Date.now() };
   const entry = { channel, message: { ...data, mine: true, note: "sending…" }, started: performance.now() };
   sending.set(id, entry);
+  following = true;
   room.publish(data).catch((error) => {
     // Without an answer nobody knows whether it was published: if it was, it still comes back and settles the matter.
     if (!sending.has(id)) return;
@@ -265,6 +267,18 @@ function showTabs() {
   roomTabs(rooms, current, { show, toggle: (channel) => (joined.has(channel) ? leave(channel) : join(channel)) });
 }
 
+// The list follows its end unless the visitor scrolled up to read, also when the room for it changes.
+let following = true;
+find("messages").addEventListener("scroll", ({ target }) => {
+  if (target.clientHeight !== height) return; // not the visitor: the list became smaller or larger
+  following = target.scrollHeight - target.scrollTop - target.clientHeight < 60;
+});
+let height = 0;
+new ResizeObserver(([{ target }]) => {
+  height = target.clientHeight;
+  if (following) target.scrollTop = target.scrollHeight;
+}).observe(find("messages"));
+
 /** Draw the list once per turn, however many messages the turn brought. */
 function showMessages() {
   if (drawing) return;
@@ -278,7 +292,6 @@ function showMessages() {
 function drawMessages() {
   const room = joined.get(current);
   const list = find("messages");
-  const atEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 60;
   const marks = lines.get(current) ?? [];
   const items = marksAfter(marks, "");
   for (const message of room?.messages ?? []) {
@@ -288,7 +301,7 @@ function drawMessages() {
   for (const { channel, message } of sending.values()) if (channel === current) items.push(messageLine(message));
   place(list, items);
   find("empty").hidden = items.length > 0;
-  if (atEnd) list.scrollTop = list.scrollHeight;
+  if (following) list.scrollTop = list.scrollHeight;
   if (room) showFacts(room);
 }
 

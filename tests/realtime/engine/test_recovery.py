@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from realtime.engine.publication import Page, Publication, StreamPosition
-from realtime.engine.recovery import NOT_RECOVERED, above, complete, recover
+from realtime.engine.recovery import NOT_RECOVERED, complete, recover
 
 
 def stored(offsets: range | list[int]) -> tuple[Publication, ...]:
@@ -51,9 +51,3 @@ def test_complete_means_every_offset_once(since: int) -> None:
         for top in range(since + 8):
             expected = since <= top and offsets == list(range(since + 1, top + 1))
             assert complete(since, stored(offsets), top) is expected, (offsets, top)
-
-
-@given(st.integers(0, 10), st.lists(st.integers(1, 12)))
-def test_above_sorts_and_drops_repeats(position: int, offsets: list[int]) -> None:
-    """Each publication after the position, once, ascending."""
-    assert [one.offset for one in above(position, stored(offsets))] == sorted({o for o in offsets if o > position})
