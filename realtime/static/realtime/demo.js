@@ -269,11 +269,11 @@ function showTabs() {
 
 // The list follows its end unless the visitor scrolled up to read, also when the room for it changes.
 let following = true;
+let height = 0;
 find("messages").addEventListener("scroll", ({ target }) => {
   if (target.clientHeight !== height) return; // not the visitor: the list became smaller or larger
   following = target.scrollHeight - target.scrollTop - target.clientHeight < 60;
 });
-let height = 0;
 new ResizeObserver(([{ target }]) => {
   height = target.clientHeight;
   if (following) target.scrollTop = target.scrollHeight;
