@@ -14,6 +14,6 @@ class MonitoringConfig(AppConfig):
         from monitoring import exporter, metrics
         from realtime.server.life import on_boot, on_drain
 
-        metrics.watch_node()
+        metrics.register()
         on_boot.connect(exporter.open_port, dispatch_uid="monitoring.exporter")
         on_drain.connect(exporter.release_port, dispatch_uid="monitoring.exporter")
