@@ -85,6 +85,7 @@ class RealtimeConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     max_channel_length: Positive = 255
     max_queued_commands: Positive = 256
     max_outgoing_bytes: Positive = 1048576
+    max_joined_bytes: Count = 32768  # of publications that came together and leave as one message; 0: one each
     position_check_interval: PositiveSeconds = 40.0
     token_secret: str = ""
     token_audience: str = ""

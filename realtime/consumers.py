@@ -11,6 +11,7 @@ from typing import Any
 from realtime.access.origins import refusal
 from realtime.engine.node import get_node
 from realtime.protocol.codes import DisconnectCode
+from realtime.server.connection import ABNORMAL, Connection
 from realtime.server.sockets import open_socket
 from realtime.session.session import Session
 
@@ -39,23 +40,26 @@ class ConnectionConsumer:
             await send({"type": "websocket.close", "code": DisconnectCode.PERMISSION_DENIED})
             return
         await send({"type": "websocket.accept", "subprotocol": JSON_SUBPROTOCOL if offered else None})
-        session = Session(node, open_socket(scope, send, node.config.max_outgoing_bytes), scope)
-        code = 1006
-        try:
-            if node.draining:
-                session.disconnect(DisconnectCode.SHUTDOWN)
-            while True:
-                event = await receive()
-                if event["type"] == "websocket.disconnect":
-                    code = event.get("code") or code
-                    return
-                text = event.get("text")
-                if text is None:
-                    session.disconnect(DisconnectCode.INAPPROPRIATE_PROTOCOL)
-                else:
-                    session.receive(text)
-        finally:
-            session.closed(code)
+        socket = open_socket(scope, send, node.config.max_outgoing_bytes)
+        session = Session(node, socket, scope)
+        if node.draining:
+            session.disconnect(DisconnectCode.SHUTDOWN)
+        if isinstance(socket, Connection):
+            socket.adopt(session)  # it calls the session itself: neither this coroutine nor a queue is needed any more
+        else:
+            await _serve(session, receive)
+
+
+async def _serve(session: Session, receive: Receive) -> None:
+    """Read from an ASGI server until it says that the connection is over."""
+    code = ABNORMAL
+    try:
+        while (event := await receive())["type"] != "websocket.disconnect":
+            text = event.get("text")
+            session.receive(event.get("bytes") or b"" if text is None else text)
+        code = event.get("code") or code
+    finally:
+        session.closed(code)
 
 
 def _unknown_protocol(scope: dict[str, Any], offered: list[str]) -> str:

@@ -6,7 +6,8 @@ share one hash tag and live on the Redis to which the channel layer's own shardi
 
 from store.errors import StoreUnavailable
 from store.placement import Placement, place
+from store.replies import ReplyStream
 from store.scripts import Script
 from store.shards import Shard, Store, get_store
 
-__all__ = ["Placement", "Script", "Shard", "Store", "StoreUnavailable", "get_store", "place"]
+__all__ = ["Placement", "ReplyStream", "Script", "Shard", "Store", "StoreUnavailable", "get_store", "place"]

@@ -7,7 +7,6 @@ every due call fails with StoreUnavailable, and the next call connects anew, aft
 
 import asyncio
 import contextlib
-import math
 import random
 from collections import deque
 from collections.abc import Sequence
@@ -15,9 +14,10 @@ from typing import Any
 
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.connection import ConnectionPool as AsyncConnectionPool
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import RedisError
 
 from store.errors import StoreUnavailable
+from store.replies import ReplyStream
 from store.scripts import Script
 
 Argument = bytes | str | int | float
@@ -114,19 +114,20 @@ class Link:
         return connection
 
     async def _read(self, connection: AbstractConnection) -> None:
+        replies = ReplyStream(connection)
         try:
             while True:
-                try:
-                    reply = await connection.read_response(disable_decoding=True, timeout=math.inf)
-                except ResponseError as error:
-                    reply = error
-                future = self._due.popleft()[1]
-                if future.done():
-                    continue
-                if isinstance(reply, Exception):
-                    future.set_exception(reply)
-                else:
-                    future.set_result(reply)
+                for reply in await replies.read():
+                    future = self._due.popleft()[1]
+                    if future.done():
+                        continue
+                    if isinstance(reply, Exception):
+                        future.set_exception(reply)
+                    else:
+                        future.set_result(reply)
+        except asyncio.CancelledError:
+            await connection.disconnect(nowait=True)  # nobody reads it any more
+            raise
         except (RedisError, OSError, IndexError) as error:
             self._reader = None
             await self._fail(StoreUnavailable(f"the connection to Redis was lost: {error}"))

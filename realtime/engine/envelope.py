@@ -14,6 +14,8 @@ LIVE = "live"
 BEAT = "beat"
 CONTROL = "control"
 
+decode = msgpack.unpackb
+
 _pack = msgpack.Packer(use_bin_type=True, autoreset=True).pack
 
 

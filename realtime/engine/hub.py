@@ -38,12 +38,14 @@ class NotLive(Exception):
 class Hub:
     """Local subscribers by channel. Call `start` first, `close` at the end; everything runs in one event loop."""
 
-    def __init__(self, layer: LoopLayer, broker: Broker, *, check_interval: float) -> None:
+    def __init__(self, layer: LoopLayer, broker: Broker, *, check_interval: float, most_joined: int) -> None:
         self.channels: dict[str, LocalChannel] = {}
         self.delivered = 0
         self._layer = layer
         self._broker = broker
         self._check_interval = check_interval
+        self._most_joined = most_joined
+        self._delivered_to: dict[LocalChannel, None] = {}  # what must be flushed before this turn ends, in order
         self._mailbox = ""
         self._opened = asyncio.Event()
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -57,8 +59,8 @@ class Hub:
         if self._opened.is_set():
             return
         self._mailbox = await self._layer.new_channel()
+        self._layer.listen(self._mailbox, self._receive)
         self._opened.set()
-        self._spawn(self._read())
         self._spawn(self._every(0.5, self._part_idle))
         self._spawn(self._every(1.0, self._check_positions))
 
@@ -149,13 +151,19 @@ class Hub:
 
     # Receiving
 
-    async def _read(self) -> None:
-        while True:
-            message = await self._layer.receive(self._mailbox)
+    def _receive(self, batch: list[bytes]) -> None:
+        """What one read of the layer brought. Publications of one channel that came together leave together."""
+        for encoded in batch:
             try:
-                self._dispatch(message)
+                self._dispatch(envelope.decode(encoded))
             except Exception:
-                logger.exception("a message of the channel layer could not be handled: %r", message.get("type"))
+                logger.exception("a message of the channel layer could not be handled: %.60r", encoded)
+        self._flush()
+
+    def _flush(self) -> None:
+        delivered, self._delivered_to = self._delivered_to, {}
+        for channel in delivered:
+            self.delivered += channel.flush()
 
     def _dispatch(self, message: dict[str, Any]) -> None:
         kind = message["type"]
@@ -182,7 +190,7 @@ class Hub:
     def _on_publication(self, channel: LocalChannel, position: StreamPosition, body: bytes) -> None:
         if not position.offset:
             if channel.flow is not Flow.CONFIRMING:
-                self.delivered += channel.deliver(Publication(0, body))
+                self._deliver(channel, Publication(0, body))
             return
         self._broker.seen.note(channel.name, position)
         channel.checked_at = self._loop.time()
@@ -190,9 +198,16 @@ class Hub:
             return  # not live yet, or history is being read anyway and will have it
         epoch, offset = channel.position
         if position.epoch == epoch and position.offset == offset + 1:
-            self.delivered += channel.deliver(Publication(position.offset, body))
+            self._deliver(channel, Publication(position.offset, body))
         elif position.epoch != epoch or position.offset > offset:
             self._refill(channel, position)
+
+    def _deliver(self, channel: LocalChannel, publication: Publication) -> None:
+        """Hand a publication to the channel's subscribers, at the end of this turn at the latest."""
+        if channel.deliver(publication) >= self._most_joined:
+            self.delivered += channel.flush()
+        else:
+            self._delivered_to[channel] = None
 
     def _on_live(self, channel: LocalChannel, top: StreamPosition) -> None:
         channel.waiting_nonce = ""
@@ -243,7 +258,8 @@ class Hub:
         if not recovery.complete(since, page.publications, last):
             return False
         for publication in page.publications:
-            self.delivered += channel.deliver(publication)
+            self._deliver(channel, publication)
+        self._flush()
         return True
 
     def _lose(self, channel: LocalChannel, top: StreamPosition) -> None:

@@ -19,13 +19,19 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from store import ReplyStream
+
 logger = logging.getLogger("realtime.layer")
 
 LAYER_FAULTS = (RedisError, OSError, TimeoutError)  # what a call of the layer may raise when Redis is away
 
+Listener = Callable[[list[bytes]], None]
+"""Takes the encoded messages that arrived in one read, in order. Must not raise."""
+
 FIRST_PAUSE = 0.05  # seconds
 LONGEST_PAUSE = 1.0
 CONNECTION = {
+    "protocol": 2,  # one shape of messages, whatever the server's version
     "socket_connect_timeout": 2.0,
     "socket_timeout": 2.0,  # of writes and of the greeting; waiting for a message has no timeout
     "retry": Retry(NoBackoff(), 0),  # the receiver retries, in one place
@@ -53,8 +59,31 @@ class LoopLayer(RedisPubSubLoopLayer):  # type: ignore[misc]
 
     def __init__(self, hosts: Any = None, **options: Any) -> None:
         super().__init__(hosts, **options)
+        self._listeners: dict[str, Listener] = {}
         self.on_reconnect: Callable[[int], None] | None = None
         self._shards = [ShardConnection(host, self, index) for index, host in enumerate(decode_hosts(hosts))]
+
+    def listen(self, mailbox: str, listener: Listener) -> None:
+        """Hand what arrives in a mailbox to `listener` instead of queueing it for `receive`."""
+        self._listeners[mailbox] = listener
+
+    def distribute(self, messages: list[tuple[bytes, bytes]]) -> None:
+        """Put what one read brought, (topic, message) each, into the mailboxes it is for."""
+        heard: dict[str, list[bytes]] = {}
+        for topic, message in messages:
+            name = topic.decode()
+            for mailbox in (name,) if name in self.channels else self.groups.get(name, ()):
+                if mailbox in self._listeners:
+                    heard.setdefault(mailbox, []).append(message)
+                elif mailbox in self.channels:
+                    self.channels[mailbox].put_nowait(message)
+        for mailbox, batch in heard.items():
+            self._listeners[mailbox](batch)
+
+    async def flush(self) -> None:
+        """As channels-redis's, listeners included."""
+        self._listeners.clear()
+        await super().flush()
 
     async def give_up(self, shard: int) -> None:
         """Drop a shard's connection; the receiver makes a new one."""
@@ -103,15 +132,20 @@ class ShardConnection(RedisSingleShardConnection):  # type: ignore[misc]
         pause = 0.0
         pubsub = self._pubsub
         assert pubsub is not None
+        replies: ReplyStream | None = None
         while True:
             try:
-                if pubsub.connection is None or not pubsub.connection.is_connected:
+                if replies is None or not replies.current:
                     async with self._lock:  # a subscribe at the same time would connect twice
-                        await pubsub.connect()  # type: ignore[no-untyped-call]
-                message = await pubsub.get_message(ignore_subscribe_messages=True, timeout=None)
-                self._receive_message(message)
+                        if pubsub.connection is None or not pubsub.connection.is_connected:
+                            await pubsub.connect()  # type: ignore[no-untyped-call]
+                    assert pubsub.connection is not None
+                    replies = ReplyStream(pubsub.connection)
+                await self._sort(pubsub, await replies.read())
                 pause = 0.0
             except LAYER_FAULTS as error:
+                replies = None
+                await self.give_up()
                 if not pause:
                     logger.warning("pub/sub connection to Redis %s lost: %s; reconnecting", self._index, error)
                 pause = min(LONGEST_PAUSE, pause * 2 or FIRST_PAUSE)
@@ -119,6 +153,15 @@ class ShardConnection(RedisSingleShardConnection):  # type: ignore[misc]
             except Exception:  # without a receiver this process would be deaf for good
                 logger.exception("the receiver stumbled; going on")
                 await asyncio.sleep(LONGEST_PAUSE)
+
+    async def _sort(self, pubsub: "NoticingPubSub", replies: list[Any]) -> None:
+        """Messages to the layer; what else Redis says about subscriptions to redis-py, which keeps count of them."""
+        messages = [(reply[1], reply[2]) for reply in replies if reply[0] == b"message"]
+        self.channel_layer.distribute(messages)
+        if len(messages) < len(replies):
+            for reply in replies:
+                if reply[0] != b"message":
+                    await pubsub.handle_message(reply)  # type: ignore[no-untyped-call]
 
     def _ensure_receiver(self) -> None:
         """The receiver starts with the first subscription; until then there is nothing to read."""

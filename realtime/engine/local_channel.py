@@ -10,7 +10,7 @@ from realtime.engine.calls import NOWHERE, StreamOptions, keeps_history
 from realtime.engine.publication import Publication, StreamPosition
 from realtime.engine.subscription import Subscription
 from realtime.protocol import replies
-from realtime.protocol.frames import Frame, Outlet
+from realtime.protocol.frames import Frame, Outlet, joined
 
 
 class Flow(Enum):
@@ -25,6 +25,9 @@ class LocalChannel:
     """One channel's local subscribers. Every subscriber has been given everything up to `position`."""
 
     __slots__ = (
+        "_waiting_bytes",
+        "_waiting_payloads",
+        "_written",
         "checked_at",
         "flow",
         "history",
@@ -52,44 +55,58 @@ class LocalChannel:
         self.waiting_nonce = ""
         self.checked_at = 0.0
         self.idle_since: float | None = None
+        self._waiting_payloads: list[bytes] = []
+        self._waiting_bytes = 0
+        self._written = 0  # publications that went out and were not counted by `flush` yet
 
     @property
     def subscriptions(self) -> list[Subscription]:
         """All subscriptions, those whose reply is not out yet included."""
         return [*self.sockets, *(joining for joining in self.joining if joining not in self.sockets)]
 
-    def frame(self, publication: Publication) -> Frame:
+    def payload(self, publication: Publication) -> bytes:
         """A publication as it goes to clients."""
-        body = replies.with_offset(publication.body, publication.offset)
-        return Frame(replies.push(self.name_json, b"pub", body))
+        return replies.push(self.name_json, b"pub", replies.with_offset(publication.body, publication.offset))
 
     def deliver(self, publication: Publication) -> int:
-        """Hand a publication to every local subscriber; returns to how many sockets it was written."""
-        frame = self.frame(publication)
+        """Take a publication for every local subscriber; it is written by `flush`. Returns how many bytes wait."""
         if publication.offset:
             self.position = StreamPosition(self.position.epoch, publication.offset)
+        payload = self.payload(publication)
         if self.joining:
-            return self._deliver_past_joining(frame, publication)
-        for socket in self.sockets.values():
-            socket.send(frame)
-        return len(self.sockets)
+            self._written = self.flush()
+            self._deliver_past_joining(Frame(payload), publication)
+            return 0
+        self._waiting_payloads.append(payload)
+        self._waiting_bytes += len(payload)
+        return self._waiting_bytes
 
-    def _deliver_past_joining(self, frame: Frame, publication: Publication) -> int:
-        """As `deliver`, while some subscriptions still hold back or already have what comes."""
-        written = 0
+    def flush(self) -> int:
+        """Write what was delivered, as one message, to every subscriber; returns how many publications went out."""
+        payloads, self._waiting_payloads, self._waiting_bytes = self._waiting_payloads, [], 0
+        written, self._written = self._written, 0
+        if payloads:
+            frame = joined(payloads)
+            for socket in self.sockets.values():
+                socket.send(frame)
+            written += len(payloads) * len(self.sockets)
+        return written
+
+    def _deliver_past_joining(self, frame: Frame, publication: Publication) -> None:
+        """As `deliver` and `flush`, while some subscriptions still hold back or already have what comes."""
         for subscription, socket in self.sockets.items():
             if not publication.offset or publication.offset > subscription.floor:
                 socket.send(frame)
-                written += 1
+                self._written += 1
         for subscription in list(self.joining):
             if subscription.held is not None:
                 subscription.hold(publication)
             elif self._caught_up(subscription):
                 self.joining.discard(subscription)
-        return written
 
     def announce(self, kind: bytes, info: bytes) -> None:
         """Hand a join or leave to those who asked for them."""
+        self._written = self.flush()
         frame = Frame(replies.push(self.name_json, kind, b'{"info":%s}' % info))
         for subscription in self.joining:
             if subscription.join_leave and subscription.held is not None:
@@ -100,6 +117,7 @@ class LocalChannel:
 
     def add(self, subscription: Subscription) -> None:
         """A subscriber from now on; everything is held back until `release`."""
+        self._written = self.flush()  # what was delivered before is not for it
         self.idle_since = None
         self.joining.add(subscription)
 
@@ -111,7 +129,7 @@ class LocalChannel:
             if isinstance(item, Frame):
                 socket.send(item)
             elif not item.offset or item.offset > offset:
-                socket.send(self.frame(item))
+                socket.send(Frame(self.payload(item)))
         subscription.floor = offset
         self.sockets[subscription] = socket
         if self._caught_up(subscription):
@@ -121,7 +139,8 @@ class LocalChannel:
         return subscription.floor <= self.position.offset or not self.history
 
     def remove(self, subscription: Subscription, now: float) -> None:
-        """A subscriber no more."""
+        """A subscriber no more; it still gets what was delivered before."""
+        self._written = self.flush()
         self.sockets.pop(subscription, None)
         self.joining.discard(subscription)
         if not self.sockets and not self.joining:

@@ -62,7 +62,12 @@ class Node:
         self._joined = asyncio.Event()
         self.broker = get_broker(store)
         self._layer = get_channel_layer().loop_layer()
-        self.hub = Hub(self._layer, self.broker, check_interval=config.position_check_interval)
+        self.hub = Hub(
+            self._layer,
+            self.broker,
+            check_interval=config.position_check_interval,
+            most_joined=config.max_joined_bytes,
+        )
         self.control = Control(store)
         self.wheel = Wheel(self._loop.time)
         self.heartbeat = Heartbeat(store, self.hub, self._layer)

@@ -1,21 +1,26 @@
 """A message as it goes onto the wire: built once, written to many sockets.
 
-The WebSocket header (RFC 6455, section 5.2) of an unmasked, unfragmented text message is at most ten bytes.
+A server's frames are unmasked and, here, unfragmented: the header (RFC 6455, section 5.2) is at most ten bytes.
 """
 
+from collections.abc import Sequence
 from typing import Protocol
 
-TEXT = 0x81  # FIN, opcode 1
+FIN = 0x80
+TEXT = 1
+BINARY = 2
+CLOSE = 8
+MOST_REASON = 123  # bytes of a close frame's reason
 
 
 class Frame:
-    """One outgoing message: `payload` (UTF-8 JSON), and `wire`, the same with its WebSocket header."""
+    """One outgoing message: `payload` (of text: UTF-8), and `wire`, the same with its WebSocket header."""
 
     __slots__ = ("_text", "payload", "wire")
 
-    def __init__(self, payload: bytes) -> None:
+    def __init__(self, payload: bytes, opcode: int = TEXT) -> None:
         self.payload = payload
-        self.wire = header(len(payload)) + payload
+        self.wire = frame_header(opcode, len(payload)) + payload
         self._text: str | None = None
 
     @property
@@ -33,10 +38,21 @@ class Outlet(Protocol):
         """Take a frame, in order. Never blocks, never raises, never calls back before it returns."""
 
 
-def header(length: int) -> bytes:
-    """The header of a text frame of `length` bytes."""
+def joined(payloads: Sequence[bytes]) -> Frame:
+    """Several replies or pushes as one message."""
+    return Frame(payloads[0] if len(payloads) == 1 else b"\n".join(payloads))
+
+
+def frame_header(opcode: int, length: int) -> bytes:
+    """The header of a whole frame of `length` bytes."""
     if length < 126:
-        return bytes((TEXT, length))
+        return bytes((FIN | opcode, length))
     if length < 1 << 16:
-        return bytes((TEXT, 126)) + length.to_bytes(2, "big")
-    return bytes((TEXT, 127)) + length.to_bytes(8, "big")
+        return bytes((FIN | opcode, 126)) + length.to_bytes(2, "big")
+    return bytes((FIN | opcode, 127)) + length.to_bytes(8, "big")
+
+
+def close_frame(code: int, reason: str) -> bytes:
+    """A close frame; a reason that is too long is cut between characters."""
+    payload = code.to_bytes(2, "big") + reason.encode()[:MOST_REASON].decode(errors="ignore").encode()
+    return frame_header(CLOSE, len(payload)) + payload

@@ -1,8 +1,9 @@
 """Daphne as the platform runs it: `python -m realtime.server.daphne --fd N project.asgi:application`.
 
-Adds to Daphne: the node runs before the first connection is accepted, WebSocket scopes carry their socket
-(`realtime.server.sockets`), limits come from the configuration, SIGTERM drains (`realtime.server.drain`), and under the
-supervisor it says when it is ready and dies with it. `daphne project.asgi:application` works too, without all that.
+Adds to Daphne: the node runs before the first connection is accepted, WebSockets are served by our own protocol instead
+of Autobahn's (`realtime.server.opening`, `realtime.server.connection`), limits come from the configuration, SIGTERM
+drains (`realtime.server.drain`), and under the supervisor it says when it is ready and dies with it.
+`daphne project.asgi:application` works too, without all that.
 """
 
 import asyncio
@@ -18,6 +19,7 @@ from daphne.server import Server as DaphneServer
 from daphne.server import twisted_loop
 from django.conf import settings
 from twisted.internet import reactor
+from twisted.internet.endpoints import serverFromString
 from twisted.logger import (
     FilteringLogObserver,
     LogLevel,
@@ -26,8 +28,10 @@ from twisted.logger import (
     globalLogPublisher,
 )
 
+from realtime.server.connection import Connection
 from realtime.server.drain import drain
 from realtime.server.listening import BACKLOG, accept_queued_and_close, adopt
+from realtime.server.opening import Factory, Upgrades
 from realtime.server.parent import PARENT, READY_FD, die_with_parent
 
 logger = logging.getLogger("realtime.server")
@@ -36,6 +40,7 @@ HTTP_TIMEOUT = 60  # seconds a request may take
 HANDSHAKE_TIMEOUT = 5  # seconds of a WebSocket's handshake
 NEVER = 10**9  # seconds: WebSocket pings are off, the protocol has its own
 LOOK_EVERY = 0.05  # seconds
+LOOK_AFTER_OPENINGS = 1.0  # seconds
 
 
 class Server(DaphneServer):  # type: ignore[misc]
@@ -58,9 +63,11 @@ class Server(DaphneServer):  # type: ignore[misc]
             "ready_callable": self._before_first_connection,
         }
         super().__init__(application, endpoints, **options)
-        self._descriptors = [int(e.removeprefix("fd:fileno=")) for e in endpoints if e.startswith("fd:")]
-        self.endpoints = [f"{e}:backlog={BACKLOG}" if e.startswith("tcp:") else e for e in endpoints if e[:3] != "fd:"]
+        self.endpoints: list[str] = []  # Daphne would listen with its own factory
+        self._listen_on = endpoints
+        self.max_message_bytes = most
         self.ports: list[Any] = []
+        self.websockets: set[Connection] = set()
         self._draining = False
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -70,20 +77,32 @@ class Server(DaphneServer):  # type: ignore[misc]
         super().run()
 
     def listen_success(self, port: Any) -> None:
-        """Daphne opened an endpoint."""
+        """An endpoint is open."""
         self.ports.append(port)
         super().listen_success(port)
 
+    def _listen(self) -> None:
+        self.http_factory = self.factory = Factory(self)
+        self.ws_factory = Upgrades(self.factory)
+        for endpoint in self._listen_on:
+            if endpoint.startswith("fd:"):
+                descriptor = int(endpoint.removeprefix("fd:fileno="))
+                self.ports.append(adopt(reactor, descriptor, self.factory))
+                continue
+            backlog = f":backlog={BACKLOG}" if endpoint.startswith("tcp:") else ""
+            opening = serverFromString(reactor, endpoint + backlog).listen(self.factory)
+            opening.addCallbacks(self.listen_success, self.listen_error)
+        self._look_after_openings()
+
+    def _look_after_openings(self) -> None:
+        self.factory.give_up_silent()
+        twisted_loop.call_later(LOOK_AFTER_OPENINGS, self._look_after_openings)
+
     def _before_first_connection(self) -> None:
         """Everything is set up, and nothing was accepted yet."""
-        from realtime.server.sockets import WebSocketProtocol
-
-        self.ws_factory.protocol = WebSocketProtocol
-        self.ws_factory.setProtocolOptions(failByDrop=False)  # who sends too much is told so (1009), not cut off
+        self._listen()
         errors = LogLevelFilterPredicate(LogLevel.critical)
         globalLogPublisher.addObserver(FilteringLogObserver(STDLibLogObserver("twisted"), [errors]))
-        for descriptor in self._descriptors:
-            self.ports.append(adopt(reactor, descriptor, self.http_factory))
         twisted_loop.add_signal_handler(signal.SIGTERM, self._on_signal)
         if PARENT not in os.environ:
             twisted_loop.add_signal_handler(signal.SIGINT, self._on_signal)
@@ -101,18 +120,22 @@ class Server(DaphneServer):  # type: ignore[misc]
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def create_application(self, protocol: Any, scope: MutableMapping[str, Any]) -> Any:
-        """As Daphne's; a WebSocket's scope gets the connection's socket."""
-        from realtime.server.sockets import attach
+    # WebSockets (realtime.server.connection)
 
-        if scope["type"] == "websocket":
-            attach(protocol, scope)
-        return super().create_application(protocol, scope)
+    def websocket_opened(self, connection: Connection) -> None:
+        """A handshake was read."""
+        self.websockets.add(connection)
+
+    def websocket_closed(self, connection: Connection) -> None:
+        """Its transport is gone."""
+        self.websockets.discard(connection)
 
     def kill_all_applications(self) -> Any:
         """As Daphne's, which stumbles over connections whose application has ended already."""
         running = {p: d for p, d in self.connections.items() if "application_instance" in d}
         self.connections: dict[Any, dict[str, Any]] = running
+        for connection in self.websockets:
+            connection.kill()
         return super().kill_all_applications()
 
     # What a drain needs
@@ -128,7 +151,7 @@ class Server(DaphneServer):  # type: ignore[misc]
 
     async def quiet(self) -> None:
         """Wait until every WebSocket and request has ended."""
-        while any("disconnected" not in details for details in self.connections.values()):
+        while self.websockets or any("disconnected" not in details for details in self.connections.values()):
             await asyncio.sleep(LOOK_EVERY)
 
 

@@ -126,9 +126,12 @@ class Session:
         """A message of the client. Never raises: what is wrong with it ends the connection."""
         if self.state is State.REFUSED or self.state is State.CLOSED:
             return
+        if isinstance(message, bytes):  # binary frames are another protocol's
+            self.disconnect(DisconnectCode.INAPPROPRIATE_PROTOCOL)
+            return
         try:
             most = self.node.config.max_message_bytes
-            if len(message) * 4 > most and _size(message) > most:
+            if len(message) * 4 > most and len(message.encode()) > most:
                 raise DisconnectError(DisconnectCode.MESSAGE_TOO_BIG)
             for command in parse(message):
                 self._accept(command)
@@ -316,7 +319,3 @@ class Session:
     def log_context(self) -> dict[str, Any]:
         """Who this is, for the log: ids only."""
         return {"client": self.client, "user": self.identity.user, "address": self.address}
-
-
-def _size(message: str | bytes) -> int:
-    return len(message.encode()) if isinstance(message, str) else len(message)

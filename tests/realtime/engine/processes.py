@@ -27,7 +27,7 @@ class Client:
         self.lost: list[Subscription] = []
 
     def send(self, frame: Frame) -> None:
-        self.pushes.append(json.loads(frame.payload)["push"])
+        self.pushes += [json.loads(line)["push"] for line in frame.payload.split(b"\n")]
 
     def lose_position(self, subscription: Subscription) -> None:
         self.lost.append(subscription)
@@ -46,7 +46,7 @@ class Process:
         self.store = Store([url])
         self.broker = Broker(self.store)
         self.layer = ChannelLayer(hosts=[layer_url or url], prefix="flotilla").loop_layer()
-        self.hub = Hub(self.layer, self.broker, check_interval=check_interval)
+        self.hub = Hub(self.layer, self.broker, check_interval=check_interval, most_joined=32768)
         self.heartbeat = Heartbeat(self.store, self.hub, self.layer)
 
     async def start(self, *, beating: bool = False) -> "Process":

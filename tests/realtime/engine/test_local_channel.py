@@ -33,11 +33,11 @@ class Recorder:
 
     @property
     def pushes(self) -> list[dict[str, object]]:
-        return [json.loads(frame.payload)["push"] for frame in self.frames]
+        return [json.loads(line)["push"] for frame in self.frames for line in frame.payload.split(b"\n")]
 
     @property
     def offsets(self) -> list[int]:
-        return [json.loads(frame.payload)["push"]["pub"].get("offset", 0) for frame in self.frames]
+        return [push["pub"].get("offset", 0) for push in self.pushes]  # type: ignore[attr-defined]
 
 
 def channel_at(offset: int, options: ChannelOptions = HISTORY) -> LocalChannel:
@@ -63,7 +63,7 @@ class Follower:
     left_at: int | None = None
 
 
-@given(st.data(), st.lists(st.sampled_from(["deliver", "add", "release", "remove"]), max_size=60))
+@given(st.data(), st.lists(st.sampled_from(["deliver", "flush", "add", "release", "remove"]), max_size=60))
 def test_each_subscriber_sees_what_lies_above_its_own_offset(data: st.DataObject, steps: list[str]) -> None:
     """For any interleaving: no gap, no repeat, in order; an offset ahead of the channel is waited for."""
     channel = channel_at(5)
@@ -72,6 +72,8 @@ def test_each_subscriber_sees_what_lies_above_its_own_offset(data: st.DataObject
         top = channel.position.offset
         if step == "deliver":
             channel.deliver(publication(top + 1))
+        elif step == "flush":
+            channel.flush()
         elif step == "add":
             follower = Follower(*subscription())
             followers.append(follower)
@@ -90,6 +92,7 @@ def test_each_subscriber_sees_what_lies_above_its_own_offset(data: st.DataObject
                 follower = data.draw(st.sampled_from(there))
                 follower.left_at = top
                 channel.remove(follower.subscription, now=1.0)
+    channel.flush()
     for follower in followers:
         end = channel.position.offset if follower.left_at is None else follower.left_at
         expected = [] if follower.start is None else list(range(follower.start + 1, end + 1))
@@ -111,9 +114,45 @@ def test_everybody_gets_the_same_bytes() -> None:
         recorders.append(recorder)
         channel.add(one)
         channel.release(one, 0)
-    assert channel.deliver(publication(1)) == 3
+    channel.deliver(publication(1))
+    assert recorders[0].frames == []
+    assert channel.flush() == 3
     assert len({id(recorder.frames[0]) for recorder in recorders}) == 1
     assert recorders[0].pushes == [{"channel": "room", "pub": {"data": 1, "offset": 1}}]
+
+
+def test_what_comes_together_leaves_as_one_message() -> None:
+    """In order; what `deliver` returns tells how much waits, and every publication to everybody is counted."""
+    channel = channel_at(0)
+    recorders = []
+    for _ in range(2):
+        one, recorder = subscription()
+        recorders.append(recorder)
+        channel.add(one)
+        channel.release(one, 0)
+    waiting = [channel.deliver(publication(offset)) for offset in range(1, 4)]
+    assert waiting == sorted(set(waiting)) and waiting[0] > 0
+    assert channel.flush() == 6
+    assert channel.flush() == 0
+    for recorder in recorders:
+        assert len(recorder.frames) == 1
+        assert len(recorder.frames[0].payload) == waiting[-1] + 2, "the line ends between them"
+        assert recorder.offsets == [1, 2, 3]
+
+
+def test_whoever_leaves_or_announces_does_not_overtake_what_was_delivered() -> None:
+    """A subscriber that leaves still has what came before; a join comes behind it."""
+    channel = channel_at(0)
+    leaving, recorder = subscription(join_leave=True)
+    channel.add(leaving)
+    channel.release(leaving, 0)
+    channel.deliver(publication(1))
+    channel.announce(b"join", b'{"user":"u","client":"c"}')
+    channel.deliver(publication(2))
+    channel.remove(leaving, 1.0)
+    channel.deliver(publication(3))
+    channel.flush()
+    assert ["join" if "join" in push else push["pub"]["offset"] for push in recorder.pushes] == [1, "join", 2]  # type: ignore[index]
 
 
 def test_a_channel_without_history_delivers_everything_that_comes() -> None:
@@ -125,6 +164,7 @@ def test_a_channel_without_history_delivers_everything_that_comes() -> None:
     assert recorder.frames == []
     channel.release(one, 0)
     channel.deliver(publication(0))
+    channel.flush()
     assert recorder.offsets == [0, 0]
     assert not channel.joining
     assert channel.position.offset == 0
@@ -144,6 +184,7 @@ def test_joins_and_leaves_reach_those_who_asked() -> None:
     channel.announce(b"join", b'{"user":"u","client":"c"}')
     assert lately.frames == []
     channel.deliver(publication(2))
+    channel.flush()
     channel.release(late, 0)
     kinds = [next(key for key in push if key != "channel") for push in lately.pushes]
     assert kinds == ["pub", "join", "pub"]
@@ -169,7 +210,7 @@ def test_what_is_held_back_is_bounded() -> None:
 def test_names_are_escaped_in_frames() -> None:
     """A channel's name may hold quotes."""
     channel = LocalChannel('a"b', NO_HISTORY)
-    assert json.loads(channel.frame(publication(0)).payload)["push"]["channel"] == 'a"b'
+    assert json.loads(channel.payload(publication(0)))["push"]["channel"] == 'a"b'
 
 
 @pytest.mark.parametrize("options", [HISTORY, NO_HISTORY])

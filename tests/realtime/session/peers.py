@@ -22,7 +22,7 @@ class RecordingSocket:
 
     def send(self, frame: Frame) -> None:
         assert self.closed is None, "sent after the close"
-        self.lines.append(json.loads(frame.payload))
+        self.lines += [json.loads(line) for line in frame.payload.split(b"\n")]
 
     def close(self, code: int, reason: str) -> None:
         assert self.closed is None, "closed twice"

@@ -1,0 +1,265 @@
+"""One WebSocket of our server: frames in and out over Twisted's transport, from the handshake to the close.
+
+It speaks ASGI to any application. One that knows it (`scope["extensions"]["flotilla.socket"]`) may *adopt* it: from
+then on messages are handed over as they are read, and neither a task nor a queue is kept for the connection.
+
+What is sent goes straight to the kernel while nothing waits before it, else behind what waits; the order of calls is
+kept. At most `most_unsent` bytes are held for a client that does not read: then `on_slow` is called, once.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from enum import Enum, auto
+from typing import Any, Protocol
+
+from realtime.protocol.frames import Frame, close_frame
+from realtime.server import handshake
+from realtime.server.asgi import AsgiSide
+from realtime.server.handshake import Handshake, Headers
+from realtime.server.incoming import Opcode, Reader, Violation, close_code, text, whole_text
+from realtime.server.transports import has_open_buffers, unsent
+
+logger = logging.getLogger("realtime.connection")
+
+EXTENSION = "flotilla.socket"
+CLOSE_WITHIN = 2.0  # seconds a client has to take its close frame and answer it
+ABNORMAL = 1006
+INTERNAL = 1011
+
+
+class State(Enum):
+    """Where a connection stands."""
+
+    CONNECTING = auto()  # the application has not said yet whether it takes it
+    OPEN = auto()
+    CLOSING = auto()  # our close frame is out
+    CLOSED = auto()
+
+
+OPEN = State.OPEN  # looked at for every frame
+
+
+class Receiver(Protocol):
+    """What an adopting application gives: both are called from the event loop and must not raise."""
+
+    def receive(self, message: str | bytes) -> None: ...
+
+    def closed(self, code: int) -> None: ...
+
+
+class Server(Protocol):
+    """What a connection needs of its server."""
+
+    application: Any
+    max_message_bytes: int
+
+    def websocket_opened(self, connection: "Connection") -> None: ...
+
+    def websocket_closed(self, connection: "Connection") -> None: ...
+
+
+class Connection:
+    """Twisted's protocol of the transport, ASGI's server of one WebSocket, and the socket of who adopted it."""
+
+    __slots__ = (
+        "_asgi",
+        "_closing",
+        "_direct",
+        "_most",
+        "_reader",
+        "_receiver",
+        "_server",
+        "_state",
+        "_transport",
+        "most_unsent",
+        "on_slow",
+    )
+
+    def __init__(self, server: Server, transport: Any, request: Handshake, scope: dict[str, Any]) -> None:
+        self._server = server
+        self._transport = transport
+        self._state = State.CONNECTING
+        self._direct: Callable[[bytes], int] | None = transport.socket.send if has_open_buffers(transport) else None
+        self._most = server.max_message_bytes
+        self._reader: Reader | None = None
+        self._receiver: Receiver | None = None
+        self._closing: asyncio.TimerHandle | None = None
+        self._asgi: AsgiSide | None = AsgiSide(self, request.key)
+        self.most_unsent = 0
+        self.on_slow: Callable[[], None] | None = None
+        server.websocket_opened(self)
+        if request.rest:
+            self._read(request.rest)
+        scope["extensions"] = {EXTENSION: self, "websocket.http.response": {}}
+        self._asgi.run(server.application, scope)
+
+    def adopt(self, receiver: Receiver) -> None:
+        """From now on `receiver` gets what is read, and the application may return."""
+        asgi, self._asgi = self._asgi, None
+        self._receiver = receiver
+        for event in asgi.waiting() if asgi is not None else ():
+            if event["type"] == "websocket.receive":
+                receiver.receive(event["bytes"] if event["text"] is None else event["text"])
+            elif event["type"] == "websocket.disconnect":
+                receiver.closed(event["code"])
+
+    # Out
+
+    @property
+    def is_open(self) -> bool:
+        """Whether something can still be sent."""
+        return self._state is OPEN
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that were accepted but not yet taken by the kernel."""
+        return unsent(self._transport)
+
+    def send(self, frame: Frame) -> None:
+        """Send a frame; one that comes after the close is dropped."""
+        if self._state is OPEN:
+            self._write(frame.wire)
+
+    def _write(self, wire: bytes) -> None:
+        transport, direct = self._transport, self._direct
+        if direct is None or transport.dataBuffer or transport._tempDataBuffer:
+            written = 0
+        else:
+            try:
+                written = direct(wire)
+            except OSError:  # it takes nothing now, or is lost, which the reactor's own write notices and says
+                written = 0
+            if written == len(wire):
+                return
+        transport.write(wire[written:] if written else wire)
+        if self.on_slow is not None and unsent(transport) > self.most_unsent:
+            on_slow, self.on_slow = self.on_slow, None
+            on_slow()
+
+    def close(self, code: int, reason: str = "") -> None:
+        """Close behind what was sent; nothing can be sent any more."""
+        if self._state is not OPEN:
+            return
+        self.on_slow = None
+        self._write(close_frame(code, reason))
+        self._state = State.CLOSING
+        self._end_within(CLOSE_WITHIN)
+
+    def accept(self, key: bytes, subprotocol: str | None, headers: Headers) -> None:
+        """Open the connection."""
+        self._write(handshake.acceptance(key, subprotocol, headers))
+        self._state = OPEN
+        if self._reader is not None:  # the client did not wait for our answer
+            asyncio.get_running_loop().call_soon(self._read, b"")
+
+    def reject(self, response: bytes) -> None:
+        """Refuse the handshake."""
+        self._state = State.CLOSING
+        self._transport.write(response)
+        self._end_within(CLOSE_WITHIN)
+        self._transport.loseConnection()
+
+    def _end_within(self, seconds: float) -> None:
+        self._closing = asyncio.get_running_loop().call_later(seconds, self._transport.abortConnection)
+
+    # In (called by Twisted)
+
+    def dataReceived(self, data: bytes) -> None:
+        if self._state is OPEN and self._reader is None:
+            payload = whole_text(data, self._most)
+            if payload is not None:
+                try:
+                    self._hand_over(text(payload))
+                except Violation as violation:
+                    self._violated(violation)
+                return
+        self._read(data)
+
+    def _read(self, data: bytes) -> None:
+        reader = self._reader
+        if reader is None:
+            reader = self._reader = Reader(self._most)
+        reader.feed(data)
+        if self._state is State.CONNECTING:
+            if reader.waiting > self._most:
+                self._transport.abortConnection()  # nothing may be said before the handshake is answered
+            return
+        try:
+            while self._state in (OPEN, State.CLOSING) and (message := reader.next()) is not None:
+                self._on_message(message.opcode, message.payload)
+        except Violation as violation:
+            self._violated(violation)
+        if reader.idle:
+            self._reader = None
+
+    def _on_message(self, opcode: Opcode, payload: bytes) -> None:
+        if opcode is Opcode.CLOSE:
+            self._on_close(close_code(payload), payload)
+        elif self._state is not OPEN:
+            return
+        elif opcode is Opcode.TEXT:
+            self._hand_over(text(payload))
+        elif opcode is Opcode.BINARY:
+            self._hand_over(payload)
+        elif opcode is Opcode.PING:
+            self.send(Frame(payload, Opcode.PONG))
+
+    def _hand_over(self, message: str | bytes) -> None:
+        if self._receiver is not None:
+            self._receiver.receive(message)
+        elif self._asgi is not None:
+            self._asgi.put_message(message)
+
+    def _on_close(self, code: int, payload: bytes) -> None:
+        if self._state is OPEN:
+            self._write(Frame(payload[:2], Opcode.CLOSE).wire)
+            self._state = State.CLOSING
+            self._end_within(CLOSE_WITHIN)
+        self._transport.loseConnection()
+        self._tell(code)
+
+    def _violated(self, violation: Violation) -> None:
+        logger.info("a client broke the WebSocket protocol: %s", violation.reason)
+        self.close(violation.code, violation.reason)
+        self._tell(violation.code)
+
+    def connectionLost(self, reason: object) -> None:
+        self._state = State.CLOSED
+        if self._closing is not None:
+            self._closing.cancel()
+            self._closing = None
+        self._server.websocket_closed(self)
+        self._tell(ABNORMAL)
+        self._direct = None  # it holds the socket
+
+    def _tell(self, code: int) -> None:
+        """The connection is over: say so once to whom it belongs."""
+        self.on_slow = None
+        receiver, self._receiver = self._receiver, None
+        if receiver is not None:
+            receiver.closed(code)
+        elif self._asgi is not None:
+            self._asgi.put({"type": "websocket.disconnect", "code": code})
+
+    def pause(self, paused: bool) -> None:
+        """Read nothing more for now, or go on."""
+        if paused:
+            self._transport.pauseProducing()
+        elif self._state is OPEN:
+            self._transport.resumeProducing()
+
+    def ended(self) -> None:
+        """The application has returned; unless it has adopted the connection, this is its end."""
+        if self._asgi is None:
+            return
+        self._asgi = None
+        if self._state is State.CONNECTING:
+            self.reject(handshake.refusal(500))
+        else:
+            self.close(INTERNAL, "the application has ended")
+
+    def kill(self) -> None:
+        """End the application, for the server ends."""
+        if self._asgi is not None:
+            self._asgi.task.cancel()
