@@ -40,10 +40,26 @@ class Shard:
 
     async def run(self, script: Script, keys: Sequence[str], args: Sequence[Argument]) -> Any:
         """Run `script`; raises StoreUnavailable, or ResponseError for an error inside the script."""
-        try:
-            return await self.call("EVALSHA", script.sha, len(keys), *keys, *args)
-        except NoScriptError:  # somebody flushed Redis's scripts since this connection was made
-            return await self.call("EVAL", script.text, len(keys), *keys, *args)
+        return await self.start(script, keys, args)
+
+    def start(self, script: Script, keys: Sequence[str], args: Sequence[Argument]) -> "asyncio.Future[Any]":
+        """As `run`: sends the call off at once, in the order of calls; the answer comes later."""
+        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+        def answered(sent: "asyncio.Future[Any]") -> None:
+            if answer.done():
+                return
+            error = sent.exception()
+            if error is None:
+                answer.set_result(sent.result())
+            elif isinstance(error, NoScriptError):  # somebody flushed Redis's scripts since this connection was made
+                self.call("EVAL", script.text, len(keys), *keys, *args).add_done_callback(answered)
+            else:
+                answer.set_exception(error)
+                answer.exception()  # a caller that went away has no use for it: not "never retrieved"
+
+        self.call("EVALSHA", script.sha, len(keys), *keys, *args).add_done_callback(answered)
+        return answer
 
     async def execute(self, *command: Argument) -> Any:
         """Run one command and return its raw reply; raises as `run` does."""

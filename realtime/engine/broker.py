@@ -74,7 +74,7 @@ class Broker:
             skip_history=skip_history,
         )
         shard = self.store.shard_for(call.placement)
-        return asyncio.ensure_future(shard.run(call.script, call.keys, call.args))
+        return shard.start(call.script, call.keys, call.args)
 
     async def _published(self, channel: str, answer: "asyncio.Future[Any]") -> StreamPosition:
         position = calls.read_publish(await answer)

@@ -1,6 +1,7 @@
 """Commands about one channel: subscribe, unsubscribe, publish, presence, history."""
 
 import asyncio
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -8,13 +9,13 @@ import msgspec
 from realtime.access import hooks, permissions, tokens
 from realtime.access.channels import options_for
 from realtime.access.identity import NO_OVERRIDES
-from realtime.conf import ChannelOptions
+from realtime.conf import ChannelOptions, Hook
 from realtime.engine import calls
 from realtime.engine.publication import StreamPosition
 from realtime.protocol import replies
 from realtime.protocol.codes import CommandError, DisconnectCode, DisconnectError, ErrorCode
 from realtime.protocol.commands import ChannelRequest, HistoryRequest, PublishRequest, SubscribeRequest
-from realtime.session.session import Session
+from realtime.session.session import Continuation, Session
 from realtime.session.subscribing import Wanted, check_room, establish
 from store import StoreUnavailable
 
@@ -73,7 +74,7 @@ async def _wanted(session: Session, request: SubscribeRequest) -> Wanted:
     )
 
 
-async def unsubscribe(session: Session, id: int, request: ChannelRequest) -> bytes:
+def unsubscribe(session: Session, id: int, request: ChannelRequest) -> bytes:
     """Answer `unsubscribe`; a channel the connection is not in is no error."""
     _require_channel(request.channel)
     subscription = session.subscriptions.get(request.channel)
@@ -82,38 +83,50 @@ async def unsubscribe(session: Session, id: int, request: ChannelRequest) -> byt
     return replies.reply(id, "unsubscribe")
 
 
-async def publish(session: Session, id: int, request: PublishRequest) -> None:
+def publish(session: Session, id: int, request: PublishRequest) -> Continuation | None:
     """Send a publication off; the reply follows when Redis has it, and the next command need not wait for that."""
     options = _options(session, request.channel)
     if not request.data:
         raise CommandError(ErrorCode.BAD_REQUEST)
-    identity, config = session.identity, session.node.config
-    subscription = session.subscriptions.get(request.channel)
+    subscribed = request.channel in session.subscriptions
     hook = permissions.publish(
-        options, user=identity.user, subscribed=subscription is not None, insecure=config.insecure
+        options, user=session.identity.user, subscribed=subscribed, insecure=session.node.config.insecure
     )
     if hook is not None:
-        await hooks.require(hook, identity.user, request.channel, _decoded(request.data), session.hook_cache)
-    info = replies.client_info(
-        identity.user, session.client, identity.info, subscription.chan_info if subscription else None
-    )
+        return partial(_publish_if_allowed, session, id, request, options, hook)
+    _send_off(session, id, request, options)
+    return None
+
+
+async def _publish_if_allowed(
+    session: Session, id: int, request: PublishRequest, options: ChannelOptions, hook: Hook
+) -> None:
+    await hooks.require(hook, session.identity.user, request.channel, _decoded(request.data), session.hook_cache)
+    _send_off(session, id, request, options)
+
+
+def _send_off(session: Session, id: int, request: PublishRequest, options: ChannelOptions) -> None:
+    subscription = session.subscriptions.get(request.channel)
+    info = session.client_info(subscription.chan_info if subscription else None)
     body = replies.publication_body(bytes(request.data), info)
     answer = session.node.broker.start_publish(request.channel, body, options)
+    session.unanswered += 1
     session.node.published(1)
+    answer.add_done_callback(partial(_published, session, id, request.channel))
 
-    def reply(done: "asyncio.Future[Any]") -> None:
-        if done.cancelled():
-            return
-        error = done.exception()
-        if error is None:
-            session.node.broker.seen.note(request.channel, calls.read_publish(done.result()))
-            session.send(replies.reply(id, "publish"))
-        else:
-            if not isinstance(error, StoreUnavailable):
-                session.node.log_failure("publish", error, session)
-            session.send(replies.error(id, CommandError(ErrorCode.INTERNAL)))
 
-    answer.add_done_callback(reply)
+def _published(session: Session, id: int, channel: str, done: "asyncio.Future[Any]") -> None:
+    session.unanswered -= 1
+    if done.cancelled():
+        return
+    error = done.exception()
+    if error is None:
+        session.node.broker.seen.note(channel, calls.read_publish(done.result()))
+        session.send(replies.reply(id, "publish"))
+        return
+    if not isinstance(error, StoreUnavailable):
+        session.node.log_failure("publish", error, session)
+    session.send(replies.error(id, CommandError(ErrorCode.INTERNAL)))
 
 
 async def presence(session: Session, id: int, request: ChannelRequest) -> bytes:

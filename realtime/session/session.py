@@ -1,6 +1,7 @@
 """A connection's life: states, the order of its commands, its deadlines, its end.
 
-Commands are handled one after another in the order they came, by a task that lives only while there is something to do.
+Commands are handled one after another in the order they came: at once where nothing needs to be waited for, else by a
+task that lives only while there is something to do.
 Everything that waits is bounded: commands in the queue, the time a command may take, the bytes a client leaves unread.
 What a command means is in the neighbouring modules; this one knows only when it may be asked.
 """
@@ -13,6 +14,7 @@ import uuid
 from collections import deque
 from collections.abc import Awaitable, Callable
 from enum import Enum, auto
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from realtime.access.identity import ANONYMOUS, Identity
@@ -33,8 +35,16 @@ COMMAND_WITHIN = 4.0  # seconds a command may take; clients give a reply 5
 LEAVE_AFTER_REFUSAL = 5.0  # seconds a client that was refused has to go by itself
 EXPIRY_GRACE = 25.0  # seconds a client has to refresh what expired
 
-Handler = Callable[["Session", int, Any], Awaitable[bytes | None]]
-"""Handles one request of a session; returns the reply, or None when it has seen to it itself."""
+Continuation = Callable[[], Awaitable[bytes | None]]
+"""What is left to do for a command; gives the reply, or None when it has seen to it itself."""
+
+Handler = Callable[["Session", int, Any], Any]
+"""Handles one request of a session: a coroutine function that gives the reply or None, as a continuation does.
+
+Those of AT_ONCE are plain functions that mostly need not wait, and return the reply, None, or a continuation.
+"""
+
+AT_ONCE = frozenset({"publish", "unsubscribe"})
 
 PING = Frame(replies.PING)
 
@@ -84,6 +94,7 @@ class Session:
         "socket",
         "state",
         "subscriptions",
+        "unanswered",
     )
 
     def __init__(self, node: "Node", socket: Socket, scope: dict[str, Any]) -> None:
@@ -104,6 +115,7 @@ class Session:
         self.registered = False  # has an entry in the registry of connections
         self.reaped = False  # other instances have removed it and told of its end
         self.slot = 0
+        self.unanswered = 0  # commands that were sent off to Redis and whose replies will follow
         self._queue: deque[Command] | None = None
         self._worker: asyncio.Task[None] | None = None
         self._next_ping = 0.0
@@ -142,18 +154,52 @@ class Session:
         if command.is_pong and self.state is not State.AWAITING_CONNECT:
             self._pong_by = 0.0
             return
-        if self._queue is None:
-            self._queue = deque()
-        elif len(self._queue) >= self.node.config.max_queued_commands:
+        waiting = self.unanswered + (len(self._queue) if self._queue is not None else 0)
+        if waiting >= self.node.config.max_queued_commands:
             raise DisconnectError(DisconnectCode.TOO_MANY_REQUESTS, detail="too many commands are waiting")
-        self._queue.append(command)
-        if self._worker is None:
-            self._worker = asyncio.ensure_future(self._work())
+        if self._queue is not None:
+            self._queue.append(command)
+            return
+        rest = self._begin(command)
+        if rest is not None:
+            self._queue = deque()
+            self._worker = asyncio.ensure_future(self._work(command, rest))
 
-    async def _work(self) -> None:
+    def _begin(self, command: Command) -> Continuation | None:
+        """Do what can be done of a command at once; what cannot is returned. Raises DisconnectError."""
+        method = command.method
+        handler = self.node.handlers.get(method)
+        if handler is None:
+            raise DisconnectError(DisconnectCode.BAD_REQUEST, detail=f"no such request: {method or 'empty command'}")
+        if (method == "connect") is not (self.state is State.AWAITING_CONNECT):
+            raise DisconnectError(DisconnectCode.BAD_REQUEST, detail=f"{method} while {self.state.name}")
+        if not command.id and method != "send":
+            raise DisconnectError(DisconnectCode.BAD_REQUEST, detail=f"{method} without an id")
+        if method not in AT_ONCE:
+            return partial(handler, self, command.id, getattr(command, method))
         try:
-            while self._queue and self.state not in (State.REFUSED, State.CLOSED):
-                await self._handle(self._queue.popleft())
+            answer = handler(self, command.id, getattr(command, method))
+        except CommandError as error:
+            answer = replies.error(command.id, error)
+        if answer is None or isinstance(answer, bytes):
+            self._answer(answer)
+            return None
+        rest: Continuation = answer
+        return rest
+
+    def _answer(self, answer: bytes | None) -> None:
+        if answer is not None:
+            self.send(answer)
+
+    async def _work(self, command: Command, rest: Continuation) -> None:
+        """Finish a command, then all that have queued behind it."""
+        try:
+            while True:
+                await self._finish(command, rest)
+                following = self._next_begun()
+                if following is None:
+                    return
+                command, rest = following
         except DisconnectError as error:
             self._disconnect_for(error)
         except Exception:
@@ -163,25 +209,25 @@ class Session:
             self._worker = None
             self._queue = None
 
-    async def _handle(self, command: Command) -> None:
-        method = command.method
-        handler = self.node.handlers.get(method)
-        if handler is None:
-            raise DisconnectError(DisconnectCode.BAD_REQUEST, detail=f"no such request: {method or 'empty command'}")
-        if (method == "connect") is not (self.state is State.AWAITING_CONNECT):
-            raise DisconnectError(DisconnectCode.BAD_REQUEST, detail=f"{method} while {self.state.name}")
-        if not command.id and method != "send":
-            raise DisconnectError(DisconnectCode.BAD_REQUEST, detail=f"{method} without an id")
+    def _next_begun(self) -> tuple[Command, Continuation] | None:
+        while self._queue and self.state not in (State.REFUSED, State.CLOSED):
+            command = self._queue.popleft()
+            rest = self._begin(command)
+            if rest is not None:
+                return command, rest
+        return None
+
+    async def _finish(self, command: Command, rest: Continuation) -> None:
         try:
             async with asyncio.timeout(COMMAND_WITHIN):
-                answer = await handler(self, command.id, getattr(command, method))
+                answer = await rest()
         except CommandError as error:
             answer = replies.error(command.id, error)
         except (StoreUnavailable, TimeoutError) as error:
-            logger.warning("%s could not be done: %s", method, error or "too slow", extra=self.log_context())
+            what = error or "too slow"
+            logger.warning("%s could not be done: %s", command.method, what, extra=self.log_context())
             answer = replies.error(command.id, CommandError(ErrorCode.INTERNAL))
-        if answer is not None:
-            self.send(answer)
+        self._answer(answer)
         if self.state is State.CONNECTING:
             self._refuse()
 
@@ -315,6 +361,10 @@ class Session:
             self._worker.cancel()
         self.node.closed(self, announced)
         self.subscriptions.clear()
+
+    def client_info(self, chan_info: bytes | None) -> bytes:
+        """This connection as a ClientInfo."""
+        return replies.client_info(self.identity.user, self.client, self.identity.info, chan_info)
 
     def log_context(self) -> dict[str, Any]:
         """Who this is, for the log: ids only."""

@@ -91,9 +91,8 @@ async def _enter(session: Session, subscription: Subscription, wanted: Wanted) -
     """Make the connection present; the join comes back through the hub and waits for the reply."""
     if not (wanted.options.presence or wanted.options.join_leave):
         return
-    info = replies.client_info(session.identity.user, session.client, session.identity.info, wanted.info)
     subscription.present = True
-    await session.node.enter(f"c:{wanted.channel}", session, info)
+    await session.node.enter(f"c:{wanted.channel}", session, session.client_info(wanted.info))
 
 
 async def _position(session: Session, channel: LocalChannel, wanted: Wanted) -> tuple[int, dict[str, Any]]:
