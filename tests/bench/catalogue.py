@@ -1,8 +1,8 @@
 """All servers and all jobs by name, and which of them a run wants."""
 
-from jobs import connections, fanout, publishing
+from jobs import connections, fanout, presence, publishing, slow
 from jobs.base import Job
-from servers import floor, flotilla
+from servers import floor, flotilla, nchan, node, stock
 from servers.base import Server
 
 SERVERS: dict[str, type[Server]] = {
@@ -14,9 +14,19 @@ SERVERS: dict[str, type[Server]] = {
         floor.CFloor,
         floor.CFloorJoined,
         floor.CFloorDelayed,
+        node.SocketIO,
+        node.SocketIOTwo,
+        node.BareWs,
+        nchan.Nchan,
+        stock.StockCore,
+        stock.StockPubSub,
+        stock.StockCoreUvicorn,
+        stock.StockPubSubUvicorn,
     )
 }
-JOBS: dict[str, Job] = {job.name: job for part in (fanout, publishing, connections) for job in part.JOBS}
+JOBS: dict[str, Job] = {
+    job.name: job for part in (fanout, publishing, connections, presence, slow) for job in part.JOBS
+}
 
 
 def wanted_jobs(only: list[str]) -> list[Job]:

@@ -49,13 +49,14 @@ class Meter:
     def __init__(self, pids: Iterable[int]) -> None:
         self._roots = [psutil.Process(pid) for pid in pids]
 
-    def _processes(self) -> list[psutil.Process]:
+    def processes(self) -> list[psutil.Process]:
+        """Those given, and their children now."""
         return [one for root in self._roots for one in (root, *root.children(recursive=True))]
 
     def cpu(self) -> float:
         """Seconds of CPU used so far, user and system."""
         used = 0.0
-        for process in self._processes():
+        for process in self.processes():
             with contextlib.suppress(psutil.NoSuchProcess):
                 times = process.cpu_times()
                 used += times.user + times.system
@@ -64,7 +65,7 @@ class Meter:
     def resident(self) -> int:
         """Bytes of memory held now."""
         held = 0
-        for process in self._processes():
+        for process in self.processes():
             with contextlib.suppress(psutil.NoSuchProcess):
                 held += process.memory_info().rss
         return held

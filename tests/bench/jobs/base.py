@@ -1,4 +1,4 @@
-"""What jobs share: a started server with its load client (`Stage`), the plan of a run, and the search for a best rate."""
+"""What jobs share: a started server with its load client (`Stage`), how large a run is, and the search for a rate."""
 
 import shutil
 import tempfile

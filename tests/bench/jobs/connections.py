@@ -10,7 +10,6 @@ from servers.base import Shape
 
 EVERYBODY = ("flotilla", "cfloor", "socketio", "ws", "nchan", "stock-core", "stock-pubsub", "stock-pubsub-uvicorn")
 ROOM = 50  # members of a room
-CONCURRENCY = 100  # handshakes under way at once
 WARM = 500  # clients before the first look at memory
 
 
@@ -19,16 +18,16 @@ def rooms_of_fifty(_: Plan) -> Shape:
     return Shape(rooms=1_000, members=ROOM, message=payload())
 
 
-def storm(stage: Stage, clients: int, storms: int) -> Figures:
-    """Connect and subscribe `clients` at a bounded concurrency, as often as `storms` says; the median counts."""
+def storm(stage: Stage, clients: int, concurrency: int, storms: int) -> Figures:
+    """Connect and subscribe `clients`, `concurrency` at once, as often as `storms` says; the median counts."""
     count = stage.plan.size(clients, 100)
-    stage.load.connect(min(count, 200), CONCURRENCY)
+    stage.load.connect(min(count, 200), concurrency)
     rates, tails, cpu, own = [], [], [], []
     for _ in range(storms):
         stage.load.tell("disconnect")
         stage.meter.wait_quiet()
         before = stage.meter.cpu()
-        figures = stage.load.connect(count, CONCURRENCY)
+        figures = stage.load.connect(count, concurrency)
         cpu.append((stage.meter.cpu() - before) / count * 1e6)
         rates.append(count / figures["seconds"])
         tails.append(figures["joining"]["p99"] / 1000)
@@ -61,13 +60,13 @@ def _settle(stage: Stage) -> None:
     time.sleep(stage.plan.seconds(3))
 
 
-def _storm_job(clients: int, storms: int, servers: tuple[str, ...]) -> Job:
+def _storm_job(clients: int, concurrency: int, storms: int, servers: tuple[str, ...]) -> Job:
     return Job(
         name=f"storm-{clients}",
-        title=f"A storm of {clients:,} clients that connect and subscribe, {CONCURRENCY} at once",
+        title=f"A storm of {clients:,} clients that connect and subscribe, {concurrency} at once",
         servers=servers,
         shape=rooms_of_fifty,
-        measure=partial(storm, clients=clients, storms=storms),
+        measure=partial(storm, clients=clients, concurrency=concurrency, storms=storms),
         headline="per_second",
         columns={
             "per_second": "connects/s",
@@ -79,8 +78,8 @@ def _storm_job(clients: int, storms: int, servers: tuple[str, ...]) -> Job:
 
 
 JOBS = (
-    _storm_job(2000, 3, EVERYBODY),
-    _storm_job(10000, 1, ("flotilla", "cfloor", "socketio", "ws")),
+    _storm_job(2000, 40, 3, EVERYBODY),
+    _storm_job(10000, 100, 1, ("flotilla", "cfloor", "socketio", "ws")),
     Job(
         name="memory",
         title="Memory of an idle, subscribed connection, 5,000 of them",

@@ -68,6 +68,23 @@ def _fan_out_job(clients: int) -> Job:
     )
 
 
+def _processes_job() -> Job:
+    return Job(
+        name="processes",
+        title="Fan-out to 2,000 subscribers by one process and by two",
+        servers=("flotilla", "flotilla-2", "socketio", "socketio-2"),
+        shape=one_room,
+        measure=partial(fan_out, clients=2000),
+        headline="per_second",
+        columns=COLUMNS,
+        processes=3,
+        notes=(
+            "With fewer than four cores the processes, the load client and Redis share all of them, one process as two: "
+            "then look at the CPU time of a delivery, which says what two would do with a core each.",
+        ),
+    )
+
+
 JOBS = (
     _fan_out_job(500),
     _fan_out_job(2000),
@@ -88,4 +105,5 @@ JOBS = (
         },
         more_is_better=False,
     ),
+    _processes_job(),
 )
