@@ -1,0 +1,31 @@
+"""Prints, as hex, the bytes that publish a message into a channel when sent to Redis: the product's own script call.
+
+    python tests/bench/flotilla_publication.py CHANNEL < MESSAGE
+
+Run with the environment of the instances; loads the script into Redis.
+"""
+
+import sys
+from pathlib import Path
+
+import django
+
+sys.path.append(str(Path(__file__).resolve().parent.parent / "cluster"))  # for what servers.base stands on
+
+
+def main() -> None:
+    """Build the call, load its script, print."""
+    django.setup()
+    from realtime.api.publishing import body_of, options_of
+    from realtime.engine import calls
+    from servers.base import resp
+    from store import get_store
+
+    channel, message = sys.argv[1], sys.stdin.buffer.read()
+    call = calls.publish(channel, body_of(message, None), options_of(channel))
+    get_store().shard_for(call.placement).execute_sync("SCRIPT", "LOAD", call.script.text)
+    print(resp("EVALSHA", call.script.sha, len(call.keys), *call.keys, *call.args).hex())
+
+
+if __name__ == "__main__":
+    main()

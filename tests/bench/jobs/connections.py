@@ -1,0 +1,93 @@
+"""Connections: a storm of them, and what an idle one costs in memory."""
+
+import time
+from functools import partial
+from statistics import median
+
+from jobs.base import Job, Plan, Stage
+from load import Figures, payload
+from servers.base import Shape
+
+EVERYBODY = ("flotilla", "cfloor", "socketio", "ws", "nchan", "stock-core", "stock-pubsub", "stock-pubsub-uvicorn")
+ROOM = 50  # members of a room
+WARM = 500  # clients before the first look at memory
+
+
+def rooms_of_fifty(_: Plan) -> Shape:
+    """Rooms of 50, as many as are needed."""
+    return Shape(rooms=1_000, members=ROOM, message=payload())
+
+
+def storm(stage: Stage, clients: int, concurrency: int, storms: int) -> Figures:
+    """Connect and subscribe `clients`, `concurrency` at once, as often as `storms` says; the median counts."""
+    count = stage.plan.size(clients, 100)
+    stage.load.connect(min(count, 200), concurrency)
+    rates, tails, cpu, own = [], [], [], []
+    for _ in range(storms):
+        stage.load.tell("disconnect")
+        stage.meter.wait_quiet()
+        before = stage.meter.cpu()
+        figures = stage.load.connect(count, concurrency)
+        cpu.append((stage.meter.cpu() - before) / count * 1e6)
+        rates.append(count / figures["seconds"])
+        tails.append(figures["joining"]["p99"] / 1000)
+        own.append(figures["client_cpu"] / figures["seconds"])
+        stage.plan.say(f"{rates[-1]:,.0f} connects/s, p99 {tails[-1]:.0f} ms")
+    return {
+        "per_second": median(rates),
+        "p99_ms": median(tails),
+        "us_each": median(cpu),
+        "client_load": median(own),
+    }
+
+
+def memory(stage: Stage) -> Figures:
+    """What each idle, subscribed connection adds: from a server that is warm already to 5,000 more."""
+    count = stage.plan.size(5_000, 200)
+    stage.load.connect(stage.plan.size(WARM, 50))
+    _settle(stage)
+    before = stage.meter.resident()
+    stage.load.connect(count)
+    _settle(stage)
+    held = stage.meter.resident() - before
+    still = stage.load.tell("status")
+    return {"kb_each": held / count / 1024, "connections": still["ready"], "rss_mb": stage.meter.resident() / 2**20}
+
+
+def _settle(stage: Stage) -> None:
+    """Nothing more to do, and time for what a garbage collector does by itself."""
+    stage.meter.wait_quiet()
+    time.sleep(stage.plan.seconds(3))
+
+
+def _storm_job(clients: int, concurrency: int, storms: int, servers: tuple[str, ...]) -> Job:
+    return Job(
+        name=f"storm-{clients}",
+        title=f"A storm of {clients:,} clients that connect and subscribe, {concurrency} at once",
+        servers=servers,
+        shape=rooms_of_fifty,
+        measure=partial(storm, clients=clients, concurrency=concurrency, storms=storms),
+        headline="per_second",
+        columns={
+            "per_second": "connects/s",
+            "p99_ms": "p99, ms",
+            "us_each": "CPU µs each",
+            "client_load": "load client, cores",
+        },
+    )
+
+
+JOBS = (
+    _storm_job(2000, 40, 3, EVERYBODY),
+    _storm_job(10000, 100, 1, ("flotilla", "cfloor", "socketio", "ws")),
+    Job(
+        name="memory",
+        title="Memory of an idle, subscribed connection, 5,000 of them",
+        servers=EVERYBODY,
+        shape=rooms_of_fifty,
+        measure=memory,
+        headline="kb_each",
+        columns={"kb_each": "KB each", "connections": "connections", "rss_mb": "all processes, MB"},
+        more_is_better=False,
+    ),
+)

@@ -1,0 +1,109 @@
+"""Fan-out: one room, everybody in it, somebody outside publishes. And the same under light load, for latency alone."""
+
+from functools import partial
+
+from jobs.base import Job, Plan, Stage, best_rate
+from load import Figures, payload
+from servers.base import Shape
+
+EVERYBODY = (
+    "flotilla",
+    "flotilla-unjoined",
+    "cfloor",
+    "cfloor-joined",
+    "socketio",
+    "ws",
+    "nchan",
+    "stock-core",
+    "stock-pubsub",
+    "stock-core-uvicorn",
+    "stock-pubsub-uvicorn",
+)
+COLUMNS = {
+    "per_second": "deliveries/s",
+    "p99_ms": "p99, ms",
+    "us_each": "CPU µs each",
+    "flood": "under backlog, deliveries/s",
+    "flood_us_each": "CPU µs each under backlog",
+    "client_load": "load client, cores",
+}
+
+
+def one_room(_: Plan) -> Shape:
+    """Everybody in room 0."""
+    return Shape(message=payload())
+
+
+def fan_out(stage: Stage, clients: int) -> Figures:
+    """The best rate with p99 under 250 ms and nothing lost."""
+    return best_rate(stage, stage.plan.size(clients, clients // 10))
+
+
+def light(stage: Stage) -> Figures:
+    """Latency at ten publications a second to 500."""
+    stage.ensure(stage.plan.size(500, 50))
+    stage.run(stage.plan.seconds(2), rate=10)
+    figures = stage.run(stage.plan.seconds(15), rate=10)
+    latency = figures["latency"]
+    return {
+        "p50_ms": latency["p50"] / 1000,
+        "p99_ms": latency["p99"] / 1000,
+        "max_ms": latency["max"] / 1000,
+        "us_each": figures["us_each"],
+        "lost": figures["lost"],
+        "client_load": figures["client_load"],
+        "complaint": figures["complaint"],
+    }
+
+
+def _fan_out_job(clients: int) -> Job:
+    return Job(
+        name=f"fanout-{clients}",
+        title=f"Fan-out to {clients:,} subscribers: best rate with p99 < 250 ms and nothing lost",
+        servers=EVERYBODY,
+        shape=one_room,
+        measure=partial(fan_out, clients=clients),
+        headline="per_second",
+        columns=COLUMNS,
+    )
+
+
+def _processes_job() -> Job:
+    return Job(
+        name="processes",
+        title="Fan-out to 2,000 subscribers by one process and by two",
+        servers=("flotilla", "flotilla-2", "socketio", "socketio-2"),
+        shape=one_room,
+        measure=partial(fan_out, clients=2000),
+        headline="per_second",
+        columns=COLUMNS,
+        processes=3,
+        notes=(
+            "With fewer than four cores the processes, the load client and Redis share all of them, one process as two: "
+            "then look at the CPU time of a delivery, which says what two would do with a core each.",
+        ),
+    )
+
+
+JOBS = (
+    _fan_out_job(500),
+    _fan_out_job(2000),
+    Job(
+        name="light",
+        title="Latency under light load: 10 publications/s to 500 subscribers",
+        servers=EVERYBODY,
+        shape=one_room,
+        measure=light,
+        headline="p50_ms",
+        columns={
+            "p50_ms": "p50, ms",
+            "p99_ms": "p99, ms",
+            "max_ms": "max, ms",
+            "us_each": "CPU µs each",
+            "lost": "lost",
+            "client_load": "load client, cores",
+        },
+        more_is_better=False,
+    ),
+    _processes_job(),
+)

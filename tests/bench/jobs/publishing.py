@@ -1,0 +1,85 @@
+"""Clients that publish: as fast as goes, each into a room of its own; and many small rooms where everybody does."""
+
+from jobs.base import Job, Plan, Stage, best_rate
+from load import Figures, payload
+from servers.base import Shape
+
+PUBLISHERS = 50
+WINDOW = 200  # publications under way: four of each publisher
+WITH_REDIS = (
+    "flotilla",
+    "socketio",
+    "nchan",
+    "stock-core",
+    "stock-pubsub",
+    "stock-core-uvicorn",
+    "stock-pubsub-uvicorn",
+)
+
+
+def publishers(_: Plan) -> Shape:
+    """Each client alone in a room that keeps history."""
+    return Shape(rooms=PUBLISHERS, members=1, by_clients=True, keeps=True, message=payload())
+
+
+def small_rooms(plan: Plan) -> Shape:
+    """A thousand rooms of five."""
+    return Shape(rooms=plan.size(1_000, 40), members=5, by_clients=True, message=payload())
+
+
+def publish_rate(stage: Stage) -> Figures:
+    """Publications that came back to their publisher, per second, while a window of them is always under way."""
+    stage.ensure(PUBLISHERS)
+    window = min(WINDOW, stage.server.window)
+    stage.run(stage.plan.seconds(2), window=window)
+    figures = stage.run(stage.plan.seconds(6), window=window)
+    return {
+        "per_second": figures["per_second"],
+        "p99_ms": figures["latency"]["p99"] / 1000,
+        "us_each": figures["us_each"],
+        "redis_us_each": figures["redis_cpu"] / max(figures["received"], 1) * 1e6,
+        "lost": figures["lost"],
+        "client_load": figures["client_load"],
+        "complaint": figures["complaint"],
+    }
+
+
+def rooms(stage: Stage) -> Figures:
+    """The best rate of all rooms together."""
+    shape = stage.server.shape
+    return best_rate(stage, shape.rooms * shape.members)
+
+
+JOBS = (
+    Job(
+        name="publish",
+        title=f"{PUBLISHERS} clients publish through Redis, with history where the server has it",
+        servers=WITH_REDIS,
+        shape=publishers,
+        measure=publish_rate,
+        headline="per_second",
+        columns={
+            "per_second": "publications/s",
+            "p99_ms": "p99, ms",
+            "us_each": "CPU µs each",
+            "redis_us_each": "Redis, µs each",
+            "lost": "lost",
+            "client_load": "load client, cores",
+        },
+    ),
+    Job(
+        name="rooms",
+        title="1,000 rooms × 5 members, all publishing: best rate with p99 < 250 ms and nothing lost",
+        servers=("flotilla", "cfloor", *WITH_REDIS[1:3], "ws", *WITH_REDIS[3:]),
+        shape=small_rooms,
+        measure=rooms,
+        headline="per_second",
+        columns={
+            "per_second": "deliveries/s",
+            "p99_ms": "p99, ms",
+            "us_each": "CPU µs each",
+            "flood": "under backlog, deliveries/s",
+            "client_load": "load client, cores",
+        },
+    ),
+)

@@ -1,0 +1,94 @@
+"""The machine under the bench: which core belongs to whom, and what processes used of it.
+
+The server under test has a core to itself where there are two; the load client, Redis and every helper share the rest.
+Where the server may use several cores (two processes of it) nobody is pinned unless a core for each is free.
+"""
+
+import contextlib
+import os
+import platform
+import shutil
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+import psutil
+
+
+class Cores:
+    """Who runs where. `server` and `rest` are lists of core numbers, empty when nobody is pinned."""
+
+    def __init__(self, processes: int = 1) -> None:
+        self.all = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+        enough = len(self.all) > processes and shutil.which("taskset") is not None
+        self.server = self.all[:processes] if enough else []
+        self.rest = self.all[processes:] if enough else []
+
+    def for_server(self, index: int = 0) -> list[str]:
+        """The words before a server's command; each process of it has its own core."""
+        return _taskset(self.server[index : index + 1])
+
+    def for_rest(self) -> list[str]:
+        """The words before any other command."""
+        return _taskset(self.rest)
+
+    def __str__(self) -> str:
+        if not self.server:
+            return f"{len(self.all)} cores, nobody pinned"
+        server, rest = (",".join(map(str, cores)) for cores in (self.server, self.rest))
+        return f"server on core {server}, load client and Redis on {rest}"
+
+
+def _taskset(cores: list[int]) -> list[str]:
+    return ["taskset", "-c", ",".join(map(str, cores))] if cores else []
+
+
+class Meter:
+    """CPU time and memory of some processes and their children."""
+
+    def __init__(self, pids: Iterable[int]) -> None:
+        self._roots = [psutil.Process(pid) for pid in pids]
+
+    def processes(self) -> list[psutil.Process]:
+        """Those given, and their children now."""
+        return [one for root in self._roots for one in (root, *root.children(recursive=True))]
+
+    def cpu(self) -> float:
+        """Seconds of CPU used so far, user and system."""
+        used = 0.0
+        for process in self.processes():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                times = process.cpu_times()
+                used += times.user + times.system
+        return used
+
+    def resident(self) -> int:
+        """Bytes of memory held now."""
+        held = 0
+        for process in self.processes():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                held += process.memory_info().rss
+        return held
+
+    def wait_quiet(self, within: float = 30.0) -> None:
+        """Wait until the processes use under a twentieth of a core, or the time is over."""
+        deadline = time.monotonic() + within
+        while time.monotonic() < deadline:
+            before = self.cpu()
+            time.sleep(0.4)
+            if self.cpu() - before < 0.02:
+                return
+
+
+def description() -> dict[str, str]:
+    """What to say about this machine beside figures."""
+    model = platform.processor() or platform.machine()
+    with contextlib.suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        model = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), model)
+    return {
+        "cpu": f"{len(Cores().all) or os.cpu_count()} × {model}",
+        "system": f"{platform.system()} {platform.release().split('-')[0]}",
+        "python": platform.python_version(),
+        "load": f"{os.getloadavg()[0]:.2f}",
+    }

@@ -1,0 +1,102 @@
+/* What the parts of the load client share: connections, the run's figures, and who calls whom.
+ *
+ * One thread, one epoll loop. `load.c` takes commands and runs the loop, `connection.c` owns sockets and WebSocket
+ * frames, `dialect.c` what servers say, `publish.c` the schedule, `tally.c` counting. A delivery is recognised by a
+ * mark in its payload, of fixed width, so that it can be patched into ready-made bytes:
+ *
+ *     @t=<16 digits: microseconds of CLOCK_MONOTONIC>;<6: room>;<2: source>;<8: sequence number>@
+ */
+#ifndef BENCH_H
+#define BENCH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define MARK_TIME 3
+#define MARK_ROOM 20
+#define MARK_SOURCE 27
+#define MARK_NUMBER 30
+#define MARK_LENGTH 39
+#define MOST_SOURCES 16 /* a room of more members has one source, outside */
+#define MOST_PORTS 8
+
+enum state { CONNECTING, UPGRADING, JOINING, READY, CLOSED };
+enum dialect { RAW, CENTRIFUGE, SOCKETIO };
+
+struct buffer {
+    char *bytes;
+    size_t length, room;
+};
+
+struct connection {
+    int fd;
+    enum state state;
+    bool muted, writing; /* not read from; waiting until it can be written to */
+    uint16_t code;       /* of the server's close frame, 0 for none */
+    uint32_t room, member;
+    uint64_t began; /* microseconds */
+    uint32_t *last; /* the newest sequence number, by source */
+    struct buffer rest, out;
+};
+
+struct histogram {
+    uint64_t buckets[2560];
+    uint64_t count, most;
+    double sum;
+};
+
+struct figures { /* of one run */
+    uint64_t published, expected, received, gaps, late, stale, acks, errors, dropped, bytes, last_delivery;
+    uint64_t slip; /* the longest that a publication went out behind its time, microseconds */
+    struct histogram latency;
+};
+
+struct bench {
+    int epoll;
+    enum dialect dialect;
+    uint16_t ports[MOST_PORTS];
+    int port_count;
+    char *path, *hello; /* %r is the room */
+    uint32_t rooms, members, sources;
+    struct connection **connections;
+    uint32_t count, ready, opening, failed;
+    uint32_t *readers; /* by room: connections that are ready and read */
+    uint32_t *numbers; /* by room and source: the newest sequence number given out */
+    struct histogram joining; /* from connect() to subscribed */
+    struct figures run;
+    char complaint[160]; /* the first thing that went wrong, for the report */
+};
+
+extern struct bench bench;
+
+/* tally.c */
+uint64_t now_us(void);
+double cpu_seconds(void);
+void record(struct histogram *into, uint64_t value);
+uint64_t percentile(const struct histogram *of, double part);
+void count_deliveries(struct connection *c, const char *bytes, size_t length, uint64_t now);
+void write_mark(char *at, uint64_t time, uint32_t room, uint32_t source, uint32_t number);
+void complain(const char *what, const char *bytes, size_t length);
+
+/* connection.c */
+void append(struct buffer *to, const void *bytes, size_t length);
+char *with_room(const char *text, uint32_t room);
+void open_connection(int receive_buffer, bool muted);
+void close_connection(struct connection *c, bool failed);
+void on_connection(struct connection *c, uint32_t events);
+void send_text(struct connection *c, const char *text, size_t length);
+void become_ready(struct connection *c);
+void unmute(struct connection *c);
+
+/* dialect.c */
+void on_open(struct connection *c);
+void on_text(struct connection *c, const char *text, size_t length, uint64_t now);
+
+/* publish.c */
+void set_publisher(bool by_clients, uint16_t port, const char *template, size_t length);
+void publish(uint64_t intended);
+void on_publisher(uint32_t events);
+bool is_publisher(const void *what);
+
+#endif

@@ -1,0 +1,81 @@
+/* What servers say and want to hear: raw text, the Centrifuge JSON protocol, Socket.IO 4 (engine.io over WebSocket).
+ * Each joins a room, answers pings, and hands payloads to the tally. */
+#define _GNU_SOURCE
+#include <stdlib.h>
+#include <string.h>
+
+#include "bench.h"
+
+static bool begins(const char *text, size_t length, const char *with) {
+    size_t size = strlen(with);
+    return length >= size && memcmp(text, with, size) == 0;
+}
+
+static void say_hello(struct connection *c) {
+    char *hello = with_room(bench.hello, c->room);
+    send_text(c, hello, strlen(hello));
+    free(hello);
+}
+
+void on_open(struct connection *c) {
+    if (bench.dialect == CENTRIFUGE) say_hello(c);
+    if (bench.dialect == RAW) become_ready(c);
+}
+
+static void refused(struct connection *c, const char *text, size_t length) {
+    complain("joining was refused", text, length);
+    close_connection(c, true);
+}
+
+static void on_reply(struct connection *c, const char *line, size_t length) {
+    bool error = memmem(line, length, "\"error\"", 7) != NULL;
+    if (c->state == READY) {
+        bench.run.acks += !error;
+        bench.run.errors += error;
+        if (error) complain("a command was refused", line, length);
+    } else if (error) {
+        refused(c, line, length);
+    } else if (memmem(line, length, "\"subscribe\":", 12)) {
+        become_ready(c);
+    }
+}
+
+static void on_centrifuge(struct connection *c, const char *text, size_t length, uint64_t now) {
+    const char *end = text + length;
+    while (text < end && c->state != CLOSED) {
+        const char *line = text, *stop = memchr(text, '\n', (size_t)(end - text));
+        if (!stop) stop = end;
+        size_t size = (size_t)(stop - line);
+        text = stop + 1;
+        if (size == 2)
+            send_text(c, "{}", 2);
+        else if (begins(line, size, "{\"id\":"))
+            on_reply(c, line, size);
+        else
+            count_deliveries(c, line, size, now);
+    }
+}
+
+static void on_socketio(struct connection *c, const char *text, size_t length, uint64_t now) {
+    if (begins(text, length, "42"))
+        count_deliveries(c, text, length, now);
+    else if (begins(text, length, "2"))
+        send_text(c, "3", 1);
+    else if (begins(text, length, "0"))
+        send_text(c, "40", 2);
+    else if (begins(text, length, "40"))
+        say_hello(c);
+    else if (begins(text, length, "430") && c->state == JOINING)
+        become_ready(c);
+    else if (begins(text, length, "44"))
+        refused(c, text, length);
+}
+
+void on_text(struct connection *c, const char *text, size_t length, uint64_t now) {
+    if (bench.dialect == CENTRIFUGE)
+        on_centrifuge(c, text, length, now);
+    else if (bench.dialect == SOCKETIO)
+        on_socketio(c, text, length, now);
+    else
+        count_deliveries(c, text, length, now);
+}

@@ -1,0 +1,131 @@
+"""Flotilla on its Daphne: presence, history and recovery on. Who is no client publishes with the product's own script,
+sent straight to Redis, as any other process of an application does: the server does not do the publisher's work."""
+
+import os
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from typing import Any, ClassVar
+
+from processes import ROOT, free_port, wait_until
+from servers.base import Publishing, Server, as_json
+
+API_KEY = "the key of the bench"
+SECRET = "a secret of the bench, long enough to be one"
+_OPEN = {
+    "presence": True,
+    "history_size": 100,
+    "history_ttl": "5m",
+    "force_recovery": True,
+    "allow_subscribe_for_client": True,
+    "allow_subscribe_for_anonymous": True,
+    "allow_publish_for_client": True,
+    "allow_publish_for_anonymous": True,
+}
+NAMESPACES: dict[str, dict[str, Any]] = {
+    "bench": _OPEN,
+    "hall": {**_OPEN, "join_leave": True},  # every join and leave is announced to those who ask for it
+}
+
+
+class Flotilla(Server):
+    """One process."""
+
+    name = "flotilla"
+    title = "Flotilla on Daphne"
+    dialect = "centrifuge"
+    options: ClassVar[dict[str, Any]] = {}
+
+    @property
+    def path(self) -> str:
+        return "/connection/websocket"
+
+    @property
+    def channel(self) -> str:
+        """The channel of room `%r`."""
+        return f"{self.shape.namespace}:%r"
+
+    @property
+    def hello(self) -> str:
+        return f'{{"id":1,"connect":{{}}}}\n{{"id":2,"subscribe":{{"channel":"{self.channel}"}}}}'
+
+    def inside(self) -> Publishing:
+        text = f'{{"id":%i,"publish":{{"channel":"{self.channel}","data":{self.shape.message}}}}}'
+        return Publishing(None, text.encode())
+
+    def outside(self) -> Publishing:
+        command = [sys.executable, "tests/bench/flotilla_publication.py", self.channel.replace("%r", "0")]
+        done = subprocess.run(
+            command, cwd=ROOT, env=self.environment, input=self.shape.message, capture_output=True, text=True
+        )
+        if done.returncode:
+            raise AssertionError(done.stderr)
+        return Publishing(self.redis.port, bytes.fromhex(done.stdout))
+
+    @property
+    def http(self) -> str:
+        """The first process's address."""
+        return f"http://127.0.0.1:{self.ports[0]}"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What its processes have in common."""
+        return self._environment
+
+    def start_processes(self) -> None:
+        config = {"anonymous": True, "abuse": None, "namespaces": NAMESPACES, **self.options}
+        path = self.home / "realtime.json"
+        path.write_text(as_json(config))
+        own = ("REDIS", "REALTIME", "DJANGO", "INSTANCE")
+        self._environment = {key: value for key, value in os.environ.items() if not key.startswith(own)} | {
+            "PYTHONPATH": str(ROOT),
+            "DJANGO_SETTINGS_MODULE": "project.settings",
+            "DJANGO_SECRET_KEY": SECRET,
+            "DJANGO_ALLOWED_HOSTS": "127.0.0.1",
+            "DATABASE_URL": f"sqlite:///{self.home}/db.sqlite3",
+            "FLOTILLA_VAR": str(self.home),
+            "REDIS_URL": self.redis.url,
+            "REALTIME_TOKEN_SECRET": SECRET,
+            "REALTIME_API_KEYS": API_KEY,
+            "REALTIME_CONFIG": str(path),
+        }
+        migrate = [sys.executable, "manage.py", "migrate", "--verbosity", "0"]
+        subprocess.run(migrate, cwd=ROOT, env=self.environment, check=True)
+        for number, port in enumerate(self.ports):
+            command = [sys.executable, "-m", "realtime.server.daphne", "-b", "127.0.0.1", "-p", str(port)]
+            own_names = {"INSTANCE_ID": f"bench-{number}", "METRICS_PORT": str(free_port())}
+            self.spawn([*command, "--access-log", os.devnull, "project.asgi:application"], self.environment | own_names)
+        for process, port in zip(self.server_processes, self.ports, strict=True):
+            wait_until(lambda p=process, n=port: not p.running or _ready(n), f"{self.name} is ready")
+
+
+class FlotillaUnjoined(Flotilla):
+    """One process that sends each publication by itself."""
+
+    name = "flotilla-unjoined"
+    title = "Flotilla, one send per publication"
+    options: ClassVar[dict[str, Any]] = {"max_joined_bytes": 0}
+
+    @classmethod
+    def missing(cls) -> str | None:
+        from realtime.conf import RealtimeConfig
+
+        absent = "max_joined_bytes" not in RealtimeConfig.__struct_fields__
+        return "joining cannot be turned off in this version" if absent else super().missing()
+
+
+class FlotillaTwo(Flotilla):
+    """Two processes; the load client connects to both in turn."""
+
+    name = "flotilla-2"
+    title = "Flotilla, 2 processes"
+    processes = 2
+
+
+def _ready(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health/ready", timeout=2) as response:
+            return bool(response.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False
