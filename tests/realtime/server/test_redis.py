@@ -54,7 +54,7 @@ def processes(home: Path) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
-            if str(home) in " ".join([*process.cmdline(), process.cwd()]) and "redis-server" in process.name():
+            if process.name() in redis_binary.NAMES and str(home) in " ".join([*process.cmdline(), process.cwd()]):
                 found.append(process)
     return found
 
