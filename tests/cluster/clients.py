@@ -5,6 +5,7 @@ It fails at once on what the official clients could not read: an empty line, a p
 """
 
 import asyncio
+import contextlib
 import json
 import time
 from collections.abc import Callable
@@ -206,7 +207,8 @@ class RawClient:
         if not message:
             self.pings.append(time.monotonic())
             if not self._silent:
-                await self.socket.send("{}")
+                with contextlib.suppress(websockets.ConnectionClosed):  # what came before the close is still read
+                    await self.socket.send("{}")
             return
         assert message.get("push", True), "an empty push"
         async with self._news:
