@@ -3,7 +3,7 @@
 Times are seconds of one monotonic clock, given by the caller.
 """
 
-from collections.abc import Collection, Container, Iterable, Iterator
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import TypeVar
@@ -54,14 +54,14 @@ class Continuity:
 
 @dataclass(slots=True)
 class Sightings:
-    """Which incarnations were seen dead twice in a row."""
+    """Which incarnations were seen dead twice in a row, or are known to be dead without that."""
 
     _seen: frozenset[str] = field(default_factory=frozenset)
 
-    def confirm(self, dead: Iterable[str]) -> frozenset[str]:
-        """Those of `dead` that were dead at the check before, too."""
+    def confirm(self, dead: Mapping[str, bool]) -> frozenset[str]:
+        """Those of `dead` (True: somebody saw it end) that were dead at the check before, too, or were seen to end."""
         before, self._seen = self._seen, frozenset(dead)
-        return before & self._seen
+        return before & self._seen | {name for name, ended in dead.items() if ended}
 
     def forget(self) -> None:
         """A check that cannot be trusted: begin anew."""

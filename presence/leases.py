@@ -21,6 +21,7 @@ RENEW, REGISTER, UNREGISTER, DEAD, BURY, FORGET, SURRENDER, ADOPT = (
     for name in ("renew", "register", "unregister", "dead", "bury", "forget", "surrender", "adopt")
 )
 MOST_DEAD = 100  # incarnations looked at in one check
+ENDED = 0  # as in `lua/_common.lua`
 
 
 class Fenced(Exception):
@@ -109,10 +110,10 @@ class Leases:
         page = await self._shard.execute("SRANDMEMBER", keys.registered(incarnation), count)
         return [scope.decode() for scope in page]
 
-    async def dead(self, own: str) -> tuple[bool, list[str]]:
-        """Whether `own` holds its lease, and the incarnations whose lease ran out."""
-        held, *names = await self._shard.run(DEAD, [keys.leases()], [own, MOST_DEAD])
-        return bool(held), [name.decode() for name in names]
+    async def dead(self, own: str) -> tuple[bool, dict[str, bool]]:
+        """Whether `own` holds its lease, and the incarnations without one: True where it was ended, not run out."""
+        held, *flat = await self._shard.run(DEAD, [keys.leases()], [own, MOST_DEAD])
+        return bool(held), {name.decode(): bool(ended) for name, ended in zip(flat[::2], flat[1::2], strict=True)}
 
     async def known(self) -> frozenset[str]:
         """Every incarnation in the list, alive or being reaped."""
@@ -138,7 +139,7 @@ class Leases:
         return bool(await self._shard.run(ADOPT, names, [own, orphan, self.key_ttl, scope]))
 
     async def expire(self, incarnation: str) -> None:
-        """End a lease at once: for who knows that the process has exited. Harmless if it has not."""
+        """End a lease at once: for who knows that the process has exited. One that has not may still take it again."""
         await self._shard.execute(*_expiry(incarnation))
 
     async def alive(self) -> list[dict[str, Any]]:
@@ -153,7 +154,7 @@ class Leases:
 
 
 def _expiry(incarnation: str) -> tuple[str | int, ...]:
-    return "ZADD", keys.leases(), "XX", 0, incarnation
+    return "ZADD", keys.leases(), "XX", ENDED, incarnation
 
 
 def _held_at(seconds: bytes | int, micros: bytes | int) -> tuple[str, ...]:

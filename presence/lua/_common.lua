@@ -1,6 +1,8 @@
 -- Shared head of every presence script: how an entry is written, and how one goes in and out.
 -- An entry's value is: incarnation LF length-of-user LF user info. Users and info may hold any bytes.
 local REAPED = 'reaped'
+local ENDED = 0 -- the end of a lease of which somebody knows for certain that it is over
+local ORPHANED = 1 -- the end of a lease that nobody has seen: its owner may yet come and take it
 
 local function now_ms()
   local time = redis.call('TIME')

@@ -13,7 +13,7 @@ local missing = not lease_held(KEYS[1], ARGV[1])
 local last = tonumber(ARGV[7])
 if missing and last > 0 and now - last > tonumber(ARGV[8]) then
   redis.call('SET', KEYS[3], '1', 'EX', ARGV[6])
-  redis.call('ZADD', KEYS[1], 0, ARGV[1])
+  redis.call('ZADD', KEYS[1], ENDED, ARGV[1])
   return { 0, now }
 end
 local beat = tonumber(string.match(redis.call('HGET', KEYS[2], ARGV[1]) or '', '^%d+') or 0)

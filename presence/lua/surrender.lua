@@ -10,6 +10,6 @@ if ARGV[3] == '1' then
   redis.call('HDEL', KEYS[4], ARGV[1])
   redis.call('DEL', KEYS[3])
 else
-  redis.call('ZADD', KEYS[1], 'XX', 0, ARGV[1])
+  redis.call('ZADD', KEYS[1], 'XX', ENDED, ARGV[1])
 end
 return 1

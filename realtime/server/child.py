@@ -15,6 +15,7 @@ from realtime.server.listening import bind
 from realtime.server.parent import PARENT, READY_FD
 
 LONGEST_LINE = 2**16  # bytes of output that are held for one line
+LONGEST_NAME = 4096  # bytes a child says when it is ready: less than a pipe takes at once
 
 Say = Callable[[str, str], None]
 """Takes a process's name and a line of its output."""
@@ -37,6 +38,7 @@ class Child:
     def __init__(self, name: str, process: asyncio.subprocess.Process, plan: Plan, say: Say) -> None:
         self.name = name
         self.ready = asyncio.Event()
+        self.incarnation = ""  # under which its connections are present; it says so when it is ready
         self._process = process
         self._plan = plan
         self._say = say
@@ -114,7 +116,8 @@ class Child:
 
         def told() -> None:
             loop.remove_reader(telling)
-            if os.read(telling, 64):  # nothing: the child ended before it was ready
+            if said := os.read(telling, LONGEST_NAME):  # nothing: the child ended before it was ready
+                self.incarnation = said.decode(errors="replace").strip()
                 self.ready.set()
             os.close(telling)
 

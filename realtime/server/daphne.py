@@ -168,7 +168,7 @@ async def _tell_when_ready(descriptor: int) -> None:
 
     while (node := current_node()) is None or not all(node.checks().values()):
         await asyncio.sleep(LOOK_EVERY)
-    os.write(descriptor, b"ready\n")
+    os.write(descriptor, f"{node.presence.incarnation}\n".encode())
     os.close(descriptor)
 
 

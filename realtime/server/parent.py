@@ -13,7 +13,7 @@ import signal
 import sys
 
 PARENT = "FLOTILLA_PARENT"  # environment variable of a child: the supervisor's process id
-READY_FD = "FLOTILLA_READY_FD"  # the descriptor on which a child says that it can take clients
+READY_FD = "FLOTILLA_READY_FD"  # the descriptor on which a child that can take clients says its incarnation
 
 PR_SET_PDEATHSIG = 1  # prctl(2)
 

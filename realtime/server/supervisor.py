@@ -12,6 +12,7 @@ import contextlib
 import os
 import signal
 import sys
+from collections.abc import Callable
 from typing import Protocol
 
 from realtime.server.backoff import Backoff
@@ -45,13 +46,16 @@ class Supervisor:
         metrics_port: int,
         say: Say,
         redis: Beneath | None = None,
+        on_death: Callable[[str], None] | None = None,
         backoff: type[Backoff] = Backoff,
     ) -> None:
+        """`on_death` is called, in a thread, with the incarnation of an instance whose process has exited."""
         self._plan = plan
         self._names = [f"{name}-{index}" for index in range(instances)]
         self._metrics_port = metrics_port
         self._say = say
         self._redis = redis
+        self._on_death = on_death
         self._backoff = backoff
         self._slots: list[Child | None] = [None] * instances
         self._children: set[Child] = set()
@@ -123,6 +127,7 @@ class Supervisor:
             self._slots[index] = child
             status = await child.wait()
             self._children.discard(child)
+            await self._tell_death(child)
             if self._slots[index] is child and not self._stopping.is_set():  # else it was replaced, or told to go
                 self._slots[index] = None
                 await self._pause(child.name, how_it_ended(status), backoff.pause(child.ran_for))
@@ -134,6 +139,14 @@ class Supervisor:
         if self._stopping.is_set():
             await child.stop()
         return child
+
+    async def _tell_death(self, child: Child) -> None:
+        """Its connections need not be present until its lease runs out: we have seen the process end."""
+        if self._on_death is not None and child.incarnation:
+            try:
+                await asyncio.to_thread(self._on_death, child.incarnation)
+            except Exception as error:  # noqa: BLE001  whatever it is, the next start must not wait for it
+                self._say(child.name, f"its end could not be told, its lease will run out: {error}")
 
     async def _pause(self, name: str, why: str, seconds: float) -> None:
         """Wait before the next start, unless everything stops."""

@@ -5,6 +5,7 @@ It fails at once on what the official clients could not read: an empty line, a p
 """
 
 import asyncio
+import contextlib
 import json
 import time
 from collections.abc import Callable
@@ -16,6 +17,7 @@ import websockets
 from websockets.asyncio.client import ClientConnection, connect
 
 from harness import SECRET
+from processes import PATIENCE
 
 Message = dict[str, Any]
 
@@ -126,7 +128,7 @@ class RawClient:
         """The reply to a command."""
         return await self.wait(lambda m: m.get("id") == id, f"a reply to command {id}")
 
-    async def push(self, kind: str, channel: str | None = None, within: float = 5.0, **body: Any) -> Message:
+    async def push(self, kind: str, channel: str | None = None, within: float = PATIENCE, **body: Any) -> Message:
         """The first push of a kind whose body has all of `body`."""
 
         def fits(message: Message) -> bool:
@@ -137,7 +139,7 @@ class RawClient:
         result: Message = found["push"][kind]
         return result
 
-    async def wait(self, fits: Callable[[Message], bool], what: str, within: float = 5.0) -> Message:
+    async def wait(self, fits: Callable[[Message], bool], what: str, within: float = PATIENCE) -> Message:
         """The first message that fits, of those received or to come."""
         looked_at = 0
         try:
@@ -155,7 +157,7 @@ class RawClient:
         state = f"closed with {self.socket.close_code}" if self._over else "open"
         raise AssertionError(f"no {what} within {within} s; {state}; last: {self.received[-5:]}")
 
-    async def closed(self, within: float = 5.0) -> tuple[int | None, str]:
+    async def closed(self, within: float = PATIENCE) -> tuple[int | None, str]:
         """Wait for the close; returns the code of the close frame and the reason of the push before it."""
         assert self._reader is not None
         try:
@@ -205,7 +207,8 @@ class RawClient:
         if not message:
             self.pings.append(time.monotonic())
             if not self._silent:
-                await self.socket.send("{}")
+                with contextlib.suppress(websockets.ConnectionClosed):  # what came before the close is still read
+                    await self.socket.send("{}")
             return
         assert message.get("push", True), "an empty push"
         async with self._news:

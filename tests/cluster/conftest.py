@@ -55,8 +55,8 @@ User.objects.create(pk=8, username="anton", first_name="cellar")
 
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """Two instances as `serve` runs them, one under stock Daphne, one under uvicorn; for tests that do them no harm."""
-    servers = ("flotilla", "flotilla", "daphne", "uvicorn")
+    """Two instances as `serve` runs them, and one each under the other servers; for tests that do them no harm."""
+    servers = ("flotilla", "flotilla", "daphne", "uvicorn", "hypercorn")
     with running(Cluster(tmp_path_factory.mktemp("shared"), CONFIG, *servers)) as shared:
         manage(shared.env, "shell", "--verbosity", "0", "-c", USERS)
         yield shared

@@ -51,7 +51,8 @@ def manage(env: dict[str, str], *words: str) -> str:
 
 
 class Instance(Process):
-    """One instance behind a port of its own. `server`: flotilla (our own Daphne), daphne (as it comes) or uvicorn."""
+    """One instance behind a port of its own. `server`: flotilla (our own Daphne), or as they come: daphne,
+    uvicorn, hypercorn."""
 
     def __init__(self, name: str, home: Path, env: dict[str, str], server: str = "flotilla") -> None:
         super().__init__(name, home)
@@ -91,6 +92,8 @@ class Instance(Process):
         listen = ["-b", "127.0.0.1", "-p", str(self.port), "--access-log", os.devnull, application]
         if self._server == "uvicorn":
             return ["uvicorn", "--host", "127.0.0.1", "--port", str(self.port), "--log-level", "warning", application]
+        if self._server == "hypercorn":
+            return ["hypercorn", "--bind", f"127.0.0.1:{self.port}", "--log-level", "warning", application]
         return ["daphne", *listen] if self._server == "daphne" else ["realtime.server.daphne", *listen]
 
     def ready(self) -> bool:

@@ -18,11 +18,12 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-READY_WITHIN = 30.0  # seconds a process may take to start on a busy machine
+PATIENCE = 20.0  # seconds: how long a busy machine may take for what is done at once on an idle one
+READY_WITHIN = 60.0  # seconds a process may take to start there
 STOP_WITHIN = 25.0
 
 
-async def eventually(condition: Callable[[], Any], what: str, within: float = 10.0) -> Any:
+async def eventually(condition: Callable[[], Any], what: str, within: float = PATIENCE) -> Any:
     """Wait until `condition()` is true and return what it gave."""
     deadline = time.monotonic() + within
     while not (found := condition()):

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import centrifuge
 from centrifuge import ReplyError
 
-from processes import HERE, eventually
+from processes import HERE, PATIENCE, eventually
 
 Event = dict[str, Any]
 TokenSource = Callable[[str], str]
@@ -43,7 +43,7 @@ class Recorder:
         return [e for e in self.events if e["event"] == event and channel in (None, e.get("channel"))]
 
     async def event(
-        self, event: str, channel: str | None = None, *, nth: int = 1, within: float = 10.0, **fields: Any
+        self, event: str, channel: str | None = None, *, nth: int = 1, within: float = PATIENCE, **fields: Any
     ) -> Event:
         """The nth event of a name with these fields, of those that happened or will."""
 

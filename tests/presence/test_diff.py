@@ -84,11 +84,11 @@ def test_confidence_means_no_gap_within_the_last_lease(gaps: list[float], wait: 
 
 def test_two_sightings_in_a_row_are_needed() -> None:
     sightings = Sightings()
-    assert sightings.confirm({"a"}) == set()
-    assert sightings.confirm({"b"}) == set()
-    assert sightings.confirm({"a", "b"}) == {"b"}
+    assert sightings.confirm({"a": False}) == set()
+    assert sightings.confirm({"b": False}) == set()
+    assert sightings.confirm({"a": False, "b": False}) == {"b"}
     sightings.forget()
-    assert sightings.confirm({"a", "b"}) == set()
+    assert sightings.confirm({"a": False, "b": False}) == set()
 
 
 def test_reaping_needs_own_lease_quick_answer_and_continuity() -> None:

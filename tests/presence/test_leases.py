@@ -45,7 +45,7 @@ async def lease_of(leases: Leases, *names: str) -> list[Beat]:
 async def test_first_renewal_takes_the_lease_and_later_ones_hold_it(leases: Leases) -> None:
     [beat] = await lease_of(leases, "p")
     assert await leases.renew(beat, {}) is Renewal.HELD
-    assert await leases.dead("p") == (True, [])
+    assert await leases.dead("p") == (True, {})
 
 
 async def test_renewal_after_expiry_without_tombstone_takes_it_again(leases: Leases) -> None:
@@ -65,7 +65,7 @@ async def test_renewal_after_burial_is_fenced(leases: Leases) -> None:
 async def test_renewal_a_moment_before_the_burial_wins(leases: Leases) -> None:
     beat, _ = await lease_of(leases, "p", "r")
     await leases.expire("p")
-    assert await leases.dead("r") == (True, ["p"])
+    assert await leases.dead("r") == (True, {"p": True})
     assert await leases.renew(beat, {}) is Renewal.MISSING
     assert not await leases.bury("r", "p", 1.0)
     assert await leases.renew(beat, {}) is Renewal.HELD
@@ -75,7 +75,7 @@ async def test_reaper_whose_own_lease_is_gone_buries_nobody(leases: Leases) -> N
     await lease_of(leases, "p", "r")
     await leases.expire("p")
     await leases.expire("r")
-    assert await leases.dead("r") == (False, ["p", "r"])
+    assert await leases.dead("r") == (False, {"p": True, "r": True})
     assert not await leases.bury("r", "p", 1.0)
 
 
@@ -226,7 +226,7 @@ async def test_unknown_incarnation_is_handed_to_the_reapers_but_never_a_living_o
     assert not await leases.adopt("r", "p", ROOM)
     assert not await leases.adopt("nobody", "ghost", ROOM)
     assert await leases.adopt("r", "ghost", ROOM)
-    assert await leases.dead("r") == (True, ["ghost"])
+    assert await leases.dead("r") == (True, {"ghost": False})
     assert await leases.some_registered("ghost", 9) == [ROOM]
 
 
@@ -238,4 +238,4 @@ async def test_supervisor_sees_who_lives_and_ends_a_lease(leases: Leases, store:
     expire_sync(store, "p")
     expire_sync(store, "never-heard-of")
     assert alive_sync(store) == told[1:]
-    assert await leases.dead("r") == (True, ["p"])
+    assert await leases.dead("r") == (True, {"p": True})

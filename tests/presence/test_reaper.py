@@ -17,10 +17,10 @@ class Answers:
         self.now = 100.0
         self.delay = 0.01
         self.held = True
-        self.gone = ["x"]
+        self.gone = {"x": False}
         self.buried: list[str] = []
 
-    async def dead(self, own: str) -> tuple[bool, list[str]]:
+    async def dead(self, own: str) -> tuple[bool, dict[str, bool]]:
         self.now += self.delay
         return self.held, self.gone
 
@@ -50,12 +50,18 @@ def reaper(answers: Answers) -> Reaper:
 
 async def test_dead_is_who_was_dead_twice_in_a_row(reaper: Reaper, answers: Answers) -> None:
     assert not await reaper.watch("own")
-    answers.gone = ["y"]
+    answers.gone = {"y": False}
     assert not await reaper.watch("own")
     assert answers.buried == []
-    answers.gone = ["x", "y"]
+    answers.gone = {"x": False, "y": False}
     assert await reaper.watch("own")
     assert answers.buried == ["y"]
+
+
+async def test_whose_lease_was_ended_is_dead_at_once(reaper: Reaper, answers: Answers) -> None:
+    answers.gone = {"x": False, "seen": True}
+    assert await reaper.watch("own")
+    assert answers.buried == ["seen"]
 
 
 async def test_failed_check_between_begins_anew(reaper: Reaper, answers: Answers) -> None:
@@ -81,7 +87,7 @@ async def test_untrusted_answer_buries_nobody_and_begins_anew(reaper: Reaper, an
 
 
 async def test_nobody_buries_itself(reaper: Reaper, answers: Answers) -> None:
-    answers.gone = ["own"]
+    answers.gone = {"own": True}
     await reaper.watch("own")
     await reaper.watch("own")
     assert answers.buried == []

@@ -12,12 +12,14 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import connection, connections
 from django.db.migrations.executor import MigrationExecutor
 
+from presence.leases import expire_sync
 from realtime.server.child import Plan
 from realtime.server.console import say
 from realtime.server.listening import reserve
 from realtime.server.redis import EmbeddedRedis
 from realtime.server.redis_binary import NoRedis
 from realtime.server.supervisor import Supervisor
+from store import get_store
 
 APPLICATION = "project.asgi:application"
 SLACK = 4.0  # seconds an instance gets beyond its drain's deadline before it is killed
@@ -82,6 +84,7 @@ class Command(BaseCommand):
             metrics_port=settings.METRICS_PORT,
             say=say,
             redis=redis,
+            on_death=lambda incarnation: expire_sync(get_store(), incarnation),
         )
         greeting = asyncio.create_task(_greet(supervisor, host, port, instances))
         try:

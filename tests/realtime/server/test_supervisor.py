@@ -65,6 +65,7 @@ class Fleet:
     lines: list[str]
     environment: dict[str, str]
     redis: PretendedRedis
+    deaths: list[str]
     running: "asyncio.Task[None]" = field(init=False)
 
     def start(self) -> None:
@@ -102,6 +103,13 @@ async def launch() -> AsyncIterator[Launch]:
         handed = dict(os.environ) | environment
         plan = Plan("127.0.0.1", port, lambda fd: [sys.executable, TINY, str(fd)], handed, stop_within)
         redis = PretendedRedis(lines)
+        deaths: list[str] = []
+
+        def on_death(incarnation: str) -> None:
+            deaths.append(incarnation)
+            if "UNTOLD" in environment:
+                raise OSError("nobody listens")
+
         quick: Any = QUICK
         supervisor = Supervisor(
             plan,
@@ -110,9 +118,10 @@ async def launch() -> AsyncIterator[Launch]:
             metrics_port=9000,
             say=lambda name, line: lines.append(f"{name}: {line}"),
             redis=redis,
+            on_death=on_death,
             backoff=quick,
         )
-        fleet = Fleet(supervisor, port, lines, handed, redis)
+        fleet = Fleet(supervisor, port, lines, handed, redis, deaths)
         fleets.append(fleet)
         fleet.start()
         if wait:
@@ -153,6 +162,28 @@ async def test_killed_instance_comes_back_while_the_other_serves_everyone(launch
     await fleet.ready()
     assert survivor in fleet.pids and victim not in fleet.pids
     assert {int(fleet.ask().split()[1]) for _ in range(100)} == set(fleet.pids)
+
+
+async def test_death_of_an_instance_is_told_under_the_name_it_gave(launch: Launch) -> None:
+    fleet = await launch(2)
+    victim, _ = fleet.pids
+    os.kill(victim, signal.SIGKILL)
+    await until(lambda: fleet.deaths, "it was told")
+    assert fleet.deaths == [f"life-of-{victim}"]
+
+
+async def test_death_that_cannot_be_told_does_not_keep_the_next_from_starting(launch: Launch) -> None:
+    fleet = await launch(1, UNTOLD="1")
+    (victim,) = fleet.pids
+    os.kill(victim, signal.SIGKILL)
+    await until(lambda: fleet.said("its lease will run out: nobody listens"), "it was said")
+    await until(lambda: fleet.pids and fleet.pids != [victim], "another took its place")
+
+
+async def test_death_of_one_that_was_never_ready_is_nobodys_business(launch: Launch) -> None:
+    fleet = await launch(1, wait=False, TINY="fails")
+    await until(lambda: fleet.said("ended with status 3"), "it ended")
+    assert fleet.deaths == []
 
 
 async def test_instance_that_ends_in_order_comes_back_as_well(launch: Launch) -> None:
@@ -231,11 +262,12 @@ async def test_replacement_that_does_not_become_ready_leaves_the_old_one_in_plac
 
 
 async def test_stop_in_the_middle_of_a_rolling_restart_leaves_nothing(launch: Launch) -> None:
+    others = set(psutil.Process().children())  # of other tests, such as the Redis they share
     fleet = await launch(2)
     fleet.environment["TINY"] = "slow"
     os.kill(os.getpid(), signal.SIGHUP)
-    await until(lambda: len(psutil.Process().children()) >= 3, "the replacement was started")
-    children = psutil.Process().children()
+    await until(lambda: len(set(psutil.Process().children()) - others) == 3, "the replacement was started")
+    children = set(psutil.Process().children()) - others
     fleet.supervisor.stop()
     await asyncio.wait_for(fleet.running, 10)
     assert not any(child.is_running() for child in children)

@@ -26,7 +26,7 @@ def main() -> None:
     listener.listen(128)
     print(f"serving as {os.environ['INSTANCE_ID']} with metrics at {os.environ['METRICS_PORT']}", flush=True)
     if MODE != "slow":
-        os.write(int(os.environ["FLOTILLA_READY_FD"]), b"ready\n")
+        os.write(int(os.environ["FLOTILLA_READY_FD"]), f"life-of-{os.getpid()}\n".encode())
     while True:
         connection, _ = listener.accept()
         with connection:
