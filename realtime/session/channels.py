@@ -111,6 +111,7 @@ async def publish(session: Session, id: int, request: PublishRequest) -> None:
         else:
             if not isinstance(error, StoreUnavailable):
                 session.node.log_failure("publish", error, session)
+            session.node.stats.errors[ErrorCode.INTERNAL] += 1
             session.send(replies.error(id, CommandError(ErrorCode.INTERNAL)))
 
     answer.add_done_callback(reply)

@@ -138,6 +138,7 @@ class Session:
     def _accept(self, command: Command) -> None:
         if command.is_pong and self.state is not State.AWAITING_CONNECT:
             self._pong_by = 0.0
+            self.node.stats.pongs += 1
             return
         if self._queue is None:
             self._queue = deque()
@@ -169,13 +170,16 @@ class Session:
             raise DisconnectError(DisconnectCode.BAD_REQUEST, detail=f"{method} while {self.state.name}")
         if not command.id and method != "send":
             raise DisconnectError(DisconnectCode.BAD_REQUEST, detail=f"{method} without an id")
+        self.node.stats.commands[method] += 1
         try:
             async with asyncio.timeout(COMMAND_WITHIN):
                 answer = await handler(self, command.id, getattr(command, method))
         except CommandError as error:
+            self.node.stats.errors[error.code] += 1
             answer = replies.error(command.id, error)
         except (StoreUnavailable, TimeoutError) as error:
             logger.warning("%s could not be done: %s", method, error or "too slow", extra=self.log_context())
+            self.node.stats.errors[ErrorCode.INTERNAL] += 1
             answer = replies.error(command.id, CommandError(ErrorCode.INTERNAL))
         if answer is not None:
             self.send(answer)
@@ -187,12 +191,14 @@ class Session:
     def send(self, payload: bytes) -> None:
         """Send one reply or push."""
         if self.state is not State.CLOSED:
+            self.node.stats.replies += 1
             self.socket.send(Frame(payload))
 
     def end_subscription(self, subscription: Subscription, code: int, reason: str) -> None:
         """The server ends a subscription; the client is told and may come back or not, as the code says."""
         if self.subscriptions.get(subscription.channel) is subscription:
             self.forget_subscription(subscription)
+            self.node.stats.unsubscribes += 1
             self.send(replies.unsubscribe_push(subscription.channel, code, reason))
 
     def forget_subscription(self, subscription: Subscription) -> None:
@@ -253,6 +259,7 @@ class Session:
         if self._next_ping and now >= self._next_ping:
             config = self.node.config
             self.socket.send(PING)
+            self.node.stats.pings += 1
             self._pong_by = now + config.pong_timeout
             self._next_ping += config.ping_interval
         self._expire(time.time())
