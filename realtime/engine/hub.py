@@ -8,6 +8,7 @@ order; whatever is missing is fetched from history first, and where history no l
 import asyncio
 import logging
 import secrets
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -17,6 +18,7 @@ from realtime.engine.calls import StreamOptions
 from realtime.engine.layer import LAYER_FAULTS, LoopLayer
 from realtime.engine.local_channel import Flow, LocalChannel
 from realtime.engine.publication import Page, Publication, StreamPosition
+from realtime.engine.stats import HubStats
 from realtime.engine.subscription import Subscription
 from store import StoreUnavailable, place
 
@@ -41,6 +43,7 @@ class Hub:
     def __init__(self, layer: LoopLayer, broker: Broker, *, check_interval: float) -> None:
         self.channels: dict[str, LocalChannel] = {}
         self.delivered = 0
+        self.stats = HubStats(broker.store)
         self._layer = layer
         self._broker = broker
         self._check_interval = check_interval
@@ -171,13 +174,16 @@ class Hub:
         if channel is None:
             return
         if kind == envelope.PUBLICATION:
+            before, received = self.delivered, time.monotonic()
             position = StreamPosition(message["e"], message["o"])
             self._on_publication(channel, position, message["d"])
+            if self.delivered != before:
+                self.stats.delivered(channel.name, message.get("t"), received, time.monotonic())
         elif kind == envelope.LIVE:
             if message["n"] == channel.waiting_nonce:
                 self._on_live(channel, StreamPosition(message["e"], message["o"]))
         else:
-            channel.announce(kind.encode(), message["d"])
+            self.stats.announced += channel.announce(kind.encode(), message["d"])
 
     def _on_publication(self, channel: LocalChannel, position: StreamPosition, body: bytes) -> None:
         if not position.offset:
@@ -213,6 +219,7 @@ class Hub:
         if top.epoch == channel.position.epoch and top.offset <= channel.position.offset:
             return
         channel.flow = Flow.REFILLING
+        self.stats.refills += 1
         self._spawn(self._refill_until_live(channel))
 
     async def _refill_until_live(self, channel: LocalChannel) -> None:
@@ -242,6 +249,7 @@ class Hub:
         last = page.publications[-1].offset if len(page.publications) >= REFILL_PAGE else page.top.offset
         if not recovery.complete(since, page.publications, last):
             return False
+        self.stats.refilled += len(page.publications)
         for publication in page.publications:
             self.delivered += channel.deliver(publication)
         return True
@@ -250,6 +258,7 @@ class Hub:
         """History no longer has what is missing: everybody who relies on positions is told."""
         logger.warning("publications %s..%s of a channel are lost for its subscribers here", channel.position, top)
         channel.position = top
+        self.stats.lost += 1
         for subscription in channel.subscriptions:
             if subscription.positioned or subscription.recoverable:
                 subscription.broken = True

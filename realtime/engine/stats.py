@@ -1,0 +1,56 @@
+"""What this process counts of its own work; `monitoring` reads it, the engine and the sessions write it.
+
+One observation per publication and process, not per socket: counting must not cost what it counts. A publication's age
+is told from Redis's stamp by `clocks`; one without a stamp, of an older instance, is counted without an age.
+"""
+
+from collections import Counter
+
+from realtime.engine.clocks import RedisClocks
+from store import Store, place
+from store.stats import Histogram
+
+
+class HubStats:
+    """Publications through the hub. Histograms in seconds: `lag` publish → received, `fan_out` received → written to
+    every local socket, `latency` both together."""
+
+    __slots__ = ("_store", "announced", "clocks", "fan_out", "lag", "latency", "lost", "refilled", "refills")
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.clocks = RedisClocks(len(store.shards))
+        self.lag = Histogram()
+        self.fan_out = Histogram()
+        self.latency = Histogram()
+        self.announced = 0  # joins and leaves written to connections
+        self.refills = 0  # gaps that were looked up in history
+        self.refilled = 0  # publications that came from there
+        self.lost = 0  # gaps that history could not fill
+
+    def delivered(self, channel: str, stamp: int | None, received: float, written: float) -> None:
+        """A publication that Redis stamped (µs since 1970) was received and written at these moments (monotonic)."""
+        self.fan_out.observe(written - received)
+        if stamp is None:
+            return
+        shards = self._store.shards
+        shard = 0 if len(shards) == 1 else self._store.shard_for(place(channel)).index
+        published = self.clocks.ours(shard, stamp * 1e-6)
+        if published is not None:
+            self.lag.observe(max(0.0, received - published))
+            self.latency.observe(max(0.0, written - published))
+
+
+class NodeStats:
+    """What clients ask for and get, beside publications. Every label is one of a fixed few."""
+
+    def __init__(self) -> None:
+        self.commands: Counter[str] = Counter()  # by method
+        self.errors: Counter[int] = Counter()  # by code of the answer
+        self.recoveries: Counter[str] = Counter()  # by what came of it, see `recovery`
+        self.reaped: Counter[str] = Counter()  # entries of dead instances, by kind of scope
+        self.pubsub_reconnects: Counter[int] = Counter()  # by shard
+        self.pongs = 0
+        self.pings = 0
+        self.replies = 0
+        self.unsubscribes = 0
