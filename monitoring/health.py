@@ -49,9 +49,8 @@ async def _redis() -> None:
     written = f"{time.time():.6f}"
     key = place(f"health\0{settings.INSTANCE_ID}").key("health")
     for shard in get_store().shards:
-        first, second = shard.execute("SET", key, written, "PX", KEPT), shard.execute("GET", key)
-        await first
-        if (await second) != written.encode():
+        _, found = await asyncio.gather(shard.execute("SET", key, written, "PX", KEPT), shard.execute("GET", key))
+        if found != written.encode():
             raise ValueError("Redis gave back something else")
 
 

@@ -15,20 +15,20 @@ class RedisClocks:
 
     def __init__(self, shards: int) -> None:
         self._exchanges: list[deque[tuple[float, float]]] = [deque(maxlen=WINDOW) for _ in range(shards)]
-        self._ahead: list[float | None] = [None] * shards
+        self.ahead: list[float | None] = [None] * shards  # how much more each Redis's clock shows
 
     def note(self, shard: int, asked: float, theirs: float, answered: float) -> None:
         """Redis said `theirs` between two moments of ours."""
         known = self._exchanges[shard]
         known.append((answered - asked, theirs - (asked + answered) / 2))
-        self._ahead[shard] = min(known)[1]
+        self.ahead[shard] = min(known)[1]
 
     def forget(self, shard: int) -> None:
         """Another Redis may answer from now on."""
         self._exchanges[shard].clear()
-        self._ahead[shard] = None
+        self.ahead[shard] = None
 
     def ours(self, shard: int, theirs: float) -> float | None:
         """A moment of Redis's in our own clock; None before the first exchange."""
-        ahead = self._ahead[shard]
+        ahead = self.ahead[shard]
         return None if ahead is None else theirs - ahead

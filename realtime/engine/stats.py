@@ -15,10 +15,11 @@ class HubStats:
     """Publications through the hub. Histograms in seconds: `lag` publish → received, `fan_out` received → written to
     every local socket, `latency` both together."""
 
-    __slots__ = ("_store", "announced", "clocks", "fan_out", "lag", "latency", "lost", "refilled", "refills")
+    __slots__ = ("_alone", "_store", "announced", "clocks", "fan_out", "lag", "latency", "lost", "refilled", "refills")
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._alone = len(store.shards) == 1
         self.clocks = RedisClocks(len(store.shards))
         self.lag = Histogram()
         self.fan_out = Histogram()
@@ -30,15 +31,17 @@ class HubStats:
 
     def delivered(self, channel: str, stamp: int | None, received: float, written: float) -> None:
         """A publication that Redis stamped (µs since 1970) was received and written at these moments (monotonic)."""
-        self.fan_out.observe(written - received)
-        if stamp is None:
+        spent = written - received
+        self.fan_out.observe(spent)
+        shard = 0 if self._alone else self._store.shard_for(place(channel)).index
+        ahead = self.clocks.ahead[shard]
+        if stamp is None or ahead is None:
             return
-        shards = self._store.shards
-        shard = 0 if len(shards) == 1 else self._store.shard_for(place(channel)).index
-        published = self.clocks.ours(shard, stamp * 1e-6)
-        if published is not None:
-            self.lag.observe(max(0.0, received - published))
-            self.latency.observe(max(0.0, written - published))
+        lag = received - stamp * 1e-6 + ahead
+        if lag < 0.0:
+            lag = 0.0  # the clocks are known to half a round trip
+        self.lag.observe(lag)
+        self.latency.observe(lag + spent)
 
 
 class NodeStats:
