@@ -32,7 +32,7 @@ CONFIG: dict[str, Any] = {
             "presence": True,
             "join_leave": True,
             "force_push_join_leave": True,
-            "history_size": 50,
+            "history_size": 1000,
             "history_ttl": "60s",
             "force_recovery": True,
         }
