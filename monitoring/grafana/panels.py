@@ -144,11 +144,11 @@ LIMITS = Dashboard(
     "Which limits bite, how fast they decide, and what HTTP answers.",
     (
         _line("Denied, by policy", "Denials a second; far above the policy's own hour: rl_spike.", "ops",
-              ('sum by (policy) (rate(flotilla_ratelimit_decisions_total{s,outcome="denied"}[{r}]))', "{{policy}}"), steps=((5, "red"),)),
+              ('sum by (policy) (rate(flotilla_ratelimit_decisions_total{s,outcome="denied"}[{r}])) or vector(0)', "{{policy}}"), steps=((5, "red"),)),
         _line("Decisions, by outcome", "near: allowed, at 80 % or more. shadow: would be denied.", "ops",
               ("sum by (outcome) (rate(flotilla_ratelimit_decisions_total{s}[{r}]))", "{{outcome}}"), stacked=True),
         _line("Decided without Redis", "failed_open, failed_closed, local: the limiter's Redis does not answer.", "ops",
-              ('sum by (outcome) (rate(flotilla_ratelimit_decisions_total{s,outcome=~"failed_open|failed_closed|local"}[{r}]))', "{{outcome}}"),
+              ('sum by (outcome) (rate(flotilla_ratelimit_decisions_total{s,outcome=~"failed_open|failed_closed|local"}[{r}])) or vector(0)', "{{outcome}}"),
               steps=((0.1, "red"),)),
         _line("Time of a decision", "Decisions that asked Redis.", "s", *_quantiles("flotilla_ratelimit_decision_seconds")),
         _line("HTTP responses, by status", "429: a limit; 5xx: ours.", "ops",

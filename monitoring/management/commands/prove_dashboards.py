@@ -1,4 +1,4 @@
-"""`manage.py prove_dashboards`: each query of the dashboards on a real Prometheus under load, and faults that move them."""
+"""`manage.py prove_dashboards`: each query of the dashboards on a real Prometheus under load; faults move the panels."""
 
 from typing import Any
 
