@@ -1,4 +1,4 @@
-"""`manage.py prove_dashboards`: each query of the dashboards on a real Prometheus under load; faults move the panels."""
+"""`manage.py prove_dashboards`: each query of the dashboards on a real Prometheus under load; faults move them."""
 
 from typing import Any
 
