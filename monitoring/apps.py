@@ -1,4 +1,4 @@
-"""The Django app `monitoring`; it listens to the server's life to open and release the metrics port."""
+"""The Django app `monitoring`; it listens to the server's life to watch it and to open and release the metrics port."""
 
 from django.apps import AppConfig
 
@@ -12,8 +12,11 @@ class MonitoringConfig(AppConfig):
     def ready(self) -> None:
         """Nothing is opened here: management commands load the apps as well."""
         from monitoring import exporter, metrics
+        from monitoring.health import watch
         from realtime.server.life import on_boot, on_drain
 
         metrics.register()
+        on_boot.connect(watch.start, dispatch_uid="monitoring.watch")
         on_boot.connect(exporter.open_port, dispatch_uid="monitoring.exporter")
+        on_drain.connect(watch.stop, dispatch_uid="monitoring.watch")
         on_drain.connect(exporter.release_port, dispatch_uid="monitoring.exporter")

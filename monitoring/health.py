@@ -1,12 +1,14 @@
 """Whether this instance is alive, and whether it should get clients.
 
-Live means that the process answers at all. Ready means that Redis, the database and the engine are well and that it is
-not leaving. Each check has its own deadline and is run once at a time, however many ask: the endpoint is open to all.
+Live means that the event loop turns. Ready means that Redis takes writes and answers, the database answers, the layer's
+pub/sub delivers, the lease is held, and the instance is not leaving. Each check has its own deadline and is run once at
+a time, however many ask: the endpoint is open to all. `Watch` keeps the last answer for the metrics.
 """
 
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any
 
 from channels.db import DatabaseSyncToAsync
@@ -15,11 +17,19 @@ from django.db import connection
 
 from realtime.engine.node import Node, current_node, get_node
 from realtime.server.life import is_leaving
-from store import get_store
+from store import get_store, place
 
-DEADLINE = 1.5  # seconds a check may take
+WATCH_EVERY = 2.0  # seconds between the looks of a process at itself
+STALE_AFTER = 10.0  # seconds after which its last look says nothing any more
+KEPT = 10_000  # ms that what was written for a check stays
 
-Check = Callable[[], Awaitable[None]]
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """Something to ask, and how many seconds it may take."""
+
+    ask: Callable[[], Awaitable[None]]
+    within: float
 
 
 def live() -> dict[str, Any]:
@@ -35,7 +45,13 @@ async def ready() -> dict[str, Any]:
 
 
 async def _redis() -> None:
-    await asyncio.gather(*(shard.execute("PING") for shard in get_store().shards))
+    """Every Redis takes a write and gives it back."""
+    written = f"{time.time():.6f}"
+    key = place(f"health\0{settings.INSTANCE_ID}").key("health")
+    for shard in get_store().shards:
+        _, found = await asyncio.gather(shard.execute("SET", key, written, "PX", KEPT), shard.execute("GET", key))
+        if found != written.encode():
+            raise ValueError("Redis gave back something else")
 
 
 async def _database() -> None:
@@ -48,7 +64,10 @@ def _ask_database() -> None:
 
 
 def _engine() -> dict[str, dict[str, Any]]:
-    """What the engine says of itself, which takes no time. A node that was not started yet is started."""
+    """What the engine says of itself, which takes no time. A node that was not started yet is started.
+
+    `pubsub` tells how long the last beat took through every shard's layer and back.
+    """
     global _starting
     node = current_node()
     if node is None:
@@ -56,11 +75,12 @@ def _engine() -> dict[str, dict[str, Any]]:
             _starting = asyncio.create_task(get_node())
         return {"started": {"ok": False, "ms": 0.0}}
     checks = node.checks() | {"accepting": not (node.draining or is_leaving())}
-    return {name: {"ok": holds, "ms": 0.0} for name, holds in checks.items()}
+    took = {"pubsub": round(max(node.heartbeat.round_trips, default=0.0) * 1000, 2)}
+    return {name: {"ok": holds, "ms": took.get(name, 0.0)} for name, holds in checks.items()}
 
 
 _starting: "asyncio.Task[Node] | None" = None
-CHECKS: dict[str, Check] = {"redis": _redis, "database": _database}
+CHECKS: dict[str, Check] = {"redis": Check(_redis, 1.0), "database": Check(_database, 1.5)}
 _running: dict[str, "asyncio.Task[dict[str, Any]]"] = {}
 
 
@@ -76,11 +96,53 @@ async def _run(check: Check) -> dict[str, Any]:
     began = time.perf_counter()
     problem = ""
     try:
-        async with asyncio.timeout(DEADLINE):
-            await check()
+        async with asyncio.timeout(check.within):
+            await check.ask()
     except TimeoutError:
-        problem = f"no answer within {DEADLINE} s"
+        problem = f"no answer within {check.within} s"
     except Exception as error:  # noqa: BLE001  a check that fails in a new way is a check that fails
         problem = type(error).__name__  # the text may name hosts and users, and anyone may ask
     result: dict[str, Any] = {"ok": not problem, "ms": round((time.perf_counter() - began) * 1000, 2)}
     return result | ({"problem": problem} if problem else {})
+
+
+class Watch:
+    """The process's looks at its own readiness, so that metrics can tell of it from another thread."""
+
+    def __init__(self) -> None:
+        self._checks: dict[str, bool] = {}
+        self._at = float("-inf")
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def checks(self) -> dict[str, bool]:
+        """Each check's last outcome, and `loop`: whether the event loop came to look at all lately."""
+        turning = time.monotonic() - self._at < STALE_AFTER
+        return {name: ok and turning for name, ok in self._checks.items()} | {"loop": turning}
+
+    @property
+    def ready(self) -> bool:
+        """Whether this instance should get clients, as it saw itself last."""
+        return all(self.checks.values())
+
+    async def start(self, **_: Any) -> None:
+        """Begin to look, in the running event loop."""
+        if self._task is None:
+            self._task = asyncio.create_task(self._look())
+
+    async def stop(self, **_: Any) -> None:
+        """The process ends: it is not ready any more."""
+        task, self._task, self._at = self._task, None, float("-inf")
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def _look(self) -> None:
+        while True:
+            found = await ready()
+            self._checks = {name: bool(check["ok"]) for name, check in found["checks"].items()}
+            self._at = time.monotonic()
+            await asyncio.sleep(WATCH_EVERY)
+
+
+watch = Watch()

@@ -1,25 +1,36 @@
 """Every metric of ours, each with what it counts.
 
-The node counts as it works and knows nothing of metrics; they are read from it when Prometheus asks, in the exporter's
-thread. Labels are bounded: no user, channel, client or raw path, and close codes that are not the protocol's own are
-"other", for a client may close with any. HTTP and database metrics are django-prometheus's.
+The engine counts as it works and knows nothing of metrics; they are read from it when Prometheus asks, in the
+exporter's thread. Labels are bounded: no user, channel, client or raw path, and codes that are not the protocol's own
+are "other" or "application", for a client may close with any. HTTP and database metrics are django-prometheus's
+(`monitoring.middleware`), those of the process (CPU, memory, open files) prometheus_client's.
 """
 
+import platform
 from collections import Counter
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Mapping
+from importlib.metadata import version
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any
 
+from django.conf import settings
 from prometheus_client import REGISTRY
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from realtime.protocol.codes import DisconnectCode
+from realtime.engine import recovery
+from realtime.protocol.codes import DisconnectCode, ErrorCode
+from realtime.session.session import State
+from realtime.version import VERSION
+from store import get_store
+from store.stats import Histogram
 
 if TYPE_CHECKING:
     from realtime.engine.node import Node
 
 _STANDARD = (1000, 1001, 1002, 1003, 1006, 1007, 1009, 1011)  # RFC 6455, 7.4.1
 _KNOWN = {str(int(code)) for code in (*_STANDARD, *DisconnectCode)}
+_ERRORS = {int(code) for code in ErrorCode}
 
 
 def close_label(code: str) -> str:
@@ -27,8 +38,41 @@ def close_label(code: str) -> str:
     return code if code in _KNOWN else "other"
 
 
+def gauge(name: str, says: str, value: float) -> Metric:
+    """One value now."""
+    return GaugeMetricFamily(f"flotilla_{name}", says, value)
+
+
+def counter(name: str, says: str, value: float) -> Metric:
+    """One sum so far."""
+    return CounterMetricFamily(f"flotilla_{name}", says, value=value)
+
+
+def counters(name: str, says: str, label: str, values: Mapping[Any, float]) -> Metric:
+    """Sums so far by one label."""
+    family = CounterMetricFamily(f"flotilla_{name}", says, labels=[label])
+    for key, value in values.items():
+        family.add_metric([str(key)], value)
+    return family
+
+
+def histograms(name: str, says: str, label: str, values: Mapping[str, Histogram]) -> Metric:
+    """Histograms by one label; a label "" means there is one alone."""
+    family = HistogramMetricFamily(f"flotilla_{name}", says, labels=[label] if label else [])
+    for key, histogram in values.items():
+        sums = list(accumulate(histogram.counts[:]))
+        bounds = [*map(str, map(float, histogram.bounds)), "+Inf"]
+        family.add_metric([key] if label else [], list(zip(bounds, sums, strict=True)), histogram.total)
+    return family
+
+
+def histogram(name: str, says: str, value: Histogram) -> Metric:
+    """One histogram."""
+    return histograms(name, says, "", {"": value})
+
+
 class NodeCollector(Collector):
-    """The metrics of this process's node; without one, only that it is not ready."""
+    """The metrics of this process's node; without one, only what is true of every process."""
 
     def describe(self) -> list[Metric]:
         """Nothing in advance, so that registering asks no node."""
@@ -39,31 +83,134 @@ class NodeCollector(Collector):
         from realtime.engine.node import current_node  # the apps are ready by now
 
         node = current_node()
-        ready = node is not None and all(node.checks().values())
-        yield GaugeMetricFamily("app_ready", "1 while the engine can take clients, else 0.", float(ready))
+        yield from _readiness()
+        yield from _redis()
         if node is not None:
-            yield from _gauges(node)
-            yield from _counters(node)
+            yield from _connections(node)
+            yield from _messages(node)
+            yield from _publications(node)
+            yield from _presence(node)
+            yield histogram(
+                "event_loop_lag_seconds", "How late the event loop woke up, ten times a second.", node.pulse.lag
+            )
 
 
-def _gauges(node: "Node") -> Iterator[Metric]:
-    yield GaugeMetricFamily("flotilla_connections", "WebSocket connections open now.", len(node.sessions))
-    yield GaugeMetricFamily("flotilla_users", "Distinct users connected here now.", len(node.users))
-    yield GaugeMetricFamily("flotilla_channels", "Channels with a subscriber here now.", len(node.hub.channels))
+def _readiness() -> Iterator[Metric]:
+    from monitoring.health import watch
+
+    checks = watch.checks
+    yield GaugeMetricFamily(
+        "app_ready", "1 while this instance should get clients, else 0.", float(all(checks.values()))
+    )
+    family = GaugeMetricFamily("app_ready_check", "1 while a check of the readiness holds.", labels=["check"])
+    for name, holds in checks.items():
+        family.add_metric([name], float(holds))
+    yield family
+    about = {"version": VERSION, "name": settings.INSTANCE_ID, "python": platform.python_version()}
+    about |= {package: version(package) for package in ("django", "daphne", "channels")}
+    build = GaugeMetricFamily("flotilla_build_info", "1; the labels say what runs here.", labels=list(about))
+    build.add_metric(list(about.values()), 1.0)
+    yield build
 
 
-def _counters(node: "Node") -> Iterator[Metric]:
-    opened, accepted, delivered = node.connections_opened, node.publications_in, node.hub.delivered
-    yield CounterMetricFamily("flotilla_connections_opened", "WebSocket connections accepted.", value=opened)
-    closed = CounterMetricFamily("flotilla_connections_closed", "Connections that ended, by code.", labels=["code"])
+def _redis() -> Iterator[Metric]:
+    stats = {str(shard.index): shard.stats for shard in get_store().shards}
+
+    def by_shard(name: str, says: str, attribute: str) -> Metric:
+        return counters(name, says, "shard", {index: getattr(one, attribute) for index, one in stats.items()})
+
+    yield by_shard("redis_commands", "Commands sent to Redis.", "commands")
+    yield by_shard("redis_unavailable", "Commands given up because Redis did not answer.", "unavailable")
+    yield by_shard("redis_refused", "Commands that Redis answered with an error.", "refused")
+    yield by_shard("redis_connects", "Command connections made to Redis.", "connects")
+    trips = {index: one.round_trip for index, one in stats.items()}
+    yield histograms("redis_round_trip_seconds", "From sending a command to its reply.", "shard", trips)
+
+
+def _connections(node: "Node") -> Iterator[Metric]:
+    sessions = list(node.sessions.values())
+    yield gauge("connections", "WebSocket connections open now.", len(sessions))
+    yield gauge("users", "Distinct users connected here now.", len(node.users))
+    yield gauge("channels", "Channels with a subscriber here now.", len(node.hub.channels))
+    waiting = sum(session.socket.unsent for session in sessions)
+    yield gauge("outgoing_waiting_bytes", "Bytes that clients have not taken yet.", waiting)
+    yield counter("connections_opened", "WebSocket connections accepted.", node.connections_opened)
+    closed = dict(node.connections_closed)
     by_label: Counter[str] = Counter()
-    for code, count in dict(node.connections_closed).items():
+    for code, count in closed.items():
         by_label[close_label(code)] += count
-    for label, count in by_label.items():
-        closed.add_metric([label], count)
-    yield closed
-    yield CounterMetricFamily("flotilla_publications_in", "Publications of this instance's clients.", value=accepted)
-    yield CounterMetricFamily("flotilla_publications_out", "Publications written to connections.", value=delivered)
+    yield counters("connections_closed", "Connections that ended, by code.", "code", by_label)
+    slow = closed.get(str(int(DisconnectCode.SLOW)), 0)
+    yield counter("slow_clients_dropped", "Connections ended because they did not read (3008).", slow)
+
+
+def _messages(node: "Node") -> Iterator[Metric]:
+    stats, hub = node.stats, node.hub
+    received = _filled(node.handlers, stats.commands) | {"pong": stats.pongs}
+    yield counters("messages_in", "Messages of clients, by type.", "type", received)
+    ended = sum(count for code, count in dict(node.connections_closed).items() if _by_server(code))
+    sent = {
+        "publication": hub.delivered,
+        "join_leave": hub.stats.announced,
+        "reply": stats.replies - stats.unsubscribes,
+        "unsubscribe": stats.unsubscribes,
+        "disconnect": ended,
+        "ping": stats.pings,
+    }
+    yield counters("messages_out", "Messages written to clients, by type.", "type", sent)
+    errors: Counter[str] = Counter({str(int(ErrorCode.INTERNAL)): 0, str(int(ErrorCode.TOO_MANY_REQUESTS)): 0})
+    for code, count in dict(stats.errors).items():
+        errors[str(int(code)) if code in _ERRORS else "application"] += count
+    yield counters("command_errors", "Commands answered with an error, by code.", "code", errors)
+
+
+def _publications(node: "Node") -> Iterator[Metric]:
+    hub = node.hub.stats
+    yield counter("publications_in", "Publications of this instance's clients.", node.publications_in)
+    yield counter("publications_out", "Publications written to connections.", node.hub.delivered)
+    yield histogram("delivery_seconds", "From a publication's place in Redis to its last local write.", hub.latency)
+    yield histogram("hub_lag_seconds", "From a publication's place in Redis to its arrival here.", hub.lag)
+    yield histogram("fan_out_seconds", "From a publication's arrival here to its last local write.", hub.fan_out)
+    yield counter("refills", "Gaps of a channel that were looked up in history.", hub.refills)
+    yield counter("refilled_publications", "Publications that were handed on from history.", hub.refilled)
+    yield counter("positions_lost", "Gaps that history could not fill: subscribers were told.", hub.lost)
+    outcomes = _filled(recovery.OUTCOMES, node.stats.recoveries)
+    family = CounterMetricFamily(
+        "flotilla_recoveries",
+        "Clients that came back with a position, by what came of it.",
+        labels=["outcome", "reason"],
+    )
+    for reason, count in outcomes.items():
+        recovered = reason == "recovered"
+        family.add_metric(["recovered" if recovered else "insufficient", "" if recovered else reason], count)
+    yield family
+    reconnects = _filled((shard.index for shard in node.store.shards), node.stats.pubsub_reconnects)
+    yield counters("pubsub_reconnects", "Pub/sub connections made anew.", "shard", reconnects)
+
+
+def _presence(node: "Node") -> Iterator[Metric]:
+    users, members = node.presence.entered()
+    family = GaugeMetricFamily("flotilla_presence_members", "Entries this instance vouches for.", labels=["scope"])
+    family.add_metric(["user"], users)
+    family.add_metric(["channel"], members)
+    yield family
+    registered = sum(session.state is State.CONNECTED for session in list(node.sessions.values()))
+    yield gauge("presence_drift", "Connections without an entry, or entries without one.", abs(registered - users))
+    if node.pulse.leases is not None:
+        yield gauge("leases", "Instances that hold a lease, as this one sees it.", node.pulse.leases)
+    yield gauge("lease_held", "1 while this instance holds its lease.", float(node.presence.alive))
+    reaped = _filled(("user", "channel"), node.stats.reaped)
+    yield counters("presence_reaped", "Entries of dead instances that this one removed.", "scope", reaped)
+
+
+def _by_server(code: str) -> bool:
+    return code == "application" or (code.isdigit() and int(code) >= 3000)
+
+
+def _filled(keys: Iterable[Any], counted: Mapping[Any, int]) -> dict[Any, int]:
+    """Every key, also those not counted yet: a rate needs a beginning at 0."""
+    known = dict(counted)
+    return {key: known.get(key, 0) for key in keys}
 
 
 def register() -> None:

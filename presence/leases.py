@@ -148,6 +148,10 @@ class Leases:
         held = await self._shard.execute(*_held_at(seconds, micros))
         return _describe(held, await self._shard.execute("HGETALL", keys.about()))
 
+    async def count(self) -> int:
+        """How many incarnations hold a lease now."""
+        return len(await self._shard.execute(*_held_at(*await self._shard.execute("TIME"))))
+
     def _record(self, incarnation: str) -> list[str]:
         own = [keys.registered(incarnation), keys.generations(), keys.tombstone(incarnation)]
         return [keys.leases(), keys.about(), *own]

@@ -191,6 +191,17 @@ class Presence:
         """What each living process says of itself, and its "incarnation". Raises StoreUnavailable."""
         return await self._leases.alive()
 
+    async def leases(self) -> int:
+        """How many processes of the cluster hold a lease. Raises StoreUnavailable."""
+        return await self._leases.count()
+
+    def entered(self) -> tuple[int, int]:
+        """How many entries this process vouches for: of users (`u:`) and of all other scopes. Any thread may ask."""
+        records = list(self._life.records.items())
+        sizes = [(scope.startswith("u:"), len(record.entries)) for scope, record in records]
+        users = sum(size for of_user, size in sizes if of_user)
+        return users, sum(size for _, size in sizes) - users
+
     async def expire(self, incarnation: str) -> None:
         """End the lease of a process that is known to have exited, so that it is reaped at once."""
         await self._leases.expire(incarnation)

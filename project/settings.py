@@ -77,7 +77,7 @@ INSTALLED_APPS = [
     "monitoring",
 ]
 MIDDLEWARE = [
-    "django_prometheus.middleware.PrometheusBeforeMiddleware",
+    "monitoring.middleware.CountBefore",
     "django.middleware.security.SecurityMiddleware",
     "project.static.StaticFiles",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -86,7 +86,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    "django_prometheus.middleware.PrometheusAfterMiddleware",
+    "monitoring.middleware.CountAfter",
 ]
 ROOT_URLCONF = "project.urls"
 ASGI_APPLICATION = "project.asgi.application"

@@ -19,6 +19,7 @@ from redis.exceptions import RedisError
 from store.errors import StoreUnavailable
 from store.replies import ReplyStream
 from store.scripts import Script
+from store.stats import RedisStats
 
 Argument = bytes | str | int | float
 Command = tuple[Argument, ...]
@@ -31,7 +32,8 @@ LONGEST_PAUSE = 1.0
 class Link:
     """A pipelined connection. Use `call` from the loop it was made in."""
 
-    def __init__(self, pool: AsyncConnectionPool, timeout: float) -> None:
+    def __init__(self, pool: AsyncConnectionPool, timeout: float, stats: RedisStats | None = None) -> None:
+        self._stats = stats or RedisStats()
         self._pool = pool
         self._timeout = timeout
         self._loop = asyncio.get_running_loop()
@@ -53,6 +55,7 @@ class Link:
         packed = pack(command)
         future: asyncio.Future[Any] = self._loop.create_future()
         self._outbox.append((packed, future))
+        self._stats.commands += 1
         if self._flushing is None:
             self._flushing = self._loop.create_task(self._flush())
         return future
@@ -109,6 +112,7 @@ class Link:
             await connection.disconnect(nowait=True)
             raise
         self._failures = 0
+        self._stats.connects += 1
         self._connection = connection
         self._reader = self._loop.create_task(self._read(connection))
         return connection
@@ -118,7 +122,10 @@ class Link:
         try:
             while True:
                 for reply in await replies.read():
-                    future = self._due.popleft()[1]
+                    sent, future = self._due.popleft()
+                    self._stats.round_trip.observe(self._loop.time() - sent)
+                    if isinstance(reply, Exception):
+                        self._stats.refused += 1
                     if future.done():
                         continue
                     if isinstance(reply, Exception):
@@ -152,6 +159,7 @@ class Link:
         if self._watch is not None:
             self._watch.cancel()
             self._watch = None
+        self._stats.unavailable += len(due) + len(unsent)
         for future in (*(future for _, future in due), *unsent):
             if not future.done():
                 future.set_exception(error)

@@ -23,6 +23,7 @@ from store.errors import StoreUnavailable
 from store.link import Argument, Link
 from store.placement import Placement
 from store.scripts import Script
+from store.stats import RedisStats
 from store.urls import sentinel_of
 
 TIMEOUT = 2.0  # seconds a call may take
@@ -35,6 +36,7 @@ class Shard:
         self.index = index
         self.url = url
         self.timeout = timeout
+        self.stats = RedisStats()
         self._links: WeakKeyDictionary[asyncio.AbstractEventLoop, Link] = WeakKeyDictionary()
         self._client: redis.Redis | None = None
 
@@ -72,7 +74,7 @@ class Shard:
         if link is None:
             for ended in [known for known in self._links if known.is_closed()]:
                 del self._links[ended]  # a link holds on to its loop: nothing else would let go of the pair
-            link = self._links[loop] = Link(self._async_pool(), self.timeout)
+            link = self._links[loop] = Link(self._async_pool(), self.timeout, self.stats)
         return link.call(command)
 
     def run_sync(self, script: Script, keys: Sequence[str], args: Sequence[Argument]) -> Any:
@@ -87,9 +89,11 @@ class Shard:
         if self._client is None:
             self._client = self._sync_client()
             self._client.response_callbacks.clear()  # replies as they are, like the asynchronous ones
+        self.stats.commands += 1
         try:
             return self._client.execute_command(*command)
         except (redis.ConnectionError, redis.TimeoutError) as error:
+            self.stats.unavailable += 1
             raise StoreUnavailable(f"Redis does not answer: {error}") from error
 
     async def close(self) -> None:

@@ -1,8 +1,8 @@
-"""Messages on the channel layer: a msgpack map each, the last value of which a script may add in Redis.
+"""Messages on the channel layer: a msgpack map each, the last values of which a script may add in Redis.
 
-`pub`: c channel, d body, e epoch, o offset. `join`, `leave`: c channel, d ClientInfo. `live`: c channel, n nonce,
-e epoch, o top. `beat`: n shard, o number. `control`: d the command as JSON. Payloads are msgpack *bin*, so that they
-arrive byte for byte; `cmsgpack` in Redis can only make strings, hence the heads made here.
+`pub`: c channel, d body, e epoch, o offset, t Redis's time in µs. `join`, `leave`: c channel, d ClientInfo. `live`:
+c channel, n nonce, e epoch, o top. `beat`: n shard, o number. `control`: d the command as JSON. Payloads are msgpack
+*bin*, so that they arrive byte for byte; `cmsgpack` in Redis can only make strings, hence the heads made here.
 """
 
 import msgpack
@@ -25,7 +25,7 @@ def _map(size: int, *parts: str | bytes | int) -> bytes:
 
 def publication_head(channel: str, body: bytes) -> bytes:
     """A publication up to the value of its epoch."""
-    return _map(5, "type", PUBLICATION, "c", channel, "d", body, "e")
+    return _map(6, "type", PUBLICATION, "c", channel, "d", body, "e")
 
 
 def live_head(channel: str, nonce: str) -> bytes:

@@ -32,6 +32,8 @@ class Heartbeat:
         self._sent = 0
         self._received = [0] * len(store.shards)
         self._heard_at = [0.0] * len(store.shards)
+        self._sent_at = 0.0
+        self.round_trips = [0.0] * len(store.shards)  # seconds that each shard's last beat took
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -55,7 +57,9 @@ class Heartbeat:
 
     def arrived(self, shard: int, number: int) -> None:
         """A beat came back."""
-        self._heard_at[shard] = time.monotonic()
+        self._heard_at[shard] = now = time.monotonic()
+        if number == self._sent:
+            self.round_trips[shard] = now - self._sent_at
         last, self._received[shard] = self._received[shard], number
         if last and number > last + 1:
             logger.warning("beats %d to %d of Redis %d were lost: messages may be missing", last + 1, number - 1, shard)
@@ -64,6 +68,7 @@ class Heartbeat:
     async def _beat(self) -> None:
         while True:
             self._sent += 1
+            self._sent_at = time.monotonic()
             await asyncio.gather(*(self._beat_once(shard) for shard in range(len(self._places))))
             await asyncio.sleep(EVERY)
 

@@ -8,6 +8,7 @@ order; whatever is missing is fetched from history first, and where history no l
 import asyncio
 import logging
 import secrets
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -17,6 +18,7 @@ from realtime.engine.calls import StreamOptions
 from realtime.engine.layer import LAYER_FAULTS, LoopLayer
 from realtime.engine.local_channel import Flow, LocalChannel
 from realtime.engine.publication import Page, Publication, StreamPosition
+from realtime.engine.stats import HubStats
 from realtime.engine.subscription import Subscription
 from store import StoreUnavailable, place
 
@@ -41,11 +43,13 @@ class Hub:
     def __init__(self, layer: LoopLayer, broker: Broker, *, check_interval: float, most_joined: int) -> None:
         self.channels: dict[str, LocalChannel] = {}
         self.delivered = 0
+        self.stats = HubStats(broker.store)
         self._layer = layer
         self._broker = broker
         self._check_interval = check_interval
         self._most_joined = most_joined
-        self._delivered_to: dict[LocalChannel, None] = {}  # what must be flushed before this turn ends, in order
+        self._received_at = 0.0  # when the batch that is being handled came
+        self._delivered_to: dict[LocalChannel, list[int | None]] = {}  # what is to be written, with Redis's stamps
         self._mailbox = ""
         self._opened = asyncio.Event()
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -153,6 +157,7 @@ class Hub:
 
     def _receive(self, batch: list[bytes]) -> None:
         """What one read of the layer brought. Publications of one channel that came together leave together."""
+        self._received_at = time.monotonic()
         for encoded in batch:
             try:
                 self._dispatch(envelope.decode(encoded))
@@ -161,9 +166,17 @@ class Hub:
         self._flush()
 
     def _flush(self) -> None:
-        delivered, self._delivered_to = self._delivered_to, {}
-        for channel in delivered:
-            self.delivered += channel.flush()
+        while self._delivered_to:
+            channel, stamps = self._delivered_to.popitem()
+            self._write(channel, stamps)
+
+    def _write(self, channel: LocalChannel, stamps: list[int | None]) -> None:
+        sent = channel.flush()
+        self.delivered += sent
+        if sent:
+            written = time.monotonic()
+            for stamp in stamps:
+                self.stats.delivered(channel.name, stamp, self._received_at, written)
 
     def _dispatch(self, message: dict[str, Any]) -> None:
         kind = message["type"]
@@ -180,17 +193,17 @@ class Hub:
             return
         if kind == envelope.PUBLICATION:
             position = StreamPosition(message["e"], message["o"])
-            self._on_publication(channel, position, message["d"])
+            self._on_publication(channel, position, message["d"], message.get("t"))
         elif kind == envelope.LIVE:
             if message["n"] == channel.waiting_nonce:
                 self._on_live(channel, StreamPosition(message["e"], message["o"]))
         else:
-            channel.announce(kind.encode(), message["d"])
+            self.stats.announced += channel.announce(kind.encode(), message["d"])
 
-    def _on_publication(self, channel: LocalChannel, position: StreamPosition, body: bytes) -> None:
+    def _on_publication(self, channel: LocalChannel, position: StreamPosition, body: bytes, stamp: int | None) -> None:
         if not position.offset:
             if channel.flow is not Flow.CONFIRMING:
-                self._deliver(channel, Publication(0, body))
+                self._deliver(channel, Publication(0, body), stamp)
             return
         self._broker.seen.note(channel.name, position)
         channel.checked_at = self._loop.time()
@@ -198,16 +211,16 @@ class Hub:
             return  # not live yet, or history is being read anyway and will have it
         epoch, offset = channel.position
         if position.epoch == epoch and position.offset == offset + 1:
-            self._deliver(channel, Publication(position.offset, body))
+            self._deliver(channel, Publication(position.offset, body), stamp)
         elif position.epoch != epoch or position.offset > offset:
             self._refill(channel, position)
 
-    def _deliver(self, channel: LocalChannel, publication: Publication) -> None:
+    def _deliver(self, channel: LocalChannel, publication: Publication, stamp: int | None) -> None:
         """Hand a publication to the channel's subscribers, at the end of this turn at the latest."""
+        stamps = self._delivered_to.setdefault(channel, [])
+        stamps.append(stamp)
         if channel.deliver(publication) >= self._most_joined:
-            self.delivered += channel.flush()
-        else:
-            self._delivered_to[channel] = None
+            self._write(channel, self._delivered_to.pop(channel))
 
     def _on_live(self, channel: LocalChannel, top: StreamPosition) -> None:
         channel.waiting_nonce = ""
@@ -228,6 +241,7 @@ class Hub:
         if top.epoch == channel.position.epoch and top.offset <= channel.position.offset:
             return
         channel.flow = Flow.REFILLING
+        self.stats.refills += 1
         self._spawn(self._refill_until_live(channel))
 
     async def _refill_until_live(self, channel: LocalChannel) -> None:
@@ -257,15 +271,18 @@ class Hub:
         last = page.publications[-1].offset if len(page.publications) >= REFILL_PAGE else page.top.offset
         if not recovery.complete(since, page.publications, last):
             return False
+        self.stats.refilled += len(page.publications)
         for publication in page.publications:
-            self._deliver(channel, publication)
-        self._flush()
+            if channel.deliver(publication) >= self._most_joined:
+                self.delivered += channel.flush()
+        self.delivered += channel.flush()
         return True
 
     def _lose(self, channel: LocalChannel, top: StreamPosition) -> None:
         """History no longer has what is missing: everybody who relies on positions is told."""
         logger.warning("publications %s..%s of a channel are lost for its subscribers here", channel.position, top)
         channel.position = top
+        self.stats.lost += 1
         for subscription in channel.subscriptions:
             if subscription.positioned or subscription.recoverable:
                 subscription.broken = True

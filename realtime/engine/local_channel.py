@@ -104,16 +104,17 @@ class LocalChannel:
             elif self._caught_up(subscription):
                 self.joining.discard(subscription)
 
-    def announce(self, kind: bytes, info: bytes) -> None:
-        """Hand a join or leave to those who asked for them."""
+    def announce(self, kind: bytes, info: bytes) -> int:
+        """Hand a join or leave to those who asked for them; returns to how many sockets it was written."""
         self._written = self.flush()
         frame = Frame(replies.push(self.name_json, kind, b'{"info":%s}' % info))
         for subscription in self.joining:
             if subscription.join_leave and subscription.held is not None:
                 subscription.hold(frame)
-        for subscription, socket in self.sockets.items():
-            if subscription.join_leave:
-                socket.send(frame)
+        asked = [socket for subscription, socket in self.sockets.items() if subscription.join_leave]
+        for socket in asked:
+            socket.send(frame)
+        return len(asked)
 
     def add(self, subscription: Subscription) -> None:
         """A subscriber from now on; everything is held back until `release`."""

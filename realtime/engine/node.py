@@ -27,6 +27,8 @@ from realtime.engine.control import Control
 from realtime.engine.heartbeat import Heartbeat
 from realtime.engine.hub import Hub
 from realtime.engine.layer import LAYER_FAULTS
+from realtime.engine.pulse import Pulse
+from realtime.engine.stats import NodeStats
 from realtime.engine.wheel import Wheel
 from realtime.protocol.codes import CommandError, DisconnectCode, DisconnectError, UnsubscribeCode
 from realtime.session.handlers import HANDLERS
@@ -54,6 +56,7 @@ class Node:
         self.draining = False
         self.sessions: dict[str, Session] = {}
         self.users: dict[str, set[Session]] = {}
+        self.stats = NodeStats()
         self.publications_in = 0
         self.connections_opened = 0
         self.connections_closed: Counter[str] = Counter()
@@ -82,6 +85,7 @@ class Node:
             on_fenced=self._on_fenced,
             on_reaped=self._on_reaped,
         )
+        self.pulse = Pulse(store, self.hub.stats.clocks, self.presence.leases)
 
     # Start and end
 
@@ -91,6 +95,7 @@ class Node:
         self.hub.on_beat = self.heartbeat.arrived
         self._layer.on_reconnect = self._on_reconnect
         self.wheel.start()
+        self.pulse.start()
         await self.presence.start()
         self.background(self._join_cluster())
 
@@ -138,6 +143,7 @@ class Node:
         for session in list(self.sessions.values()):
             session.disconnect(DisconnectCode.SHUTDOWN)
         await self.idle()
+        await self.pulse.close()
         await self.heartbeat.close()
         await self.hub.close()
         await self.presence.stop()
@@ -235,6 +241,7 @@ class Node:
 
     async def _on_reaped(self, reaped: Reaped) -> None:
         """Another instance's connections were removed from a scope; its connections' registry tells who is gone."""
+        self.stats.reaped["user" if reaped.scope.startswith("u:") else "channel"] += len(reaped.entries)
         if not reaped.scope.startswith("u:") or not signals.on_disconnect.has_listeners():
             return
         instance = reaped.incarnation.rpartition(".")[0]
@@ -248,6 +255,7 @@ class Node:
 
     def _on_reconnect(self, shard: int) -> None:
         logger.warning("pub/sub connection to Redis %d is back; comparing every channel with its stream", shard)
+        self.stats.pubsub_reconnects[shard] += 1
         self.hub.resync(shard)
 
     def _on_control(self, payload: bytes) -> None:

@@ -1,6 +1,8 @@
 """Whether a client that comes back can be given what it missed (PROTOCOL.md 7). Pure.
 
-All or nothing: a partial list would be a silent gap, so whatever is not provably complete is not recovered.
+All or nothing: a partial list would be a silent gap, so whatever is not provably complete is not recovered. `reason`
+says why not: limit (too much was missed), epoch (another stream), trimmed or expired (history no longer has all or any
+of it), ahead (the client claims more than there is).
 """
 
 from collections.abc import Sequence
@@ -15,19 +17,22 @@ class Recovery:
 
     recovered: bool
     publications: tuple[Publication, ...] = ()
+    reason: str = ""
 
 
-NOT_RECOVERED = Recovery(False)
+OUTCOMES = ("recovered", "limit", "epoch", "trimmed", "expired", "ahead")
 
 
 def recover(wanted: StreamPosition, page: Page, limit: int) -> Recovery:
     """Decide from `page`, read from `wanted.offset` with room for one more than `limit`."""
     if page.overflow or len(page.publications) > limit:
-        return NOT_RECOVERED
+        return Recovery(False, reason="limit")
     if wanted.epoch not in ("", page.top.epoch):
-        return NOT_RECOVERED
+        return Recovery(False, reason="epoch")
     if not complete(wanted.offset, page.publications, page.top.offset):
-        return NOT_RECOVERED
+        if wanted.offset > page.top.offset:
+            return Recovery(False, reason="ahead")
+        return Recovery(False, reason="trimmed" if page.publications else "expired")
     return Recovery(True, page.publications)
 
 

@@ -126,6 +126,7 @@ def _published(session: Session, id: int, channel: str, done: "asyncio.Future[An
         return
     if not isinstance(error, StoreUnavailable):
         session.node.log_failure("publish", error, session)
+    session.node.stats.errors[ErrorCode.INTERNAL] += 1
     session.send(replies.error(id, CommandError(ErrorCode.INTERNAL)))
 
 

@@ -153,6 +153,7 @@ class Session:
     def _accept(self, command: Command) -> None:
         if command.is_pong and self.state is not State.AWAITING_CONNECT:
             self._pong_by = 0.0
+            self.node.stats.pongs += 1
             return
         waiting = self.unanswered + (len(self._queue) if self._queue is not None else 0)
         if waiting >= self.node.config.max_queued_commands:
@@ -175,11 +176,13 @@ class Session:
             raise DisconnectError(DisconnectCode.BAD_REQUEST, detail=f"{method} while {self.state.name}")
         if not command.id and method != "send":
             raise DisconnectError(DisconnectCode.BAD_REQUEST, detail=f"{method} without an id")
+        self.node.stats.commands[method] += 1
         if method not in AT_ONCE:
             return partial(handler, self, command.id, getattr(command, method))
         try:
             answer = handler(self, command.id, getattr(command, method))
         except CommandError as error:
+            self.node.stats.errors[error.code] += 1
             answer = replies.error(command.id, error)
         if answer is None or isinstance(answer, bytes):
             self._answer(answer)
@@ -222,10 +225,12 @@ class Session:
             async with asyncio.timeout(COMMAND_WITHIN):
                 answer = await rest()
         except CommandError as error:
+            self.node.stats.errors[error.code] += 1
             answer = replies.error(command.id, error)
         except (StoreUnavailable, TimeoutError) as error:
             what = error or "too slow"
             logger.warning("%s could not be done: %s", command.method, what, extra=self.log_context())
+            self.node.stats.errors[ErrorCode.INTERNAL] += 1
             answer = replies.error(command.id, CommandError(ErrorCode.INTERNAL))
         self._answer(answer)
         if self.state is State.CONNECTING:
@@ -236,12 +241,14 @@ class Session:
     def send(self, payload: bytes) -> None:
         """Send one reply or push."""
         if self.state is not State.CLOSED:
+            self.node.stats.replies += 1
             self.socket.send(Frame(payload))
 
     def end_subscription(self, subscription: Subscription, code: int, reason: str) -> None:
         """The server ends a subscription; the client is told and may come back or not, as the code says."""
         if self.subscriptions.get(subscription.channel) is subscription:
             self.forget_subscription(subscription)
+            self.node.stats.unsubscribes += 1
             self.send(replies.unsubscribe_push(subscription.channel, code, reason))
 
     def forget_subscription(self, subscription: Subscription) -> None:
@@ -302,6 +309,7 @@ class Session:
         if self._next_ping and now >= self._next_ping:
             config = self.node.config
             self.socket.send(PING)
+            self.node.stats.pings += 1
             self._pong_by = now + config.pong_timeout
             self._next_ping += config.ping_interval
         self._expire(time.time())

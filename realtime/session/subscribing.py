@@ -139,7 +139,9 @@ async def recover_from_history(
         claim=position.epoch,
     )
     session.node.hub.compare(wanted.channel, page.top)
-    return page.top, recover(position, page, config.recovery_max_publications)
+    recovery = recover(position, page, config.recovery_max_publications)
+    session.node.stats.recoveries[recovery.reason or "recovered"] += 1
+    return page.top, recovery
 
 
 def check_room(session: Session, channel: str) -> None:

@@ -5,6 +5,7 @@
 --       4 history size (0: no history)  5 history ttl ms  6 meta ttl ms
 --       7 fresh epoch  8 seen epoch  9 seen top  10 idempotency ttl ms (0: none)
 -- returns {epoch, offset, repeated}
+-- The announcement carries Redis's own time in µs, so that its age can be told without a common clock of the hosts.
 
 local idempotent = tonumber(ARGV[10]) > 0
 if idempotent then
@@ -27,5 +28,8 @@ end
 if idempotent then
   redis.call('SET', KEYS[3], text(offset) .. ':' .. epoch, 'PX', ARGV[10])
 end
-redis.call('PUBLISH', ARGV[1], ARGV[2] .. cmsgpack.pack(epoch) .. '\161o' .. cmsgpack.pack(offset))
+local now = redis.call('TIME')
+local stamp = tonumber(now[1]) * 1000000 + tonumber(now[2])
+local tail = cmsgpack.pack(epoch) .. '\161o' .. cmsgpack.pack(offset) .. '\161t' .. cmsgpack.pack(stamp)
+redis.call('PUBLISH', ARGV[1], ARGV[2] .. tail)
 return {epoch, offset, 0}

@@ -109,9 +109,12 @@ class TestPublishing:
         assert (await broker.history(ROOM, OPTIONS, limit=1)).publications[0].body == body
 
     async def test_an_announcement_is_complete(self, broker: Broker, ear: Ear) -> None:
-        """Channel, body, epoch and offset as the publisher was told."""
+        """Channel, body, epoch and offset as the publisher was told, and Redis's own time."""
         position = await broker.publish(ROOM, b"{}", OPTIONS)
-        assert await ear.heard(1) == [{"type": "pub", "c": ROOM, "d": b"{}", "e": position.epoch, "o": 1}]
+        seconds, micros = await broker.store.first.execute("TIME")
+        [message] = await ear.heard(1)
+        assert 0 <= int(seconds) * 1_000_000 + int(micros) - message.pop("t") < 60_000_000
+        assert message == {"type": "pub", "c": ROOM, "d": b"{}", "e": position.epoch, "o": 1}
 
     async def test_large_offsets_survive(self, redis_process: RedisProcess, broker: Broker, ear: Ear) -> None:
         """Neither Lua's numbers nor msgpack round them."""

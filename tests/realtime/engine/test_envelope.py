@@ -15,11 +15,12 @@ def unpack(message: bytes) -> dict[str, object]:
 
 
 @given(TEXT, st.binary(max_size=70000), TEXT, st.integers(0, 2**63 - 1))
-def test_a_publication_is_completed_by_epoch_and_offset(channel: str, body: bytes, epoch: str, offset: int) -> None:
-    """The head plus two values is one whole map."""
+def test_a_head_is_completed_by_epoch_offset_and_time(channel: str, body: bytes, epoch: str, offset: int) -> None:
+    """The head plus what a script knows is one whole map."""
     tail = msgpack.packb(epoch) + b"\xa1o" + msgpack.packb(offset)
-    message = unpack(envelope.publication_head(channel, body) + tail)
-    assert message == {"type": "pub", "c": channel, "d": body, "e": epoch, "o": offset}
+    stamp = b"\xa1t" + msgpack.packb(1_800_000_000_123_456)
+    message = unpack(envelope.publication_head(channel, body) + tail + stamp)
+    assert message == {"type": "pub", "c": channel, "d": body, "e": epoch, "o": offset, "t": 1_800_000_000_123_456}
     live = unpack(envelope.live_head(channel, "nonce") + tail)
     assert live == {"type": "live", "c": channel, "n": "nonce", "e": epoch, "o": offset}
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from realtime.engine.publication import Page, Publication, StreamPosition
-from realtime.engine.recovery import NOT_RECOVERED, complete, recover
+from realtime.engine.recovery import OUTCOMES, complete, recover
 
 
 def stored(offsets: range | list[int]) -> tuple[Publication, ...]:
@@ -34,12 +34,15 @@ def test_recovers_exactly_when_nothing_is_missing(
     possible = epoch != "before" and wanted <= top and len(missed) <= limit and all(o in history for o in missed)
     assert answer.recovered is possible
     assert [publication.offset for publication in answer.publications] == (missed if possible else [])
+    assert (answer.reason or "recovered") in OUTCOMES
+    assert bool(answer.reason) is not possible
 
 
 def test_too_many_bytes_are_not_recovered() -> None:
     """A page that overflowed has no publications, and being at the top does not make it complete."""
     page = Page(StreamPosition("e", 3), (), overflow=True)
-    assert recover(StreamPosition("e", 3), page, 10) is NOT_RECOVERED
+    answer = recover(StreamPosition("e", 3), page, 10)
+    assert (answer.recovered, answer.reason) == (False, "limit")
 
 
 @pytest.mark.parametrize("since", [0, 1, 5])
@@ -51,3 +54,19 @@ def test_complete_means_every_offset_once(since: int) -> None:
         for top in range(since + 8):
             expected = since <= top and offsets == list(range(since + 1, top + 1))
             assert complete(since, stored(offsets), top) is expected, (offsets, top)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found", "reason"),
+    [
+        (StreamPosition("e", 5), range(6, 11), ""),
+        (StreamPosition("old", 5), range(6, 11), "epoch"),
+        (StreamPosition("e", 2), range(6, 11), "trimmed"),
+        (StreamPosition("e", 2), range(0), "expired"),
+        (StreamPosition("e", 12), range(0), "ahead"),
+        (StreamPosition("e", 0), range(1, 11), "limit"),
+    ],
+)
+def test_the_reason_says_what_was_in_the_way(wanted: StreamPosition, found: range, reason: str) -> None:
+    """Each as an operator would call it."""
+    assert recover(wanted, Page(StreamPosition("e", 10), stored(found)), 8).reason == reason

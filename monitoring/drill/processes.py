@@ -1,0 +1,101 @@
+"""Programs that a drill starts, breaks and ends; each writes to a log of its own, and none outlives the drill."""
+
+import contextlib
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from realtime.server.parent import launch
+
+ROOT = Path(__file__).resolve().parents[2]
+LOOK_EVERY = 0.1  # seconds
+STOP_WITHIN = 20.0
+
+
+class DrillFailed(Exception):
+    """What was waited for did not happen, or something that is needed is not there."""
+
+
+def wait_for(condition: Callable[[], Any], what: str, within: float) -> Any:
+    """Wait until `condition()` is true and return what it gave. Raises DrillFailed."""
+    deadline = time.monotonic() + within
+    while not (found := condition()):
+        if time.monotonic() > deadline:
+            raise DrillFailed(f"not within {within:g} s: {what}")
+        time.sleep(LOOK_EVERY)
+    return found
+
+
+def program(*names: str) -> str:
+    """The first of these programs that is installed. Raises DrillFailed."""
+    for name in names:
+        found = shutil.which(name)
+        if found is not None:
+            return found
+    raise DrillFailed(f"{names[0]} is not installed; a drill needs the real one")
+
+
+def free_ports(count: int) -> list[int]:
+    """So many ports nobody listens on."""
+    with contextlib.ExitStack() as stack:
+        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [probe.getsockname()[1] for probe in probes]
+
+
+class Program:
+    """One program. It may be started again after its end; its log goes on."""
+
+    def __init__(
+        self, name: str, home: Path, command: Sequence[str], environment: Mapping[str, str] | None = None
+    ) -> None:
+        self.name = name
+        self._log = home / f"{name}.log"
+        self._command = list(command)
+        self._environment = environment
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def running(self) -> bool:
+        """Whether it was started and has not ended."""
+        return self._process is not None and self._process.poll() is None
+
+    def start(self) -> None:
+        """Start it; it is killed when this process dies."""
+        command = launch(signal.SIGKILL, self._command)
+        with self._log.open("ab") as output:
+            self._process = subprocess.Popen(
+                command, cwd=ROOT, env=self._environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output
+            )
+
+    def send(self, number: signal.Signals) -> None:
+        """Send it a signal, if it runs."""
+        if self._process is not None and self.running:
+            self._process.send_signal(number)
+
+    def kill(self) -> None:
+        """End it as a crash would."""
+        self.send(signal.SIGKILL)
+        if self._process is not None:
+            self._process.wait()
+
+    def stop(self) -> None:
+        """End it in order, or else by force."""
+        self.send(signal.SIGCONT)
+        self.send(signal.SIGTERM)
+        if self._process is not None:
+            try:
+                self._process.wait(STOP_WITHIN)
+            except subprocess.TimeoutExpired:
+                self.kill()
+
+    def tail(self, lines: int = 15) -> str:
+        """The end of its log."""
+        text = self._log.read_text(errors="replace") if self._log.exists() else ""
+        return "\n".join([f"----- {self.name} -----", *text.splitlines()[-lines:]])

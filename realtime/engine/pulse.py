@@ -1,0 +1,72 @@
+"""Feels the process's own pulse: how late the event loop is, how long each Redis takes, how its clock stands.
+
+Two timers for the whole process, a few wake-ups a second. A loop that was held up shows as a late wake-up, which is
+what every client of this process felt meanwhile.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+
+from realtime.engine.clocks import RedisClocks
+from store import Store, StoreUnavailable
+from store.stats import Histogram
+
+logger = logging.getLogger("realtime.pulse")
+
+WAKE_EVERY = 0.1  # seconds between wake-ups that measure lateness
+ASK_EVERY = 1.0  # seconds between questions to each Redis
+COUNT_EVERY = 5  # of those until the leases are counted
+
+
+class Pulse:
+    """Beats from `start` to `close`. `lag` in seconds; `leases` as last seen, None while unknown."""
+
+    def __init__(self, store: Store, clocks: RedisClocks, count_leases: Callable[[], Awaitable[int]]) -> None:
+        self.lag = Histogram()
+        self.leases: int | None = None
+        self._store = store
+        self._clocks = clocks
+        self._count_leases = count_leases
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        """Begin."""
+        self._tasks = [asyncio.create_task(self._wake()), asyncio.create_task(self._ask())]
+
+    async def close(self) -> None:
+        """Stop."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _wake(self) -> None:
+        while True:
+            due = time.monotonic() + WAKE_EVERY
+            await asyncio.sleep(WAKE_EVERY)
+            self.lag.observe(max(0.0, time.monotonic() - due))
+
+    async def _ask(self) -> None:
+        turn = 0
+        while True:
+            await asyncio.gather(*(self._ask_time(shard.index) for shard in self._store.shards))
+            if turn % COUNT_EVERY == 0:
+                await self._count()
+            turn += 1
+            await asyncio.sleep(ASK_EVERY)
+
+    async def _ask_time(self, shard: int) -> None:
+        asked = time.monotonic()
+        try:
+            seconds, micros = await self._store.shards[shard].execute("TIME")
+        except StoreUnavailable:
+            self._clocks.forget(shard)  # what answers next may be another machine
+            return
+        self._clocks.note(shard, asked, int(seconds) + int(micros) * 1e-6, time.monotonic())
+
+    async def _count(self) -> None:
+        try:
+            self.leases = await self._count_leases()
+        except StoreUnavailable:
+            self.leases = None

@@ -1,0 +1,59 @@
+"""What this process counts of its own work; `monitoring` reads it, the engine and the sessions write it.
+
+One observation per publication and process, not per socket: counting must not cost what it counts. A publication's age
+is told from Redis's stamp by `clocks`; one without a stamp, of an older instance, is counted without an age.
+"""
+
+from collections import Counter
+
+from realtime.engine.clocks import RedisClocks
+from store import Store, place
+from store.stats import Histogram
+
+
+class HubStats:
+    """Publications through the hub. Histograms in seconds: `lag` publish → received, `fan_out` received → written to
+    every local socket, `latency` both together."""
+
+    __slots__ = ("_alone", "_store", "announced", "clocks", "fan_out", "lag", "latency", "lost", "refilled", "refills")
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._alone = len(store.shards) == 1
+        self.clocks = RedisClocks(len(store.shards))
+        self.lag = Histogram()
+        self.fan_out = Histogram()
+        self.latency = Histogram()
+        self.announced = 0  # joins and leaves written to connections
+        self.refills = 0  # gaps that were looked up in history
+        self.refilled = 0  # publications that came from there
+        self.lost = 0  # gaps that history could not fill
+
+    def delivered(self, channel: str, stamp: int | None, received: float, written: float) -> None:
+        """A publication that Redis stamped (µs since 1970) was received and written at these moments (monotonic)."""
+        spent = written - received
+        self.fan_out.observe(spent)
+        shard = 0 if self._alone else self._store.shard_for(place(channel)).index
+        ahead = self.clocks.ahead[shard]
+        if stamp is None or ahead is None:
+            return
+        lag = received - stamp * 1e-6 + ahead
+        if lag < 0.0:
+            lag = 0.0  # the clocks are known to half a round trip
+        self.lag.observe(lag)
+        self.latency.observe(lag + spent)
+
+
+class NodeStats:
+    """What clients ask for and get, beside publications. Every label is one of a fixed few."""
+
+    def __init__(self) -> None:
+        self.commands: Counter[str] = Counter()  # by method
+        self.errors: Counter[int] = Counter()  # by code of the answer
+        self.recoveries: Counter[str] = Counter()  # by what came of it, see `recovery`
+        self.reaped: Counter[str] = Counter()  # entries of dead instances, by kind of scope
+        self.pubsub_reconnects: Counter[int] = Counter()  # by shard
+        self.pongs = 0
+        self.pings = 0
+        self.replies = 0
+        self.unsubscribes = 0

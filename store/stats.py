@@ -1,0 +1,56 @@
+"""Counting on hot paths: plain attributes and arrays made once, read from any thread by whoever asks.
+
+Nothing here knows of Prometheus. One thread writes (the event loop's); a reader may see a count and not yet the sum
+that belongs to it, which the next look mends. Times are seconds.
+"""
+
+from bisect import bisect_left
+from collections.abc import Sequence
+
+# A bound at exactly 0.1 s: the objectives count what took longer.
+TIMES = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+
+class Histogram:
+    """How many observations fell up to each bound (the bound itself included), and their sum."""
+
+    __slots__ = ("bounds", "counts", "total")
+
+    def __init__(self, bounds: Sequence[float] = TIMES) -> None:
+        self.bounds = tuple(bounds)
+        self.counts = [0] * (len(self.bounds) + 1)
+        self.total = 0.0
+
+    def observe(self, value: float) -> None:
+        """Count one value."""
+        self.counts[bisect_left(self.bounds, value)] += 1
+        self.total += value
+
+
+def quantile(q: float, bounds: Sequence[float], counts: Sequence[int]) -> float | None:
+    """The value below which a share `q` of the counted lies, assumed even within a bucket; None when there is none.
+
+    What lies above the last bound counts as the last bound.
+    """
+    rank = q * sum(counts)
+    if not rank:
+        return None
+    below, lower = 0, 0.0
+    for bound, count in zip(bounds, counts, strict=False):
+        if count and below + count >= rank:
+            return lower + (bound - lower) * (rank - below) / count
+        below, lower = below + count, bound
+    return bounds[-1]
+
+
+class RedisStats:
+    """One Redis as this process meets it. `unavailable`: calls given up; `refused`: calls answered with an error."""
+
+    __slots__ = ("commands", "connects", "refused", "round_trip", "unavailable")
+
+    def __init__(self) -> None:
+        self.commands = 0
+        self.unavailable = 0
+        self.refused = 0
+        self.connects = 0
+        self.round_trip = Histogram()

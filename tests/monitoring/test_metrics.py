@@ -1,0 +1,160 @@
+"""What Prometheus is told, read as it reads it: from a real node on a real Redis."""
+
+from typing import Any
+
+import pytest
+from django.conf import settings
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+
+from monitoring.metrics import NodeCollector
+from presence import Reaped
+from realtime.engine import node as node_module
+from realtime.engine.node import Node
+from realtime.protocol.codes import DisconnectCode
+from realtime.signals import on_disconnect
+from tests.realtime.session.peers import Peer
+from tests.store.redis_process import until
+
+pytestmark = pytest.mark.asyncio
+
+Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
+
+
+@pytest.fixture
+def scrape(node: Node, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Gives a sample's value as Prometheus would read it now, by its name and labels."""
+    monkeypatch.setattr(node_module, "_node", (node_module.os.getpid(), node))
+    registry = CollectorRegistry()
+    registry.register(NodeCollector())
+
+    def value(name: str, **labels: str) -> float | None:
+        text = generate_latest(registry).decode()
+        samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+        found = [sample.value for sample in samples if sample.name == name and sample.labels == labels]
+        assert len(found) <= 1, f"{name} {labels} is there {len(found)} times"
+        return found[0] if found else None
+
+    return value
+
+
+async def test_connections_are_counted_as_they_come_and_go(node: Node, scrape: Any) -> None:
+    """Now, opened, and closed by a code that is one of a fixed few."""
+    first, second = Peer(node), Peer(node)
+    await first.connect()
+    await second.connect()
+    assert scrape("flotilla_connections") == 2
+    first.session.disconnect(DisconnectCode.SLOW)
+    second.session.closed(4321)
+    assert scrape("flotilla_connections") == 0
+    assert scrape("flotilla_connections_opened_total") == 2
+    assert scrape("flotilla_connections_closed_total", code="3008") == 1
+    assert scrape("flotilla_connections_closed_total", code="other") == 1
+    assert scrape("flotilla_slow_clients_dropped_total") == 1
+
+
+async def test_messages_are_counted_by_type(node: Node, scrape: Any) -> None:
+    """In by method, out by what they are; errors by code."""
+    peer = Peer(node)
+    await peer.connect()
+    await peer.subscribe("open:a")
+    await peer.ask(publish={"channel": "open:a", "data": 1})
+    await peer.ask(publish={"channel": "closed:a", "data": 1})
+    peer.session.receive("{}")
+    await until(lambda: peer.data("open:a") == [1])
+    got = {
+        kind: scrape("flotilla_messages_in_total", type=kind)
+        for kind in ("connect", "subscribe", "publish", "pong", "rpc")
+    }
+    assert got == {"connect": 1, "subscribe": 1, "publish": 2, "pong": 1, "rpc": 0}
+    assert scrape("flotilla_messages_out_total", type="reply") == 4
+    assert scrape("flotilla_messages_out_total", type="publication") == 1
+    assert scrape("flotilla_command_errors_total", code="103") == 1
+    assert scrape("flotilla_command_errors_total", code="100") == 0
+
+
+async def test_a_delivery_is_timed_once_per_process_from_its_place_in_redis(node: Node, scrape: Any) -> None:
+    """Three subscribers, one observation; latency is what lag and fan-out are together."""
+    peers = [Peer(node) for _ in range(3)]
+    for peer in peers:
+        await peer.connect()
+        await peer.subscribe("open:a")
+    await until(lambda: node.hub.stats.clocks.ours(0, 0) is not None)
+    await peers[0].ask(publish={"channel": "open:a", "data": 1})
+    await until(lambda: all(peer.data("open:a") for peer in peers))
+    assert scrape("flotilla_publications_out_total") == 3
+    sums = {}
+    for name in ("delivery", "hub_lag", "fan_out"):
+        assert scrape(f"flotilla_{name}_seconds_count") == 1, name
+        sums[name] = scrape(f"flotilla_{name}_seconds_sum")
+    assert 0 <= sums["fan_out"] <= sums["delivery"] < 30
+    assert scrape("flotilla_delivery_seconds_bucket", le="0.1") is not None
+
+
+async def test_recoveries_say_what_came_of_them(node: Node, scrape: Any) -> None:
+    """Recovered, or why not."""
+    peer = Peer(node)
+    await peer.connect()
+    epoch = (await peer.subscribe("open:a"))["epoch"]
+    for number in range(12):
+        await peer.ask(publish={"channel": "open:a", "data": number})
+    for offset, of in ((11, epoch), (11, "another"), (0, epoch), (4, epoch)):
+        other = Peer(node)
+        await other.connect()
+        await other.subscribe("open:a", recover=True, offset=offset, epoch=of)
+    assert scrape("flotilla_recoveries_total", outcome="recovered", reason="") == 1
+    assert scrape("flotilla_recoveries_total", outcome="insufficient", reason="epoch") == 1
+    assert scrape("flotilla_recoveries_total", outcome="insufficient", reason="limit") == 2
+    assert scrape("flotilla_recoveries_total", outcome="insufficient", reason="trimmed") == 0
+
+
+async def test_gaps_are_counted_and_what_filled_them(node: Node, scrape: Any) -> None:
+    """A publication that the layer lost comes from history."""
+    peer = Peer(node)
+    await peer.connect()
+    await peer.subscribe("open:a")
+    channel = node.hub.channels["open:a"]
+    await peer.ask(publish={"channel": "open:a", "data": 1})
+    await until(lambda: peer.data("open:a") == [1])
+    dispatch, node.hub._dispatch = node.hub._dispatch, lambda message: None  # type: ignore[method-assign]
+    await peer.ask(publish={"channel": "open:a", "data": 2})
+    await until(lambda: node.broker.seen.get("open:a").offset == 2)
+    node.hub._dispatch = dispatch  # type: ignore[method-assign]
+    await peer.ask(publish={"channel": "open:a", "data": 3})
+    await until(lambda: peer.data("open:a") == [1, 2, 3])
+    assert channel.position.offset == 3
+    assert scrape("flotilla_refills_total") == 1
+    assert scrape("flotilla_refilled_publications_total") == 2
+    assert scrape("flotilla_positions_lost_total") == 0
+
+
+async def test_presence_and_leases_are_counted_and_agree(node: Node, scrape: Any) -> None:
+    """Entries by kind of scope; no drift between connections and their entries; reaped ones."""
+    peer = Peer(node)
+    await peer.connect()
+    await peer.subscribe("people:a")
+    assert scrape("flotilla_presence_members", scope="user") == 1
+    assert scrape("flotilla_presence_members", scope="channel") == 1
+    assert scrape("flotilla_presence_drift") == 0
+    await until(lambda: scrape("flotilla_leases") == 1)
+    assert scrape("flotilla_lease_held") == 1
+    await node._on_reaped(Reaped("other.1", "u:7", [("c1", "7", b"{}"), ("c2", "7", b"{}")], ["7"]))
+    assert scrape("flotilla_presence_reaped_total", scope="user") == 2
+    assert not on_disconnect.has_listeners()
+
+
+async def test_redis_the_loop_and_the_build_are_told(node: Node, scrape: Any) -> None:
+    """Counts by shard; a loop that is never late would not be measured at all."""
+    await until(lambda: (scrape("flotilla_event_loop_lag_seconds_count") or 0) > 1)
+    assert (scrape("flotilla_redis_commands_total", shard="0") or 0) > 0
+    assert (scrape("flotilla_redis_round_trip_seconds_count", shard="0") or 0) > 0
+    assert scrape("flotilla_redis_unavailable_total", shard="0") is not None
+    text = generate_latest(_registered()).decode()
+    assert f'name="{settings.INSTANCE_ID}"' in text
+    assert 'app_ready_check{check="loop"}' in text
+
+
+def _registered() -> CollectorRegistry:
+    registry = CollectorRegistry()
+    registry.register(NodeCollector())
+    return registry
