@@ -9,12 +9,12 @@ import asyncio
 import contextlib
 import random
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.connection import ConnectionPool as AsyncConnectionPool
-from redis.exceptions import RedisError
+from redis.exceptions import NoScriptError, RedisError
 
 from store.errors import StoreUnavailable
 from store.replies import ReplyStream
@@ -23,7 +23,8 @@ from store.stats import RedisStats
 
 Argument = bytes | str | int | float
 Command = tuple[Argument, ...]
-_Due = tuple[float, "asyncio.Future[Any]"]
+Otherwise = Callable[[], Command]
+_Call = tuple["asyncio.Future[Any]", Otherwise | None]
 
 FIRST_PAUSE = 0.05  # seconds without attempts after a failed one
 LONGEST_PAUSE = 1.0
@@ -38,27 +39,32 @@ class Link:
         self._timeout = timeout
         self._loop = asyncio.get_running_loop()
         self._connection: AbstractConnection | None = None
-        self._outbox: list[tuple[bytes, asyncio.Future[Any]]] = []
-        self._due: deque[_Due] = deque()
+        self._outbox: list[tuple[bytes, _Call]] = []
+        self._due: deque[tuple[float, _Call]] = deque()
         self._flushing: asyncio.Task[None] | None = None
         self._reader: asyncio.Task[None] | None = None
         self._watch: asyncio.TimerHandle | None = None
         self._failures = 0
         self._not_before = 0.0
 
-    def call(self, command: Command) -> "asyncio.Future[Any]":
+    def call(self, command: Command, otherwise: Otherwise | None = None) -> "asyncio.Future[Any]":
         """The future reply to `command`: bytes, int, list or None, as Redis gave it.
 
-        Fails with StoreUnavailable when Redis does not answer, with ResponseError when it answers with an error.
-        Raises UnicodeEncodeError at once for text that has no bytes, so that no other call suffers from it.
+        `otherwise` makes the command to send instead when Redis does not know a script (somebody flushed them since
+        this connection was made). Fails with StoreUnavailable when Redis does not answer, with ResponseError when it
+        answers with an error. Raises UnicodeEncodeError at once for text that has no bytes, so that no other call
+        suffers from it.
         """
         packed = pack(command)
         future: asyncio.Future[Any] = self._loop.create_future()
-        self._outbox.append((packed, future))
+        self._put(packed, (future, otherwise))
+        return future
+
+    def _put(self, packed: bytes, call: _Call) -> None:
+        self._outbox.append((packed, call))
         self._stats.commands += 1
         if self._flushing is None:
             self._flushing = self._loop.create_task(self._flush())
-        return future
 
     async def close(self) -> None:
         """Give up the connection; what is due or not sent yet fails."""
@@ -69,7 +75,7 @@ class Link:
                     await task
         self._flushing = None
         outbox, self._outbox = self._outbox, []
-        await self._fail(StoreUnavailable("the connection was closed"), [future for _, future in outbox])
+        await self._fail(StoreUnavailable("the connection was closed"), [call for _, call in outbox])
 
     async def _flush(self) -> None:
         try:
@@ -78,14 +84,14 @@ class Link:
                 try:
                     connection = await self._connected()
                     now = self._loop.time()
-                    self._due.extend((now, future) for _, future in batch)
+                    self._due.extend((now, call) for _, call in batch)
                     packed = b"".join(command for command, _ in batch)
                     batch = []
                     self._watch_silence()
                     await connection.send_packed_command(packed, check_health=False)
                 except (RedisError, OSError, TimeoutError, AttributeError) as error:
                     # AttributeError: redis-py's own, when the reader has dropped the connection in between
-                    await self._fail(StoreUnavailable(f"Redis does not answer: {error}"), [f for _, f in batch])
+                    await self._fail(StoreUnavailable(f"Redis does not answer: {error}"), [call for _, call in batch])
                 except asyncio.CancelledError:
                     self._outbox[:0] = batch  # `close` fails it
                     raise
@@ -122,15 +128,14 @@ class Link:
         try:
             while True:
                 for reply in await replies.read():
-                    sent, future = self._due.popleft()
+                    sent, (future, otherwise) = self._due.popleft()
                     self._stats.round_trip.observe(self._loop.time() - sent)
-                    if isinstance(reply, Exception):
+                    if isinstance(reply, NoScriptError) and otherwise is not None:
+                        self._put(pack(otherwise()), (future, None))
+                    elif isinstance(reply, Exception):
                         self._stats.refused += 1
-                    if future.done():
-                        continue
-                    if isinstance(reply, Exception):
-                        future.set_exception(reply)
-                    else:
+                        _fail(future, reply)
+                    elif not future.done():
                         future.set_result(reply)
         except asyncio.CancelledError:
             await connection.disconnect(nowait=True)  # nobody reads it any more
@@ -152,7 +157,7 @@ class Link:
         else:
             self._watch_silence()
 
-    async def _fail(self, error: StoreUnavailable, unsent: Sequence["asyncio.Future[Any]"] = ()) -> None:
+    async def _fail(self, error: StoreUnavailable, unsent: Sequence[_Call] = ()) -> None:
         connection, self._connection = self._connection, None
         reader, self._reader = self._reader, None
         due, self._due = self._due, deque()
@@ -160,14 +165,18 @@ class Link:
             self._watch.cancel()
             self._watch = None
         self._stats.unavailable += len(due) + len(unsent)
-        for future in (*(future for _, future in due), *unsent):
-            if not future.done():
-                future.set_exception(error)
-                future.exception()  # a caller that went away has no use for it: not "never retrieved"
+        for future, _ in (*(call for _, call in due), *unsent):
+            _fail(future, error)
         if reader is not None:
             reader.cancel()
         if connection is not None:
             await connection.disconnect(nowait=True)
+
+
+def _fail(future: "asyncio.Future[Any]", error: Exception) -> None:
+    if not future.done():
+        future.set_exception(error)
+        future.exception()  # a caller that went away has no use for it: not "never retrieved"
 
 
 def pack(command: Command) -> bytes:

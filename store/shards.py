@@ -46,22 +46,9 @@ class Shard:
 
     def start(self, script: Script, keys: Sequence[str], args: Sequence[Argument]) -> "asyncio.Future[Any]":
         """As `run`: sends the call off at once, in the order of calls; the answer comes later."""
-        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-
-        def answered(sent: "asyncio.Future[Any]") -> None:
-            if answer.done():
-                return
-            error = sent.exception()
-            if error is None:
-                answer.set_result(sent.result())
-            elif isinstance(error, NoScriptError):  # somebody flushed Redis's scripts since this connection was made
-                self.call("EVAL", script.text, len(keys), *keys, *args).add_done_callback(answered)
-            else:
-                answer.set_exception(error)
-                answer.exception()  # a caller that went away has no use for it: not "never retrieved"
-
-        self.call("EVALSHA", script.sha, len(keys), *keys, *args).add_done_callback(answered)
-        return answer
+        size = len(keys)
+        command = ("EVALSHA", script.sha, size, *keys, *args)
+        return self._link().call(command, lambda: ("EVAL", script.text, size, *keys, *args))
 
     async def execute(self, *command: Argument) -> Any:
         """Run one command and return its raw reply; raises as `run` does."""
@@ -69,13 +56,16 @@ class Shard:
 
     def call(self, *command: Argument) -> "asyncio.Future[Any]":
         """The future reply to a command. Calls of one loop turn share one write; replies keep the order of calls."""
+        return self._link().call(command)
+
+    def _link(self) -> Link:
         loop = asyncio.get_running_loop()
         link = self._links.get(loop)
         if link is None:
             for ended in [known for known in self._links if known.is_closed()]:
                 del self._links[ended]  # a link holds on to its loop: nothing else would let go of the pair
             link = self._links[loop] = Link(self._async_pool(), self.timeout, self.stats)
-        return link.call(command)
+        return link
 
     def run_sync(self, script: Script, keys: Sequence[str], args: Sequence[Argument]) -> Any:
         """`run` for code without an event loop; safe in threads."""

@@ -75,7 +75,7 @@ def publish(
         (
             placement.topic,
             envelope.publication_head(channel, body),
-            body,
+            len(body),
             size,
             _milliseconds(options.history_ttl),
             _milliseconds(options.history_meta_ttl),

@@ -23,9 +23,13 @@ def _map(size: int, *parts: str | bytes | int) -> bytes:
     return bytes((0x80 | size,)) + b"".join(_pack(part) for part in parts)
 
 
+_PUBLICATION_IN = _map(6, "type", PUBLICATION, "c")
+_BODY, _EPOCH = _pack("d"), _pack("e")
+
+
 def publication_head(channel: str, body: bytes) -> bytes:
-    """A publication up to the value of its epoch."""
-    return _map(6, "type", PUBLICATION, "c", channel, "d", body, "e")
+    """A publication up to the value of its epoch; `publish.lua` finds the body before the last key."""
+    return b"".join((_PUBLICATION_IN, _pack(channel), _BODY, _pack(body), _EPOCH))
 
 
 def live_head(channel: str, nonce: str) -> bytes:

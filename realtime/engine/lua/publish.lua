@@ -1,7 +1,7 @@
 -- Appends a publication to its channel's history and announces it.
 -- Atomic, because the offset must be given where the message is stored and announced: everybody sees one order.
 -- KEYS  1 meta  2 stream  3 idempotency key
--- ARGV  1 topic  2 head of the layer message (ends with the key of the epoch)  3 body
+-- ARGV  1 topic  2 head of the layer message (ends with the body and the key of the epoch, two bytes)  3 body's length
 --       4 history size (0: no history)  5 history ttl ms  6 meta ttl ms
 --       7 fresh epoch  8 seen epoch  9 seen top  10 idempotency ttl ms (0: none)
 -- returns {epoch, offset, repeated}
@@ -21,8 +21,9 @@ if tonumber(ARGV[4]) > 0 then
   epoch, offset = position(KEYS[1], KEYS[2], ARGV[7], ARGV[8], ARGV[9], ARGV[6])
   offset = offset + 1
   redis.call('HSET', KEYS[1], 't', text(offset))
-  redis.call('PEXPIRE', KEYS[1], ARGV[6])
-  redis.call('XADD', KEYS[2], 'MAXLEN', ARGV[4], text(offset) .. '-0', 'd', ARGV[3])
+  if offset == 1 then redis.call('PEXPIRE', KEYS[1], ARGV[6]) end  -- else `position` has seen to it
+  local body = string.sub(ARGV[2], -ARGV[3] - 2, -3)
+  redis.call('XADD', KEYS[2], 'MAXLEN', ARGV[4], text(offset) .. '-0', 'd', body)
   redis.call('PEXPIRE', KEYS[2], ARGV[5])
 end
 if idempotent then
