@@ -38,6 +38,7 @@ class Shard:
         self.timeout = timeout
         self.stats = RedisStats()
         self._links: WeakKeyDictionary[asyncio.AbstractEventLoop, Link] = WeakKeyDictionary()
+        self._current: tuple[asyncio.AbstractEventLoop, Link] | None = None  # the one asked for last
         self._client: redis.Redis | None = None
 
     async def run(self, script: Script, keys: Sequence[str], args: Sequence[Argument]) -> Any:
@@ -60,11 +61,14 @@ class Shard:
 
     def _link(self) -> Link:
         loop = asyncio.get_running_loop()
+        if self._current is not None and self._current[0] is loop:
+            return self._current[1]
         link = self._links.get(loop)
         if link is None:
             for ended in [known for known in self._links if known.is_closed()]:
                 del self._links[ended]  # a link holds on to its loop: nothing else would let go of the pair
             link = self._links[loop] = Link(self._async_pool(), self.timeout, self.stats)
+        self._current = (loop, link)
         return link
 
     def run_sync(self, script: Script, keys: Sequence[str], args: Sequence[Argument]) -> Any:
@@ -88,6 +92,7 @@ class Shard:
 
     async def close(self) -> None:
         """Close this loop's connection and the synchronous ones."""
+        self._current = None
         link = self._links.pop(asyncio.get_running_loop(), None)
         if link is not None:
             await link.close()

@@ -6,6 +6,7 @@ other pages need their origin in `allowed_origins`, or `*` there.
 """
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -39,19 +40,19 @@ def cookie_counts(scope: Mapping[str, Any], config: RealtimeConfig) -> bool:
 
 def _own(scope: Mapping[str, Any], origin: str, config: RealtimeConfig) -> bool:
     """Whether the origin is listed by name or is this host's."""
+    hosts = settings.ALLOWED_HOSTS or (_LOCAL_HOSTS if settings.DEBUG else [])
+    return _belongs(origin, _header(scope, b"host") or "", config.allowed_origins, tuple(hosts))
+
+
+@lru_cache(maxsize=1024)  # a storm of reconnecting browsers asks the same again and again
+def _belongs(origin: str, host: str, allowed_origins: tuple[str, ...], allowed_hosts: tuple[str, ...]) -> bool:
     parsed = _parse(origin)
     if parsed is None:
         return False
-    if any(parsed == _parse(listed) for listed in config.allowed_origins):
+    if any(parsed == _parse(listed) for listed in allowed_origins):
         return True
-    host = _header(scope, b"host") or ""
-    return parsed == _parse(f"{parsed[0]}://{host}") and _served_here(host)
-
-
-def _served_here(host: str) -> bool:
-    allowed = settings.ALLOWED_HOSTS or (_LOCAL_HOSTS if settings.DEBUG else [])
     domain, _ = split_domain_port(host)
-    return bool(domain) and validate_host(domain, allowed)
+    return parsed == _parse(f"{parsed[0]}://{host}") and bool(domain) and validate_host(domain, allowed_hosts)
 
 
 def _parse(origin: str) -> tuple[str, str, int | None] | None:

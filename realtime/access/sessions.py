@@ -36,7 +36,7 @@ async def identity_from_session(scope: Mapping[str, Any]) -> Identity | None:
 
 def _session_key(scope: Mapping[str, Any]) -> str:
     cookies = [value.decode("latin-1") for name, value in scope.get("headers", ()) if name == b"cookie"]
-    return parse_cookie("; ".join(cookies)).get(settings.SESSION_COOKIE_NAME, "")
+    return parse_cookie("; ".join(cookies)).get(settings.SESSION_COOKIE_NAME, "") if cookies else ""
 
 
 def _identity(key: str) -> Identity | None:

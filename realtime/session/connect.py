@@ -65,6 +65,8 @@ def _server_side(session: Session, identity: Identity, request: ConnectRequest) 
 
 async def _establish_all(session: Session, wishes: list[Wanted]) -> list[Established]:
     """All or none of the subscriptions, side by side."""
+    if not wishes:
+        return []
     results = await asyncio.gather(*(establish(session, wanted) for wanted in wishes), return_exceptions=True)
     failures = [result for result in results if isinstance(result, BaseException)]
     established = [result for result in results if isinstance(result, Established)]

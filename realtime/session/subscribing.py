@@ -78,9 +78,13 @@ async def _establish(session: Session, subscription: Subscription, wanted: Wante
         channel = await node.hub.subscribe(subscription, wanted.options)
     except NotLive as error:
         raise StoreUnavailable(str(error)) from None
-    _, (offset, result) = await asyncio.gather(
-        _enter(session, subscription, wanted), _position(session, channel, wanted)
-    )
+    if wanted.position is not None and wanted.granted.recoverable:
+        _, (offset, result) = await asyncio.gather(
+            _enter(session, subscription, wanted), _recovered(session, wanted, wanted.position)
+        )
+    else:
+        offset, result = _from_now_on(session, channel, wanted)
+        await _enter(session, subscription, wanted)
     if subscription.broken or channel.position.epoch != result.get("epoch", channel.position.epoch):
         raise CommandError(ErrorCode.INTERNAL)  # the stream changed under it; the client tries again
     session.schedule()
@@ -95,21 +99,16 @@ async def _enter(session: Session, subscription: Subscription, wanted: Wanted) -
     await session.node.enter(f"c:{wanted.channel}", session, session.client_info(wanted.info))
 
 
-async def _position(session: Session, channel: LocalChannel, wanted: Wanted) -> tuple[int, dict[str, Any]]:
-    """Where the subscription begins, and the subscribe result that says so."""
-    fields: dict[str, Any] = {}
-    if wanted.expire_at:
-        fields |= {"expires": True, "ttl": max(1, int(wanted.expire_at - session.node.wall()))}
-    if wanted.data:
-        fields["data"] = msgspec.Raw(wanted.data)
-    if not wanted.granted.positioned:
-        return session.node.hub.top(channel).offset, fields
-    fields |= {"positioned": True} | ({"recoverable": True} if wanted.granted.recoverable else {})
-    if wanted.position is None or not wanted.granted.recoverable:
-        top = session.node.hub.top(channel)
-        return top.offset, fields | _place(top)
-    top, recovery = await recover_from_history(session, wanted, wanted.position)
-    fields |= {"was_recovering": True}
+def _from_now_on(session: Session, channel: LocalChannel, wanted: Wanted) -> tuple[int, dict[str, Any]]:
+    """Where a subscription that recovers nothing begins, and the subscribe result that says so."""
+    top = session.node.hub.top(channel)
+    return top.offset, _fields(session, wanted) | (_place(top) if wanted.granted.positioned else {})
+
+
+async def _recovered(session: Session, wanted: Wanted, position: StreamPosition) -> tuple[int, dict[str, Any]]:
+    """As `_from_now_on`, for a client that stood at `position` before."""
+    fields = _fields(session, wanted) | {"was_recovering": True}
+    top, recovery = await recover_from_history(session, wanted, position)
     if not recovery.recovered:
         if wanted.reject_unrecovered:
             raise CommandError(ErrorCode.UNRECOVERABLE_POSITION)
@@ -118,7 +117,20 @@ async def _position(session: Session, channel: LocalChannel, wanted: Wanted) -> 
         msgspec.Raw(replies.with_offset(publication.body, publication.offset)) for publication in recovery.publications
     ]
     fields |= {"recovered": True} | ({"publications": publications} if publications else {})
-    return top.offset, fields | _place(StreamPosition(top.epoch, wanted.position.offset))
+    return top.offset, fields | _place(StreamPosition(top.epoch, position.offset))
+
+
+def _fields(session: Session, wanted: Wanted) -> dict[str, Any]:
+    fields: dict[str, Any] = {}
+    if wanted.expire_at:
+        fields |= {"expires": True, "ttl": max(1, int(wanted.expire_at - session.node.wall()))}
+    if wanted.data:
+        fields["data"] = msgspec.Raw(wanted.data)
+    if wanted.granted.positioned:
+        fields["positioned"] = True
+    if wanted.granted.recoverable:
+        fields["recoverable"] = True
+    return fields
 
 
 def _place(position: StreamPosition) -> dict[str, Any]:
