@@ -39,9 +39,14 @@ class ConnectionConsumer:
             logger.warning("handshake refused: %s", problem)
             await send({"type": "websocket.close", "code": DisconnectCode.PERMISSION_DENIED})
             return
-        await send({"type": "websocket.accept", "subprotocol": JSON_SUBPROTOCOL if offered else None})
+        place = await node.admission.enter()
+        try:
+            await send({"type": "websocket.accept", "subprotocol": JSON_SUBPROTOCOL if offered else None})
+        except BaseException:
+            node.admission.leave(place)
+            raise
         socket = open_socket(scope, send, node.config.max_outgoing_bytes)
-        session = Session(node, socket, scope)
+        session = Session(node, socket, scope, place)
         if node.draining:
             session.disconnect(DisconnectCode.SHUTDOWN)
         if isinstance(socket, Connection):

@@ -22,6 +22,7 @@ from realtime import signals
 from realtime.access.channels import options_for
 from realtime.conf import RealtimeConfig, get_config
 from realtime.engine import control, envelope
+from realtime.engine.admission import Admission
 from realtime.engine.broker import get_broker
 from realtime.engine.control import Control
 from realtime.engine.heartbeat import Heartbeat
@@ -61,6 +62,7 @@ class Node:
         self.connections_opened = 0
         self.connections_closed: Counter[str] = Counter()
         self._loop = asyncio.get_running_loop()
+        self.admission = Admission(config.max_connecting, self._loop.time)
         self._background: set[asyncio.Task[Any]] = set()
         self._joined = asyncio.Event()
         self.broker = get_broker(store)
@@ -128,6 +130,7 @@ class Node:
         A wave's presence is removed as it is told to go, and nothing is left in Redis when this returns.
         """
         self.draining = True
+        self.admission.open()
         sessions = list(self.sessions.values())
         waves = [sessions[start : start + WAVE] for start in range(0, len(sessions), WAVE)]
         pause = min(0.1, 0.5 * deadline / max(1, len(waves)))
@@ -140,6 +143,7 @@ class Node:
     async def close(self) -> None:
         """Leave the cluster; open connections are closed with 3001."""
         self.draining = True
+        self.admission.open()
         for session in list(self.sessions.values()):
             session.disconnect(DisconnectCode.SHUTDOWN)
         await self.idle()

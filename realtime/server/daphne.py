@@ -7,6 +7,7 @@ drains (`realtime.server.drain`), and under the supervisor it says when it is re
 """
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -39,6 +40,7 @@ logger = logging.getLogger("realtime.server")
 HTTP_TIMEOUT = 60  # seconds a request may take
 HANDSHAKE_TIMEOUT = 5  # seconds of a WebSocket's handshake
 NEVER = 10**9  # seconds: WebSocket pings are off, the protocol has its own
+GC_THRESHOLD = (20_000, 20, 50)  # docs/decisions/0006
 LOOK_EVERY = 0.05  # seconds
 LOOK_AFTER_OPENINGS = 1.0  # seconds
 
@@ -74,6 +76,7 @@ class Server(DaphneServer):  # type: ignore[misc]
     def run(self) -> None:
         """Start the node, then serve until stopped."""
         twisted_loop.run_until_complete(_boot())
+        _settle_garbage_collector()
         super().run()
 
     def listen_success(self, port: Any) -> None:
@@ -153,6 +156,14 @@ class Server(DaphneServer):  # type: ignore[misc]
         """Wait until every WebSocket and request has ended."""
         while self.websockets or any("disconnected" not in details for details in self.connections.values()):
             await asyncio.sleep(LOOK_EVERY)
+
+
+def _settle_garbage_collector() -> None:
+    """Collections cost by the objects there are, and connections are long-lived: look at what is there since the start
+    never again, and at the rest less often."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLD)
 
 
 async def _boot() -> None:

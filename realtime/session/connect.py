@@ -20,6 +20,13 @@ from realtime.session.subscribing import Established, Wanted, check_server_side,
 async def connect(session: Session, id: int, request: ConnectRequest) -> None:
     """Answer `connect`. Raises DisconnectError for bad credentials, CommandError 109 for an expired token."""
     session.move(State.CONNECTING)
+    try:
+        await _connect(session, id, request)
+    finally:
+        session.give_place_back()
+
+
+async def _connect(session: Session, id: int, request: ConnectRequest) -> None:
     node = session.node
     identity = await authenticate(request.token, session.scope or {}, node.config, node.wall())
     session.identity = identity

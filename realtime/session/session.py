@@ -75,6 +75,7 @@ class Session:
         "__weakref__",
         "_deadline",
         "_next_ping",
+        "_place",
         "_pong_by",
         "_queue",
         "_worker",
@@ -97,7 +98,7 @@ class Session:
         "unanswered",
     )
 
-    def __init__(self, node: "Node", socket: Socket, scope: dict[str, Any]) -> None:
+    def __init__(self, node: "Node", socket: Socket, scope: dict[str, Any], place: int = 0) -> None:
         self.node = node
         self.socket = socket
         self.scope: dict[str, Any] | None = scope
@@ -116,6 +117,7 @@ class Session:
         self.reaped = False  # other instances have removed it and told of its end
         self.slot = 0
         self.unanswered = 0  # commands that were sent off to Redis and whose replies will follow
+        self._place = place  # its ticket of the node's admission
         self._queue: deque[Command] | None = None
         self._worker: asyncio.Task[None] | None = None
         self._next_ping = 0.0
@@ -235,6 +237,10 @@ class Session:
         self._answer(answer)
         if self.state is State.CONNECTING:
             self._refuse()
+
+    def give_place_back(self) -> None:
+        """Whether it came in or not: another client may."""
+        self.node.admission.leave(self._place)
 
     # Out
 
@@ -360,6 +366,7 @@ class Session:
         if self.state is State.CLOSED:
             return
         announced = self.state is State.CONNECTED
+        self.give_place_back()
         self.move(State.CLOSED)
         self.code, self.reason = code, reason
         self.node.wheel.set(self, None)
