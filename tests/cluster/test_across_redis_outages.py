@@ -95,12 +95,12 @@ async def test_redis_restarted_beyond_the_lease_reaps_nobody_and_loses_nothing(
     present = await members(one, channel)
     async with Api(pair[1].http) as api:
         await api.say_all(channel, 1, 2)
-        pair.redis.stop()
+        await asyncio.to_thread(pair.redis.stop)
         await unwell(pair)
         seen = len(one.pings)
         await eventually(lambda: len(one.pings) >= seen + 3, "a lease's time has passed")
         assert await one.error("publish", channel=channel, data="refused") == 100
-        pair.redis.start()
+        await asyncio.to_thread(pair.redis.start)
         await well(pair)
         for n in (3, 4, 5):
             await say_again_and_again(api, channel, n)
