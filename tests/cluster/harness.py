@@ -16,6 +16,7 @@ from processes import HERE, ROOT, Process, Redis, free_port, wait_until
 
 SECRET = "a secret of the cluster tests, long enough to be one"
 API_KEY = "the key of the cluster tests"
+PLAIN = os.environ.get("FLOTILLA_TEST_SERVER", "")  # `daphne` or `uvicorn` in place of our own server: `make test-plain`
 
 
 def environment(home: Path, redis_url: str, config: dict[str, Any], **more: str) -> dict[str, str]:
@@ -58,7 +59,7 @@ class Instance(Process):
         super().__init__(name, home)
         self.port = free_port()
         self._env = env | {"INSTANCE_ID": name}
-        self._server = server
+        self._server = PLAIN if PLAIN and server == "flotilla" else server
 
     @property
     def http(self) -> str:

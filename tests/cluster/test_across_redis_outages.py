@@ -3,6 +3,7 @@
 Invariants 1, 3 and 7, with two real instances over one Redis.
 """
 
+import asyncio
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
