@@ -16,7 +16,8 @@ from processes import HERE, ROOT, Process, Redis, free_port, wait_until
 
 SECRET = "a secret of the cluster tests, long enough to be one"
 API_KEY = "the key of the cluster tests"
-PLAIN = os.environ.get("FLOTILLA_TEST_SERVER", "")  # `daphne` or `uvicorn` in place of our own server: `make test-plain`
+PLAIN = os.environ.get("FLOTILLA_TEST_SERVER", "")  # a server to run in place of our own (`make test-plain`)
+ENDED = {0, -15} if PLAIN == "uvicorn" else {0}  # exit codes of an instance that was told to end and did
 
 
 def environment(home: Path, redis_url: str, config: dict[str, Any], **more: str) -> dict[str, str]:
