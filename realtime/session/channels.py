@@ -11,7 +11,7 @@ from realtime.access.identity import NO_OVERRIDES
 from realtime.conf import ChannelOptions
 from realtime.engine import calls
 from realtime.engine.publication import StreamPosition
-from realtime.protocol import replies
+from realtime.protocol import commands, replies
 from realtime.protocol.codes import CommandError, DisconnectCode, DisconnectError, ErrorCode
 from realtime.protocol.commands import ChannelRequest, HistoryRequest, PublishRequest, SubscribeRequest
 from realtime.session.session import Session
@@ -207,4 +207,4 @@ def _require_channel(channel: str) -> None:
 
 
 def _decoded(data: msgspec.Raw) -> Any:
-    return msgspec.json.decode(data) if data else None
+    return commands.decoded(data) if data else None
