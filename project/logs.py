@@ -34,6 +34,13 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(line, ensure_ascii=False)
 
 
+def without_traceback(record: logging.LogRecord) -> bool:
+    """A filter for requests that Django refused (a wrong Host, say): one line, for the fault is not in our code."""
+    if record.name.startswith("django.security"):
+        record.exc_info = record.exc_text = None
+    return True
+
+
 def logging_settings(*, as_json: bool, instance: str) -> dict[str, Any]:
     """Django's LOGGING."""
     formatters = {
@@ -44,7 +51,13 @@ def logging_settings(*, as_json: bool, instance: str) -> dict[str, Any]:
         "version": 1,
         "disable_existing_loggers": False,
         "formatters": formatters,
-        "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "json" if as_json else "text"}},
+        "handlers": {
+            "console": {
+                "class": "logging.StreamHandler",
+                "formatter": "json" if as_json else "text",
+                "filters": [without_traceback],
+            }
+        },
         "root": {"handlers": ["console"], "level": "INFO"},
         "loggers": {
             "django": {"handlers": [], "level": "INFO", "propagate": True},

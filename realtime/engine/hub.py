@@ -231,6 +231,11 @@ class Hub:
             channel.flow = Flow.LIVE
         elif channel.flow is Flow.LIVE:
             self._refill(channel, top)
+        self._wake(channel)
+
+    @staticmethod
+    def _wake(channel: LocalChannel) -> None:
+        """Have those who wait for a confirmation look again."""
         if channel.waiting is not None and not channel.waiting.done():
             channel.waiting.set_result(None)
 
@@ -297,8 +302,17 @@ class Hub:
     def resync(self, shard: int | None = None) -> None:
         """Compare every active channel (of one shard) with its stream: its connection was lost or is in doubt."""
         for channel in self.channels.values():
-            if shard in (None, self._broker.store.shard_for(place(channel.name)).index) and not channel.waiting_nonce:
+            if shard not in (None, self._broker.store.shard_for(place(channel.name)).index):
+                continue
+            if channel.waiting_nonce:
+                self._renew_nonce(channel)
+            else:
                 self._spawn(self._reconfirm(channel))
+
+    def _renew_nonce(self, channel: LocalChannel) -> None:
+        """A nonce of before the fault proves nothing: what came behind it may be lost. Another is sent at once."""
+        channel.waiting_nonce = secrets.token_hex(8)
+        self._wake(channel)
 
     async def _reconfirm(self, channel: LocalChannel) -> None:
         async with self._resyncing:

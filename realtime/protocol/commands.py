@@ -4,12 +4,12 @@ Parsing is strict about types and blind to unknown keys. Payloads (`data`) are k
 Whatever cannot be a command ends the connection with 3501; whether it is allowed *now* is the session's matter.
 """
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta, Raw, Struct
 
-from realtime.protocol.codes import DisconnectCode, DisconnectError
+from realtime.protocol.codes import CommandError, DisconnectCode, DisconnectError, ErrorCode
 
 Uint32 = Annotated[int, Meta(ge=0, le=2**32 - 1)]
 Offset = Annotated[int, Meta(ge=0, le=2**63 - 1)]
@@ -136,6 +136,14 @@ class Command(Struct):
             if getattr(self, name) is not None:
                 return name
         return ""
+
+
+def decoded(data: Raw) -> Any:
+    """A payload as Python has it. Raises CommandError 107 for what Python cannot hold (1e400, a lone surrogate)."""
+    try:
+        return msgspec.json.decode(data)
+    except (msgspec.DecodeError, RecursionError, UnicodeError):
+        raise CommandError(ErrorCode.BAD_REQUEST) from None
 
 
 _METHODS = tuple(name for name in Command.__struct_fields__ if name != "id")

@@ -14,7 +14,7 @@ from realtime import rpc as registry
 from realtime.access.hooks import name_of, user_of
 from realtime.protocol import replies
 from realtime.protocol.codes import CommandError, DisconnectCode, DisconnectError, ErrorCode
-from realtime.protocol.commands import RpcRequest, SendRequest
+from realtime.protocol.commands import RpcRequest, SendRequest, decoded
 from realtime.session.session import Session
 
 logger = logging.getLogger("realtime.calls")
@@ -52,11 +52,11 @@ async def _user(session: Session) -> Any:
 
 
 async def _call(handler: registry.Handler, user: Any, data: msgspec.Raw) -> Any:
-    decoded = msgspec.json.decode(data) if data else None
+    given = decoded(data) if data else None
     try:
         if iscoroutinefunction(handler):
-            return await handler(user, decoded)
-        return await database_sync_to_async(handler)(user, decoded)
+            return await handler(user, given)
+        return await database_sync_to_async(handler)(user, given)
     except (CommandError, DisconnectError):
         raise
     except Exception:

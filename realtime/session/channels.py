@@ -12,7 +12,7 @@ from realtime.access.identity import NO_OVERRIDES
 from realtime.conf import ChannelOptions, Hook
 from realtime.engine import calls
 from realtime.engine.publication import StreamPosition
-from realtime.protocol import replies
+from realtime.protocol import commands, replies
 from realtime.protocol.codes import CommandError, DisconnectCode, DisconnectError, ErrorCode
 from realtime.protocol.commands import ChannelRequest, HistoryRequest, PublishRequest, SubscribeRequest
 from realtime.session.session import Continuation, Session
@@ -221,4 +221,4 @@ def _require_channel(channel: str) -> None:
 
 
 def _decoded(data: msgspec.Raw) -> Any:
-    return msgspec.json.decode(data) if data else None
+    return commands.decoded(data) if data else None

@@ -42,4 +42,4 @@ class ClusterAppConfig(AppConfig):
                 raise RuntimeError("a message handler of the tests that fails")
             if data == "refuse":
                 raise CommandError(1042)
-            await apublish("open:sent", {"from": user, "data": data})
+            await apublish("open:sent", {"from": str(user), "data": data})

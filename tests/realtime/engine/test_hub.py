@@ -396,6 +396,24 @@ class TestHealing:
         one.heartbeat.arrived(0, 4)
         await until(expect(client, 1, 1))
 
+    async def test_a_nonce_of_before_the_fault_proves_nothing_after_it(
+        self, make: Make, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It was read in time, but what was published behind it was not: only a nonce sent since then counts."""
+        one = await make()
+        client, _, _ = await one.subscribe()
+        drop(monkeypatch, one, 1)
+        inner, nonces = one.hub._dispatch, list[dict[str, Any]]()
+        monkeypatch.setattr(one.hub, "_dispatch", lambda m: nonces.append(m) if m["type"] == "live" else inner(m))
+        one.hub.resync()
+        await until(lambda: nonces)
+        await one.publish()
+        one.hub.resync()
+        inner(nonces[0])
+        assert one.hub.channels["room"].waiting_nonce
+        monkeypatch.setattr(one.hub, "_dispatch", inner)
+        await until(expect(client, 1, 1))
+
     async def test_the_position_check_finds_a_loss(self, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
         """The last message before silence was lost: nothing but the check can notice."""
         one = await make(check_interval=0.2)

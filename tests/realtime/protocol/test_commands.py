@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import Raw
 
-from realtime.protocol.codes import DisconnectCode, DisconnectError
-from realtime.protocol.commands import Command, parse
+from realtime.protocol.codes import CommandError, DisconnectCode, DisconnectError, ErrorCode
+from realtime.protocol.commands import Command, decoded, parse
 
 JSON_VALUES: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text() | st.floats(allow_nan=False, allow_infinity=False),
@@ -174,3 +175,11 @@ def test_parse_raises_nothing_else(message: str | bytes) -> None:
         assert all(isinstance(command, Command) for command in parse(message))
     except DisconnectError as error:
         assert error.code == DisconnectCode.BAD_REQUEST
+
+
+@pytest.mark.parametrize("data", ["1e400", "-1e999", '"\\ud800"'])
+def test_json_that_python_cannot_hold_is_a_bad_request(data: str) -> None:
+    """107, wherever a payload is looked into."""
+    with pytest.raises(CommandError) as caught:
+        decoded(Raw(data.encode()))
+    assert caught.value.code == ErrorCode.BAD_REQUEST
