@@ -280,7 +280,9 @@ class Connection:
         else:  # if it has not been closed
             self.close(INTERNAL, "the application has ended")
 
-    def kill(self) -> None:
-        """End the application, for the server ends."""
-        if self._asgi is not None:
-            self._asgi.task.cancel()
+    def kill(self) -> "asyncio.Task[None] | None":
+        """End the application, for the server ends. Gives its task, unless there is none any more."""
+        if self._asgi is None:
+            return None
+        self._asgi.task.cancel()
+        return self._asgi.task
