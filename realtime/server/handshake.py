@@ -85,9 +85,10 @@ def _target(url: bytes) -> tuple[bytes, bytes]:
         parsed = httptools.parse_url(url)
     except httptools.HttpParserInvalidURLError:
         raise Refused(400, "malformed address") from None
-    if not url.isascii():
-        raise Refused(400, "the address must be ASCII")
-    return parsed.path or b"/", parsed.query or b""
+    path = parsed.path or b"/"
+    if not url.isascii() or not path.startswith(b"/"):
+        raise Refused(400, "the address must be a path in ASCII")
+    return path, parsed.query or b""
 
 
 def _key(headers: Headers) -> bytes:
