@@ -1,6 +1,7 @@
 """The ASGI side of a WebSocket that nobody has adopted: its application's task and the events it has not received yet.
 
 What waits for a slow application is bounded: at `MOST_EVENTS` nothing more is read from the client until it catches up.
+So is what waits for a slow client: `send` returns when the transport has room again (Twisted's own bound, 64 KiB).
 """
 
 import asyncio
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from realtime.protocol.frames import BINARY, Frame
 from realtime.server import handshake
 from realtime.server.handshake import Headers
+from realtime.server.incoming import can_be_sent
 
 if TYPE_CHECKING:
     from realtime.server.connection import Connection
@@ -22,7 +24,7 @@ MOST_EVENTS = 64
 class AsgiSide:
     """Runs one application for one connection."""
 
-    __slots__ = ("_connection", "_events", "_key", "_refusing", "_told", "task")
+    __slots__ = ("_body", "_connection", "_events", "_has_room", "_key", "_refusing", "_told", "task")
 
     task: "asyncio.Task[None]"
 
@@ -32,6 +34,8 @@ class AsgiSide:
         self._events: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._events.put_nowait({"type": "websocket.connect"})
         self._refusing: tuple[int, Headers] | None = None
+        self._body = b""  # of the refusal
+        self._has_room: asyncio.Event | None = None  # whether the client takes what is sent
         self._told = False  # the application was told that it is over
 
     def run(self, application: Any, scope: dict[str, Any]) -> None:
@@ -51,9 +55,13 @@ class AsgiSide:
         if not self._told:
             self._told = event["type"] == "websocket.disconnect"
             self._events.put_nowait(event)
+            if self._told and self._has_room is not None:
+                self._has_room.set()
 
-    def waiting(self) -> list[dict[str, Any]]:
-        """What the application has not received."""
+    def release(self) -> list[dict[str, Any]]:
+        """What the application has not received and somebody else takes over."""
+        if self._events.qsize() >= MOST_EVENTS:
+            self._connection.pause(False)
         return [self._events.get_nowait() for _ in range(self._events.qsize())]
 
     async def _receive(self) -> dict[str, Any]:
@@ -63,31 +71,69 @@ class AsgiSide:
         return event
 
     async def _send(self, message: dict[str, Any]) -> None:
-        connection, kind = self._connection, message["type"]
+        kind = message["type"]
         if kind == "websocket.accept":
-            connection.accept(self._key, message.get("subprotocol"), list(message.get("headers") or ()))
+            self._accept(message)
         elif kind == "websocket.send":
-            if not connection.is_open:
-                return
-            data = message.get("bytes")
-            if data is not None:
-                connection.send(Frame(data, BINARY))
-            else:
-                connection.send(Frame(message["text"].encode()))
+            await self._send_message(message)
         elif kind == "websocket.close":
             self._close(message)
-        elif kind == "websocket.http.response.start":
-            self._refusing = (message["status"], list(message.get("headers") or ()))
-        elif kind == "websocket.http.response.body" and self._refusing is not None:
-            connection.reject(handshake.refusal(*self._refusing, message.get("body", b"")))
+        elif kind.startswith("websocket.http.response."):
+            self._refuse(kind, message)
         else:
             raise ValueError(f"unexpected ASGI message {kind!r}")
 
-    def _close(self, message: dict[str, Any]) -> None:
+    def _accept(self, message: dict[str, Any]) -> None:
         if self._connection.is_open:
-            self._connection.close(message.get("code") or 1000, message.get("reason") or "")
-        else:
+            raise ValueError("the connection was accepted already")
+        self._connection.accept(self._key, message.get("subprotocol"), list(message.get("headers") or ()))
+
+    async def _send_message(self, message: dict[str, Any]) -> None:
+        connection = self._connection
+        if connection.is_connecting:
+            raise ValueError("nothing can be sent before the connection is accepted")
+        if not connection.is_open:
+            return
+        data = message.get("bytes")
+        frame = Frame(message["text"].encode()) if data is None else Frame(data, BINARY)
+        if self._has_room is None:
+            self._has_room = asyncio.Event()
+            self._has_room.set()
+            connection.throttle(self)
+        connection.send(frame)
+        await self._has_room.wait()
+
+    def _close(self, message: dict[str, Any]) -> None:
+        if self._connection.is_connecting:
             self._connection.reject(handshake.refusal(403))
+            return
+        code = message.get("code") or 1000
+        if not can_be_sent(code):
+            raise ValueError(f"a connection cannot be closed with {code}")
+        self._connection.close(code, message.get("reason") or "")
+
+    def _refuse(self, kind: str, message: dict[str, Any]) -> None:
+        if self._connection.is_open:
+            raise ValueError("the connection was accepted already")
+        if kind.endswith(".start"):
+            self._refusing = (message["status"], list(message.get("headers") or ()))
+        elif self._refusing is not None:
+            self._body += message.get("body", b"")
+            if not message.get("more_body"):
+                self._connection.reject(handshake.refusal(*self._refusing, self._body))
+
+    # Called by Twisted, as of a producer
+
+    def pauseProducing(self) -> None:
+        if self._has_room is not None and not self._told:
+            self._has_room.clear()
+
+    def resumeProducing(self) -> None:
+        if self._has_room is not None:
+            self._has_room.set()
+
+    def stopProducing(self) -> None:
+        self.resumeProducing()
 
     def _done(self, task: "asyncio.Task[None]") -> None:
         error = None if task.cancelled() else task.exception()

@@ -34,6 +34,7 @@ class State(Enum):
     CONNECTING = auto()  # the application has not said yet whether it takes it
     OPEN = auto()
     CLOSING = auto()  # our close frame is out
+    FAILED = auto()  # so it is, and nothing that the client says is read: it broke the rules
     CLOSED = auto()
 
 
@@ -98,13 +99,18 @@ class Connection:
         """From now on `receiver` gets what is read, and the application may return."""
         asgi, self._asgi = self._asgi, None
         self._receiver = receiver
-        for event in asgi.waiting() if asgi is not None else ():
+        for event in asgi.release() if asgi is not None else ():
             if event["type"] == "websocket.receive":
                 receiver.receive(event["bytes"] if event["text"] is None else event["text"])
             elif event["type"] == "websocket.disconnect":
-                receiver.closed(event["code"])
+                self._tell(event["code"])
 
     # Out
+
+    @property
+    def is_connecting(self) -> bool:
+        """Whether the handshake waits for its answer."""
+        return self._state is State.CONNECTING
 
     @property
     def is_open(self) -> bool:
@@ -141,20 +147,28 @@ class Connection:
         """Close behind what was sent; nothing can be sent any more."""
         if self._state is not OPEN:
             return
+        self._say_close(close_frame(code, reason))
+        self.pause(False)  # or the client's answer would not be read
+
+    def _say_close(self, wire: bytes) -> None:
         self.on_slow = None
-        self._write(close_frame(code, reason))
+        self._write(wire)
         self._state = State.CLOSING
         self._end_within(CLOSE_WITHIN)
 
     def accept(self, key: bytes, subprotocol: str | None, headers: Headers) -> None:
-        """Open the connection."""
+        """Open the connection, unless it is lost already."""
+        if self._state is not State.CONNECTING:
+            return
         self._write(handshake.acceptance(key, subprotocol, headers))
         self._state = OPEN
         if self._reader is not None:  # the client did not wait for our answer
             asyncio.get_running_loop().call_soon(self._read, b"")
 
     def reject(self, response: bytes) -> None:
-        """Refuse the handshake."""
+        """Refuse the handshake, unless the connection is lost already."""
+        if self._state is not State.CONNECTING:
+            return
         self._state = State.CLOSING
         self._transport.write(response)
         self._end_within(CLOSE_WITHIN)
@@ -177,6 +191,8 @@ class Connection:
         self._read(data)
 
     def _read(self, data: bytes) -> None:
+        if self._state is State.FAILED:
+            return
         reader = self._reader
         if reader is None:
             reader = self._reader = Reader(self._most)
@@ -202,7 +218,7 @@ class Connection:
             self._hand_over(text(payload))
         elif opcode is Opcode.BINARY:
             self._hand_over(payload)
-        elif opcode is Opcode.PING:
+        elif opcode is Opcode.PING and self.unsent <= self._most:  # one that does not read needs no answer
             self.send(Frame(payload, Opcode.PONG))
 
     def _hand_over(self, message: str | bytes) -> None:
@@ -213,15 +229,16 @@ class Connection:
 
     def _on_close(self, code: int, payload: bytes) -> None:
         if self._state is OPEN:
-            self._write(Frame(payload[:2], Opcode.CLOSE).wire)
-            self._state = State.CLOSING
-            self._end_within(CLOSE_WITHIN)
+            self._say_close(Frame(payload[:2], Opcode.CLOSE).wire)
+        self._transport.unregisterProducer()  # TLS would wait for it
         self._transport.loseConnection()
         self._tell(code)
 
     def _violated(self, violation: Violation) -> None:
         logger.info("a client broke the WebSocket protocol: %s", violation.reason)
         self.close(violation.code, violation.reason)
+        self._state = State.FAILED
+        self._reader = None
         self._tell(violation.code)
 
     def connectionLost(self, reason: object) -> None:
@@ -246,8 +263,12 @@ class Connection:
         """Read nothing more for now, or go on."""
         if paused:
             self._transport.pauseProducing()
-        elif self._state is OPEN:
+        elif self._state in (OPEN, State.CLOSING):
             self._transport.resumeProducing()
+
+    def throttle(self, producer: Any) -> None:
+        """Have a producer (Twisted's IPushProducer) told when it should stop writing, and when it may go on."""
+        self._transport.registerProducer(producer, True)
 
     def ended(self) -> None:
         """The application has returned; unless it has adopted the connection, this is its end."""
@@ -256,10 +277,12 @@ class Connection:
         self._asgi = None
         if self._state is State.CONNECTING:
             self.reject(handshake.refusal(500))
-        else:
+        else:  # if it has not been closed
             self.close(INTERNAL, "the application has ended")
 
-    def kill(self) -> None:
-        """End the application, for the server ends."""
-        if self._asgi is not None:
-            self._asgi.task.cancel()
+    def kill(self) -> "asyncio.Task[None] | None":
+        """End the application, for the server ends. Gives its task, unless there is none any more."""
+        if self._asgi is None:
+            return None
+        self._asgi.task.cancel()
+        return self._asgi.task

@@ -20,6 +20,7 @@ from daphne.server import Server as DaphneServer
 from daphne.server import twisted_loop
 from django.conf import settings
 from twisted.internet import reactor
+from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.endpoints import serverFromString
 from twisted.logger import (
     FilteringLogObserver,
@@ -39,6 +40,7 @@ logger = logging.getLogger("realtime.server")
 
 HTTP_TIMEOUT = 60  # seconds a request may take
 HANDSHAKE_TIMEOUT = 5  # seconds of a WebSocket's handshake
+GOING_AWAY = 1001
 NEVER = 10**9  # seconds: WebSocket pings are off, the protocol has its own
 GC_THRESHOLD = (20_000, 20, 50)  # docs/decisions/0006
 LOOK_EVERY = 0.05  # seconds
@@ -92,7 +94,7 @@ class Server(DaphneServer):  # type: ignore[misc]
                 descriptor = int(endpoint.removeprefix("fd:fileno="))
                 self.ports.append(adopt(reactor, descriptor, self.factory))
                 continue
-            backlog = f":backlog={BACKLOG}" if endpoint.startswith("tcp:") else ""
+            backlog = f":backlog={BACKLOG}" if endpoint.startswith(("tcp:", "ssl:")) else ""
             opening = serverFromString(reactor, endpoint + backlog).listen(self.factory)
             opening.addCallbacks(self.listen_success, self.listen_error)
         self._look_after_openings()
@@ -137,9 +139,9 @@ class Server(DaphneServer):  # type: ignore[misc]
         """As Daphne's, which stumbles over connections whose application has ended already."""
         running = {p: d for p, d in self.connections.items() if "application_instance" in d}
         self.connections: dict[Any, dict[str, Any]] = running
-        for connection in self.websockets:
-            connection.kill()
-        return super().kill_all_applications()
+        killed = filter(None, [connection.kill() for connection in self.websockets])
+        ours = Deferred.fromFuture(asyncio.gather(*killed, return_exceptions=True))
+        return DeferredList([ours, super().kill_all_applications()])
 
     # What a drain needs
 
@@ -149,8 +151,10 @@ class Server(DaphneServer):  # type: ignore[misc]
             accept_queued_and_close(port)
 
     def refuse_new(self) -> None:
-        """Refuse what still comes over connections that are open."""
+        """Refuse what still comes over connections that are open, and end the WebSockets that no node has ended."""
         self.application = _refuse
+        for connection in self.websockets:
+            connection.close(GOING_AWAY, "shutdown")
 
     async def quiet(self) -> None:
         """Wait until every WebSocket and request has ended."""

@@ -17,6 +17,8 @@ Headers = list[tuple[bytes, bytes]]
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _NOT_OURS = frozenset({b"upgrade", b"connection", b"sec-websocket-accept", b"sec-websocket-protocol"})
 
+_FRAMING = frozenset({b"connection", b"content-length", b"transfer-encoding"})
+
 
 @dataclass(frozen=True, slots=True)
 class Handshake:
@@ -56,8 +58,8 @@ class _Head:
 
 def wants_upgrade(head: bytes) -> bool:
     """Whether a request's head asks for a WebSocket at all; anything else is plain HTTP."""
-    lowered = head.lower()
-    return b"\nupgrade:" in lowered and b"websocket" in lowered
+    header = head.lower().partition(b"\nupgrade:")[2]
+    return b"websocket" in header.partition(b"\n")[0]
 
 
 def read(data: bytes) -> Handshake:
@@ -83,9 +85,10 @@ def _target(url: bytes) -> tuple[bytes, bytes]:
         parsed = httptools.parse_url(url)
     except httptools.HttpParserInvalidURLError:
         raise Refused(400, "malformed address") from None
-    if not url.isascii():
-        raise Refused(400, "the address must be ASCII")
-    return parsed.path or b"/", parsed.query or b""
+    path = parsed.path or b"/"
+    if not url.isascii() or not path.startswith(b"/"):
+        raise Refused(400, "the address must be a path in ASCII")
+    return path, parsed.query or b""
 
 
 def _key(headers: Headers) -> bytes:
@@ -131,7 +134,7 @@ def acceptance(key: bytes, subprotocol: str | None, headers: Iterable[tuple[byte
 
 def refusal(status: int, headers: Iterable[tuple[bytes, bytes]] = (), body: bytes = b"") -> bytes:
     """A response that refuses and closes. Raises ValueError for a status or header that cannot be sent."""
-    lines = b"".join(_line(name, value) for name, value in headers if name.lower() != b"content-length")
+    lines = b"".join(_line(name, value) for name, value in headers if name.lower() not in _FRAMING)
     start = b"HTTP/1.1 %d %s\r\n" % (status, HTTPStatus(status).phrase.encode())
     return start + lines + b"content-length: %d\r\nconnection: close\r\n\r\n" % len(body) + body
 

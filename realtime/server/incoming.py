@@ -90,10 +90,15 @@ def close_code(payload: bytes) -> int:
     if len(payload) == 1:
         raise Violation(_PROTOCOL_ERROR, "a close code of one byte")
     code = int.from_bytes(payload[:2], "big")
-    if not (3000 <= code < 5000 or (1000 <= code < 1015 and code not in (1004, 1005, 1006))):
+    if not can_be_sent(code):
         raise Violation(_PROTOCOL_ERROR, "a close code that cannot be sent")
     text(payload[2:])
     return code
+
+
+def can_be_sent(code: int) -> bool:
+    """Whether a close frame may carry a code: those of RFC 6455 and its registry, of libraries and of applications."""
+    return 3000 <= code < 5000 or (1000 <= code < 1015 and code not in (1004, 1005, 1006))
 
 
 class Reader:
@@ -133,7 +138,8 @@ class Reader:
             if final and not self._fragments:
                 opcode, self._opcode = self._opcode, Opcode.CONTINUATION
                 return Message(opcode, payload)
-            self._fragments.append(payload)
+            if payload:  # or empty ones could be sent, and kept, for ever
+                self._fragments.append(payload)
             self._size += len(payload)
             if final:
                 return self._joined()

@@ -17,7 +17,7 @@ from twisted.protocols.policies import ProtocolWrapper
 
 from realtime.server import handshake
 from realtime.server.connection import Connection
-from realtime.server.handshake import Handshake, Refused
+from realtime.server.handshake import Handshake, Headers, Refused
 
 logger = logging.getLogger("realtime.opening")
 
@@ -77,20 +77,15 @@ class Opening:
 
     def makeConnection(self, transport: Any) -> None:
         self.transport = transport
-        if self._upgrade and not isinstance(transport, ProtocolWrapper):
+        if self._upgrade:
             transport.unregisterProducer()  # Daphne's HTTP channel: it would be kept, and pause what is not its own
 
     def dataReceived(self, data: bytes) -> None:
         self._data += data
-        plain = not self._upgrade and not self._data.startswith(b"GET "[: len(self._data)])
-        end = self._data.find(END)
-        if plain or len(self._data) > MOST_HEAD:
-            self._become_http()
-        elif end < 0:
-            return
-        elif self._upgrade or handshake.wants_upgrade(self._data[:end]):
+        end = self._data.find(END, 0, MOST_HEAD)
+        if self._upgrade or (end >= 0 and handshake.wants_upgrade(self._data[:end])):
             self._become_websocket()
-        else:
+        elif end >= 0 or len(self._data) >= MOST_HEAD or not self._data.startswith(b"GET "[: len(self._data)]):
             self._become_http()
 
     def connectionLost(self, reason: object) -> None:
@@ -113,12 +108,13 @@ class Opening:
         server, transport = self.factory.server, self.transport
         try:
             request = handshake.read(self._data)
+            scope = _scope(server, transport, request)
         except Refused as refused:
             logger.info("a handshake was refused: %s", refused)
             transport.write(refused.response)
             transport.loseConnection()
             return
-        self._hand_over(Connection(server, transport, request, _scope(server, transport, request)))
+        self._hand_over(Connection(server, transport, request, scope))
 
     def _hand_over(self, protocol: Any) -> None:
         if isinstance(self.transport, ProtocolWrapper):  # TLS is one
@@ -129,20 +125,13 @@ class Opening:
 
 def _scope(server: Any, transport: Any, request: Handshake) -> dict[str, Any]:
     """ASGI's scope of a WebSocket, as Daphne makes it."""
-    headers = [(name, value) for name, value in request.headers if b"_" not in name]  # CVE-2015-0219
+    headers = []
     root_path = server.root_path
-    for name, value in headers:
+    for name, value in request.headers:
         if name == b"daphne-root-path":
             root_path = unquote(value.decode("latin-1"))
-    client = _address(transport.getPeer)
-    if server.proxy_forwarded_address_header:
-        client, _ = parse_x_forwarded_for(
-            dict(headers),
-            server.proxy_forwarded_address_header,
-            server.proxy_forwarded_port_header,
-            server.proxy_forwarded_proto_header,
-            client,
-        )
+        elif b"_" not in name:  # CVE-2015-0219
+            headers.append((name, value))
     return {
         "type": "websocket",
         "asgi": {"version": "3.0"},
@@ -153,10 +142,26 @@ def _scope(server: Any, transport: Any, request: Handshake) -> dict[str, Any]:
         "root_path": root_path,
         "headers": headers,
         "query_string": request.query,
-        "client": client,
+        "client": _client(server, transport, headers),
         "server": _address(transport.getHost),
         "subprotocols": request.subprotocols,
     }
+
+
+def _client(server: Any, transport: Any, headers: Headers) -> list[Any] | None:
+    """Who connects, as a trusted proxy says where there is one. Raises Refused."""
+    client = _address(transport.getPeer)
+    if server.proxy_forwarded_address_header:
+        names = (
+            server.proxy_forwarded_address_header,
+            server.proxy_forwarded_port_header,
+            server.proxy_forwarded_proto_header,
+        )
+        try:
+            client, _ = parse_x_forwarded_for(dict(reversed(headers)), *names, client)  # the first of several counts
+        except UnicodeDecodeError:
+            raise Refused(400, "a forwarded address is not UTF-8") from None
+    return client
 
 
 def _address(ask: Callable[[], Any]) -> list[Any] | None:

@@ -2,25 +2,30 @@
 
 `dataBuffer`, `offset`, `_tempDataBuffer`, `_tempDataLen` are twisted.internet.abstract.FileDescriptor's own, and
 `_appSendBuffer` is twisted.protocols.tls.TLSMemoryBIOProtocol's; a test says so when they change. A TLS transport must
-be written to in the ordinary way, for it encrypts; what waits is what it and the transport beneath it hold.
+be written to in the ordinary way, for it encrypts; what waits is what it and the transport beneath it hold. It is a
+wrapper that lends out every attribute of what it wraps, so what a transport has says nothing of what it is.
 """
 
 from typing import Any
+
+from twisted.protocols.policies import ProtocolWrapper
 
 _BUFFERS = ("dataBuffer", "offset", "_tempDataBuffer", "_tempDataLen", "socket")
 
 
 def has_open_buffers(transport: Any) -> bool:
     """Whether bytes may go to the transport's socket directly while its buffers are empty (TCP and Unix sockets)."""
-    return all(hasattr(transport, name) for name in _BUFFERS) and not getattr(transport, "TLS", False)
+    if isinstance(transport, ProtocolWrapper) or getattr(transport, "TLS", False):
+        return False
+    return all(hasattr(transport, name) for name in _BUFFERS)
 
 
 def unsent(transport: Any) -> int:
     """Bytes the transport has accepted and the kernel has not taken."""
     waiting = 0
-    while transport is not None:
-        if hasattr(transport, "_tempDataLen"):
-            return waiting + int(len(transport.dataBuffer) - transport.offset + transport._tempDataLen)
-        waiting += sum(map(len, getattr(transport, "_appSendBuffer", ())))
-        transport = getattr(transport, "transport", None)
+    while isinstance(transport, ProtocolWrapper):
+        waiting += sum(map(len, vars(transport).get("_appSendBuffer", ())))
+        transport = transport.transport
+    if hasattr(transport, "_tempDataLen"):
+        waiting += int(len(transport.dataBuffer) - transport.offset + transport._tempDataLen)
     return waiting

@@ -9,7 +9,7 @@ from websockets.frames import Frame as ParsedFrame
 from websockets.frames import Opcode
 from websockets.streams import StreamReader
 
-from realtime.protocol.frames import Frame, header
+from realtime.protocol.frames import TEXT, Frame, frame_header
 
 
 def parse(wire: bytes) -> ParsedFrame:
@@ -48,5 +48,5 @@ def test_the_payload_is_carried_unchanged(text: str) -> None:
 @given(st.integers(0, 2**63 - 1))
 def test_a_header_uses_the_shortest_form(length: int) -> None:
     """RFC 6455 asks for the minimal number of bytes."""
-    assert len(header(length)) == (2 if length < 126 else 4 if length < 65536 else 10)
-    assert header(length)[0] == 0x81
+    assert len(frame_header(TEXT, length)) == (2 if length < 126 else 4 if length < 65536 else 10)
+    assert frame_header(TEXT, length)[0] == 0x81

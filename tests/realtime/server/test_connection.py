@@ -1,0 +1,332 @@
+"""A connection over a real transport: order, partial writes, bounds, and its end whoever makes it."""
+
+import asyncio
+import gc
+import weakref
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from twisted.internet import main
+
+from realtime.protocol.frames import Frame, close_frame
+from realtime.server import connection as module
+from realtime.server.connection import EXTENSION, Connection, State
+from tests.realtime.server.waiting import until
+from tests.realtime.server.wires import BINARY, CLOSE, PING, TEXT, Receiver, Server, Wire, frame, parse, request
+
+pytestmark = pytest.mark.asyncio
+
+BOUND = 50_000
+
+
+class Adopted:
+    """An open connection that somebody has adopted, and its wire."""
+
+    def __init__(self, wire: Wire, rest: bytes = b"") -> None:
+        self.wire = wire
+        self.receiver = Receiver()
+        self.server = Server(self._application, max_message_bytes=1000)
+        self.accepting = asyncio.Event()
+        self.accepting.set()
+        self.connection = Connection(self.server, wire.transport, request(rest), {})
+        wire.transport.protocol = self.connection
+
+    async def _application(self, scope: Any, receive: Any, send: Any) -> None:
+        await self.accepting.wait()
+        await send({"type": "websocket.accept"})
+        scope["extensions"][EXTENSION].adopt(self.receiver)
+
+    async def opened(self) -> "Adopted":
+        await until(lambda: self.connection.is_open, "it is open")
+        assert self.wire.read().startswith(b"HTTP/1.1 101 ")
+        return self
+
+
+@pytest_asyncio.fixture
+async def wire() -> AsyncIterator[Wire]:
+    made = Wire()
+    yield made
+    made.end()
+
+
+@pytest_asyncio.fixture
+async def adopted(wire: Wire) -> Adopted:
+    return await Adopted(wire).opened()
+
+
+def numbered(number: int, size: int = 10) -> Frame:
+    return Frame(b"%d:" % number + b"x" * size)
+
+
+class TestOut:
+    async def test_a_frame_is_written_at_once(self, adopted: Adopted) -> None:
+        """Without the reactor's help, byte for byte."""
+        adopted.connection.send(numbered(1))
+        assert adopted.wire.read() == numbered(1).wire
+        assert not adopted.wire.reactor.writers
+
+    @pytest.mark.parametrize("size", [10, 3000, 30_000, 200_000])
+    async def test_partial_writes_go_on_in_order(self, adopted: Adopted, size: int) -> None:
+        """The kernel takes a part; the rest and all that follows come behind it, unchanged."""
+        connection, wire = adopted.connection, adopted.wire
+        frames = [numbered(number, size) for number in range(40)]
+        found = b""
+        for number, one in enumerate(frames):
+            connection.send(one)
+            if number % 7 == 3 and wire.reactor.writers:
+                wire.transport.doWrite()
+            if number % 5 == 2:
+                found += wire.read()
+        assert found + wire.drain() == b"".join(one.wire for one in frames)
+        assert connection.unsent == 0
+        connection.send(numbered(99))
+        assert wire.read() == numbered(99).wire
+
+    async def test_what_is_unsent_is_counted(self, adopted: Adopted) -> None:
+        """What the client has not got and the kernel has not taken."""
+        for number in range(30):
+            adopted.connection.send(numbered(number, 1000))
+        unsent = adopted.connection.unsent
+        assert unsent > 0
+        assert len(adopted.wire.read()) == sum(len(numbered(n, 1000).wire) for n in range(30)) - unsent
+        adopted.wire.drain()
+        assert adopted.connection.unsent == 0
+
+    async def test_a_slow_client_is_told_of_once_and_bounded(self, adopted: Adopted) -> None:
+        """When more than the bound is unsent, not earlier."""
+        connection = adopted.connection
+        slow: list[int] = []
+        connection.most_unsent, connection.on_slow = BOUND, lambda: slow.append(connection.unsent)
+        while not slow:
+            assert connection.unsent <= BOUND
+            connection.send(numbered(1, 1000))
+        for _ in range(10):
+            connection.send(numbered(1, 1000))
+        (unsent,) = slow
+        assert BOUND < unsent <= BOUND + 1100
+
+    async def test_a_client_that_reads_is_never_slow(self, adopted: Adopted) -> None:
+        """However much it gets."""
+        slow: list[int] = []
+        adopted.connection.most_unsent, adopted.connection.on_slow = BOUND, lambda: slow.append(1)
+        for number in range(500):
+            adopted.connection.send(numbered(number, 1000))
+            if number % 10 == 0:
+                adopted.wire.drain()
+        assert not slow
+
+    async def test_a_close_comes_after_what_was_sent(self, adopted: Adopted) -> None:
+        """Also behind what waits; nothing is sent after it, and slowness no longer counts."""
+        connection = adopted.connection
+        connection.most_unsent, connection.on_slow = BOUND, lambda: pytest.fail("slow after the close")
+        for number in range(20):
+            connection.send(numbered(number, 1000))
+        connection.close(3001, "shutdown")
+        for number in range(100):
+            connection.send(numbered(number, 1000))
+        connection.close(3503, "again")
+        sent = b"".join(numbered(number, 1000).wire for number in range(20))
+        assert adopted.wire.drain() == sent + close_frame(3001, "shutdown")
+
+    async def test_a_slow_client_may_be_closed_for_it(self, adopted: Adopted) -> None:
+        """Even by the answer to its own close: one close frame goes out."""
+        connection = adopted.connection
+        connection.most_unsent, connection.on_slow = 4000, lambda: connection.close(3008, "slow")
+        connection.send(numbered(1, 3900))
+        connection.send(numbered(2, 3900))
+        adopted.wire.push(frame(CLOSE, b"\x03\xe8"))
+        assert [opcode for opcode, _ in parse(adopted.wire.drain())].count(CLOSE) == 1
+
+    async def test_sending_over_a_lost_connection_is_no_error(self, adopted: Adopted) -> None:
+        """The reactor hears of it in the ordinary way."""
+        adopted.wire.theirs.close()
+        for number in range(5):
+            adopted.connection.send(numbered(number))
+        assert adopted.wire.reactor.writers
+        assert adopted.wire.transport.doWrite() is main.CONNECTION_LOST
+
+    async def test_nothing_happens_after_the_connection_was_lost(self, adopted: Adopted) -> None:
+        """Whatever is called."""
+        adopted.wire.hang_up()
+        adopted.connection.send(numbered(1))
+        adopted.connection.close(3001, "late")
+        adopted.connection.accept(b"key", None, [])
+        adopted.connection.reject(b"no")
+        assert adopted.connection._state is State.CLOSED
+        assert adopted.connection._closing is None
+        assert adopted.receiver.codes == [module.ABNORMAL]
+
+
+class TestIn:
+    async def test_messages_come_whole_and_in_order(self, adopted: Adopted) -> None:
+        """Whatever the pieces are in which they arrive."""
+        wire = frame(TEXT, "é".encode()) + frame(BINARY, b"\0") + frame(TEXT, b"a", final=False) + frame(0, b"b")
+        adopted.wire.push(frame(TEXT, b"one"))
+        for position in range(len(wire)):
+            adopted.wire.push(wire[position : position + 1])
+        adopted.wire.push(frame(TEXT, b"two"))
+        assert adopted.receiver.messages == ["one", "é", b"\0", "ab", "two"]
+        assert adopted.connection._reader is None, "nothing is kept when nothing is incomplete"
+
+    async def test_pings_are_answered_with_what_they_carry(self, adopted: Adopted) -> None:
+        adopted.wire.push(frame(PING, b"x" * 125) + frame(10, b"unasked") + frame(PING))
+        assert parse(adopted.wire.read()) == [(10, b"x" * 125), (10, b"")]
+
+    async def test_pings_of_a_client_that_does_not_read_are_not_piled_up(self, adopted: Adopted) -> None:
+        for _ in range(2000):
+            adopted.wire.push(frame(PING, b"x" * 125))
+        assert adopted.connection.unsent < 2000
+
+    async def test_what_was_sent_with_the_handshake_is_read_after_it(self, wire: Wire) -> None:
+        adopted = Adopted(wire, rest=frame(TEXT, b"one") + frame(TEXT, b"two")[:3])
+        adopted.accepting.clear()
+        adopted.wire.push(frame(TEXT, b"two")[3:] + frame(TEXT, b"three"))
+        adopted.accepting.set()
+        await adopted.opened()
+        adopted.wire.push(frame(TEXT, b"four"))
+        await until(lambda: len(adopted.receiver.messages) == 4, "all were read")
+        assert adopted.receiver.messages == ["one", "two", "three", "four"]
+
+    async def test_what_is_sent_before_the_handshake_is_answered_is_bounded(self, wire: Wire) -> None:
+        adopted = Adopted(wire)
+        adopted.accepting.clear()
+        wire.push(b"x" * 500)
+        wire.push(b"x" * 501)
+        await until(lambda: not adopted.server.open, "it was cut off")
+        adopted.accepting.set()
+        await until(lambda: adopted.receiver.codes, "its receiver was told")
+        assert adopted.receiver.codes == [module.ABNORMAL]
+        assert not adopted.connection.is_open
+
+    @pytest.mark.parametrize(
+        ("wire_data", "code"),
+        [
+            (frame(TEXT, b"\xff"), 1007),
+            (frame(TEXT, b"\xff", final=False) + frame(0), 1007),
+            (frame(3), 1002),
+            (frame(TEXT, b"a", masked=False), 1002),
+            (frame(CLOSE, b"\x03"), 1002),
+            (frame(CLOSE, b"\x03\xe8\xff"), 1007),
+            (frame(TEXT, b"x" * 1001), 1009),
+        ],
+    )
+    async def test_a_violation_ends_it_and_nothing_more_is_read(
+        self, adopted: Adopted, wire_data: bytes, code: int, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level("INFO", "realtime.connection")
+        adopted.wire.push(frame(TEXT, b"good") + wire_data + frame(TEXT, b"bad"))
+        for _ in range(100):
+            adopted.wire.push(frame(TEXT, b"\xff" * 1000) * 10)
+        assert adopted.receiver.messages == ["good"]
+        assert adopted.receiver.codes == [code]
+        ((opcode, payload),) = parse(adopted.wire.read())
+        assert (opcode, int.from_bytes(payload[:2], "big")) == (CLOSE, code)
+        assert payload[2:], "it says why"
+        assert adopted.connection._reader is None, "what comes then is not even kept"
+        assert len(caplog.records) == 1
+
+    async def test_reading_can_be_paused(self, adopted: Adopted) -> None:
+        adopted.connection.pause(True)
+        assert not adopted.wire.is_reading
+        adopted.connection.pause(False)
+        assert adopted.wire.is_reading
+        adopted.connection.pause(True)
+        adopted.connection.close(3001)
+        assert adopted.wire.is_reading, "its answer is waited for"
+
+
+class TestEnd:
+    @pytest.mark.parametrize(("payload", "code"), [(b"", 1005), (b"\x03\xe8bye", 1000), (b"\x0b\xb8", 3000)])
+    async def test_a_close_is_answered_with_its_code(self, adopted: Adopted, payload: bytes, code: int) -> None:
+        adopted.wire.push(frame(CLOSE, payload) + frame(TEXT, b"after"))
+        assert parse(adopted.wire.drain()) == [(CLOSE, payload[:2])]
+        assert (adopted.receiver.messages, adopted.receiver.codes) == ([], [code])
+        assert not adopted.server.open
+        assert adopted.connection._closing is None
+
+    async def test_our_close_is_over_with_its_answer(self, adopted: Adopted) -> None:
+        adopted.connection.close(3001, "shutdown")
+        adopted.wire.push(frame(TEXT, b"crossing") + frame(CLOSE, b"\x0b\xb9"))
+        adopted.wire.drain()
+        assert not adopted.server.open
+        assert (adopted.receiver.messages, adopted.receiver.codes) == ([], [3001])
+
+    async def test_a_client_that_does_not_answer_is_cut_off(
+        self, adopted: Adopted, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(module, "CLOSE_WITHIN", 0.01)
+        adopted.connection.close(3001, "shutdown")
+        await until(lambda: not adopted.server.open, "it was cut off")
+        assert adopted.receiver.codes == [module.ABNORMAL]
+
+    async def test_so_is_one_that_does_not_take_what_is_left(
+        self, adopted: Adopted, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It has said good-bye itself, but never reads."""
+        monkeypatch.setattr(module, "CLOSE_WITHIN", 0.01)
+        adopted.connection.send(numbered(1, 100_000))
+        adopted.wire.push(frame(CLOSE, b"\x03\xe8"))
+        await until(lambda: not adopted.server.open, "it was cut off")
+        assert adopted.receiver.codes == [1000]
+
+    async def test_a_client_that_went_away_is_told_of_once(self, adopted: Adopted) -> None:
+        adopted.wire.hang_up()
+        assert adopted.receiver.codes == [module.ABNORMAL]
+        assert not adopted.server.open
+
+    async def test_nothing_is_kept_of_it(self, wire: Wire) -> None:
+        adopted = await Adopted(wire).opened()
+        wire.push(frame(TEXT, b"incomplete")[:5])
+        wire.hang_up()
+        kept = weakref.ref(wire.transport)
+        wire.transport = adopted.connection = None  # type: ignore[assignment]
+        gc.collect()
+        assert kept() is None
+        assert not adopted.server.open
+
+    async def test_it_is_small(self, adopted: Adopted) -> None:
+        """Every connection there is has one of these."""
+        assert not hasattr(adopted.connection, "__dict__")
+        assert (adopted.connection._reader, adopted.connection._asgi, adopted.connection._closing) == (None,) * 3
+
+
+class TestAdoption:
+    async def test_what_the_application_has_not_received_goes_to_the_receiver(self, wire: Wire) -> None:
+        """Messages, and that it is over; and what is paused goes on."""
+        adopt, receiver = asyncio.Event(), Receiver()
+
+        async def application(scope: Any, receive: Any, send: Any) -> None:
+            await send({"type": "websocket.accept"})
+            await adopt.wait()
+            scope["extensions"][EXTENSION].adopt(receiver)
+
+        server = Server(application)
+        wire.transport.protocol = connection = Connection(server, wire.transport, request(), {})
+        await until(lambda: connection.is_open, "it is open")
+        for number in range(70):
+            wire.push(frame(TEXT, b"%d" % number))
+        assert not wire.is_reading
+        adopt.set()
+        await until(lambda: receiver.messages, "it was adopted")
+        assert receiver.messages == [str(number) for number in range(70)]
+        assert wire.is_reading
+        wire.push(frame(TEXT, b"more"))
+        assert receiver.messages[-1] == "more"
+
+    async def test_one_that_is_over_is_told_so_once(self, wire: Wire) -> None:
+        adopt, receiver = asyncio.Event(), Receiver()
+
+        async def application(scope: Any, receive: Any, send: Any) -> None:
+            await send({"type": "websocket.accept"})
+            await adopt.wait()
+            scope["extensions"][EXTENSION].adopt(receiver)
+
+        wire.transport.protocol = connection = Connection(Server(application), wire.transport, request(), {})
+        await until(lambda: connection.is_open, "it is open")
+        wire.push(frame(CLOSE, b"\x03\xe9"))
+        adopt.set()
+        await until(lambda: receiver.codes, "its receiver was told")
+        wire.drain()
+        assert receiver.codes == [1001]
