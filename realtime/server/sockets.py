@@ -77,9 +77,9 @@ class AsgiSocket:
     def _look(self) -> None:
         if self.on_slow is not None and self.unsent > self._most_unsent:
             on_slow, self.on_slow = self.on_slow, None
-            self._queue.clear()  # it will not get them: what follows is the end
+            on_slow()  # the end follows later, as it must in the middle of a fan-out
+            self._queue.clear()  # these it will not get
             self._queued = 0
-            on_slow()
 
     def close(self, code: int, reason: str) -> None:
         self.on_slow = None
