@@ -15,7 +15,7 @@ Log = tuple[tuple[int, int], ...]
 
 def take(log: Log, now: int, cost: int, rate: Rate) -> tuple[Answer, Log]:
     """What a request of `cost` gets at `now`, and the key's next state, which is the old one when it is denied."""
-    lasts = rate.grain + rate.period_us
+    lasts, old = rate.grain + rate.period_us, log
     if log and log[-1][0] > now:  # the clock was set back: the log goes with it
         shift = log[-1][0] - now
         log = tuple((start - shift, count) for start, count in log)
