@@ -42,6 +42,11 @@ class Policy:
     methods: frozenset[str] = frozenset()
 
     @property
+    def counts_by(self) -> str:
+        """The key in words."""
+        return self.key if isinstance(self.key, str) else getattr(self.key, "__qualname__", repr(self.key))
+
+    @property
     def in_memory(self) -> bool:
         """Whether it is decided in the process: a connection has no second one."""
         return self.key == "connection"

@@ -24,7 +24,7 @@ def take(log: Log, now: int, cost: int, rate: Rate) -> tuple[Answer, Log]:
     if total + cost > rate.count:
         return Answer(
             False, rate.count - total, _retry_after(live, now, total + cost, rate), _reset(live, now, lasts)
-        ), log
+        ), old
     if live and (now < live[-1][0] + rate.grain or now == live[-1][0]):
         live = (*live[:-1], (live[-1][0], live[-1][1] + cost))
     else:

@@ -40,7 +40,7 @@ def test_two_bursts_are_one_too_many() -> None:
         parse_rate("1/s burst=2", 3)
 
 
-rates = st.builds(Rate, st.integers(1, 10_000), st.integers(1, 86400), st.one_of(st.none(), st.integers(1, 1000)))
+rates = st.builds(Rate, st.integers(1, 10_000), st.integers(1, 600), st.one_of(st.none(), st.integers(1, 1000)))
 
 
 @given(rates)
