@@ -158,6 +158,8 @@ class _Reader:
             return self._called(key, mend)
         elif key in ("connection", "channel") and _is_http(options.get("guards")):
             self._fault("key", f"a request has no {key}", "Count requests by ip, user, user_or_ip or header:NAME.")
+        elif key in ("user", "connection", "channel") and "ws.connect" in _listed(options.get("guards")):
+            self._fault("key", f"a handshake has no {key} yet", "Count handshakes by ip or header:NAME.")
         return str(key)
 
     def _called(self, key: str, mend: str) -> Key:
@@ -184,9 +186,12 @@ class _Reader:
         return frozenset()
 
 
+def _listed(guards: object) -> list[str]:
+    return [str(guard) for guard in guards] if isinstance(guards, list | tuple) else [str(guards)]
+
+
 def _is_http(guards: object) -> bool:
-    first = guards if isinstance(guards, str) else next(iter(guards), "") if isinstance(guards, list | tuple) else ""
-    return str(first).partition(":")[0] == HTTP
+    return any(guard.partition(":")[0] == HTTP for guard in _listed(guards))
 
 
 GUARDS_MEND = (

@@ -12,6 +12,7 @@ from realtime.access.origins import refusal
 from realtime.engine.node import get_node
 from realtime.protocol.codes import DisconnectCode
 from realtime.server.sockets import open_socket
+from realtime.session import handshakes
 from realtime.session.session import Session
 
 logger = logging.getLogger("realtime.consumer")
@@ -32,6 +33,8 @@ class ConnectionConsumer:
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         node = await get_node()
         await receive()  # websocket.connect
+        if await handshakes.refused(scope, send):
+            return
         offered = scope.get("subprotocols") or []
         problem = refusal(scope, node.config) or _unknown_protocol(scope, offered)
         if problem:
@@ -40,6 +43,7 @@ class ConnectionConsumer:
             return
         await send({"type": "websocket.accept", "subprotocol": JSON_SUBPROTOCOL if offered else None})
         session = Session(node, open_socket(scope, send, node.config.max_outgoing_bytes), scope)
+        session.address = handshakes.address_of(scope)
         code = 1006
         try:
             if node.draining:

@@ -15,6 +15,7 @@ from daphne.ws_protocol import WebSocketProtocol as DaphneWebSocketProtocol
 
 from realtime.protocol.codes import DisconnectCode
 from realtime.protocol.frames import Frame
+from realtime.server import denial
 
 logger = logging.getLogger("realtime.sockets")
 
@@ -40,10 +41,16 @@ class Socket(Protocol):
 class WebSocketProtocol(DaphneWebSocketProtocol):  # type: ignore[misc]
     """Daphne's WebSocket protocol, whose connection a DaphneSocket writes to."""
 
+    def handle_reply(self, message: dict[str, Any]) -> None:
+        """As Daphne's, and the answer to a handshake that is turned away."""
+        if not denial.handle(self, message):
+            super().handle_reply(message)
+
 
 def attach(protocol: Any, scope: MutableMapping[str, Any]) -> None:
     """Offer the connection's socket to the application, in the scope's extensions."""
     scope.setdefault("extensions", {})[EXTENSION] = protocol
+    denial.offer(scope)
 
 
 def open_socket(scope: MutableMapping[str, Any], send: Send, most_unsent: int) -> Socket:
