@@ -25,7 +25,7 @@ REALTIME: dict[str, Any] = {
 }
 
 RATE_LIMITS: dict[str, Any] = {
-    "messages": {"guards": "ws.publish", "key": "connection", "rate": "1/s", "burst": 5, "failure": "local"},
-    "messages-per-address": {"guards": "ws.publish", "key": "ip", "rate": "10/s", "burst": 50, "failure": "local"},
+    "messages": {"guards": "ws.publish", "key": "connection", "rate": "10/s", "burst": 40, "failure": "local"},
+    "messages-per-address": {"guards": "ws.publish", "key": "ip", "rate": "50/s", "burst": 400, "failure": "local"},
     "handshakes": {"guards": "ws.connect", "key": "ip", "rate": "20/s", "burst": 100},
 }
