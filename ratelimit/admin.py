@@ -62,6 +62,10 @@ class PersonalLimitForm(_Form):
             raise ValidationError(fault)
         return data
 
+    def _get_validation_exclusions(self) -> set[str]:
+        """The digest is no field of the form, but the model's rules are about it too."""
+        return super()._get_validation_exclusions() - {"key_digest"}
+
 
 def _misfit(policy: Policy, data: dict[str, Any], by_key: bool) -> str:
     """Why a limit would have no effect; "" when it has."""

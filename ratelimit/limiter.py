@@ -36,7 +36,13 @@ class Limiter:
     """One process's limiter. `decide` in coroutines asks `shard`, `decide_sync` in threads `sync_shard`: one Redis."""
 
     def __init__(
-        self, shard: Shard, sync_shard: Shard, *, instances: Callable[[], int] = lambda: 1, journal: str = ""
+        self,
+        shard: Shard,
+        sync_shard: Shard,
+        *,
+        instances: Callable[[], int] = lambda: 1,
+        journal: str = "",
+        deadline: float = DEADLINE,
     ) -> None:
         self.shard = shard
         self.sync_shard = sync_shard
@@ -45,6 +51,7 @@ class Limiter:
         self.breaker = Breaker()
         self._instances = instances
         self._journal = journal
+        self._deadline = deadline
         self._connections = LocalBuckets()
         self._shares = LocalBuckets()
 
@@ -121,9 +128,9 @@ class Limiter:
     async def _ask(self, claims: Sequence[Claim]) -> _Reply:
         keys, args = self._call(claims)
         try:
-            reply = await _within_deadline(self.shard.call("EVALSHA", _TAKE.sha, len(keys), *keys, *args))
+            reply = await _within(self._deadline, self.shard.call("EVALSHA", _TAKE.sha, len(keys), *keys, *args))
         except NoScriptError:  # somebody flushed Redis's scripts
-            reply = await _within_deadline(self.shard.call("EVAL", _TAKE.text, len(keys), *keys, *args))
+            reply = await _within(self._deadline, self.shard.call("EVAL", _TAKE.text, len(keys), *keys, *args))
         return _read(reply)
 
     def _after(self, shared: list[Claim], here: list[Verdict], began: float, reply: _Reply) -> Decision:
@@ -200,16 +207,16 @@ def _read(reply: list[int]) -> _Reply:
     return at, [Answer(bool(flat[i]), *flat[i + 1 : i + 4]) for i in range(0, len(flat), 4)]
 
 
-async def _within_deadline(future: "asyncio.Future[Any]") -> Any:
+async def _within(deadline: float, future: "asyncio.Future[Any]") -> Any:
     """The future's result. Raises StoreUnavailable when it takes too long; what comes later is let go."""
     loop = asyncio.get_running_loop()
     began = loop.time()
-    done, _ = await asyncio.wait((future,), timeout=DEADLINE)
-    if not done and loop.time() - began > DEADLINE + GRACE / 4:
+    done, _ = await asyncio.wait((future,), timeout=deadline)
+    if not done and loop.time() - began > deadline + GRACE / 4:
         done, _ = await asyncio.wait((future,), timeout=GRACE)  # the reply may lie unread: this process was busy
     if not done:
         future.add_done_callback(_let_go)
-        raise StoreUnavailable(f"no decision within {DEADLINE} s")
+        raise StoreUnavailable(f"no decision within {deadline} s")
     return future.result()
 
 

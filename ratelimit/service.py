@@ -16,7 +16,7 @@ from django.dispatch import receiver
 
 from ratelimit import keys
 from ratelimit.decisions import Claim
-from ratelimit.limiter import Limiter
+from ratelimit.limiter import DEADLINE, Limiter
 from ratelimit.policies import Policy, Problem, read_policies
 from ratelimit.subjects import Subject, identity_of
 from store import Shard, StoreUnavailable
@@ -67,6 +67,7 @@ class Limits:
             Shard(0, settings.RATE_LIMIT_REDIS_URL, SYNC_TIMEOUT),
             instances=lambda: self.upkeep.instances,
             journal=keys.journal(journal) if journal else "",
+            deadline=DEADLINE,
         )
 
     def guarding(self, *guards: str) -> tuple[Policy, ...]:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from ratelimit import keys
+from ratelimit import keys, service
 from ratelimit.decisions import Claim
 from ratelimit.limiter import Limiter
 from ratelimit.policies import Policy
@@ -26,6 +26,9 @@ def claim(rate: str, name: str = "policy", identity: str = "ip:192.0.2.1", **opt
     return Claim(policy, identity, parsed, keys.bucket(name, identity, parsed))
 
 
+PATIENCE = 10.0  # seconds, where a test is not about deadlines: the machine may be busy
+
+
 def make_limiter(url: str, **options: Any) -> Limiter:
     """A limiter as the service makes it."""
     return Limiter(Shard(0, url, TIMEOUT), Shard(0, url, SYNC_TIMEOUT), **options)
@@ -33,8 +36,8 @@ def make_limiter(url: str, **options: Any) -> Limiter:
 
 @pytest_asyncio.fixture
 async def limiter(redis_url: str) -> AsyncIterator[Limiter]:
-    """A limiter on an empty Redis."""
-    made = make_limiter(redis_url)
+    """A limiter on an empty Redis, which waits for it."""
+    made = Limiter(Shard(0, redis_url, PATIENCE), Shard(0, redis_url, PATIENCE), deadline=PATIENCE)
     yield made
     await made.shard.close()
     await made.sync_shard.close()
@@ -48,8 +51,10 @@ def names() -> Callable[[], str]:
 
 
 @pytest.fixture
-def limits_settings(settings: Any, redis_url: str) -> Iterator[Any]:
-    """Settings for this Redis, without a thread."""
+def limits_settings(settings: Any, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Settings for this Redis, without a thread and in no hurry."""
+    for name in ("TIMEOUT", "SYNC_TIMEOUT", "DEADLINE"):
+        monkeypatch.setattr(service, name, PATIENCE)
     settings.RATE_LIMIT_REDIS_URL = redis_url
     settings.RATE_LIMIT_UPKEEP = False
     yield settings

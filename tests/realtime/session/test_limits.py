@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from ratelimit import service
 from ratelimit.service import get_limits, reset_limits
 from realtime import rpc
 from realtime.conf import get_config
@@ -23,9 +24,11 @@ DENIED = re.compile(r"too many requests: retry in \d+\.\d\d s")
 
 
 @pytest.fixture
-def limited(configured: Any, redis_url: str) -> Any:
+def limited(configured: Any, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Makes nodes with limits."""
     configured.RATE_LIMIT_REDIS_URL = redis_url
+    for name in ("TIMEOUT", "DEADLINE"):
+        monkeypatch.setattr(service, name, 10.0)
     configured.RATE_LIMIT_UPKEEP = False
 
     @asynccontextmanager
