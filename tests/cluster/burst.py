@@ -28,9 +28,9 @@ SECONDS = 10.0
 CLOCK_OFFSET = 5.0
 LEAST_SHARE = 0.99
 CASES = {
-    "http-gcra": ("http", "60/s burst=30"),
+    "http-gcra": ("http", "60/s burst=60"),
     "http-strict": ("http", "60/2s"),
-    "ws-gcra": ("ws", "300/s burst=100"),
+    "ws-gcra": ("ws", "300/s burst=300"),
     "ws-strict": ("ws", "200/2s"),
     "ws-strict-large": ("ws", "1000/2s"),
 }
@@ -118,11 +118,15 @@ class Burst:
         kind, rate = CASES[name]
         self._forget()
         commands = [self._command(kind, name, seconds, number) for number in range(processes)]
-        clients = [
-            subprocess.Popen(command, cwd=HERE, stdout=subprocess.PIPE, env=self.cluster.env) for command in commands
-        ]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        clients = [subprocess.Popen(command, cwd=HERE, env=self.cluster.env, **pipes) for command in commands]
         answers: Counter[str] = Counter()
         try:
+            for client in clients:
+                assert client.stdout.readline() == "ready\n"
+            for client in clients:
+                client.stdin.write("go\n")
+                client.stdin.flush()
             outputs = [client.communicate(timeout=seconds + 60)[0] for client in clients]
         finally:
             for client in clients:

@@ -1,5 +1,7 @@
 """One process of a hard burst: asks as fast as it is answered, for some seconds, and prints what it was answered.
 
+It connects, says that it is ready, and begins when a line comes on its standard input, so that all begin together.
+
 burst_client.py http URL SECONDS
 burst_client.py ws URL SECONDS CHANNEL TOKEN
 """
@@ -14,7 +16,7 @@ from urllib.parse import urlsplit
 
 from websockets.asyncio.client import connect
 
-IN_FLIGHT = 8  # publications of one connection
+IN_FLIGHT = 4  # publications of one connection
 
 
 def http(url: str, seconds: float) -> Counter[str]:
@@ -22,6 +24,8 @@ def http(url: str, seconds: float) -> Counter[str]:
     answers: Counter[str] = Counter()
     parts = urlsplit(url)
     connection = HTTPConnection(parts.netloc, timeout=10)
+    connection.connect()
+    wait_for_the_others()
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         began = time.monotonic()
@@ -43,6 +47,7 @@ async def websocket(url: str, seconds: float, channel: str, token: str) -> Count
     async with connect(url, compression=None, proxy=None, max_size=None) as socket:
         await socket.send(json.dumps({"id": 1, "connect": {"token": token}}))
         await socket.recv()
+        await asyncio.to_thread(wait_for_the_others)
         until, sent, waiting = time.monotonic() + seconds, 1, 0
 
         async def publish() -> None:
@@ -62,6 +67,11 @@ async def websocket(url: str, seconds: float, channel: str, token: str) -> Count
                 if time.monotonic() < until:
                     await publish()
     return answers
+
+
+def wait_for_the_others() -> None:
+    print("ready", flush=True)
+    sys.stdin.readline()
 
 
 def main() -> None:
