@@ -25,6 +25,7 @@ logger = logging.getLogger("ratelimit")
 
 DEADLINE = 0.05  # seconds Redis has to decide
 GRACE = 0.02  # seconds more when this process itself was late to look
+LATE = 0.005
 NEAR = 0.8  # of the quota
 RETRY_WHILE_AWAY = 1.0  # seconds told to those whom a closed policy turns away
 
@@ -210,16 +211,20 @@ def _read(reply: list[int]) -> _Reply:
 async def _within(deadline: float, future: "asyncio.Future[Any]") -> Any:
     """The future's result. Raises StoreUnavailable when it takes too long; what comes later is let go."""
     loop = asyncio.get_running_loop()
-    began = loop.time()
-    done, _ = await asyncio.wait((future,), timeout=deadline)
-    if not done and loop.time() - began > deadline + GRACE / 4:
-        done, _ = await asyncio.wait((future,), timeout=GRACE)  # the reply may lie unread: this process was busy
-    if not done:
-        future.add_done_callback(_let_go)
-        raise StoreUnavailable(f"no decision within {deadline} s")
-    return future.result()
+    timer = loop.call_later(deadline, _expire, loop, loop.time() + deadline, future)
+    try:
+        return await future
+    finally:
+        timer.cancel()
 
 
-def _let_go(future: "asyncio.Future[Any]") -> None:
-    if not future.cancelled():
-        future.exception()
+def _expire(loop: asyncio.AbstractEventLoop, due: float, future: "asyncio.Future[Any]") -> None:
+    if loop.time() - due > LATE:  # this process was busy: the reply may lie there unread
+        loop.call_later(GRACE, _give_up, future)
+    else:
+        _give_up(future)
+
+
+def _give_up(future: "asyncio.Future[Any]") -> None:
+    if not future.done():
+        future.set_exception(StoreUnavailable("no decision within the deadline"))
