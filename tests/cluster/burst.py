@@ -28,11 +28,11 @@ SECONDS = 10.0
 CLOCK_OFFSET = 5.0
 LEAST_SHARE = 0.99
 CASES = {
-    "http-gcra": ("http", "60/s burst=60"),
-    "http-strict": ("http", "60/2s"),
-    "ws-gcra": ("ws", "300/s burst=300"),
-    "ws-strict": ("ws", "200/2s"),
-    "ws-strict-large": ("ws", "1000/2s"),
+    "http-gcra": ("http", "30/s burst=30"),
+    "http-strict": ("http", "30/2s"),
+    "ws-gcra": ("ws", "100/s burst=100"),
+    "ws-strict": ("ws", "100/2s"),
+    "ws-strict-large": ("ws", "400/2s"),
 }
 _ALLOWED = {"allow_publish_for_client": True}
 

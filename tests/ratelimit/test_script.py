@@ -4,7 +4,7 @@ import asyncio
 import re
 
 import pytest
-from hypothesis import HealthCheck, given
+from hypothesis import HealthCheck, example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
@@ -33,6 +33,8 @@ rates = st.one_of(
 
 @hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(rates, requests)
+@example(Rate(3, 1), [(0, 3), (1_000_000, 1), (1, 1)])  # the closed window, to the microsecond
+@example(Rate(300, 1), [(0, 300), (1_003_907, 1), (1, 1)])
 def test_the_script_reckons_as_the_pure_modules_do(
     redis_process: RedisProcess, rate: Rate, asked: list[tuple[int, int]]
 ) -> None:
