@@ -1,35 +1,28 @@
 """Every Redis key of the limits. All carry one short hash tag and live on the one Redis of RATE_LIMIT_REDIS_URL.
 
-Keys are hashed and short: a GCRA key with its value takes at most 80 bytes of Redis's memory, and nobody can read from
-Redis which address or user was here.
+Keys are hashed and short: a GCRA key with its value takes at most 80 bytes of Redis's memory, whatever its allocator,
+and nobody can read from Redis which address or user was here.
 """
 
 from base64 import urlsafe_b64encode
-from functools import cache
 from hashlib import blake2b
 
 from django.conf import settings
 
 from ratelimit.rates import Rate
 
-
-@cache
-def _tag(prefix: str) -> str:
-    return "{rl" + _digest(prefix, 3) + "}"
-
-
-def _digest(text: str, size: int) -> str:
-    return urlsafe_b64encode(blake2b(text.encode(errors="replace"), digest_size=size).digest()).decode()
+TAG = "{rl}"
 
 
 def bucket(policy: str, identity: str, rate: Rate) -> str:
     """The state of one identity under one policy. The kinds of rate keep different states, so each has its own key."""
     kind = "s" if rate.strict else "g"
-    return _tag(settings.REALTIME_PREFIX) + _digest(f"{kind}\0{policy}\0{identity}", 12)
+    name = f"{settings.REALTIME_PREFIX}\0{kind}\0{policy}\0{identity}"
+    return TAG + urlsafe_b64encode(blake2b(name.encode(errors="replace"), digest_size=12).digest()).decode()
 
 
 def _of_cluster(name: str) -> str:
-    return f"{_tag(settings.REALTIME_PREFIX)}:{name}"
+    return f"{TAG}:{settings.REALTIME_PREFIX}:{name}"
 
 
 def version() -> str:
