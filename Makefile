@@ -15,7 +15,7 @@ DEV_STAMP := $(VENV)/installed-dev-$(call checksum,requirements.txt requirements
 NODE_PROJECTS := $(patsubst %/package-lock.json,%,$(wildcard tests/*/package-lock.json))
 
 .DEFAULT_GOAL := help
-.PHONY: help run test campaign check format clean node-projects
+.PHONY: help run test campaign burst check format clean node-projects
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ test: $(DEV_STAMP) node-projects ## all tests, in random order
 
 campaign: $(DEV_STAMP) ## minutes of kills under load: 20,000 publications, 200 subscribers, nothing lost
 	@cd tests/cluster && PYTHONPATH=../.. exec ../../$(PY) campaign.py $(ARGS)
+
+burst: $(DEV_STAMP) ## minutes of a hard burst on the rate limits through 2 and 3 instances: no overshoot
+	@cd tests/cluster && PYTHONPATH=../.. exec ../../$(PY) burst.py $(ARGS)
 
 check: $(DEV_STAMP) ## lint, format and types
 	$(PY) -m ruff check .

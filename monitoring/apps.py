@@ -11,11 +11,12 @@ class MonitoringConfig(AppConfig):
 
     def ready(self) -> None:
         """Nothing is opened here: management commands load the apps as well."""
-        from monitoring import exporter, metrics
+        from monitoring import exporter, limits, metrics
         from monitoring.health import watch
         from realtime.server.life import on_boot, on_drain
 
         metrics.register()
+        limits.register()
         on_boot.connect(watch.start, dispatch_uid="monitoring.watch")
         on_boot.connect(exporter.open_port, dispatch_uid="monitoring.exporter")
         on_drain.connect(watch.stop, dispatch_uid="monitoring.watch")

@@ -1,4 +1,4 @@
-"""What `make run` is set up with and nothing else is: a namespace in which everybody may do everything."""
+"""What `make run` is set up with and nothing else is: rooms in which everybody may do everything, but not too fast."""
 
 from typing import Any
 
@@ -22,4 +22,10 @@ REALTIME: dict[str, Any] = {
             **_EVERYBODY,
         }
     },
+}
+
+RATE_LIMITS: dict[str, Any] = {
+    "messages": {"guards": "ws.publish", "key": "connection", "rate": "10/s", "burst": 40, "failure": "local"},
+    "messages-per-address": {"guards": "ws.publish", "key": "ip", "rate": "50/s", "burst": 400, "failure": "local"},
+    "handshakes": {"guards": "ws.connect", "key": "ip", "rate": "20/s", "burst": 100},
 }

@@ -43,6 +43,8 @@ DRAIN_DEADLINE = ENVIRONMENT.seconds("DRAIN_DEADLINE", 15, most=600)  # the whol
 
 REDIS_URLS = ENVIRONMENT.redis("REDIS_URL", default=[f"unix://{socket_path(VAR_DIR / 'redis')}"])
 RATE_LIMIT_REDIS_URL = ENVIRONMENT.redis("RATE_LIMIT_REDIS_URL", default=REDIS_URLS[:1])[0]
+RATE_LIMIT_TRUSTED_PROXIES = ENVIRONMENT.items("RATE_LIMIT_TRUSTED_PROXIES")  # whose X-Forwarded-For is believed
+RATE_LIMITS: dict[str, Any] = demo.RATE_LIMITS if FLOTILLA_DEMO else {}
 REALTIME_PREFIX = "flotilla"
 REALTIME: dict[str, Any] = demo.REALTIME if FLOTILLA_DEMO else {}
 REALTIME_CONFIG = ENVIRONMENT.text("REALTIME_CONFIG") or None
@@ -81,6 +83,7 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "project.static.StaticFiles",
     "django.contrib.sessions.middleware.SessionMiddleware",
+    "ratelimit.middleware.RateLimitMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
@@ -113,6 +116,12 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
         "transaction_mode": "IMMEDIATE",
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL",
     }
+CACHES = {
+    "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "LOCATION": "default"},
+    # django-ratelimit's own counters, which decide nothing here: `ratelimit.decorators` asks the limiter
+    "ratelimit": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "LOCATION": "ratelimit"},
+}
+RATELIMIT_USE_CACHE = "ratelimit"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 AUTH_PASSWORD_VALIDATORS = [

@@ -1,10 +1,33 @@
-"""The Django app `ratelimit`."""
+"""The Django app `ratelimit`: registers its checks, and follows the changes that personal limits depend on."""
+
+from typing import Any
 
 from django.apps import AppConfig
 
 
 class RateLimitConfig(AppConfig):
-    """Names the app."""
+    """Names the app and connects what must be told of changes."""
 
     name = "ratelimit"
     verbose_name = "Rate limits"
+    default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        """Import what registers itself, and listen."""
+        from django.contrib.auth import get_user_model
+        from django.db.models.signals import m2m_changed, post_delete, post_save
+
+        from ratelimit import checks, personal  # noqa: F401
+
+        limit = self.get_model("PersonalLimit")
+        for signal in (post_save, post_delete):
+            signal.connect(personal.changed, sender=limit, dispatch_uid="ratelimit.limit")
+        groups: Any = get_user_model()._meta.get_field("groups") if _has_groups() else None
+        if groups is not None:
+            m2m_changed.connect(personal.changed, sender=groups.remote_field.through, dispatch_uid="ratelimit.groups")
+
+
+def _has_groups() -> bool:
+    from django.contrib.auth import get_user_model
+
+    return any(field.name == "groups" for field in get_user_model()._meta.get_fields())

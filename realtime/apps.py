@@ -11,5 +11,9 @@ class RealtimeAppConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Import what registers itself."""
+        """Import what registers itself, and say where limits are configured besides settings.RATE_LIMITS."""
+        from ratelimit.service import Source, set_source
         from realtime import checks  # noqa: F401
+        from realtime.conf import get_config
+
+        set_source(Source(lambda: get_config().rate_limits, lambda: get_config().namespaces))

@@ -188,10 +188,21 @@ def _top_rules(config: RealtimeConfig, rule: _Rule) -> Iterator[Problem]:
     message = f"expected less than lease_ttl ({config.lease_ttl:g} s)"
     hint = "Renew at least twice in the lease's life, as 2 s in 6 s."
     yield from rule(config.lease_renew < config.lease_ttl, "lease_renew", message, hint, "lease_ttl")
+    hint = 'Write {"denials": 100, "window": 10}, or null to switch it off.'
+    yield from rule(_is_abuse(config.abuse), "abuse", "expected denials and window (seconds), both above 0", hint)
     hint = 'Write the scheme and the host alone, as "https://app.example.com" or "http://localhost:3000".'
     for origin in config.allowed_origins:
         message = f"expected `*` or an origin, got {origin!r}"
         yield from rule(origin == "*" or _is_origin(origin), "allowed_origins", message, hint)
+
+
+def _is_abuse(abuse: dict[str, Any] | None) -> bool:
+    numbers = (int, float)
+    return abuse is None or (
+        set(abuse) <= {"denials", "window"}
+        and all(isinstance(value, numbers) and not isinstance(value, bool) and value > 0 for value in abuse.values())
+        and abuse.get("denials", 1) >= 1
+    )
 
 
 def _is_origin(text: str) -> bool:

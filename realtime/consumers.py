@@ -13,6 +13,7 @@ from realtime.engine.node import get_node
 from realtime.protocol.codes import DisconnectCode
 from realtime.server.connection import ABNORMAL, Connection
 from realtime.server.sockets import open_socket
+from realtime.session import handshakes
 from realtime.session.session import Session
 
 logger = logging.getLogger("realtime.consumer")
@@ -33,6 +34,8 @@ class ConnectionConsumer:
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         node = await get_node()
         await receive()  # websocket.connect
+        if await handshakes.refused(scope, send):
+            return
         offered = scope.get("subprotocols") or []
         problem = refusal(scope, node.config) or _unknown_protocol(scope, offered)
         if problem:
@@ -47,6 +50,7 @@ class ConnectionConsumer:
             raise
         socket = open_socket(scope, send, node.config.max_outgoing_bytes)
         session = Session(node, socket, scope, place)
+        session.address = handshakes.address_of(scope)
         if node.draining:
             session.disconnect(DisconnectCode.SHUTDOWN)
         if isinstance(socket, Connection):

@@ -120,7 +120,8 @@ class Shard:
         return aioredis.ConnectionPool.from_url(self.url, **options)
 
     def _sync_client(self) -> redis.Redis:
-        options = self._options(Retry(NoBackoff(), 1))  # an idle connection may have been closed: once more, at once
+        # an idle connection may have been closed: once more, at once; but a Redis that is silent was waited for already
+        options = self._options(Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)))
         if urlsplit(self.url).scheme == "redis+sentinel":
             parts = sentinel_of(self.url)
             sentinel = redis.Sentinel(parts.pop("sentinels"), **self._options(None))

@@ -24,7 +24,14 @@ ENVIRONMENT_OF_TESTS = {
 os.environ.update(ENVIRONMENT_OF_TESTS)
 for name in ("DATABASE_URL", "DJANGO_ALLOWED_HOSTS", "DJANGO_DEBUG", "FLOTILLA_DEMO", "HOST", "INSTANCES", "PORT"):
     os.environ.pop(name, None)
-for name in ("DRAIN_DEADLINE", "DRAIN_GRACE", "METRICS_HOST", "RATE_LIMIT_REDIS_URL", "REALTIME_CONFIG"):
+for name in (
+    "DRAIN_DEADLINE",
+    "DRAIN_GRACE",
+    "METRICS_HOST",
+    "RATE_LIMIT_REDIS_URL",
+    "RATE_LIMIT_TRUSTED_PROXIES",
+    "REALTIME_CONFIG",
+):
     os.environ.pop(name, None)
 os.environ.pop("REALTIME_ALLOWED_ORIGINS", None)
 

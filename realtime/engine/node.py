@@ -33,6 +33,7 @@ from realtime.engine.stats import NodeStats
 from realtime.engine.wheel import Wheel
 from realtime.protocol.codes import CommandError, DisconnectCode, DisconnectError, UnsubscribeCode
 from realtime.session.handlers import HANDLERS
+from realtime.session.limits import guarded
 from realtime.session.session import Session
 from realtime.version import VERSION
 from store import Store, StoreUnavailable, get_store, place
@@ -46,11 +47,11 @@ CLEAN_UP_WITHIN = 5.0  # seconds the clean-up of closed connections may take at 
 class Node:
     """This process in the cluster. Everything runs in the event loop it was made in."""
 
-    handlers = HANDLERS
     version = VERSION
 
     def __init__(self, config: RealtimeConfig, store: Store, instance: str) -> None:
         self.config = config
+        self.handlers = guarded(HANDLERS, config)
         self.instance = instance
         self.store = store
         self.started_at = time.time()

@@ -187,6 +187,26 @@ def test_markup_from_others_is_shown_as_text(open_tab: OpenTab, complaints: list
     assert complaints == []
 
 
+def test_who_says_too_much_at_once_is_told_when_to_try_again(open_tab: OpenTab, screenshot: Screenshot) -> None:
+    tab = open_tab()
+    tab.click("#flood")
+    denied = tab.locator("#messages .message.failed .note").first
+    expect(denied).to_have_text(re.compile(r"^too fast: try again in \d+\.\d\d s$"))
+    expect(tab.locator("#log")).to_contain_text("too many requests: retry in")
+    expect_message(tab, "flood 1")
+    screenshot(tab, "denied")
+
+    def said_again() -> bool:
+        say(tab, "patience")
+        tab.wait_for_timeout(200)
+        return tab.locator("#messages .message:not(.pending):not(.failed) p", has_text="patience").count() > 0
+
+    deadline = time.monotonic() + 15
+    while not said_again():
+        assert time.monotonic() < deadline, "never welcome again"
+    expect(tab.locator("#state")).to_have_attribute("data-state", "connected")
+
+
 def test_page_is_usable_on_a_narrow_screen(open_tab: OpenTab, screenshot: Screenshot) -> None:
     tab = open_tab()
     for scheme in ("light", "dark"):

@@ -7,6 +7,9 @@ import { Outage } from "./demo/outage.js";
 import { Room } from "./demo/room.js";
 import { divider, find, instanceTag, log, messageLine, personLine, place, roomTabs } from "./demo/ui.js";
 
+const TOO_MANY_REQUESTS = 111; // the error code of what a rate limit denies
+const FLOOD = 60; // more than the demo's burst
+
 const { Centrifuge } = globalThis;
 const page = document.body.dataset;
 const network = new Network();
@@ -192,11 +195,18 @@ function say(channel, text) {
   room.publish(data).catch((error) => {
     // Without an answer nobody knows whether it was published: if it was, it still comes back and settles the matter.
     if (!sending.has(id)) return;
-    entry.message.note = "not sent";
+    entry.message.failed = true;
+    entry.message.note = error.code === TOO_MANY_REQUESTS ? tooFast(error) : "not sent";
     log("bad", `${channel}: not sent: ${error.message} (${error.code})`);
     showMessages();
   });
   showMessages();
+}
+
+/** A denial in the visitor's words: the server's message ends with the time to wait, as in "retry in 0.42 s". */
+function tooFast(error) {
+  const wait = /(\d+\.\d+) s$/.exec(error.message);
+  return wait ? `too fast: try again in ${wait[1]} s` : "too fast";
 }
 
 function delivered(message) {
@@ -230,6 +240,11 @@ find("talk").addEventListener("change", ({ target }) => {
 });
 
 // --- breaking it ------------------------------------------------------------------------------------------------
+
+find("flood").addEventListener("click", () => {
+  log("quiet", `saying ${FLOOD} things at once, which is more than the limit allows`);
+  for (let number = 1; number <= FLOOD; number += 1) say(current, `flood ${number}`);
+});
 
 find("drop").addEventListener("click", () => {
   const seconds = Number(find("away").value);

@@ -57,7 +57,7 @@ export function messageLine(message) {
   const line = make("li", "message", head, make("p", "", message.text));
   line.classList.toggle("mine", mine === true);
   line.classList.toggle("pending", note === "sending…");
-  line.classList.toggle("failed", note === "not sent");
+  line.classList.toggle("failed", message.failed === true);
   return line;
 }
 

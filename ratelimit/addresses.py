@@ -1,0 +1,60 @@
+"""The address a client is counted by: read from the right of X-Forwarded-For, past trusted proxies, no further.
+
+Whatever stands left of the first address that is not a trusted proxy's was written by the client itself and counts for
+nothing. IPv6 clients are counted by their /64, which is the least a household is given. Pure.
+"""
+
+from collections.abc import Sequence
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+
+Network = IPv4Network | IPv6Network
+
+
+def networks(values: Sequence[str]) -> tuple[Network, ...]:
+    """Networks and single addresses, parsed. Raises ValueError that names the one that is neither."""
+    return tuple(ip_network(value.strip(), strict=False) for value in values)
+
+
+def client_address(peer: str, forwarded_for: str, trusted: Sequence[Network]) -> str:
+    """The client's address: the peer's own, or what trusted proxies say. "" where there is none (Unix sockets)."""
+    if not trusted or not (_is_trusted(peer, trusted) or not peer):
+        return peer
+    for hop in reversed([part.strip() for part in forwarded_for.split(",") if part.strip()]):
+        address = _without_port(hop)
+        if not _parsed(address):
+            return peer  # the proxy before it speaks of no address: what is left of it cannot be trusted
+        peer = address
+        if not _is_trusted(address, trusted):
+            break
+    return peer
+
+
+def counted(address: str) -> str:
+    """What an address is counted by: IPv4 as it is, IPv6 by /64, IPv4 in IPv6 as IPv4."""
+    parsed = _parsed(address)
+    if not isinstance(parsed, IPv6Address):
+        return str(parsed) if parsed else address
+    if parsed.ipv4_mapped:
+        return str(parsed.ipv4_mapped)
+    return str(ip_network((int(parsed) >> 64 << 64, 64)))
+
+
+def _parsed(address: str) -> IPv4Address | IPv6Address | None:
+    try:
+        return ip_address(address.partition("%")[0])
+    except ValueError:
+        return None
+
+
+def _is_trusted(address: str, trusted: Sequence[Network]) -> bool:
+    parsed = _parsed(address)
+    if isinstance(parsed, IPv6Address) and parsed.ipv4_mapped:
+        parsed = parsed.ipv4_mapped
+    return parsed is not None and any(parsed in network for network in trusted)
+
+
+def _without_port(hop: str) -> str:
+    """`1.2.3.4:567` and `[2001:db8::1]:567`, as some proxies write them."""
+    if hop.startswith("["):
+        return hop[1:].partition("]")[0]
+    return hop.partition(":")[0] if hop.count(":") == 1 else hop

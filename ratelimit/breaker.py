@@ -1,0 +1,50 @@
+"""A circuit breaker: after some failures in a row nobody waits for Redis any more, but for one probe now and then."""
+
+import time
+from collections.abc import Callable
+
+FAILURES = 3  # in a row
+FIRST_PAUSE = 0.1  # seconds until the first probe
+LONGEST_PAUSE = 1.0
+
+
+class Breaker:
+    """`closed()` says whether to ask; whoever asked says how it went."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._failures = 0
+        self._pause = FIRST_PAUSE
+        self._probe_at = 0.0
+
+    @property
+    def open(self) -> bool:
+        """Whether Redis is known to be away."""
+        return self._failures >= FAILURES
+
+    @property
+    def wait(self) -> float:
+        """Seconds until the next probe, as a hint for who is turned away."""
+        return max(0.0, self._probe_at - self._clock())
+
+    def closed(self) -> bool:
+        """Whether to ask. While open, True once a pause: that call is the probe."""
+        if not self.open:
+            return True
+        now = self._clock()
+        if now < self._probe_at:
+            return False
+        self._probe_at = now + self._pause
+        return True
+
+    def succeeded(self) -> None:
+        """Redis answered."""
+        self._failures = 0
+        self._pause = FIRST_PAUSE
+
+    def failed(self) -> None:
+        """Redis did not."""
+        if self.open:
+            self._pause = min(LONGEST_PAUSE, self._pause * 2)
+        self._failures += 1
+        self._probe_at = self._clock() + self._pause

@@ -1,0 +1,48 @@
+"""Denials remembered until their retry time, so that a flood costs no round trips.
+
+Remembering is safe: what one key has left only shrinks until that time, but for an override or a reset, which clears
+all of it. Times are relative, on the process's own clock, counted from before Redis was asked: never longer than the
+denial itself. Bounded.
+"""
+
+import time
+from collections.abc import Callable
+
+MOST = 20_000
+
+
+class Denials:
+    """Until when a (key, cost) is denied for sure."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic, most: int = MOST) -> None:
+        self._clock = clock
+        self._most = most
+        self._until: dict[tuple[str, int], float] = {}
+
+    def remember(self, key: str, cost: int, since: float, retry_after: float) -> None:
+        """`since` is the clock's time before the decision was asked for; `retry_after` is in seconds."""
+        if len(self._until) >= self._most:
+            self._make_room()
+        self._until[key, cost] = since + retry_after
+
+    def left(self, key: str, cost: int) -> float:
+        """Seconds for which it is denied for sure; 0 when Redis must be asked."""
+        until = self._until.get((key, cost))
+        if until is None:
+            return 0.0
+        left = until - self._clock()
+        if left > 0:
+            return left
+        self._until.pop((key, cost), None)
+        return 0.0
+
+    def clear(self) -> None:
+        """An override or a reset has arrived."""
+        self._until = {}
+
+    def _make_room(self) -> None:
+        now = self._clock()
+        live = {key: until for key, until in list(self._until.items()) if until > now}
+        if len(live) >= self._most:
+            live = dict(list(live.items())[self._most // 2 :])  # the oldest half: they are asked about again
+        self._until = live

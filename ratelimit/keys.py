@@ -1,0 +1,45 @@
+"""Every Redis key of the limits. All carry one short hash tag and live on the one Redis of RATE_LIMIT_REDIS_URL.
+
+Keys are hashed and short: a GCRA key with its value takes at most 80 bytes of Redis's memory, whatever its allocator,
+and nobody can read from Redis which address or user was here.
+"""
+
+from base64 import urlsafe_b64encode
+from hashlib import blake2b
+
+from django.conf import settings
+
+from ratelimit.rates import Rate
+
+TAG = "{rl}"
+
+
+def bucket(policy: str, identity: str, rate: Rate) -> str:
+    """The state of one identity under one policy. The kinds of rate keep different states, so each has its own key."""
+    kind = "s" if rate.strict else "g"
+    name = f"{settings.REALTIME_PREFIX}\0{kind}\0{policy}\0{identity}"
+    return TAG + urlsafe_b64encode(blake2b(name.encode(errors="replace"), digest_size=12).digest()).decode()
+
+
+def _of_cluster(name: str) -> str:
+    return f"{TAG}:{settings.REALTIME_PREFIX}:{name}"
+
+
+def version() -> str:
+    """Integer: goes up whenever personal limits changed or a key was reset."""
+    return _of_cluster("version")
+
+
+def alive() -> str:
+    """Sorted set: process → ms of Redis's clock when it was last heard of."""
+    return _of_cluster("alive")
+
+
+def hottest() -> str:
+    """Sorted set: policy LF identity → denials of late."""
+    return _of_cluster("hottest")
+
+
+def journal(name: str) -> str:
+    """List: the stamps of what was admitted, for proofs (RATE_LIMIT_JOURNAL)."""
+    return _of_cluster(f"journal:{name}")

@@ -1,0 +1,112 @@
+-- Asks several policies at once and takes from all of them or from none; the only place where a limit is decided.
+--
+-- KEYS   one per policy; after them, for proofs, a list that gets the stamp of every request admitted
+-- ARGV   number of policies, then six for each: kind ('g' GCRA, 's' strict), cost, shadow (1: never stands in the way),
+--        and g: interval in ticks of 1/16 µs, burst, 0 | s: period in µs, count, grain in µs
+-- returns {stamp in µs of Redis's clock, then four for each policy: allowed, remaining, retry after in µs, reset in µs}
+--
+-- Atomic because others decide on the same keys, and because a request that one policy denies must cost nothing in the
+-- others. The arithmetic is that of gcra.py and window.py. A GCRA key is one integer, which Redis keeps without a
+-- string of its own; a strict key is its total (4 bytes), then a start (8) and a count (4) for each entry of its log.
+local TICKS = 16
+local EPOCH = 1767225600 -- 2026: ticks since then fit a double exactly for 17 years, and to 1/8 µs after that
+local ENTRY = 12
+
+local time = redis.call('TIME')
+local now = (time[1] - EPOCH) * 1000000 + time[2]
+
+local function us(ticks)
+  return math.ceil(ticks / TICKS)
+end
+
+local function look_gcra(key, cost, interval, burst)
+  local full = interval * burst
+  local paid_until = tonumber(redis.call('GET', key) or 0)
+  local ahead = math.min(math.max(paid_until - now * TICKS, 0), full)
+  local after = ahead + cost * interval
+  if after > full then
+    return {false, math.floor((full - ahead) / interval), us(after - full), us(ahead)}
+  end
+  return {true, math.floor((full - after) / interval), 0, us(after)}, function()
+    redis.call('SET', key, string.format('%.0f', now * TICKS + after), 'PX', math.ceil(us(after) / 1000) + 1)
+  end
+end
+
+-- The clock was set back: the log goes with it.
+local function shifted(log, by)
+  local parts = {string.sub(log, 1, 4)}
+  for place = 5, #log, ENTRY do
+    local start, count = struct.unpack('>dI4', log, place)
+    table.insert(parts, struct.pack('>dI4', start - by, count))
+  end
+  return table.concat(parts)
+end
+
+local function look_strict(key, cost, period, most, grain)
+  local lasts = grain + period
+  local log = redis.call('GET', key) or struct.pack('>I4', 0)
+  local total, first, newest = struct.unpack('>I4', log), 5, nil
+  if #log > 4 then
+    newest = struct.unpack('>d', log, #log - ENTRY + 1)
+    if newest > now then
+      log, newest = shifted(log, newest - now), now
+    end
+  end
+  while first <= #log do
+    local start, count = struct.unpack('>dI4', log, first)
+    if start + lasts >= now then
+      break
+    end
+    total, first = total - count, first + ENTRY
+  end
+  if total + cost > most then
+    local wanted, retry = total + cost, period
+    for place = first, #log, ENTRY do
+      local start, count = struct.unpack('>dI4', log, place)
+      wanted = wanted - count
+      if wanted <= most then
+        retry = start + lasts + 1 - now
+        break
+      end
+    end
+    return {false, most - total, retry, first <= #log and newest + lasts + 1 - now or 0}
+  end
+  local merged = first <= #log and (now < newest + grain or now == newest)
+  local start = merged and newest or now
+  return {true, most - total - cost, 0, start + lasts + 1 - now}, function()
+    local head, tail, count = struct.pack('>I4', total + cost), string.sub(log, first), cost
+    if merged then
+      count = cost + struct.unpack('>I4', tail, #tail - 3)
+      tail = string.sub(tail, 1, #tail - ENTRY)
+    end
+    local value = head .. tail .. struct.pack('>dI4', start, count)
+    redis.call('SET', key, value, 'PX', math.ceil(lasts / 1000) + 1)
+  end
+end
+
+local policies = tonumber(ARGV[1])
+local answers, commits, admitted = {now + EPOCH * 1000000}, {}, true
+for number = 1, policies do
+  local place = 2 + (number - 1) * 6
+  local cost, a, b, c = tonumber(ARGV[place + 1]), tonumber(ARGV[place + 3]), tonumber(ARGV[place + 4]), tonumber(ARGV[place + 5])
+  local look = ARGV[place] == 'g' and look_gcra or look_strict
+  local answer, commit = look(KEYS[number], cost, a, b, c)
+  if commit then
+    table.insert(commits, commit)
+  elseif ARGV[place + 2] ~= '1' then
+    admitted = false
+  end
+  table.insert(answers, answer[1] and 1 or 0)
+  for field = 2, 4 do
+    table.insert(answers, answer[field])
+  end
+end
+if admitted then
+  for _, commit in ipairs(commits) do
+    commit()
+  end
+  if KEYS[policies + 1] then
+    redis.call('RPUSH', KEYS[policies + 1], string.format('%.0f', answers[1]))
+  end
+end
+return answers

@@ -1,0 +1,106 @@
+"""`manage.py ratelimit`: list the policies, show and reset a key, see who is denied most, try a rate."""
+
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from ratelimit import inspection
+from ratelimit.policies import Policy
+from ratelimit.rates import EXACT_UP_TO, MEND, TICKS, Rate, parse_rate
+from ratelimit.service import get_limits
+from store import StoreUnavailable
+
+IDENTITY_HELP = "whom it counts: ip:ADDRESS, user:ID, header:VALUE, channel:NAME"
+
+
+class Command(BaseCommand):
+    """Looks at the limits of the whole cluster."""
+
+    help = "Look at rate limits: policies, show, reset, hottest, test."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        commands = parser.add_subparsers(dest="command", required=True)
+        commands.add_parser("policies", help="list what is configured")
+        for name, text in (("show", "what a key has left"), ("reset", "give a key its whole quota back")):
+            one = commands.add_parser(name, help=text)
+            one.add_argument("policy")
+            one.add_argument("identity", help=IDENTITY_HELP)
+        commands.add_parser("hottest", help="the keys denied most in the last hour").add_argument(
+            "--most", type=int, default=20
+        )
+        commands.add_parser("test", help="what a rate means").add_argument(
+            "rate", help='as "100/m" or "100/m burst=20"'
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            getattr(self, f"_{options['command']}")(options)
+        except StoreUnavailable as error:
+            raise CommandError(f"{error}. Is Redis running, and is RATE_LIMIT_REDIS_URL right?") from None
+
+    def _policies(self, options: dict[str, Any]) -> None:
+        for policy in get_limits().policies:
+            shadow = ", shadow" if policy.shadow else ""
+            self.stdout.write(
+                f"{policy.name}: {policy.rate} per {policy.counts_by}, guards {', '.join(policy.guards)}, "
+                f"cost {policy.cost}, {policy.failure} without Redis{shadow}"
+            )
+
+    def _show(self, options: dict[str, Any]) -> None:
+        policy, identity = self._asked(options)
+        rate = inspection.rate_for(policy, identity)
+        if rate is None:
+            self.stdout.write(f"{identity} is exempt from {policy.name}.")
+            return
+        answer = inspection.standing(policy, identity, rate)
+        personal = "" if rate == policy.rate else f" (personal; others have {policy.rate})"
+        verdict = "would be allowed" if answer.allowed else f"is denied for {answer.retry_after / 1e6:.3f} s"
+        left = answer.remaining + (policy.cost if answer.allowed else 0)
+        self.stdout.write(f"{policy.name}, {identity}: {rate}{personal}")
+        self.stdout.write(f"{left} of {rate.quota} left; the next request {verdict}.")
+
+    def _reset(self, options: dict[str, Any]) -> None:
+        policy, identity = self._asked(options)
+        used = inspection.reset(policy, identity)
+        self.stdout.write(f"{identity} has the whole quota of {policy.name}" + (" again." if used else " already."))
+
+    def _hottest(self, options: dict[str, Any]) -> None:
+        found = inspection.hottest(options["most"])
+        for hot in found:
+            self.stdout.write(f"{hot.denials:8d}  {hot.policy}  {hot.identity}")
+        if not found:
+            self.stdout.write("Nothing was denied in the last hour.")
+
+    def _test(self, options: dict[str, Any]) -> None:
+        try:
+            rate = parse_rate(options["rate"])
+        except ValueError as error:
+            raise CommandError(f"{error}. {MEND}") from None
+        for line in describe(rate):
+            self.stdout.write(line)
+
+    def _asked(self, options: dict[str, Any]) -> tuple[Policy, str]:
+        by_name = get_limits().by_name
+        if options["policy"] not in by_name:
+            known = ", ".join(by_name) or "none"
+            raise CommandError(f"There is no policy {options['policy']!r}; configured: {known}.")
+        return by_name[options["policy"]], inspection.read_identity(options["identity"])
+
+
+def describe(rate: Rate) -> list[str]:
+    """What a rate promises, in words."""
+    if not rate.strict:
+        return [
+            f"{rate}: GCRA",
+            f"at once after a rest: {rate.quota}; then one every {rate.interval / TICKS / 1e6:g} s",
+            f"in any T seconds: at most {rate.quota} + T·{rate.count / rate.period:g}",
+            f"a minute: at most {rate.quota + 60 * rate.count // rate.period}",
+        ]
+    kept = "every request has an entry" if not rate.grain else f"entries stand for {rate.grain / 1e6:g} s each"
+    error = "exact" if rate.count <= EXACT_UP_TO else f"errs on the strict side by less than {rate.grain / 1e6:g} s"
+    return [
+        f"{rate}: strict",
+        f"in any {rate.period} s: never more than {rate.count}",
+        f"the log: {kept}; {error}",
+    ]

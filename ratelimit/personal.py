@@ -1,0 +1,64 @@
+"""Personal limits as requests meet them: a table in memory, from identity to rate, loaded when it changed.
+
+A user's own limit comes before those of groups, among which the most generous counts. No request makes a query: upkeep
+loads the table when the version in Redis went up.
+"""
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.db import transaction
+
+from ratelimit.models import PersonalLimit
+from ratelimit.rates import Rate, parse_rate
+from ratelimit.subjects import by_user
+
+logger = logging.getLogger("ratelimit")
+
+Personal = Rate | None
+"""The rate; None exempts."""
+Table = Mapping[tuple[str, str], Personal]
+"""By (policy, identity)."""
+
+
+def load() -> Table:
+    """The whole table: one query for the limits, one for the members of the groups among them."""
+    limits = list(PersonalLimit.objects.all())
+    table: dict[tuple[str, str], Personal] = {}
+    members = _members([limit.group_id for limit in limits if limit.group_id])
+    for limit in sorted((limit for limit in limits if limit.group_id), key=_generosity):
+        for user in members.get(limit.group_id, ()):
+            table[limit.policy, by_user(user)] = _rate(limit)
+    for limit in limits:
+        if limit.user_id:
+            table[limit.policy, by_user(limit.user_id)] = _rate(limit)
+        elif limit.key_digest:
+            table[limit.policy, f"key:{limit.key_digest}"] = _rate(limit)
+    return table
+
+
+def _members(groups: list[Any]) -> dict[Any, list[Any]]:
+    found: dict[Any, list[Any]] = {}
+    if groups:
+        pairs = get_user_model()._default_manager.filter(groups__in=groups).values_list("groups", "pk")
+        for group, user in pairs:
+            found.setdefault(group, []).append(user)
+    return found
+
+
+def _rate(limit: PersonalLimit) -> Personal:
+    return None if limit.exempt else parse_rate(limit.rate)
+
+
+def _generosity(limit: PersonalLimit) -> float:
+    rate = _rate(limit)
+    return float("inf") if rate is None else rate.count / rate.period
+
+
+def changed(**_: Any) -> None:
+    """A limit, a user or a group's members changed: when that is committed, every process loads the table anew."""
+    from ratelimit.service import announce_change
+
+    transaction.on_commit(announce_change, robust=True)

@@ -1,0 +1,142 @@
+"""The process's limits: policies from the settings, the limiter, personal limits, and the upkeep that keeps them true.
+
+`get_limits()` is what the middleware, decorators and other apps use. Where another app configures limits as well, it
+says so with `set_source`.
+"""
+
+import os
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from django.core.signals import setting_changed
+from django.dispatch import receiver
+
+from ratelimit import keys
+from ratelimit.decisions import Claim
+from ratelimit.limiter import DEADLINE, Limiter
+from ratelimit.policies import Policy, Problem, read_policies
+from ratelimit.subjects import Subject, identity_of
+from store import Shard, StoreUnavailable
+
+TIMEOUT = 0.3  # seconds until a silent connection is given up; decisions wait less (`limiter.DEADLINE`)
+SYNC_TIMEOUT = 0.045  # of threads, which watch nothing else
+
+
+class Source(NamedTuple):
+    """Where policies come from. `namespaces()` None: any may be meant."""
+
+    limits: Callable[[], object]
+    namespaces: Callable[[], Collection[str] | None]
+
+
+def _from_settings() -> object:
+    return getattr(settings, "RATE_LIMITS", {})
+
+
+_source = Source(_from_settings, lambda: None)
+
+
+def set_source(source: Source) -> None:
+    """Read policies from here instead of settings.RATE_LIMITS alone."""
+    global _source
+    _source = source
+    reset_limits()
+
+
+def configured() -> tuple[list[Policy], list[Problem]]:
+    """The policies as configured now, and what is wrong with them."""
+    return read_policies(_source.limits(), _source.namespaces())
+
+
+class Limits:
+    """Everything one process needs to limit. `personal` is replaced as a whole when it changed."""
+
+    def __init__(self, policies: Sequence[Policy]) -> None:
+        from ratelimit.upkeep import Upkeep
+
+        self.policies = tuple(policies)
+        self.by_name = {policy.name: policy for policy in policies}
+        self.personal: Mapping[tuple[str, str], Any] = {}
+        self.upkeep = Upkeep(self)
+        journal = getattr(settings, "RATE_LIMIT_JOURNAL", "")
+        self.limiter = Limiter(
+            Shard(0, settings.RATE_LIMIT_REDIS_URL, TIMEOUT),
+            Shard(0, settings.RATE_LIMIT_REDIS_URL, SYNC_TIMEOUT),
+            instances=lambda: self.upkeep.instances,
+            journal=keys.journal(journal) if journal else "",
+            deadline=DEADLINE,
+        )
+
+    def guarding(self, *guards: str) -> tuple[Policy, ...]:
+        """The policies that guard any of these."""
+        return tuple(policy for policy in self.policies if not set(guards).isdisjoint(policy.guards))
+
+    def claims(self, policies: Sequence[Policy], subject: Subject) -> list[Claim]:
+        """What to ask the limiter about a subject: the policies that concern it, each at the rate it has for it."""
+        if not self.upkeep.running:
+            self.upkeep.start()
+        found = []
+        for policy in policies:
+            identity = identity_of(policy.key, subject)
+            if identity is None:
+                continue
+            rate = policy.rate
+            if self.personal:
+                rate = self.personal.get((policy.name, identity), rate)
+                if rate is None:
+                    continue
+                if policy.cost > rate.quota:
+                    policy = _affordable(policy, rate.quota)
+            found.append(Claim(policy, identity, rate, keys.bucket(policy.name, identity, rate)))
+        return found
+
+
+def _affordable(policy: Policy, quota: int) -> Policy:
+    """A personal limit below the policy's cost: one request takes all of it."""
+    return replace(policy, cost=quota)
+
+
+_limits: tuple[int, Limits] | None = None
+
+
+def get_limits() -> Limits:
+    """The process's limits, made at the first call (anew after a fork). Raises ImproperlyConfigured for faults."""
+    global _limits
+    if _limits is None or _limits[0] != os.getpid():
+        policies, problems = configured()
+        if problems:
+            raise ImproperlyConfigured("\n".join(f"{p.path}: {p.message}. {p.hint}" for p in problems))
+        _limits = (os.getpid(), Limits(policies))
+    return _limits[1]
+
+
+def current_limits() -> Limits | None:
+    """The process's limits if anything has used them."""
+    return _limits[1] if _limits is not None and _limits[0] == os.getpid() else None
+
+
+def reset_limits() -> None:
+    """Forget what was read: the next `get_limits()` reads the settings again."""
+    global _limits
+    limits, _limits = current_limits(), None
+    if limits is not None:
+        limits.upkeep.stop()
+
+
+def announce_change() -> None:
+    """Tell every process that personal limits changed or a key was reset; this one learns it at once."""
+    limits = get_limits()
+    try:
+        limits.limiter.sync_shard.execute_sync("INCR", keys.version())
+    except StoreUnavailable:
+        pass  # while Redis is away everybody looks at the database by itself
+    limits.upkeep.look_soon()
+
+
+@receiver(setting_changed)
+def _on_setting_changed(*, setting: str, **_: Any) -> None:
+    if setting.startswith(("RATE_LIMIT", "REALTIME")):
+        reset_limits()

@@ -1,0 +1,77 @@
+"""Whom a policy counts: what is known of who asks, and the identity a policy's key makes of it.
+
+An identity says what kind of thing it is, so that a user called like an address is not counted as one. What a client
+sends (an API key) is hashed before it is kept anywhere.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
+
+from ratelimit.addresses import counted
+
+SIMPLE_KEYS = ("ip", "user", "user_or_ip", "connection", "channel")
+HEADER = "header:"
+
+KeyFunction = Callable[["Subject"], str | None]
+Key = str | KeyFunction
+
+
+def no_header(name: str) -> str:
+    """For those who ask without headers."""
+    return ""
+
+
+@dataclass(slots=True)
+class Subject:
+    """Who asks. `user` is "" for visitors; `request` is the HTTP request where there is one."""
+
+    ip: str = ""
+    user: str = ""
+    connection: str = ""
+    channel: str = ""
+    header: Callable[[str], str] = no_header
+    request: Any = None
+
+
+def identity_of(key: Key, subject: Subject) -> str | None:
+    """Whom `key` counts a subject as; None when the policy does not concern it.
+
+    `user` concerns those who are signed in, `channel` and `connection` what has one; a header that is missing counts by
+    address, so that leaving it out is no way around.
+    """
+    if not isinstance(key, str):
+        value = key(subject)
+        return None if value is None else f"call:{value}"
+    if key == "ip":
+        return by_address(subject.ip)
+    if key == "user" or (key == "user_or_ip" and subject.user):
+        return by_user(subject.user) if subject.user else None
+    if key == "user_or_ip":
+        return by_address(subject.ip)
+    if key.startswith(HEADER):
+        value = subject.header(key.removeprefix(HEADER))
+        return by_key(value) if value else by_address(subject.ip)
+    value = subject.channel if key == "channel" else subject.connection
+    return f"{key}:{value}" if value else None
+
+
+def by_address(address: str) -> str:
+    """The identity of an address."""
+    return f"ip:{counted(address)}"
+
+
+def by_user(user: object) -> str:
+    """The identity of a user, by id."""
+    return f"user:{user}"
+
+
+def by_key(value: str) -> str:
+    """The identity of an API key or another header's value."""
+    return f"key:{digest_of(value)}"
+
+
+def digest_of(value: str) -> str:
+    """What is kept of a secret: enough to know it again, nothing to use."""
+    return sha256(value.encode(errors="replace")).hexdigest()[:32]

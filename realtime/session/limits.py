@@ -1,0 +1,122 @@
+"""Rate limits of a connection's commands: which policies guard which command, and what a denied one is answered.
+
+A command that no policy guards is handled as if this module were not there: `guarded` wraps handlers of guarded
+commands alone. A denial is error 111 with the time to wait in its message; `send`, which has no answer, is dropped; too
+many denials within the configured window end the connection with 3013, after which clients back off.
+"""
+
+from collections import deque
+from collections.abc import Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+from ratelimit.policies import NAMESPACE, Policy
+from ratelimit.service import Limits, get_limits
+from ratelimit.subjects import Subject
+from realtime.access.channels import namespace_of
+from realtime.conf import RealtimeConfig
+from realtime.protocol.codes import CommandError, DisconnectCode, DisconnectError, ErrorCode
+from realtime.session.session import AT_ONCE
+
+if TYPE_CHECKING:
+    from realtime.session.session import Handler, Session
+
+IN_CHANNELS = ("publish", "subscribe", "history", "presence", "presence_stats")
+UNGUARDED = ("connect", "unsubscribe")
+"""The handshake has a guard of its own; a client that may not leave a channel would reconnect instead."""
+
+
+def guarded(handlers: "Mapping[str, Handler]", config: RealtimeConfig) -> "Mapping[str, Handler]":
+    """The handlers, those of guarded commands behind their limits. Raises ImproperlyConfigured for faulty policies."""
+    limits = get_limits()
+    abuse = Abuse(config.abuse)
+    found = dict(handlers)
+    for method, handler in handlers.items():
+        guard = Guard(limits, method, config.namespaces)
+        if guard and method not in UNGUARDED:
+            found[method] = _behind(guard, abuse, method, handler)
+    return found
+
+
+class Guard:
+    """The policies of one command: some for every channel, some for those of a namespace."""
+
+    def __init__(self, limits: Limits, method: str, namespaces: Mapping[str, Any]) -> None:
+        self.limits = limits
+        self._always = limits.guarding("ws.command", f"ws.{method}")
+        self._by_namespace: dict[str | None, tuple[Policy, ...]] = {}
+        if method in IN_CHANNELS:
+            for name in namespaces:
+                found = limits.guarding("ws.command", f"ws.{method}", f"ws.{method}:{name}", f"{NAMESPACE}{name}")
+                if len(found) > len(self._always):
+                    self._by_namespace[name] = found
+
+    def __bool__(self) -> bool:
+        return bool(self._always or self._by_namespace)
+
+    def policies(self, channel: str) -> tuple[Policy, ...]:
+        """Those that guard the command in this channel ("" for none)."""
+        if not self._by_namespace or not channel:
+            return self._always
+        return self._by_namespace.get(namespace_of(channel), self._always)
+
+
+class Abuse:
+    """Who is denied `denials` times within `window` seconds goes. None switches it off."""
+
+    def __init__(self, configured: Mapping[str, Any] | None) -> None:
+        self._most = int((configured or {}).get("denials", 100))
+        self._window = float((configured or {}).get("window", 10))
+        self._off = configured is None
+        self._denied: WeakKeyDictionary[Session, deque[float]] = WeakKeyDictionary()
+
+    def note(self, session: "Session") -> None:
+        """A command was denied. Raises DisconnectError 3013 for one too many."""
+        if self._off:
+            return
+        times = self._denied.get(session)
+        if times is None:
+            times = self._denied[session] = deque(maxlen=self._most)
+        now = session.node.now()
+        times.append(now)
+        if len(times) == self._most and now - times[0] <= self._window:
+            raise DisconnectError(
+                DisconnectCode.TOO_MANY_REQUESTS, detail=f"{self._most} denials in {self._window:g} s"
+            )
+
+
+def _behind(guard: Guard, abuse: Abuse, method: str, handler: "Handler") -> "Handler":
+    async def limited(session: "Session", id: int, request: Any) -> bytes | None:
+        channel = getattr(request, "channel", "")
+        policies = guard.policies(channel)
+        if policies:
+            subject = Subject(session.address, session.identity.user, session.client, channel)
+            decision = await guard.limits.limiter.decide(guard.limits.claims(policies, subject))
+            if not decision.allowed:
+                abuse.note(session)
+                if not id:
+                    return None
+                raise CommandError(ErrorCode.TOO_MANY_REQUESTS, denial(decision.retry_after))
+        answer = handler(session, id, request)
+        if method in AT_ONCE:
+            answer = answer() if callable(answer) else _already(answer)
+        done: bytes | None = await answer
+        return done
+
+    if method not in AT_ONCE:
+        return limited
+    return lambda session, id, request: (
+        partial(limited, session, id, request)
+        if guard.policies(getattr(request, "channel", ""))
+        else handler(session, id, request)
+    )
+
+
+async def _already(answer: bytes | None) -> bytes | None:
+    return answer
+
+
+def denial(seconds: float) -> str:
+    """The message of error 111: the only place where the protocol has room for a time."""
+    return f"too many requests: retry in {max(0.01, seconds):.2f} s"

@@ -1,0 +1,183 @@
+"""The proof that limits hold under a hard burst: `python burst.py` in tests/cluster.
+
+8 processes ask through 2 and through 3 instances, all on one key, as fast as they are answered: over HTTP and over
+WebSocket, for a GCRA and for strict policies, with one instance's clock 5 s wrong. What was admitted is stamped inside
+the script by Redis's clock. Printed for each: how much more was admitted than promised in the worst stretch of time
+(must be 0), and which share of what is promised was admitted (must be 99 % or more). Exit status 1 otherwise.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import redis
+
+from clients import token
+from harness import Cluster
+from processes import HERE
+from ratelimit.rates import Rate, parse_rate
+
+PROCESSES = 8
+SECONDS = 10.0
+CLOCK_OFFSET = 5.0
+LEAST_SHARE = 0.99
+CASES = {
+    "http-gcra": ("http", "30/s burst=30"),
+    "http-strict": ("http", "30/2s"),
+    "ws-gcra": ("ws", "100/s burst=100"),
+    "ws-strict": ("ws", "100/2s"),
+    "ws-strict-large": ("ws", "400/2s"),
+}
+_ALLOWED = {"allow_publish_for_client": True}
+
+
+def config() -> dict[str, Any]:
+    """Each case has a path or a namespace of its own, so that each request meets one policy."""
+    limits = {
+        name: {
+            "guards": f"http:/burst/{name}" if kind == "http" else f"ws.publish:{name}",
+            "key": "ip" if kind == "http" else "user",
+            "rate": rate,
+            "failure": "closed",
+        }
+        for name, (kind, rate) in CASES.items()
+    }
+    return {"namespaces": dict.fromkeys(CASES, _ALLOWED), "rate_limits": limits, "abuse": None}
+
+
+@dataclass
+class Result:
+    """What one case came to. `stamps`: µs of Redis's clock, ascending; `seconds`: how long every client asked."""
+
+    name: str
+    rate: Rate
+    stamps: list[int]
+    seconds: float
+    answers: Counter[str]
+
+    @property
+    def overshoot(self) -> int:
+        """By how many the worst stretch exceeds what it may have; 0 when none does."""
+        return max(
+            0, _strict_excess(self.stamps, self.rate) if self.rate.strict else _gcra_excess(self.stamps, self.rate)
+        )
+
+    @property
+    def share(self) -> float:
+        """Admitted from the first on for the time of the burst, over what is promised for that time."""
+        until = self.stamps[0] + self.seconds * 1e6
+        admitted = sum(stamp <= until for stamp in self.stamps)
+        sustained = self.rate.count / self.rate.period * self.seconds
+        return admitted / (sustained if self.rate.strict else self.rate.quota + sustained)
+
+    def __str__(self) -> str:
+        asked = sum(count for answer, count in self.answers.items() if answer != "longest_ms")
+        return (
+            f"{self.name:16s} {self.rate!s:18s} asked {asked:6d}  admitted {len(self.stamps):5d}  "
+            f"overshoot {self.overshoot}  share {self.share:7.2%}  answers {dict(sorted(self.answers.items()))}"
+        )
+
+
+def _gcra_excess(stamps: list[int], rate: Rate) -> int:
+    """The largest of (j - i + 1) - B - r·(s_j - s_i) over all i ≤ j, in whole requests, by exact integers."""
+    worst, least = 0, None
+    for index, stamp in enumerate(stamps):
+        place = index * rate.period_us - stamp * rate.count
+        least = place if least is None else min(least, place)
+        excess = place - least + rate.period_us - rate.quota * rate.period_us
+        worst = max(worst, -(-excess // rate.period_us))
+    return worst
+
+
+def _strict_excess(stamps: list[int], rate: Rate) -> int:
+    """The most in any closed window of the period, less the count."""
+    worst, first = 0, 0
+    for last, stamp in enumerate(stamps):
+        while stamps[first] < stamp - rate.period_us:
+            first += 1
+        worst = max(worst, last - first + 1)
+    return worst - rate.count
+
+
+class Burst:
+    """A cluster whose last instance has a wrong clock; `run` does one case."""
+
+    def __init__(self, home: Path, instances: int, clock_offset: float = CLOCK_OFFSET) -> None:
+        self.cluster = Cluster(home, config(), *["flotilla"] * instances, RATE_LIMIT_JOURNAL="burst")
+        self.cluster.instances[-1]._env |= {"CLOCK_OFFSET": str(clock_offset)}
+        self.redis = redis.Redis.from_url(self.cluster.redis.url)
+
+    def run(self, name: str, seconds: float = SECONDS, processes: int = PROCESSES) -> Result:
+        """Burst, and read what was admitted."""
+        kind, rate = CASES[name]
+        self._forget()
+        commands = [self._command(kind, name, seconds, number) for number in range(processes)]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        clients = [subprocess.Popen(command, cwd=HERE, env=self.cluster.env, **pipes) for command in commands]
+        answers: Counter[str] = Counter()
+        try:
+            for client in clients:
+                assert client.stdout.readline() == "ready\n"
+            for client in clients:
+                client.stdin.write("go\n")
+                client.stdin.flush()
+            outputs = [client.communicate(timeout=seconds + 60)[0] for client in clients]
+        finally:
+            for client in clients:
+                client.kill()
+        for output in outputs:
+            found = json.loads(output)
+            answers["longest_ms"] = max(answers["longest_ms"], found.pop("longest_ms", 0))
+            answers.update(found)
+        stamps = sorted(int(stamp) for key in self._journals() for stamp in self.redis.lrange(key, 0, -1))
+        return Result(name, parse_rate(rate), stamps, seconds, answers)
+
+    def _journals(self) -> list[bytes]:
+        return list(self.redis.scan_iter("*:journal:burst"))
+
+    def _forget(self) -> None:
+        for key in self._journals():
+            self.redis.delete(key)
+
+    def _command(self, kind: str, name: str, seconds: float, number: int) -> list[str]:
+        instance = self.cluster[number % len(self.cluster.instances)]
+        command = [sys.executable, str(HERE / "burst_client.py"), kind]
+        if kind == "http":
+            return [*command, f"{instance.http}/burst/{name}", str(seconds)]
+        return [*command, instance.url, str(seconds), f"{name}:room", token("burst")]
+
+
+def main() -> None:
+    """Read the options, burst, judge."""
+    parser = argparse.ArgumentParser(description="Limits hold across instances under a hard burst.")
+    parser.add_argument("--instances", type=int, nargs="+", default=[2, 3])
+    parser.add_argument("--seconds", type=float, default=SECONDS)
+    parser.add_argument("--cases", nargs="+", default=list(CASES), choices=list(CASES))
+    wanted = parser.parse_args()
+    failed = False
+    for instances in wanted.instances:
+        with tempfile.TemporaryDirectory(prefix="flotilla-burst-") as home:
+            burst = Burst(Path(home), instances)
+            burst.cluster.start()
+            try:
+                print(
+                    f"{instances} instances, {PROCESSES} processes, {wanted.seconds:g} s, one clock 5 s wrong",
+                    flush=True,
+                )
+                for name in wanted.cases:
+                    result = burst.run(name, wanted.seconds)
+                    print(f"  {result}", flush=True)
+                    failed |= result.overshoot > 0 or result.share < LEAST_SHARE
+            finally:
+                burst.cluster.stop()
+    sys.exit(failed)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,61 @@
+"""A limiter on a Redis of the tests' own; upkeep looks when a test says so."""
+
+import itertools
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from ratelimit import keys, service
+from ratelimit.decisions import Claim
+from ratelimit.limiter import Limiter
+from ratelimit.policies import Policy
+from ratelimit.rates import parse_rate
+from ratelimit.service import SYNC_TIMEOUT, TIMEOUT, reset_limits
+from store import Shard
+from tests.store.fixtures import mortal_redis, redis_process, redis_url, shared_redis, store
+
+__all__ = ["mortal_redis", "redis_process", "redis_url", "shared_redis", "store"]
+
+
+def claim(rate: str, name: str = "policy", identity: str = "ip:192.0.2.1", **options: Any) -> Claim:
+    """A claim of one policy."""
+    parsed = parse_rate(rate)
+    policy = Policy(name, ("http",), options.pop("key", "ip"), parsed, **options)
+    return Claim(policy, identity, parsed, keys.bucket(name, identity, parsed))
+
+
+PATIENCE = 10.0  # seconds, where a test is not about deadlines: the machine may be busy
+
+
+def make_limiter(url: str, **options: Any) -> Limiter:
+    """A limiter as the service makes it."""
+    return Limiter(Shard(0, url, TIMEOUT), Shard(0, url, SYNC_TIMEOUT), **options)
+
+
+@pytest_asyncio.fixture
+async def limiter(redis_url: str) -> AsyncIterator[Limiter]:
+    """A limiter on an empty Redis, which waits for it."""
+    made = Limiter(Shard(0, redis_url, PATIENCE), Shard(0, redis_url, PATIENCE), deadline=PATIENCE)
+    yield made
+    await made.shard.close()
+    await made.sync_shard.close()
+
+
+@pytest.fixture
+def names() -> Callable[[], str]:
+    """Names that no other policy of the test has."""
+    numbers = itertools.count()
+    return lambda: f"policy-{next(numbers)}"
+
+
+@pytest.fixture
+def limits_settings(settings: Any, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Settings for this Redis, without a thread and in no hurry."""
+    for name in ("TIMEOUT", "SYNC_TIMEOUT", "DEADLINE"):
+        monkeypatch.setattr(service, name, PATIENCE)
+    settings.RATE_LIMIT_REDIS_URL = redis_url
+    settings.RATE_LIMIT_UPKEEP = False
+    yield settings
+    reset_limits()

@@ -1,0 +1,185 @@
+"""Limits of a connection's commands, in process on a real Redis: who is denied what, and how it is told."""
+
+import json
+import re
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from ratelimit import service
+from ratelimit.service import get_limits, reset_limits
+from realtime import rpc
+from realtime.conf import get_config
+from realtime.engine.node import Node
+from realtime.session import channels
+from realtime.session.handlers import HANDLERS
+from store import get_store
+from tests.realtime.session.nodes import REALTIME
+from tests.realtime.session.peers import Peer
+
+MakeNode = Callable[..., Any]
+DENIED = re.compile(r"too many requests: retry in \d+\.\d\d s")
+
+
+@pytest.fixture
+def limited(configured: Any, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Makes nodes with limits."""
+    configured.RATE_LIMIT_REDIS_URL = redis_url
+    for name in ("TIMEOUT", "DEADLINE"):
+        monkeypatch.setattr(service, name, 10.0)
+    configured.RATE_LIMIT_UPKEEP = False
+
+    @asynccontextmanager
+    async def make(abuse: Any = None, **policies: Any) -> AsyncIterator[Node]:
+        configured.REALTIME = {**REALTIME, "abuse": abuse}
+        configured.RATE_LIMITS = {name.replace("_", "-"): options for name, options in policies.items()}
+        node = Node(get_config(), get_store(), "unit-0")
+        await node.start()
+        try:
+            yield node
+        finally:
+            await node.close()
+            await get_limits().limiter.shard.close()
+            reset_limits()
+
+    return make
+
+
+async def publish(peer: Peer, channel: str = "open:room") -> dict[str, Any]:
+    return await peer.ask(publish={"channel": channel, "data": {"n": 1}})
+
+
+async def test_an_unguarded_command_is_handled_by_its_handler_itself(limited: MakeNode) -> None:
+    async with limited(subs={"guards": "ws.subscribe", "key": "ip", "rate": "10/m"}) as node:
+        assert node.handlers["publish"] is channels.publish
+        assert node.handlers["subscribe"] is not HANDLERS["subscribe"]
+
+
+async def test_a_denied_command_gets_111_temporary_with_the_time_to_wait(limited: MakeNode) -> None:
+    async with limited(pubs={"guards": "ws.publish", "key": "ip", "rate": "2/m"}) as node:
+        peer, other = Peer(node), Peer(node)
+        for one in (peer, other):
+            await one.connect()
+        assert await publish(peer) == {"publish": {}}
+        assert await publish(other) == {"publish": {}}
+        error = (await publish(peer))["error"]
+        assert (error["code"], error["temporary"]) == (111, True)
+        assert DENIED.fullmatch(error["message"])
+        assert (await peer.ask(history={"channel": "open:room", "limit": 10}))["history"]["offset"] == 2
+        assert peer.socket.closed is None
+
+
+async def test_a_connection_s_own_limit_is_nobody_else_s(limited: MakeNode) -> None:
+    async with limited(own={"guards": "ws.publish", "key": "connection", "rate": "1/m", "burst": 1}) as node:
+        peer, other = Peer(node), Peer(node)
+        for one in (peer, other):
+            await one.connect()
+        assert "error" not in await publish(peer)
+        assert (await publish(peer))["error"]["code"] == 111
+        assert "error" not in await publish(other)
+
+
+async def test_users_are_counted_over_their_connections_and_visitors_are_not(limited: MakeNode) -> None:
+    async with limited(by_user={"guards": "ws.publish", "key": "user", "rate": "2/m"}) as node:
+        ann, ann_too, visitor = Peer(node), Peer(node), Peer(node)
+        for one in (ann, ann_too, visitor):
+            await one.connect()
+        from realtime.access.identity import Identity
+
+        for one in (ann, ann_too):
+            one.session.identity = Identity(user="ann")
+        results = [await publish(one) for one in (ann, ann_too, ann)]
+        assert ["error" in result for result in results] == [False, False, True]
+        for _ in range(4):
+            assert "error" not in await publish(visitor)
+
+
+async def test_a_namespace_s_policy_guards_its_channels_alone(limited: MakeNode) -> None:
+    everything = {"guards": "namespace:open", "key": "connection", "rate": "2/m"}
+    async with limited(everything=everything) as node:
+        peer = Peer(node)
+        await peer.connect()
+        await peer.subscribe("open:room")
+        assert "error" not in await publish(peer)
+        assert (await publish(peer))["error"]["code"] == 111
+        assert "error" not in await publish(peer, "plain:room")
+        assert await peer.ask(unsubscribe={"channel": "open:room"}) == {"unsubscribe": {}}, "who leaves was held up"
+
+
+async def test_channels_are_counted_apart(limited: MakeNode) -> None:
+    async with limited(room={"guards": "ws.publish:open", "key": "channel", "rate": "1/m"}) as node:
+        peer = Peer(node)
+        await peer.connect()
+        results = [await publish(peer, channel) for channel in ("open:a", "open:b", "open:a", "plain:c", "plain:c")]
+        assert ["error" in result for result in results] == [False, False, True, False, False]
+
+
+async def test_a_denied_subscribe_leaves_nothing_behind(limited: MakeNode) -> None:
+    async with limited(subs={"guards": "ws.subscribe", "key": "connection", "rate": "1/m"}) as node:
+        peer = Peer(node)
+        await peer.connect()
+        await peer.subscribe("open:a")
+        assert (await peer.ask(subscribe={"channel": "open:b"}))["error"]["code"] == 111
+        assert set(peer.session.subscriptions) == {"open:a"}
+
+
+async def test_every_command_but_connect_and_unsubscribe_counts_as_a_command(limited: MakeNode) -> None:
+    async with limited(all={"guards": "ws.command", "key": "connection", "rate": "2/m"}) as node:
+        peer = Peer(node)
+        await peer.connect()
+        await peer.subscribe("open:a")
+        await peer.ask(presence={"channel": "open:a"})
+        assert (await peer.ask(history={"channel": "open:a"}))["error"]["code"] == 111
+
+
+async def test_a_denied_send_is_dropped_without_an_answer(limited: MakeNode) -> None:
+    heard: list[Any] = []
+
+    async def note(user: Any, data: Any) -> None:
+        heard.append(data)
+
+    rpc.message_handlers.append(note)
+    try:
+        async with limited(sends={"guards": "ws.send", "key": "connection", "rate": "1/m"}) as node:
+            peer = Peer(node)
+            await peer.connect()
+            before = len(peer.socket.lines)
+            for number in range(3):
+                peer.session.receive(json.dumps({"send": {"data": number}}))
+            await publish(peer)  # commands are handled in order: the three are done
+            assert heard == [0]
+            assert len(peer.socket.lines) == before + 1
+    finally:
+        rpc.message_handlers.remove(note)
+
+
+async def test_persistent_abuse_is_disconnected_with_3013(limited: MakeNode) -> None:
+    policy = {"guards": "ws.publish", "key": "connection", "rate": "1/m"}
+    async with limited(abuse={"denials": 5, "window": 60}, pubs=policy) as node:
+        peer = Peer(node)
+        await peer.connect()
+        await publish(peer)
+        for _ in range(4):
+            assert (await publish(peer))["error"]["code"] == 111
+        peer.say(publish={"channel": "open:room", "data": 1})
+        assert await peer.end() == (3013, "too many requests")
+
+
+async def test_abuse_can_be_switched_off(limited: MakeNode) -> None:
+    async with limited(pubs={"guards": "ws.publish", "key": "connection", "rate": "1/m"}) as node:
+        peer = Peer(node)
+        await peer.connect()
+        for _ in range(150):
+            await publish(peer)
+        assert peer.socket.closed is None
+
+
+async def test_a_shadow_lets_everything_pass_and_counts(limited: MakeNode) -> None:
+    async with limited(pubs={"guards": "ws.publish", "key": "ip", "rate": "1/m", "shadow": True}) as node:
+        peer = Peer(node)
+        await peer.connect()
+        for _ in range(3):
+            assert "error" not in await publish(peer)
+        assert get_limits().limiter.counts.outcomes["pubs", "shadow"] == 2
