@@ -312,6 +312,6 @@ def test_any_mapping_gives_a_config_or_named_problems_and_nothing_else(realtime:
 
 def test_a_namespace_of_the_platform_s_own_cannot_be_configured() -> None:
     """Whoever configured it would open what is staff's."""
-    with override_settings(REALTIME={"namespaces": {"flotilla": {"allow_subscribe_for_client": True}}}):
-        with pytest.raises(ConfigProblems, match="taken"):
-            read_config()
+    taken = {"namespaces": {"flotilla": {"allow_subscribe_for_client": True}}}
+    with override_settings(REALTIME=taken), pytest.raises(ConfigProblems, match="taken"):
+        read_config()
