@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
+from django.urls import URLPattern, path
 
 from monitoring.models import Cluster
 from monitoring.vitals import CHANNEL, EVERY
@@ -37,6 +38,11 @@ class ClusterAdmin(_ModelAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: Cluster | None = None) -> bool:
         return False
+
+    def get_urls(self) -> list[URLPattern]:
+        """The page alone: there is no table behind the others."""
+        page = self.admin_site.admin_view(self.changelist_view)
+        return [path("", page, name="monitoring_cluster_changelist")]
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """The page."""
