@@ -15,10 +15,10 @@ DEV_STAMP := $(VENV)/installed-dev-$(call checksum,requirements.txt requirements
 NODE_PROJECTS := $(patsubst %/package-lock.json,%,$(wildcard tests/*/package-lock.json))
 
 .DEFAULT_GOAL := help
-.PHONY: help run test campaign check format clean node-projects
+.PHONY: help run test campaign drill prove-dashboards check format clean node-projects
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(RUN_STAMP) ## the platform with its demo: INSTANCES (2) processes on HOST:PORT (127.0.0.1:8000)
 	@exec $(PY) manage.py serve --demo
@@ -28,6 +28,12 @@ test: $(DEV_STAMP) node-projects ## all tests, in random order
 
 campaign: $(DEV_STAMP) ## minutes of kills under load: 20,000 publications, 200 subscribers, nothing lost
 	@cd tests/cluster && PYTHONPATH=../.. exec ../../$(PY) campaign.py $(ARGS)
+
+drill: $(DEV_STAMP) ## break a cluster with Prometheus and Alertmanager, and time the alerts: DRILLS (short), or all
+	@exec $(PY) manage.py check_alerts --drill $(or $(DRILLS),short)
+
+prove-dashboards: $(DEV_STAMP) ## each query of the Grafana dashboards under load, with its values; faults move the panels
+	@exec $(PY) manage.py prove_dashboards
 
 check: $(DEV_STAMP) ## lint, format and types
 	$(PY) -m ruff check .
