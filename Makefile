@@ -18,7 +18,7 @@ NODE_PROJECTS := $(patsubst %/package-lock.json,%,$(wildcard tests/*/package-loc
 .PHONY: help run test campaign drill prove-dashboards check format clean node-projects
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(RUN_STAMP) ## the platform with its demo: INSTANCES (2) processes on HOST:PORT (127.0.0.1:8000)
 	@exec $(PY) manage.py serve --demo
