@@ -88,7 +88,7 @@ OVERVIEW = Dashboard(
                 "percentunit",
                 'sum(rate(flotilla_command_errors_total{s,code="100"}[{r}])) / sum(rate(flotilla_messages_in_total{s,type!="pong"}[{r}]))',
                 steps=ERRORS),
-        _number("Alerts firing", "Alerts of this job that fire now.", "short",
+        _number("Alerts firing", "Alerts that fire now.", "short",
                 'count(ALERTS{alertstate="firing"}) or vector(0)', steps=((1, "red"),)),
         _line("Readiness", "1 while an instance should get clients; a line that ends is an instance that is gone.", "short",
               ("app_ready{s}", "{{instance}}")),
