@@ -15,10 +15,10 @@ DEV_STAMP := $(VENV)/installed-dev-$(call checksum,requirements.txt requirements
 NODE_PROJECTS := $(patsubst %/package-lock.json,%,$(wildcard tests/*/package-lock.json))
 
 .DEFAULT_GOAL := help
-.PHONY: help run test campaign burst check format clean node-projects
+.PHONY: help run test campaign burst drill prove-dashboards check format clean node-projects
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(RUN_STAMP) ## the platform with its demo: INSTANCES (2) processes on HOST:PORT (127.0.0.1:8000)
 	@exec $(PY) manage.py serve --demo
@@ -31,6 +31,12 @@ campaign: $(DEV_STAMP) ## minutes of kills under load: 20,000 publications, 200 
 
 burst: $(DEV_STAMP) ## minutes of a hard burst on the rate limits through 2 and 3 instances: no overshoot
 	@cd tests/cluster && PYTHONPATH=../.. exec ../../$(PY) burst.py $(ARGS)
+
+drill: $(DEV_STAMP) ## break a cluster with Prometheus and Alertmanager, and time the alerts: DRILLS (short), or all
+	@exec $(PY) manage.py check_alerts --drill $(or $(DRILLS),short)
+
+prove-dashboards: $(DEV_STAMP) ## each query of the Grafana dashboards under load, with its values; faults move the panels
+	@exec $(PY) manage.py prove_dashboards
 
 check: $(DEV_STAMP) ## lint, format and types
 	$(PY) -m ruff check .

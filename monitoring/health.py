@@ -21,6 +21,7 @@ from store import get_store, place
 
 WATCH_EVERY = 2.0  # seconds between the looks of a process at itself
 STALE_AFTER = 10.0  # seconds after which its last look says nothing any more
+FRESH = 0.2  # seconds in which a check is not run again
 KEPT = 10_000  # ms that what was written for a check stays
 
 
@@ -81,14 +82,16 @@ def _engine() -> dict[str, dict[str, Any]]:
 
 _starting: "asyncio.Task[Node] | None" = None
 CHECKS: dict[str, Check] = {"redis": Check(_redis, 1.0), "database": Check(_database, 1.5)}
-_running: dict[str, "asyncio.Task[dict[str, Any]]"] = {}
+_running: dict[str, tuple[float, "asyncio.Task[dict[str, Any]]"]] = {}  # when it began, and its run
 
 
 async def _shared(name: str) -> dict[str, Any]:
-    """One check's result; those who ask while it runs share it."""
-    task = _running.get(name)
-    if task is None or task.done() or task.get_loop() is not asyncio.get_running_loop():
-        task = _running[name] = asyncio.create_task(_run(CHECKS[name]))
+    """One check's result; those who ask while it runs, or right after it began, share it."""
+    loop = asyncio.get_running_loop()
+    began, task = _running.get(name, (0.0, None))
+    if task is None or task.get_loop() is not loop or (task.done() and loop.time() - began > FRESH):
+        task = asyncio.create_task(_run(CHECKS[name]))
+        _running[name] = (loop.time(), task)
     return await asyncio.shield(task)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse
 from django_prometheus.middleware import PrometheusAfterMiddleware, PrometheusBeforeMiddleware
 
+FROM_THE_START = ("200", "429", "500")  # a rate needs a beginning at 0, and a rule something to look at
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "TRACE", "OPTIONS", "CONNECT", "PATCH"})
 
 
@@ -31,6 +32,11 @@ class CountBefore(_WithoutHops, PrometheusBeforeMiddleware):  # type: ignore[mis
 
 class CountAfter(_WithoutHops, PrometheusAfterMiddleware):  # type: ignore[misc]
     """The innermost middleware."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        for status in FROM_THE_START:
+            self.metrics.responses_by_status.labels(status=status)
 
     def process_request(self, request: HttpRequest) -> None:
         length = request.META.get("CONTENT_LENGTH", "")

@@ -9,7 +9,7 @@ import logging
 import time
 from typing import Any
 
-FIELDS = ("client", "user", "channel", "method", "code", "address", "status_code")
+FIELDS = ("client", "user", "channel", "method", "code", "reason", "address", "status_code")
 
 
 class JsonFormatter(logging.Formatter):

@@ -104,6 +104,20 @@ class RealtimeConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             yield f"namespaces.{name}", options
 
 
+_provided: dict[str, ChannelOptions] = {}
+
+
+def provide_namespace(name: str, options: ChannelOptions) -> None:
+    """Let an app of the platform have a namespace of its own, beside those that are configured: the name is taken."""
+    _provided[name] = options
+    reset_config()
+
+
+def provided_namespace(name: str) -> ChannelOptions | None:
+    """The options of a namespace that an app provides."""
+    return _provided.get(name)
+
+
 @cache
 def get_config() -> RealtimeConfig:
     """The configuration of this process, read once. Raises ConfigProblems (an ImproperlyConfigured)."""
@@ -158,6 +172,11 @@ def _rules(config: RealtimeConfig, reader: Reader) -> Iterator[Problem]:
 
     for path, options in config.scopes():
         yield from _scope_rules(path, options, rule)
+    for name in _provided:
+        hint = "Rename it: channels of this namespace are the platform's own."
+        yield from rule(
+            name not in reader.values.get("namespaces", {}), f"namespaces.{name}", "the name is taken", hint
+        )
     yield from _top_rules(config, rule)
 
 

@@ -74,7 +74,7 @@ async def _serve(session: Session, receive: Receive) -> None:
 def _unknown_protocol(scope: dict[str, Any], offered: list[str]) -> str:
     """Why the handshake asks for something that is not spoken here; "" when it does not."""
     if offered and JSON_SUBPROTOCOL not in offered:
-        return f"subprotocols {offered} are not spoken here"
+        return "none of the subprotocols that were offered is spoken here"
     if b"protobuf" in scope.get("query_string", b""):
         return "protobuf is not spoken here"
     return ""

@@ -71,7 +71,7 @@ class Load:
         """So many clients ask for much and read nothing; who is dropped comes again."""
         for number in range(count):
             self.spawn(f"deaf-{number}", lambda: _deaf(self._url(instance)))
-        self.spawn("shout", lambda: _publisher(self._url(instance), 0.02, size=40_000, room="drill:loud"))
+        self.spawn("shout", lambda: _publisher(self._url(instance), 0.1, size=40_000, room="drill:loud"))
 
     def hear(self, count: int) -> None:
         """The deaf ones go."""

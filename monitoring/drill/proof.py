@@ -118,7 +118,7 @@ MOVES = (
         lambda before, now: now > before + 10_000,
     ),
     Move(
-        "instance 1 stops for a second, again and again",
+        "instance 1 stops for two seconds, again and again",
         "Event-loop lag, average",
         lambda stack, load: _stutter(stack),
         lambda stack, load: stack.instances[1].send(signal.SIGCONT),
@@ -128,11 +128,11 @@ MOVES = (
 
 
 def _stutter(stack: Stack) -> None:
-    for _ in range(6):
+    for _ in range(8):
         stack.instances[1].send(signal.SIGSTOP)
-        time.sleep(1.0)
+        time.sleep(2.0)
         stack.instances[1].send(signal.SIGCONT)
-        time.sleep(0.5)
+        time.sleep(0.3)
 
 
 def prove(say: Say) -> None:

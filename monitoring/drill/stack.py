@@ -26,7 +26,6 @@ CONFIG: dict[str, Any] = {
     "anonymous": True,
     "show_instance": True,
     "abuse": None,  # a flood is to be denied, not disconnected
-    "max_outgoing_bytes": 65536,
     "namespaces": {
         "drill": {
             "presence": True,

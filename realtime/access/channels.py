@@ -4,7 +4,7 @@
 `#` lists the users a user-limited channel is for; `#user` alone is that user's personal channel.
 """
 
-from realtime.conf import ChannelOptions, RealtimeConfig
+from realtime.conf import ChannelOptions, RealtimeConfig, provided_namespace
 from realtime.protocol.codes import CommandError, ErrorCode
 
 PRIVATE = "$"
@@ -32,7 +32,7 @@ def options_for(channel: str, config: RealtimeConfig) -> ChannelOptions:
     name = namespace_of(channel)
     if name is None:
         return config.without_namespace
-    options = config.namespaces.get(name)
+    options = config.namespaces.get(name) or provided_namespace(name)
     if options is None:
         raise CommandError(ErrorCode.UNKNOWN_CHANNEL)
     return options

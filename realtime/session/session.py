@@ -356,6 +356,8 @@ class Session:
             return
         reason = reason or DisconnectCode(code).reason
         code = int(code)  # Autobahn refuses subclasses of int
+        if code != DisconnectCode.SHUTDOWN:
+            logger.info("disconnected", extra=self.log_context() | {"code": code, "reason": reason})
         if code >= 3000:
             self.socket.send(Frame(replies.disconnect_push(code, reason)))
         self.socket.close(code, reason)

@@ -68,6 +68,15 @@ async def test_a_silent_redis_fails_its_check_within_its_deadline_while_the_loop
     assert get_store().first.stats.commands - commands < 50
 
 
+async def test_a_flood_of_questions_is_no_flood_of_checks(node: Node) -> None:
+    """The endpoint is open to all."""
+    await until(lambda: all(node.checks().values()))
+    commands = get_store().first.stats.commands
+    for _ in range(100):
+        await health.ready()
+    assert get_store().first.stats.commands - commands < 100
+
+
 async def test_a_redis_that_takes_no_writes_is_not_ready(mortal_redis: RedisProcess, node: Node) -> None:
     """A replica, or one that is full: it answers PING and is of no use."""
     await until(lambda: all(node.checks().values()))

@@ -308,3 +308,10 @@ def test_any_mapping_gives_a_config_or_named_problems_and_nothing_else(realtime:
             assert isinstance(read_config(), RealtimeConfig)
         except ConfigProblems as error:
             assert all(problem.message and problem.where for problem in error.problems)
+
+
+def test_a_namespace_of_the_platform_s_own_cannot_be_configured() -> None:
+    """Whoever configured it would open what is staff's."""
+    taken = {"namespaces": {"flotilla": {"allow_subscribe_for_client": True}}}
+    with override_settings(REALTIME=taken), pytest.raises(ConfigProblems, match="taken"):
+        read_config()

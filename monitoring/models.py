@@ -1,0 +1,16 @@
+"""No table: a model that gives the page “Cluster” its place in the admin."""
+
+from django.db import models
+
+
+class Cluster(models.Model):
+    """The cluster as it is now; nothing of it is stored."""
+
+    class Meta:
+        managed = False
+        default_permissions = ()
+        verbose_name = "cluster"
+        verbose_name_plural = "Cluster"
+
+    def __str__(self) -> str:
+        return "the cluster"

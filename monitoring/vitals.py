@@ -1,0 +1,129 @@
+"""The vital figures of this instance, published every two seconds into a channel of the platform's own.
+
+Staff may subscribe to it and nobody may publish into it (its namespace grants nothing else); it keeps no history.
+Rates and quantiles are of the time since the last figures, worked out here from the same counts that Prometheus reads.
+"""
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import psutil
+from django.conf import settings
+from django_prometheus.middleware import Metrics
+
+from realtime.access.channels import options_for
+from realtime.conf import ChannelOptions
+from realtime.engine.node import Node, current_node
+from realtime.protocol.codes import ErrorCode
+from realtime.protocol.replies import publication_body
+from store import StoreUnavailable
+from store.stats import TIMES, quantile
+
+logger = logging.getLogger("monitoring.vitals")
+
+NAMESPACE = "flotilla"
+CHANNEL = f"{NAMESPACE}:cluster"
+OPTIONS = ChannelOptions(subscribe_permission="monitoring.vitals.may_watch")
+EVERY = 2.0  # seconds
+
+
+async def may_watch(user: Any, channel: str, info: Any) -> bool:
+    """Staff, and only in the one channel there is."""
+    return channel == CHANNEL and bool(getattr(user, "is_active", False) and getattr(user, "is_staff", False))
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What has been counted up to a moment (monotonic seconds)."""
+
+    at: float
+    received: int
+    written: int
+    denied: int
+    delivered_in: tuple[int, ...]  # deliveries by bucket of TIMES
+    cpu: float  # seconds
+
+
+def snapshot(node: Node) -> Snapshot:
+    """The counts now."""
+    stats, hub, cpu = node.stats, node.hub, time.process_time()
+    denied = stats.errors[ErrorCode.TOO_MANY_REQUESTS] + _refused_requests()
+    received = sum(stats.commands.values())
+    return Snapshot(time.monotonic(), received, hub.delivered, denied, tuple(hub.stats.latency.counts), cpu)
+
+
+def figures(before: Snapshot, now: Snapshot) -> dict[str, float | None]:
+    """Rates per second and quantiles in ms between two snapshots; a quantile of nothing is None."""
+    seconds = max(now.at - before.at, 1e-3)
+    counts = [after - earlier for earlier, after in zip(before.delivered_in, now.delivered_in, strict=True)]
+    found: dict[str, float | None] = {
+        "received": round((now.received - before.received) / seconds, 1),
+        "written": round((now.written - before.written) / seconds, 1),
+        "denied": round((now.denied - before.denied) / seconds, 1),
+        "cpu": round((now.cpu - before.cpu) / seconds, 3),
+    }
+    for name, share in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99)):
+        value = quantile(share, TIMES, counts)
+        found[name] = None if value is None else round(value * 1000, 2)
+    return found
+
+
+def _refused_requests() -> int:
+    """HTTP requests answered with 429 so far."""
+    samples = [s for family in Metrics.get_instance().responses_by_status.collect() for s in family.samples]
+    return int(sum(s.value for s in samples if s.labels.get("status") == "429" and s.name.endswith("_total")))
+
+
+class Publisher:
+    """Publishes from `start` to `stop`. While Redis is away figures are left out, not kept."""
+
+    def __init__(self) -> None:
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self, **_: Any) -> None:
+        """Begin, in the running event loop."""
+        if self._task is None:
+            self._task = asyncio.create_task(self._publish())
+
+    async def stop(self, **_: Any) -> None:
+        """Stop."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def _publish(self) -> None:
+        process, before = psutil.Process(), None
+        while True:
+            await asyncio.sleep(EVERY)
+            node = current_node()
+            if node is None:
+                continue
+            now = snapshot(node)
+            if before is not None:
+                told = {
+                    "instance": settings.INSTANCE_ID,
+                    "connections": len(node.sessions),
+                    "memory": process.memory_info().rss,
+                    "draining": node.draining,
+                } | figures(before, now)
+                await _tell(node, told)
+            before = now
+
+
+async def _tell(node: Node, told: dict[str, Any]) -> None:
+    try:
+        await node.broker.publish(
+            CHANNEL, publication_body(msgspec.json.encode(told)), options_for(CHANNEL, node.config)
+        )
+    except StoreUnavailable:
+        pass  # the next figures are two seconds away
+    except Exception:
+        logger.exception("the vital figures could not be published")
+
+
+publisher = Publisher()
