@@ -1,7 +1,7 @@
 """The machine under the bench: which core belongs to whom, and what processes used of it.
 
 The server under test has a core to itself where there are two; the load client, Redis and every helper share the rest.
-Where the server may use several cores (two processes of it) nobody is pinned unless a core for each is free.
+Two processes of it have a core each where there are four; else nobody is pinned.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ class Cores:
 
     def __init__(self, processes: int = 1) -> None:
         self.all = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
-        enough = len(self.all) > processes and shutil.which("taskset") is not None
+        enough = len(self.all) >= 2 * processes and shutil.which("taskset") is not None
         self.server = self.all[:processes] if enough else []
         self.rest = self.all[processes:] if enough else []
 
@@ -80,6 +80,12 @@ class Meter:
                 return
 
 
+def busy_seconds() -> float:
+    """Seconds of CPU that the whole machine has used so far."""
+    times = psutil.cpu_times()
+    return float(sum(times) - times.idle - getattr(times, "iowait", 0.0))
+
+
 def description() -> dict[str, str]:
     """What to say about this machine beside figures."""
     model = platform.processor() or platform.machine()
@@ -90,5 +96,4 @@ def description() -> dict[str, str]:
         "cpu": f"{len(Cores().all) or os.cpu_count()} × {model}",
         "system": f"{platform.system()} {platform.release().split('-')[0]}",
         "python": platform.python_version(),
-        "load": f"{os.getloadavg()[0]:.2f}",
     }
