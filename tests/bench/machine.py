@@ -80,10 +80,22 @@ class Meter:
                 return
 
 
-def busy_seconds() -> float:
-    """Seconds of CPU that the whole machine has used so far."""
-    times = psutil.cpu_times()
-    return float(sum(times) - times.idle - getattr(times, "iowait", 0.0))
+class Others:
+    """How much of the machine is busy with what is none of ours, from the making of this on."""
+
+    def __init__(self, ours: Meter) -> None:
+        self._ours = ours
+        self._began = time.monotonic()
+        self._used = self._foreign()
+
+    def cores(self) -> float:
+        """Cores kept busy by others, on average."""
+        return max(0.0, (self._foreign() - self._used) / (time.monotonic() - self._began))
+
+    def _foreign(self) -> float:
+        times = psutil.cpu_times()
+        busy = sum(times) - times.idle - getattr(times, "iowait", 0.0)
+        return float(busy) - self._ours.cpu() - time.process_time()
 
 
 def description() -> dict[str, str]:

@@ -33,11 +33,18 @@ def write(
     if not drawn:
         print(f"no chart: {chart.missing() or 'it takes a job with more than one server'}")
     if docs:
-        before, rest = DOCUMENT.read_text().split(BEGIN)
-        DOCUMENT.write_text(f"{before}{BEGIN}\n\n{text}\n{END}{rest.split(END)[1]}")
-        if drawn:
-            shutil.copyfile(where / "chart.svg", PICTURE)
+        _write_docs(text, where / "chart.svg" if drawn else None)
     print(f"written: {where}/results.json, table.md{', chart.svg' if drawn else ''}")
+
+
+def _write_docs(text: str, chart_path: Path | None) -> None:
+    """Replace what stands between the marks of the document, picture included."""
+    before, rest = DOCUMENT.read_text().split(BEGIN)
+    picture = ""
+    if chart_path is not None:
+        shutil.copyfile(chart_path, PICTURE)
+        picture = f"![Flotilla's figures beside the others]({PICTURE.relative_to(DOCUMENT.parent)})\n\n"
+    DOCUMENT.write_text(f"{before}{BEGIN}\n\n{picture}{text}\n{END}{rest.split(END)[1]}")
 
 
 def earlier(where: Path) -> report.Results | None:

@@ -78,9 +78,8 @@ def _ratio(job: Job, base: float | None, figures: Figures) -> str:
 def _circumstances(results: Results, job: Job) -> str:
     """Who had which core, and how much of the machine belonged to somebody else meanwhile."""
     cores = results.cores[job.name]
-    others = [one["others"] for rounds in results.figures[job.name].values() for one in rounds if "others" in one]
-    busy = f" Everything else on the machine kept {median(others):.2f} cores busy." if others else ""
-    return f"{cores[:1].upper()}{cores[1:]}.{busy}"
+    others = median(one["others"] for rounds in results.figures[job.name].values() for one in rounds)
+    return f"{cores[:1].upper()}{cores[1:]}. Everything else on the machine kept {others:.2f} cores busy."
 
 
 def document(results: Results, jobs: Mapping[str, Job], servers: Mapping[str, type[Server]], aims: str) -> str:

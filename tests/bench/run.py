@@ -8,7 +8,6 @@ import argparse
 import sys
 import time
 from pathlib import Path
-from statistics import mean
 
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parents[1]), str(HERE.parent / "cluster")]
@@ -19,6 +18,7 @@ import report
 from catalogue import JOBS, SERVERS, wanted_jobs, wanted_servers
 from jobs.base import Job, Plan, staged
 from load import Figures
+from machine import Others
 from servers.base import Server
 
 
@@ -84,9 +84,8 @@ class Bench:
         try:
             with staged(kind, job, Plan(self.wanted.quick, self.say)) as stage:
                 self.results.cores[job.name] = str(stage.server.cores)
-                figures: Figures = job.measure(stage)
-                if stage.others:
-                    figures["others"] = mean(stage.others)
+                others = Others(stage.everything())
+                figures: Figures = job.measure(stage) | {"others": others.cores()}
         except Exception as error:  # one that fails must not end hours of measuring; it is named in the report
             self.say(f"FAILED: {error}")
             self.results.failures.append(f"{job.name}, {kind.name}: {error}".splitlines()[0])

@@ -2,14 +2,13 @@
 
 import shutil
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from load import Figures, LoadClient
-from machine import Cores, Meter, busy_seconds
+from machine import Cores, Meter
 from servers.base import Server, Shape
 
 STEP = 1.125  # between one rate and the next
@@ -42,7 +41,6 @@ class Stage:
     plan: Plan
     connected: int = 0
     redis: Meter | None = None
-    others: list[float] = field(default_factory=list)  # cores that anything else kept busy, by run
 
     def ensure(self, count: int) -> None:
         """Have `count` clients, all anew if any was lost."""
@@ -55,17 +53,18 @@ class Stage:
     def run(self, seconds: float, *, rate: float = 0, window: int = 0) -> Figures:
         """As the load client's, with the CPU time of the server and of Redis, and what follows from it."""
         before, redis_before = self.meter.cpu(), self.redis.cpu() if self.redis else 0.0
-        began, busy = time.monotonic(), busy_seconds()
         figures = self.load.run(seconds, rate=rate, window=window)
         figures["server_cpu"] = self.meter.cpu() - before
         figures["redis_cpu"] = self.redis.cpu() - redis_before if self.redis else 0.0
-        own = figures["server_cpu"] + figures["redis_cpu"] + figures["client_cpu"]
-        self.others.append((busy_seconds() - busy - own) / (time.monotonic() - began))
         took, received = max(figures["seconds"], 1e-6), max(figures["received"], 1)
         figures["per_second"] = figures["received"] / took
         figures["us_each"] = figures["server_cpu"] / received * 1e6
         figures["client_load"] = figures["client_cpu"] / took
         return figures
+
+    def everything(self) -> Meter:
+        """All that this bench runs for the job, the load client and helpers included."""
+        return Meter([*self.server.pids, *(one.pid for one in self.server.helpers if one.running), self.load.pid])
 
 
 @dataclass(frozen=True, slots=True)
