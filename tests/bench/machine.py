@@ -14,6 +14,8 @@ from pathlib import Path
 
 import psutil
 
+_PROCESS_CLOCK = 2  # CPUCLOCK_SCHED: Linux makes a clock's number of it and a process id (clock_getcpuclockid)
+
 
 class Cores:
     """Who runs where. `server` and `rest` are lists of core numbers, empty when nobody is pinned."""
@@ -55,12 +57,7 @@ class Meter:
 
     def cpu(self) -> float:
         """Seconds of CPU used so far, user and system."""
-        used = 0.0
-        for process in self.processes():
-            with contextlib.suppress(psutil.NoSuchProcess):
-                times = process.cpu_times()
-                used += times.user + times.system
-        return used
+        return sum(_cpu(process) for process in self.processes())
 
     def resident(self) -> int:
         """Bytes of memory held now."""
@@ -78,6 +75,17 @@ class Meter:
             time.sleep(0.4)
             if self.cpu() - before < 0.02:
                 return
+
+
+def _cpu(process: psutil.Process) -> float:
+    """A process's CPU seconds: from its own clock, to the nanosecond, where there is one."""
+    try:
+        return time.clock_gettime(~process.pid << 3 | _PROCESS_CLOCK)
+    except (AttributeError, OSError):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            times = process.cpu_times()
+            return float(times.user + times.system)
+        return 0.0
 
 
 class Others:

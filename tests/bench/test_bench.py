@@ -4,17 +4,20 @@ import json
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 
 import native
 from jobs.base import set_up
 from load import Figures, LoadClient, LoadError, payload
-from machine import Cores
-from processes import ROOT, free_port
+from machine import Cores, Meter
+from processes import ROOT, free_port, wait_until
 from servers.base import Shape
 from servers.floor import CFloor
 
@@ -81,6 +84,25 @@ def test_time_spent_in_a_queue_counts_from_the_intended_moment(tmp_path: Path) -
         figures = load.run(1, rate=100, drain=5)
     assert figures["received"] == 500
     assert figures["latency"]["max"] >= 900_000
+
+
+def test_a_client_that_is_late_itself_counts_from_the_intended_moment(tmp_path: Path) -> None:
+    """Stopped for 0.3 s in the middle of its run, it catches up, and hides nothing of the time it lost."""
+    with floor(tmp_path) as load, ThreadPoolExecutor() as pool:
+        load.connect(5)
+        client = psutil.Process(load.pid)
+        before = Meter([load.pid]).cpu()
+        running = pool.submit(load.run, 2, rate=500)
+        wait_until(lambda: Meter([load.pid]).cpu() > before + 0.003, "the client publishes")
+        client.suspend()
+        stopped = time.monotonic()
+        wait_until(lambda: time.monotonic() - stopped > 0.3, "time passes")
+        client.resume()
+        figures = running.result()
+    assert figures["published"] == 1000
+    assert figures["slip"] >= 250_000
+    assert figures["latency"]["max"] >= 250_000
+    assert figures["latency"]["p90"] >= 30_000  # a seventh of all was due while it stood still
 
 
 def test_what_is_lost_is_counted(tmp_path: Path) -> None:
