@@ -12,10 +12,11 @@ PACKAGES := project realtime presence ratelimit monitoring store
 checksum = $(shell cat $(1) 2>/dev/null | cksum | cut -d' ' -f1)
 RUN_STAMP := $(VENV)/installed-run-$(call checksum,requirements.txt)
 DEV_STAMP := $(VENV)/installed-dev-$(call checksum,requirements.txt requirements-dev.txt)
-NODE_PROJECTS := $(patsubst %/package-lock.json,%,$(wildcard tests/*/package-lock.json))
+BENCH_STAMP := $(VENV)/installed-bench-$(call checksum,requirements.txt requirements-bench.txt)
+NODE_PROJECTS := $(filter-out tests/bench,$(patsubst %/package-lock.json,%,$(wildcard tests/*/package-lock.json)))
 
 .DEFAULT_GOAL := help
-.PHONY: help run test campaign burst drill prove-dashboards check format clean node-projects
+.PHONY: help run test test-plain campaign burst drill prove-dashboards bench check format clean node-projects bench-node-project
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +26,9 @@ run: $(RUN_STAMP) ## the platform with its demo: INSTANCES (2) processes on HOST
 
 test: $(DEV_STAMP) node-projects ## all tests, in random order
 	@exec $(PY) -m pytest $(ARGS)
+
+test-plain: $(DEV_STAMP) node-projects ## the cluster tests on another ASGI server, SERVER (uvicorn, or daphne as it comes)
+	@FLOTILLA_TEST_SERVER=$(or $(SERVER),uvicorn) exec $(PY) -m pytest tests/cluster --ignore tests/cluster/test_served.py $(ARGS)
 
 campaign: $(DEV_STAMP) ## minutes of kills under load: 20,000 publications, 200 subscribers, nothing lost
 	@cd tests/cluster && PYTHONPATH=../.. exec ../../$(PY) campaign.py $(ARGS)
@@ -38,6 +42,9 @@ drill: $(DEV_STAMP) ## break a cluster with Prometheus and Alertmanager, and tim
 prove-dashboards: $(DEV_STAMP) ## each query of the Grafana dashboards under load, with its values; faults move the panels
 	@exec $(PY) manage.py prove_dashboards
 
+bench: $(BENCH_STAMP) bench-node-project ## Flotilla beside others, about an hour and a half; ARGS="--only fanout --servers flotilla,cfloor --quick"
+	@exec $(PY) tests/bench/run.py $(ARGS)
+
 check: $(DEV_STAMP) ## lint, format and types
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
@@ -48,7 +55,7 @@ format: $(DEV_STAMP) ## rewrite the code as ruff wants it
 	$(PY) -m ruff format .
 
 clean: ## remove what was installed and cached; var/, with the database and Redis's data, stays
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis $(addsuffix /node_modules,$(NODE_PROJECTS))
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis $(addsuffix /node_modules,$(NODE_PROJECTS) tests/bench)
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(PY):
@@ -65,10 +72,22 @@ $(DEV_STAMP): | $(PY)
 	@$(PIP) -r requirements-dev.txt
 	@rm -f $(VENV)/installed-dev-* && touch $@
 
-# npm is optional: without it the tests that need it are skipped by name.
-node-projects:
-	@command -v npm >/dev/null 2>&1 || exit 0; for project in $(NODE_PROJECTS); do \
+$(BENCH_STAMP): | $(PY)
+	@echo "installing requirements-bench.txt into $(VENV) …"
+	@$(PIP) -r requirements-bench.txt
+	@rm -f $(VENV)/installed-bench-* && touch $@
+
+# npm is optional: without it what needs it is skipped by name.
+define npm_ci
+@command -v npm >/dev/null 2>&1 || exit 0; for project in $(1); do \
 		stamp=$$project/node_modules/.installed-$$(cksum < $$project/package-lock.json | cut -d' ' -f1); \
 		test -e $$stamp || { echo "npm ci in $$project …"; \
 			(cd $$project && npm ci --silent --no-audit --no-fund) && touch $$stamp || exit 1; }; \
 	done
+endef
+
+node-projects:
+	$(call npm_ci,$(NODE_PROJECTS))
+
+bench-node-project:
+	$(call npm_ci,tests/bench)

@@ -42,6 +42,12 @@ class LoadClient:
         self._process.kill()
         self._process.communicate()
 
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        assert self._process is not None
+        return self._process.pid
+
     def tell(self, name: str, words: Mapping[str, object] = {}, within: float = 60.0) -> Figures:
         """Give a command and wait for its answer, `within` seconds."""
         assert self._process is not None

@@ -1,7 +1,7 @@
 """The machine under the bench: which core belongs to whom, and what processes used of it.
 
 The server under test has a core to itself where there are two; the load client, Redis and every helper share the rest.
-Where the server may use several cores (two processes of it) nobody is pinned unless a core for each is free.
+Two processes of it have a core each where there are four; else nobody is pinned.
 """
 
 import contextlib
@@ -14,13 +14,15 @@ from pathlib import Path
 
 import psutil
 
+_PROCESS_CLOCK = 2  # CPUCLOCK_SCHED: Linux makes a clock's number of it and a process id (clock_getcpuclockid)
+
 
 class Cores:
     """Who runs where. `server` and `rest` are lists of core numbers, empty when nobody is pinned."""
 
     def __init__(self, processes: int = 1) -> None:
         self.all = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
-        enough = len(self.all) > processes and shutil.which("taskset") is not None
+        enough = len(self.all) >= 2 * processes and shutil.which("taskset") is not None
         self.server = self.all[:processes] if enough else []
         self.rest = self.all[processes:] if enough else []
 
@@ -55,12 +57,7 @@ class Meter:
 
     def cpu(self) -> float:
         """Seconds of CPU used so far, user and system."""
-        used = 0.0
-        for process in self.processes():
-            with contextlib.suppress(psutil.NoSuchProcess):
-                times = process.cpu_times()
-                used += times.user + times.system
-        return used
+        return sum(_cpu(process) for process in self.processes())
 
     def resident(self) -> int:
         """Bytes of memory held now."""
@@ -80,6 +77,35 @@ class Meter:
                 return
 
 
+def _cpu(process: psutil.Process) -> float:
+    """A process's CPU seconds: from its own clock, to the nanosecond, where there is one."""
+    try:
+        return time.clock_gettime(~process.pid << 3 | _PROCESS_CLOCK)
+    except (AttributeError, OSError):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            times = process.cpu_times()
+            return float(times.user + times.system)
+        return 0.0
+
+
+class Others:
+    """How much of the machine is busy with what is none of ours, from the making of this on."""
+
+    def __init__(self, ours: Meter) -> None:
+        self._ours = ours
+        self._began = time.monotonic()
+        self._used = self._foreign()
+
+    def cores(self) -> float:
+        """Cores kept busy by others, on average."""
+        return max(0.0, (self._foreign() - self._used) / (time.monotonic() - self._began))
+
+    def _foreign(self) -> float:
+        times = psutil.cpu_times()
+        busy = sum(times) - times.idle - getattr(times, "iowait", 0.0)
+        return float(busy) - self._ours.cpu() - time.process_time()
+
+
 def description() -> dict[str, str]:
     """What to say about this machine beside figures."""
     model = platform.processor() or platform.machine()
@@ -90,5 +116,4 @@ def description() -> dict[str, str]:
         "cpu": f"{len(Cores().all) or os.cpu_count()} × {model}",
         "system": f"{platform.system()} {platform.release().split('-')[0]}",
         "python": platform.python_version(),
-        "load": f"{os.getloadavg()[0]:.2f}",
     }

@@ -1,20 +1,15 @@
-"""What comes out: medians and ratios as a Markdown table, everything measured as JSON, a chart; into var/bench/."""
+"""What was measured: every figure by job, server and round, their medians, and Markdown tables with ratios."""
 
 import datetime
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from statistics import median
 from typing import Any
 
 import machine
 from jobs.base import Job
 from load import Figures
-from processes import ROOT
 from servers.base import Server
-
-WHERE = ROOT / "var" / "bench"
 
 
 @dataclass(slots=True)
@@ -80,41 +75,28 @@ def _ratio(job: Job, base: float | None, figures: Figures) -> str:
     return f"{ratio:.2f}×" if ratio < 10 else f"{ratio:.0f}×"
 
 
-def document(results: Results, jobs: Mapping[str, Job], servers: Mapping[str, type[Server]]) -> str:
-    """All tables, with what was measured on what."""
+def _circumstances(results: Results, job: Job) -> str:
+    """Who had which core, and how much of the machine belonged to somebody else meanwhile."""
+    cores = results.cores[job.name]
+    others = median(one["others"] for rounds in results.figures[job.name].values() for one in rounds)
+    return f"{cores[:1].upper()}{cores[1:]}. Everything else on the machine kept {others:.2f} cores busy."
+
+
+def document(results: Results, jobs: Mapping[str, Job], servers: Mapping[str, type[Server]], aims: str) -> str:
+    """All tables, with what was measured on what; `aims` is the first of them."""
     about = results.machine
+    quick = ". Quick: a tenth of the clients for a second; not to be trusted" if results.quick else ""
     parts = [
         f"Measured {results.day} on {about['cpu']}, {about['system']}, Python {about['python']}; "
-        f"medians of {results.rounds}{', quick: not to be trusted' if results.quick else ''}."
+        f"medians of {results.rounds}{quick}."
     ]
+    if aims:
+        parts.append(f"### In short\n\n{aims}")
     for job in (jobs[name] for name in results.figures):
         parts.append(f"### {job.title}\n\n{table(results, job, servers)}")
-        parts.append("\n".join((f"{results.cores[job.name][:1].upper()}{results.cores[job.name][1:]}.", *job.notes)))
+        parts.append("\n".join((_circumstances(results, job), *job.notes)))
     if results.skipped:
         parts.append("Skipped: " + "; ".join(f"{name} ({reason})" for name, reason in results.skipped.items()) + ".")
     if results.failures:
         parts.append("Failed: " + "; ".join(results.failures) + ".")
     return "\n\n".join(parts) + "\n"
-
-
-def write(results: Results, jobs: Mapping[str, Job], servers: Mapping[str, type[Server]], into_docs: bool) -> None:
-    """Print the tables and write every file."""
-    text = document(results, jobs, servers)
-    print(f"\n{text}")
-    WHERE.mkdir(parents=True, exist_ok=True)
-    (WHERE / "table.md").write_text(text)
-    everything = {name: getattr(results, name) for name in Results.__slots__}
-    everything["medians"] = {name: results.medians(name) for name in results.figures}
-    (WHERE / "results.json").write_text(json.dumps(everything, indent=1, ensure_ascii=False) + "\n")
-    _draw(results, jobs, servers, WHERE / "chart.svg")
-    if into_docs:
-        _put_into_docs(text)
-    print(f"written: {WHERE.relative_to(ROOT)}/results.json, table.md")
-
-
-def _draw(results: Results, jobs: Mapping[str, Job], servers: Mapping[str, type[Server]], path: Path) -> None:
-    pass
-
-
-def _put_into_docs(text: str) -> None:
-    pass

@@ -13,10 +13,12 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parents[1]), str(HERE.parent / "cluster")]
 
 import native
+import output
 import report
 from catalogue import JOBS, SERVERS, wanted_jobs, wanted_servers
 from jobs.base import Job, Plan, staged
 from load import Figures
+from machine import Others
 from servers.base import Server
 
 
@@ -32,8 +34,13 @@ def options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=0, help="how often everything is measured (3; 1 with --quick)")
     parser.add_argument("--quick", action="store_true", help="small and short: shows that it works, measures little")
     parser.add_argument("--write-docs", action="store_true", help="put table and chart into docs/")
+    parser.add_argument("--merge", action="store_true", help="keep what the last results have of other jobs")
+    parser.add_argument("--into", type=Path, default=output.WHERE, help="the directory of the results (var/bench)")
     parser.add_argument("--list", action="store_true", help="list jobs and servers")
-    return parser.parse_args()
+    wanted = parser.parse_args()
+    if wanted.quick and (wanted.write_docs or wanted.merge):
+        parser.error("figures of a --quick run are not to be kept")
+    return wanted
 
 
 class Bench:
@@ -44,6 +51,10 @@ class Bench:
         self.wanted = wanted
         self.rounds = wanted.rounds or (1 if wanted.quick else 3)
         self.results = report.Results(quick=wanted.quick, rounds=self.rounds)
+        if wanted.merge and (earlier := output.earlier(wanted.into)) is not None and not earlier.quick:
+            again = {job.name for job in wanted_jobs(wanted.only)}
+            self.results.cores = earlier.cores
+            self.results.figures = {name: found for name, found in earlier.figures.items() if name not in again}
         self._where = ""
 
     def say(self, text: str) -> None:
@@ -73,7 +84,8 @@ class Bench:
         try:
             with staged(kind, job, Plan(self.wanted.quick, self.say)) as stage:
                 self.results.cores[job.name] = str(stage.server.cores)
-                figures: Figures = job.measure(stage)
+                others = Others(stage.everything())
+                figures: Figures = job.measure(stage) | {"others": others.cores()}
         except Exception as error:  # one that fails must not end hours of measuring; it is named in the report
             self.say(f"FAILED: {error}")
             self.results.failures.append(f"{job.name}, {kind.name}: {error}".splitlines()[0])
@@ -98,7 +110,7 @@ def main() -> int:
         return 2
     bench = Bench(wanted)
     results = bench.run()
-    report.write(results, JOBS, SERVERS, into_docs=wanted.write_docs)
+    output.write(results, JOBS, SERVERS, wanted.into, docs=wanted.write_docs)
     return 1 if results.failures else 0
 
 

@@ -11,6 +11,7 @@ from load import Figures, LoadClient
 from machine import Cores, Meter
 from servers.base import Server, Shape
 
+STEP = 1.125  # between one rate and the next
 MOST_LATENCY = 250_000  # microseconds: p99 of what counts as delivered in time
 
 
@@ -61,6 +62,10 @@ class Stage:
         figures["client_load"] = figures["client_cpu"] / took
         return figures
 
+    def everything(self) -> Meter:
+        """All that this bench runs for the job, the load client and helpers included."""
+        return Meter([*self.server.pids, *(one.pid for one in self.server.helpers if one.running), self.load.pid])
+
 
 @dataclass(frozen=True, slots=True)
 class Job:
@@ -74,6 +79,7 @@ class Job:
     headline: str
     columns: dict[str, str]  # figure → heading, with its unit
     more_is_better: bool = True
+    panel: str = ""  # its title in the chart; empty: it has none
     baseline: str = "flotilla"
     processes: int = 0  # cores to look for when several processes are compared; 0: as many as the server has
     notes: tuple[str, ...] = field(default=())
@@ -114,12 +120,13 @@ def kept_up(figures: Figures) -> bool:
 def best_rate(stage: Stage, clients: int) -> Figures:
     """The best rate of publications that the server keeps up with, found from what it does when it is flooded.
 
-    Flooding keeps a window of publications under way; from there the rate goes up, or down, in steps of an eighth.
+    Flooding keeps a window of publications under way; from there the rate goes up in steps of an eighth until it is too
+    much, or down, at least as far as what was managed, until it is not.
     """
     plan, window = stage.plan, stage.server.window
     stage.ensure(clients)
-    stage.run(plan.seconds(2), window=min(window, 4))  # everything is imported and compiled before it counts
-    flood = stage.run(plan.seconds(4), window=window)
+    stage.run(plan.seconds(1.5), window=min(window, 4))  # everything is imported and compiled before it counts
+    flood = stage.run(plan.seconds(3), window=window)
     rate = flood["published"] / max(flood["seconds"], 1e-6)
     plan.say(f"flooded: {flood['per_second']:,.0f} deliveries/s, {flood['us_each']:.1f} µs each")
     best = _search(stage, clients, rate)
@@ -135,9 +142,9 @@ def best_rate(stage: Stage, clients: int) -> Figures:
 
 def _search(stage: Stage, clients: int, rate: float) -> Figures | None:
     best, falling = None, False
-    for _ in range(3 if stage.plan.quick else 10):
+    for _ in range(3 if stage.plan.quick else 8):
         stage.ensure(clients)
-        figures = stage.run(max(stage.plan.seconds(4), min(20 / rate, 20)), rate=rate)
+        figures = stage.run(max(stage.plan.seconds(3), 1.0 if stage.plan.quick else min(20 / rate, 15)), rate=rate)
         held = kept_up(figures)
         stage.plan.say(
             f"{rate:9,.1f} publications/s: p99 {figures['latency']['p99'] / 1000:.1f} ms, lost {figures['lost']}"
@@ -147,12 +154,12 @@ def _search(stage: Stage, clients: int, rate: float) -> Figures | None:
             best = figures
             if falling:
                 break
-            rate *= 1.125
+            rate *= STEP
         elif best:
             break
         else:
             falling = True
-            rate /= 1.125
+            rate = min(rate / STEP, 0.95 * figures["published"] / figures["seconds"])
     return best
 
 

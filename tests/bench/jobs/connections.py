@@ -74,6 +74,7 @@ def _storm_job(clients: int, concurrency: int, storms: int, servers: tuple[str, 
             "us_each": "CPU µs each",
             "client_load": "load client, cores",
         },
+        panel=f"Connects/s in a storm of {clients:,}, {concurrency} at once",
     )
 
 
@@ -89,5 +90,6 @@ JOBS = (
         headline="kb_each",
         columns={"kb_each": "KB each", "connections": "connections", "rss_mb": "all processes, MB"},
         more_is_better=False,
+        panel="Memory of an idle connection, KB",
     ),
 )

@@ -66,11 +66,12 @@ JOBS = (
             "lost": "lost",
             "client_load": "load client, cores",
         },
+        panel=f"Publications/s of {PUBLISHERS} clients through Redis",
     ),
     Job(
         name="rooms",
         title="1,000 rooms × 5 members, all publishing: best rate with p99 < 250 ms and nothing lost",
-        servers=("flotilla", "cfloor", *WITH_REDIS[1:3], "ws", *WITH_REDIS[3:]),
+        servers=("flotilla", "cfloor", "socketio", "ws", "nchan", "stock-pubsub", "stock-pubsub-uvicorn"),
         shape=small_rooms,
         measure=rooms,
         headline="per_second",
@@ -81,5 +82,6 @@ JOBS = (
             "flood": "under backlog, deliveries/s",
             "client_load": "load client, cores",
         },
+        panel="Deliveries/s in 1,000 rooms of 5",
     ),
 )

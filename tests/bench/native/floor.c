@@ -105,22 +105,25 @@ static void send_room(struct room *room, const char *bytes, size_t length) {
     for (uint32_t i = 0; i < room->count; i++) write_to(room->members[i], bytes, length);
 }
 
-static void publish(struct room *room, const char *text, size_t length) {
-    published++;
-    if (lose && published % lose == 0) return;
+static void send_or_join(struct room *room, const char *text, size_t length) {
     uint8_t head[4] = {0x81, (uint8_t)(length < 126 ? length : 126), (uint8_t)(length >> 8), (uint8_t)length};
-    if (delay) usleep((useconds_t)delay * 1000);
-    size_t before = room->waiting.length;
     append(&room->waiting, head, length < 126 ? 2 : 4);
     append(&room->waiting, text, length);
     if (!joining) {
-        send_room(room, room->waiting.bytes + before, room->waiting.length - before);
+        send_room(room, room->waiting.bytes, room->waiting.length);
         room->waiting.length = 0;
     } else if (!room->listed) {
         room->listed = true;
         listed[listed_count++] = room;
     }
-    if (repeat && published % repeat == 0) publish(room, text, length);
+}
+
+static void publish(struct room *room, const char *text, size_t length) {
+    published++;
+    if (delay) usleep((useconds_t)delay * 1000);
+    if (lose && published % lose == 0) return;
+    send_or_join(room, text, length);
+    if (repeat && published % repeat == 0) send_or_join(room, text, length);
 }
 
 static void end_turn(void) {

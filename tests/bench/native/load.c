@@ -145,7 +145,8 @@ static void run(void) {
             begun = bench.run.published;
             progress = now;
         }
-        if (now >= end && (bench.run.received >= bench.run.expected || now - progress > drain)) break;
+        bool over = now >= end && (window > 0 || due >= end);
+        if (over && (bench.run.received >= bench.run.expected || now - progress > drain)) break;
         if (window > 0) {
             if (now - progress > drain) break; /* something was lost: the window never opens again */
             while (now < end && outstanding() < window && bench.run.published - begun < window) publish(now_us());

@@ -107,6 +107,10 @@ class Server(ABC):
         """The server's own processes."""
         return [process.pid for process in self.server_processes]
 
+    def closed_with(self, code: int) -> int | None:
+        """How many connections it says that it closed with a code; None when it does not say."""
+        return None
+
     def start(self) -> None:
         """Start everything and wait until it can take clients."""
         if self.uses_redis:

@@ -2,6 +2,7 @@
 sent straight to Redis, as any other process of an application does: the server does not do the publisher's work."""
 
 import os
+import re
 import subprocess
 import sys
 import urllib.error
@@ -73,6 +74,14 @@ class Flotilla(Server):
         """What its processes have in common."""
         return self._environment
 
+    def closed_with(self, code: int) -> int | None:
+        total = 0.0
+        for port in self._metrics_ports:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as response:
+                pattern = rf'^flotilla_connections_closed_total{{code="{code}"}} (\S+)$'
+                total += sum(map(float, re.findall(pattern, response.read().decode(), re.MULTILINE)))
+        return int(total)
+
     def start_processes(self) -> None:
         config = {"anonymous": True, "abuse": None, "namespaces": NAMESPACES, **self.options}
         path = self.home / "realtime.json"
@@ -92,9 +101,10 @@ class Flotilla(Server):
         }
         migrate = [sys.executable, "manage.py", "migrate", "--verbosity", "0"]
         subprocess.run(migrate, cwd=ROOT, env=self.environment, check=True)
+        self._metrics_ports = [free_port() for _ in self.ports]
         for number, port in enumerate(self.ports):
             command = [sys.executable, "-m", "realtime.server.daphne", "-b", "127.0.0.1", "-p", str(port)]
-            own_names = {"INSTANCE_ID": f"bench-{number}", "METRICS_PORT": str(free_port())}
+            own_names = {"INSTANCE_ID": f"bench-{number}", "METRICS_PORT": str(self._metrics_ports[number])}
             self.spawn([*command, "--access-log", os.devnull, "project.asgi:application"], self.environment | own_names)
         for process, port in zip(self.server_processes, self.ports, strict=True):
             wait_until(lambda p=process, n=port: not p.running or _ready(n), f"{self.name} is ready")

@@ -3,6 +3,7 @@
 A message is text inside JSON, as in the tutorial. From outside it is `group_send` in a process of its own.
 """
 
+import importlib.util
 import os
 import sys
 from pathlib import Path
@@ -64,6 +65,10 @@ class StockPubSub(Stock):
 
 class OnUvicorn(Stock):
     """The same application under uvicorn."""
+
+    @classmethod
+    def missing(cls) -> str | None:
+        return super().missing() if importlib.util.find_spec("uvicorn") else "no uvicorn (requirements-bench.txt)"
 
     def command(self) -> list[str]:
         listen = ["--host", "127.0.0.1", "--port", str(self.ports[0])]
