@@ -8,7 +8,8 @@ from typing import Any
 
 import msgspec
 
-from realtime.protocol.codes import CommandError
+from realtime.protocol.codes import CommandError, ErrorCode
+from realtime.protocol.nesting import too_deep
 
 PING = b"{}"
 
@@ -60,7 +61,12 @@ def client_info(user: str, client: str, conn_info: bytes | None, chan_info: byte
 
 
 def publication_body(data: bytes, info: bytes | None = None, tags: Mapping[str, str] | None = None) -> bytes:
-    """A publication before its offset is known: what history keeps and the layer carries."""
+    """A publication before its offset is known: what history keeps and the layer carries.
+
+    Raises CommandError 107 for data that is nested deeper than some clients' parsers can follow.
+    """
+    if too_deep(data):
+        raise CommandError(ErrorCode.BAD_REQUEST)
     body = b'{"data":' + data
     if info:
         body += b',"info":' + info

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw
@@ -78,3 +79,10 @@ def test_compact_leaves_out_what_says_nothing() -> None:
     found = replies.compact(a=0, b="", c=None, d=False, e=[], f={}, g=1, h="x", i=Raw(b"0"))
     assert list(found) == ["g", "h", "i"]
     assert replies.PING == b"{}"
+
+
+def test_a_publication_too_deep_for_some_clients_is_a_bad_request() -> None:
+    """It would end everybody's connection who parses it recursively."""
+    with pytest.raises(CommandError) as refused:
+        replies.publication_body(b"[" * 257 + b"]" * 257)
+    assert refused.value.code == 107

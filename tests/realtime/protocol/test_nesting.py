@@ -1,0 +1,38 @@
+"""Depth of payloads: counted outside of strings, whatever else they hold."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from realtime.protocol.nesting import MOST, too_deep
+
+
+def nested(levels: int, inner: str = "1") -> bytes:
+    return ("[" * levels + inner + "]" * levels).encode()
+
+
+@pytest.mark.parametrize(
+    ("data", "deep"),
+    [
+        (b"1", False),
+        (nested(MOST), False),
+        (nested(MOST + 1), True),
+        (nested(MOST // 2, '{"a":' * (MOST // 2) + "1" + "}" * (MOST // 2)), False),
+        (nested(MOST // 2, '{"a":' * (MOST // 2 + 1) + "1" + "}" * (MOST // 2 + 1)), True),
+        (b"[" + b",".join([b"[]"] * 1000) + b"]", False),
+        (json.dumps("[" * 1000).encode(), False),
+        (json.dumps(['\\"' + "[" * 1000, "]" * 999]).encode(), False),
+        (nested(MOST + 1, json.dumps("]" * 1000)), True),
+    ],
+    ids=lambda value: "" if isinstance(value, bytes) else str(value),
+)
+def test_depth_is_what_a_parser_would_need(data: bytes, deep: bool) -> None:
+    assert too_deep(data) is deep
+
+
+@given(st.recursive(st.text() | st.none(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)))
+def test_what_is_not_deep_passes_with_any_text_in_it(value: Any) -> None:
+    assert not too_deep(json.dumps(value, ensure_ascii=False).encode())
