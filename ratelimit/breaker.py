@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 
 FAILURES = 3  # in a row
+APART = 0.02  # seconds: what fails together, because of one stall, is one failure
 FIRST_PAUSE = 0.1  # seconds until the first probe
 LONGEST_PAUSE = 1.0
 
@@ -16,16 +17,12 @@ class Breaker:
         self._failures = 0
         self._pause = FIRST_PAUSE
         self._probe_at = 0.0
+        self._failed_at = -APART
 
     @property
     def open(self) -> bool:
         """Whether Redis is known to be away."""
         return self._failures >= FAILURES
-
-    @property
-    def wait(self) -> float:
-        """Seconds until the next probe, as a hint for who is turned away."""
-        return max(0.0, self._probe_at - self._clock())
 
     def closed(self) -> bool:
         """Whether to ask. While open, True once a pause: that call is the probe."""
@@ -44,7 +41,11 @@ class Breaker:
 
     def failed(self) -> None:
         """Redis did not."""
+        now = self._clock()
+        if now < self._failed_at + APART:
+            return
+        self._failed_at = now
         if self.open:
             self._pause = min(LONGEST_PAUSE, self._pause * 2)
         self._failures += 1
-        self._probe_at = self._clock() + self._pause
+        self._probe_at = now + self._pause

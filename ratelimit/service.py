@@ -4,6 +4,7 @@
 says so with `set_source`.
 """
 
+import logging
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
@@ -15,11 +16,13 @@ from django.core.signals import setting_changed
 from django.dispatch import receiver
 
 from ratelimit import keys
-from ratelimit.decisions import Claim
+from ratelimit.decisions import ALLOWED, Claim, Decision
 from ratelimit.limiter import DEADLINE, Limiter
 from ratelimit.policies import Policy, Problem, read_policies
 from ratelimit.subjects import Subject, identity_of
 from store import Shard, StoreUnavailable
+
+logger = logging.getLogger("ratelimit")
 
 TIMEOUT = 0.3  # seconds until a silent connection is given up; decisions wait less (`limiter.DEADLINE`)
 SYNC_TIMEOUT = 0.045  # of threads, which watch nothing else
@@ -92,6 +95,14 @@ class Limits:
                     policy = _affordable(policy, rate.quota)
             found.append(Claim(policy, identity, rate, keys.bucket(policy.name, identity, rate)))
         return found
+
+    async def ask(self, policies: Sequence[Policy], subject: Subject) -> Decision:
+        """Decide on a subject. Never raises: a fault of the limits themselves is logged, and lets pass."""
+        try:
+            return await self.limiter.decide(self.claims(policies, subject))
+        except Exception:
+            logger.exception("something passed without a limit")
+            return ALLOWED
 
 
 def _affordable(policy: Policy, quota: int) -> Policy:

@@ -18,6 +18,7 @@ from channels.layers import get_channel_layer
 from django.conf import settings
 
 from presence import Announcement, Fenced, Presence, Reaped
+from ratelimit.service import get_limits
 from realtime import signals
 from realtime.access.channels import options_for
 from realtime.conf import RealtimeConfig, get_config
@@ -157,6 +158,7 @@ class Node:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
         await self._layer.flush()
+        await get_limits().limiter.shard.close()
         await self.store.close()
         forget_node(self)
 

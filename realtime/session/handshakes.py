@@ -31,7 +31,7 @@ async def refused(scope: Mapping[str, Any], send: Send) -> bool:
     if not policies:
         return False
     subject = Subject(address_of(scope), header=lambda name: _header(scope, name))
-    decision = await limits.limiter.decide(limits.claims(policies, subject))
+    decision = await limits.ask(policies, subject)
     if not decision.allowed:
         await _refuse(scope, send, max(1, math.ceil(decision.retry_after)))
     return not decision.allowed

@@ -92,7 +92,7 @@ def _behind(guard: Guard, abuse: Abuse, method: str, handler: "Handler") -> "Han
         policies = guard.policies(channel)
         if policies:
             subject = Subject(session.address, session.identity.user, session.client, channel)
-            decision = await guard.limits.limiter.decide(guard.limits.claims(policies, subject))
+            decision = await guard.limits.ask(policies, subject)
             if not decision.allowed:
                 abuse.note(session)
                 if not id:

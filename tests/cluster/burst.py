@@ -27,12 +27,13 @@ PROCESSES = 8
 SECONDS = 10.0
 CLOCK_OFFSET = 5.0
 LEAST_SHARE = 0.99
+LONGER = 1.0  # seconds clients go on, so that they ask for all of the time that is judged, which begins a little later
 CASES = {
     "http-gcra": ("http", "30/s burst=30"),
-    "http-strict": ("http", "30/2s"),
+    "http-strict": ("http", "45/3s"),
     "ws-gcra": ("ws", "100/s burst=100"),
-    "ws-strict": ("ws", "100/2s"),
-    "ws-strict-large": ("ws", "400/2s"),
+    "ws-strict": ("ws", "150/3s"),
+    "ws-strict-large": ("ws", "600/3s"),
 }
 _ALLOWED = {"allow_publish_for_client": True}
 
@@ -117,7 +118,7 @@ class Burst:
         """Burst, and read what was admitted."""
         kind, rate = CASES[name]
         self._forget()
-        commands = [self._command(kind, name, seconds, number) for number in range(processes)]
+        commands = [self._command(kind, name, seconds + LONGER, number) for number in range(processes)]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
         clients = [subprocess.Popen(command, cwd=HERE, env=self.cluster.env, **pipes) for command in commands]
         answers: Counter[str] = Counter()

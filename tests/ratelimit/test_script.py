@@ -81,7 +81,7 @@ async def test_a_cost_weighs(limiter: Limiter) -> None:
     assert 0 < denied.retry_after <= 12.0
 
 
-@pytest.mark.parametrize("rate", ["20/s burst=40", "100/m burst=20", "1/d burst=3"])
+@pytest.mark.parametrize("rate", ["20/m burst=40", "100/h burst=20", "1/d burst=3"])
 async def test_a_gcra_key_takes_at_most_80_bytes(limiter: Limiter, redis_process: RedisProcess, rate: str) -> None:
     asked = claim(rate, "a-policy-with-a-very-long-name-indeed", "user:a-user-with-a-very-long-name@example.com")
     await limiter.decide([asked])

@@ -202,6 +202,12 @@ def test_the_dedicated_settings_win_where_they_are_set() -> None:
         assert (read_config().token_secret, read_config().api_keys) == ("high", ("low",))
 
 
+@pytest.mark.parametrize("abuse", [{"denials": 0}, {"window": -1}, {"denials": True}, {"denial": 3}, {"window": "10"}])
+def test_abuse_that_makes_no_sense_is_refused(abuse: dict[str, Any]) -> None:
+    with override_settings(REALTIME={"abuse": abuse}), pytest.raises(ConfigProblems, match="denials and window"):
+        read_config()
+
+
 def test_abuse_is_kept_as_given_or_switched_off() -> None:
     with override_settings(REALTIME={"abuse": None}):
         assert read_config().abuse is None

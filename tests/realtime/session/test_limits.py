@@ -41,7 +41,6 @@ def limited(configured: Any, redis_url: str, monkeypatch: pytest.MonkeyPatch) ->
             yield node
         finally:
             await node.close()
-            await get_limits().limiter.shard.close()
             reset_limits()
 
     return make
@@ -174,6 +173,18 @@ async def test_abuse_can_be_switched_off(limited: MakeNode) -> None:
         for _ in range(150):
             await publish(peer)
         assert peer.socket.closed is None
+
+
+async def test_a_fault_of_a_key_function_lets_pass_and_is_logged(
+    limited: MakeNode, caplog: pytest.LogCaptureFixture
+) -> None:
+    key = "tests.ratelimit.urls.broken_key"
+    async with limited(bad={"guards": "ws.publish", "key": key, "rate": "1/m"}) as node:
+        peer = Peer(node)
+        await peer.connect()
+        for _ in range(2):
+            assert "error" not in await publish(peer)
+    assert "passed without a limit" in caplog.text
 
 
 async def test_a_shadow_lets_everything_pass_and_counts(limited: MakeNode) -> None:
