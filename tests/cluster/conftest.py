@@ -122,7 +122,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One instance of ours under an application of the tests, on TCP and TLS, with a Redis of its own."""
     home = tmp_path_factory.mktemp("server")
     redis = Redis(home)
-    env = environment(home, redis.url, CONFIG)
+    env = environment(home, redis.url, CONFIG | {"ping_interval": 60, "pong_timeout": 30, "connect_timeout": 30})
     made = Server("server", home, env, certificate=self_signed(home))
     try:
         redis.start()
