@@ -151,7 +151,8 @@ def oddities(draw: st.DrawFn) -> bytes:
     """A frame that may be against any rule."""
     match draw(st.integers(0, 4)):
         case 0:
-            opcode, bits = draw(st.integers(0, 15)), draw(st.sampled_from([0, 0, 0x40, 0x20, 0x10, 0x70]))
+            opcode = draw(st.one_of(st.sampled_from([TEXT, BINARY, PING]), st.integers(0, 15)))
+            bits = draw(st.sampled_from([0, 0x40, 0x20, 0x10, 0x70]))
             flags = {"final": draw(st.booleans()), "masked": draw(st.integers(0, 4)) > 0}
             return frame(opcode, draw(payloads), bits=bits, **flags)
         case 1:  # a length that is not in its shortest form
