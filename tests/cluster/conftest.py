@@ -12,8 +12,9 @@ import pytest_asyncio
 
 import sdk
 from api_client import Api
-from harness import Cluster, Served, manage
-from processes import HERE
+from harness import Cluster, Served, environment, manage
+from processes import HERE, Redis
+from servers import Server, self_signed
 
 CONFIG: dict[str, Any] = json.loads((HERE / "config.json").read_text())
 
@@ -34,7 +35,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     report = yield
     if report.failed and call.when == "call":
         for value in getattr(item, "funcargs", {}).values():
-            if isinstance(value, Cluster | Served):
+            if isinstance(value, Cluster | Served | Server):
                 report.sections.append(("logs of the cluster", value.tails()))
     return report
 
@@ -114,3 +115,20 @@ async def api(cluster: Cluster) -> AsyncIterator[Api]:
     """The HTTP API, at the second instance."""
     async with Api(cluster[1].http) as client:
         yield client
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One instance of ours under an application of the tests, on TCP and TLS, with a Redis of its own."""
+    home = tmp_path_factory.mktemp("server")
+    redis = Redis(home)
+    env = environment(home, redis.url, CONFIG | {"ping_interval": 60, "pong_timeout": 30, "connect_timeout": 30})
+    made = Server("server", home, env, certificate=self_signed(home))
+    try:
+        redis.start()
+        manage(env, "migrate", "--verbosity", "0")
+        made.start()
+        yield made
+    finally:
+        made.stop()
+        redis.stop()
