@@ -42,6 +42,7 @@ AIMS = [
     Aim("light load, p50 in ms", "light", "p50_ms", "socketio", at_most=1.0),
     Aim("light load, p99 in ms", "light", "p99_ms", "socketio", at_most=1.0),
     Aim("memory of an idle connection, KB", "memory", "kb_each", at_most=10.0),
+    Aim("the same, the second half of them", "memory", "kb_late", at_most=10.0),
     Aim("memory of an idle connection, KB", "memory", "kb_each", "socketio"),
     Aim("connects/s, 40 at once", "storm-2000", "per_second", "socketio", at_least=1.0),
     Aim("connects/s, 100 at once", "storm-10000", "per_second", "socketio", at_least=1.0),
