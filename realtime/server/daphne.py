@@ -32,7 +32,7 @@ from twisted.logger import (
 
 from realtime.server.connection import Connection
 from realtime.server.drain import drain
-from realtime.server.listening import BACKLOG, accept_queued_and_close, adopt
+from realtime.server.listening import BACKLOG, accept_queued_and_close, adopt, without_delay
 from realtime.server.opening import Factory, Upgrades
 from realtime.server.parent import PARENT, READY_FD, die_with_parent
 
@@ -84,6 +84,7 @@ class Server(DaphneServer):  # type: ignore[misc]
     def listen_success(self, port: Any) -> None:
         """An endpoint is open."""
         self.ports.append(port)
+        without_delay(port.socket)
         super().listen_success(port)
 
     def _listen(self) -> None:

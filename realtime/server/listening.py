@@ -30,6 +30,12 @@ def bind(host: str, port: int) -> socket.socket:
         raise
 
 
+def without_delay(listener: socket.socket) -> None:
+    """Have what is written leave at once, on every connection from here: also while what went before is unconfirmed."""
+    if listener.family in (socket.AF_INET, socket.AF_INET6):
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # accepted connections inherit it
+
+
 def reserve(host: str, port: int) -> socket.socket:
     """Find that the address is free, and keep its port: a bound socket that never listens and so gets nobody.
 
@@ -47,6 +53,7 @@ def adopt(reactor: Any, descriptor: int, factory: Any) -> Any:
     """Listen on a bound socket that was handed over, and serve it with a Twisted factory; gives the port object."""
     with socket.socket(fileno=descriptor) as handed:  # closed here: the port has its own copy, and must have the only
         handed.setblocking(False)
+        without_delay(handed)
         handed.listen(BACKLOG)
         return reactor.adoptStreamPort(handed.fileno(), handed.family, factory)
 

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from realtime.server.listening import accept_queued_and_close, bind, reserve
+from realtime.server.listening import accept_queued_and_close, bind, reserve, without_delay
 
 
 @pytest.fixture
@@ -35,6 +35,16 @@ def test_connections_reach_only_the_sockets_that_listen(stack: ExitStack) -> Non
         accepted, _ = serving.accept()
         stack.enter_context(accepted)
         assert accepted.getpeername() == client.getsockname()
+
+
+def test_what_is_written_on_an_accepted_connection_leaves_at_once(stack: ExitStack) -> None:
+    serving = stack.enter_context(bind("127.0.0.1", 0))
+    without_delay(serving)
+    serving.listen()
+    stack.enter_context(socket.create_connection(("127.0.0.1", port_of(serving)), timeout=5))
+    accepted, _ = serving.accept()
+    stack.enter_context(accepted)
+    assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 @pytest.mark.parametrize("shares", [False, True])
