@@ -13,8 +13,8 @@ import pytest_asyncio
 import sdk
 from api_client import Api
 from harness import Cluster, Served, environment, manage
+from other_servers import Server, self_signed
 from processes import HERE, Redis
-from servers import Server, self_signed
 
 CONFIG: dict[str, Any] = json.loads((HERE / "config.json").read_text())
 

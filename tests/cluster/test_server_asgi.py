@@ -13,8 +13,8 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from conftest import CONFIG
 from harness import environment
+from other_servers import LONGEST, TEXT, Raw, Server, close, frame, upgrade
 from processes import Redis, eventually
-from servers import LONGEST, TEXT, Raw, Server, close, frame, upgrade
 
 pytestmark = pytest.mark.asyncio
 

@@ -14,8 +14,8 @@ import pytest
 from clients import token
 from conftest import CONFIG
 from harness import environment
+from other_servers import CLOSE, LONGEST, TEXT, Raw, Server, close, frame, upgrade
 from processes import Redis, eventually
-from servers import CLOSE, LONGEST, TEXT, Raw, Server, close, frame, upgrade
 
 CONNECTION = "/connection/websocket"
 PUBLICATION = "x" * 60_000

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from other_servers import BINARY, CLOSE, LONGEST, PING, PONG, TEXT, Raw, Server, close, frame
 from processes import eventually
-from servers import BINARY, CLOSE, LONGEST, PING, PONG, TEXT, Raw, Server, close, frame
 
 Case = tuple[str, bytes | list[bytes], list[tuple[int, bytes]], int | None]
 

@@ -5,8 +5,8 @@ import time
 
 import pytest
 
+from other_servers import LONGEST, TEXT, Raw, Server, close, frame, upgrade
 from processes import eventually
-from servers import LONGEST, TEXT, Raw, Server, close, frame, upgrade
 
 GET = b"GET /generic/any HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 POST = b"POST /generic/any HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 5\r\n\r\nhello"
