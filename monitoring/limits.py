@@ -4,13 +4,13 @@ Labels are policies, which the configuration bounds, and outcomes; never a key, 
 """
 
 from collections.abc import Iterator
-from itertools import accumulate
+from itertools import accumulate, product
 
 from prometheus_client import REGISTRY
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from ratelimit.counts import TIMES, Counts
+from ratelimit.counts import OUTCOMES, TIMES, Counts
 from ratelimit.service import Limits, current_limits
 
 
@@ -42,8 +42,10 @@ def _decisions(limits: Limits) -> Iterator[Metric]:
     family = CounterMetricFamily(
         "flotilla_ratelimit_decisions", "Verdicts of the rate limits.", labels=["policy", "outcome"]
     )
-    for (policy, outcome), count in dict(limits.limiter.counts.outcomes).items():
-        family.add_metric([policy, outcome], count)
+    counted = dict(limits.limiter.counts.outcomes)
+    names = sorted({policy.name for policy in limits.policies} | {name for name, _ in counted})
+    for name, outcome in product(names, OUTCOMES):  # 0 too: a rate sees the first denial only beside what was before
+        family.add_metric([name, outcome], counted.get((name, outcome), 0))
     yield family
 
 

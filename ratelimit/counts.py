@@ -7,12 +7,12 @@ from bisect import bisect_left
 from collections import Counter
 
 ALLOWED = "allowed"
-NEAR = "near_limit"  # allowed, at 80 % of the quota or more
+NEAR = "near"  # allowed, at 80 % of the quota or more
 DENIED = "denied"
 SHADOW = "shadow"  # would have been denied
 FAILED_OPEN = "failed_open"
 FAILED_CLOSED = "failed_closed"
-FAILED_LOCAL = "failed_local"  # decided in the process, whichever way
+FAILED_LOCAL = "local"  # decided in the process, whichever way
 OUTCOMES = (ALLOWED, NEAR, DENIED, SHADOW, FAILED_OPEN, FAILED_CLOSED, FAILED_LOCAL)
 
 TIMES = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1)

@@ -42,7 +42,7 @@ HTTP_TIMEOUT = 60  # seconds a request may take
 HANDSHAKE_TIMEOUT = 5  # seconds of a WebSocket's handshake
 GOING_AWAY = 1001
 NEVER = 10**9  # seconds: WebSocket pings are off, the protocol has its own
-GC_THRESHOLD = (20_000, 20, 50)  # docs/decisions/0006
+GC_THRESHOLD = (20_000, 20, 50)  # docs/decisions/0007
 LOOK_EVERY = 0.05  # seconds
 LOOK_AFTER_OPENINGS = 1.0  # seconds
 
