@@ -31,6 +31,15 @@ class Frame:
         return self._text
 
 
+class Wire:
+    """Bytes that go onto the wire as they are, in the place of a frame."""
+
+    __slots__ = ("wire",)
+
+    def __init__(self, wire: bytes) -> None:
+        self.wire = wire
+
+
 class Outlet(Protocol):
     """Where a connection's frames go."""
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from enum import Enum, auto
 from typing import Any, Protocol
 
-from realtime.protocol.frames import Frame, close_frame
+from realtime.protocol.frames import Frame, Wire, close_frame
 from realtime.server import handshake
 from realtime.server.asgi import AsgiSide
 from realtime.server.handshake import Handshake, Headers
@@ -65,6 +65,7 @@ class Connection:
 
     __slots__ = (
         "_asgi",
+        "_clear",
         "_closing",
         "_direct",
         "_most",
@@ -81,6 +82,7 @@ class Connection:
         self._server = server
         self._transport = transport
         self._state = State.CONNECTING
+        self._clear = False  # open, and nothing waited in the transport at the last look: only we write to it
         self._direct: Callable[[bytes], int] | None = transport.socket.send if has_open_buffers(transport) else None
         self._most = server.max_message_bytes
         self._reader: Reader | None = None
@@ -122,23 +124,32 @@ class Connection:
         """Bytes that were accepted but not yet taken by the kernel."""
         return unsent(self._transport)
 
-    def send(self, frame: Frame) -> None:
+    def send(self, frame: Frame | Wire) -> None:
         """Send a frame; one that comes after the close is dropped."""
-        if self._state is OPEN:
-            self._write(frame.wire)
-
-    def _write(self, wire: bytes) -> None:
-        transport, direct = self._transport, self._direct
-        if direct is None or transport.dataBuffer or transport._tempDataBuffer:
-            written = 0
-        else:
+        if self._clear:  # called for every delivery: nothing here that need not be
+            wire = frame.wire
             try:
-                written = direct(wire)
+                written = self._direct(wire)  # type: ignore[misc]
             except OSError:  # it takes nothing now, or is lost, which the reactor's own write notices and says
                 written = 0
-            if written == len(wire):
-                return
-        transport.write(wire[written:] if written else wire)
+            if written != len(wire):
+                self._write_behind(wire[written:])
+        elif self._state is OPEN:
+            self._send_behind(frame)
+
+    def _send_behind(self, frame: Frame | Wire) -> None:
+        """As `send`, when something waited at the last look."""
+        transport = self._transport
+        if self._direct is None or transport.dataBuffer or transport._tempDataBuffer:
+            self._write_behind(frame.wire)
+        else:
+            self._clear = True
+            self.send(frame)
+
+    def _write_behind(self, wire: bytes) -> None:
+        transport = self._transport
+        self._clear = False
+        transport.write(wire)
         if self.on_slow is not None and unsent(transport) > self.most_unsent:
             on_slow, self.on_slow = self.on_slow, None
             on_slow()
@@ -147,21 +158,22 @@ class Connection:
         """Close behind what was sent; nothing can be sent any more."""
         if self._state is not OPEN:
             return
-        self._say_close(close_frame(code, reason))
+        self._say_close(Wire(close_frame(code, reason)))
         self.pause(False)  # or the client's answer would not be read
 
-    def _say_close(self, wire: bytes) -> None:
+    def _say_close(self, frame: Frame | Wire) -> None:
         self.on_slow = None
-        self._write(wire)
-        self._state = State.CLOSING
+        self.send(frame)
+        self._leave(State.CLOSING)
         self._end_within(CLOSE_WITHIN)
 
     def accept(self, key: bytes, subprotocol: str | None, headers: Headers) -> None:
         """Open the connection, unless it is lost already."""
         if self._state is not State.CONNECTING:
             return
-        self._write(handshake.acceptance(key, subprotocol, headers))
+        response = Wire(handshake.acceptance(key, subprotocol, headers))
         self._state = OPEN
+        self.send(response)
         if self._reader is not None:  # the client did not wait for our answer
             asyncio.get_running_loop().call_soon(self._read, b"")
 
@@ -169,10 +181,15 @@ class Connection:
         """Refuse the handshake, unless the connection is lost already."""
         if self._state is not State.CONNECTING:
             return
-        self._state = State.CLOSING
+        self._leave(State.CLOSING)
         self._transport.write(response)
         self._end_within(CLOSE_WITHIN)
         self._transport.loseConnection()
+
+    def _leave(self, state: State) -> None:
+        """Enter a state in which nothing can be sent."""
+        self._state = state
+        self._clear = False
 
     def _end_within(self, seconds: float) -> None:
         self._closing = asyncio.get_running_loop().call_later(seconds, self._transport.abortConnection)
@@ -229,7 +246,7 @@ class Connection:
 
     def _on_close(self, code: int, payload: bytes) -> None:
         if self._state is OPEN:
-            self._say_close(Frame(payload[:2], Opcode.CLOSE).wire)
+            self._say_close(Frame(payload[:2], Opcode.CLOSE))
         self._transport.unregisterProducer()  # TLS would wait for it
         self._transport.loseConnection()
         self._tell(code)
@@ -237,12 +254,12 @@ class Connection:
     def _violated(self, violation: Violation) -> None:
         logger.info("a client broke the WebSocket protocol: %s", violation.reason)
         self.close(violation.code, violation.reason)
-        self._state = State.FAILED
+        self._leave(State.FAILED)
         self._reader = None
         self._tell(violation.code)
 
     def connectionLost(self, reason: object) -> None:
-        self._state = State.CLOSED
+        self._leave(State.CLOSED)
         if self._closing is not None:
             self._closing.cancel()
             self._closing = None

@@ -30,7 +30,7 @@ def wrapped(transport: Any) -> ProtocolWrapper:
 
 
 class TestTwisted:
-    """Names and meaning of what we use. Where one of these fails, look at `transports` and at `Connection._write`."""
+    """Names and meaning of what we use. Where one of these fails, look at `transports` and at `Connection.send`."""
 
     async def test_buffers_are_where_we_look(self) -> None:
         descriptor = abstract.FileDescriptor(reactor=Reactor())  # type: ignore[arg-type]
