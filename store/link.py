@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import hiredis
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.connection import ConnectionPool as AsyncConnectionPool
 from redis.exceptions import NoScriptError, RedisError
@@ -181,8 +182,5 @@ def _fail(future: "asyncio.Future[Any]", error: Exception) -> None:
 
 def pack(command: Command) -> bytes:
     """A command as Redis reads it (RESP: an array of bulk strings)."""
-    parts = [b"*%d\r\n" % len(command)]
-    for argument in command:
-        value = argument if isinstance(argument, bytes) else str(argument).encode()
-        parts.append(b"$%d\r\n%b\r\n" % (len(value), value))
-    return b"".join(parts)
+    packed: bytes = hiredis.pack_command(command)  # type: ignore[arg-type]  # any length, whatever its stub says
+    return packed
