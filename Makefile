@@ -6,6 +6,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 p
 VENV := .venv
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip install --quiet --disable-pip-version-check
+WORKERS ?= 2
 PACKAGES := project realtime presence ratelimit monitoring store
 
 # A stamp carries the checksum of what was installed: changed requirements are installed at the next call.
@@ -25,7 +26,7 @@ run: $(RUN_STAMP) ## the platform with its demo: INSTANCES (2) processes on HOST
 	@exec $(PY) manage.py serve --demo
 
 test: $(DEV_STAMP) node-projects ## all tests, in random order
-	@exec $(PY) -m pytest $(ARGS)
+	@exec $(PY) -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 test-plain: $(DEV_STAMP) node-projects ## the cluster tests on another ASGI server, SERVER (uvicorn, or daphne as it comes)
 	@FLOTILLA_TEST_SERVER=$(or $(SERVER),uvicorn) exec $(PY) -m pytest tests/cluster --ignore tests/cluster/test_served.py $(ARGS)

@@ -18,7 +18,7 @@ from realtime.server import handshake
 from realtime.server.asgi import AsgiSide
 from realtime.server.handshake import Handshake, Headers
 from realtime.server.incoming import Opcode, Reader, Violation, close_code, text, whole_text
-from realtime.server.transports import has_open_buffers, unsent
+from realtime.server.transports import has_open_buffers, let_go, unsent
 
 logger = logging.getLogger("realtime.connection")
 
@@ -266,6 +266,7 @@ class Connection:
         self._server.websocket_closed(self)
         self._tell(ABNORMAL)
         self._direct = None  # it holds the socket
+        let_go(self._transport)
 
     def _tell(self, code: int) -> None:
         """The connection is over: say so once to whom it belongs."""

@@ -29,3 +29,14 @@ def unsent(transport: Any) -> int:
     if hasattr(transport, "_tempDataLen"):
         waiting += int(len(transport.dataBuffer) - transport.offset + transport._tempDataLen)
     return waiting
+
+
+def let_go(transport: Any) -> None:
+    """Free what a lost transport holds: TLS objects hold one another until a garbage collection, which may be far off."""
+    while isinstance(transport, ProtocolWrapper):
+        if "_appSendBuffer" in vars(transport):
+            transport._appSendBuffer = []
+        transport = transport.transport
+    if hasattr(transport, "_tempDataLen"):
+        transport.dataBuffer, transport.offset = b"", 0
+        transport._tempDataBuffer, transport._tempDataLen = [], 0

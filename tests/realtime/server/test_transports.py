@@ -9,7 +9,7 @@ from twisted.internet import abstract, tcp, unix
 from twisted.protocols import tls
 from twisted.protocols.policies import ProtocolWrapper
 
-from realtime.server.transports import has_open_buffers, unsent
+from realtime.server.transports import has_open_buffers, let_go, unsent
 from tests.realtime.server.wires import Reactor, Wire
 
 pytestmark = pytest.mark.asyncio
@@ -90,3 +90,13 @@ async def test_what_is_unsent_is_counted_through_every_layer(wire: Wire) -> None
 
 async def test_nothing_is_unsent_where_nothing_is_known() -> None:
     assert unsent(None) == unsent(object()) == 0
+
+
+async def test_what_a_lost_transport_holds_is_let_go_in_every_layer(wire: Wire) -> None:
+    """Its objects may live on until a garbage collection; the bytes must not."""
+    wire.transport.write(b"x" * 30_000)
+    wrapper = wrapped(wire.transport)
+    wrapper._appSendBuffer = [b"y" * 1000]  # type: ignore[attr-defined]
+    assert unsent(wrapper) == 31_000
+    let_go(wrapper)
+    assert unsent(wrapper) == 0
