@@ -32,7 +32,7 @@ def unsent(transport: Any) -> int:
 
 
 def let_go(transport: Any) -> None:
-    """Free what a lost transport holds: TLS objects hold one another until a garbage collection, which may be far off."""
+    """Free what a lost transport holds: TLS's objects hold one another until a garbage collection comes by."""
     while isinstance(transport, ProtocolWrapper):
         if "_appSendBuffer" in vars(transport):
             transport._appSendBuffer = []
