@@ -1,0 +1,93 @@
+// What Artillery calls. WebSocket clients: `websocketAt` and `client`. HTTP: `goesOn`, `ask`, `answered`.
+// Rooms and users carry the run's id, so that no two runs meet.
+
+import { elapsed, now, until } from "./clock.js";
+import { ROLES, roles } from "./roles.js";
+import { Seat } from "./seat.js";
+import { count, note, noteAdmitted, tick, time } from "./tally.js";
+
+// Artillery's `ensure` fails on what was never counted; so everything is, from zero.
+const COUNTED = ["asked", "refused", "pages", "unserved", "lost", "doubled", "misordered", "cuts", "recovered"];
+
+let sequence = null;
+let clients = 0;
+let visitors = 0;
+
+// One WebSocket client from its connection to its end.
+export async function client(context, events) {
+  const { vars, ws } = context;
+  const number = clients++;
+  elapsed();
+  sequence ??= roles(vars);
+  const role = sequence.next().value;
+  for (const name of COUNTED) count(events, name, 0);
+  const floods = role === "flooder";
+  const seat = new Seat(events, {
+    run: vars.$testId,
+    room: `${vars.prefix}${vars.$testId}-${number % vars.rooms}`,
+    user: floods ? `flood-${vars.$testId}-${number % vars.floodUsers}` : `user-${vars.$testId}-${process.pid}-${number}`,
+    floods,
+  });
+  const { WebSocket, url } = { WebSocket: ws.constructor, url: ws.url };
+  note("clients");
+  tick(events);
+  try {
+    await seat.enter(ws);
+    await ROLES[role](seat, vars, () => open(WebSocket, url));
+  } catch (error) {
+    note("failed");
+    throw error;
+  } finally {
+    note("clients", -1);
+  }
+}
+
+function open(WebSocket, url) {
+  return new Promise((resolve, reject) => {
+    const socket = new WebSocket(url, { handshakeTimeout: 10_000 });
+    socket.once("open", () => resolve(socket));
+    socket.once("error", reject);
+  });
+}
+
+// An HTTP client goes on until the run is over; a flooding one while the flood is on.
+export function goesOn(context, next) {
+  const { vars } = context;
+  const end = vars.flooding ? Number(vars.floodFrom) + Number(vars.floodFor) : vars.stay - 1;
+  next(elapsed() < end);
+}
+
+// Who asks: the limit of HTTP counts by this name.
+export function visitor(context, events, next) {
+  const number = visitors++;
+  context.vars.visitor = `visitor-${context.vars.$testId}-${process.pid}-${number}`;
+  next();
+}
+
+// Begins when the flood does.
+export function flooder(context, events, next) {
+  const { vars } = context;
+  vars.flooding = true;
+  vars.visitor = `flood-${vars.$testId}-${visitors++ % vars.floodUsers}`;
+  until(Number(vars.floodFrom)).then(next);
+}
+
+export function ask(request, context, events, next) {
+  context.vars.asked = now();
+  if (!context.vars.flooding) count(events, "pages");
+  next();
+}
+
+export function answered(request, response, context, events, next) {
+  const { asked, flooding, visitor: name } = context.vars;
+  if (response.statusCode < 400) noteAdmitted("http", name, asked);
+  if (flooding && response.statusCode === 429) {
+    count(events, "denied.429");
+    note("denied");
+  } else if (!flooding) {
+    time(events, "page", now() - asked);
+    note("pages");
+    if (response.statusCode >= 400) count(events, "unserved");
+  }
+  next();
+}
