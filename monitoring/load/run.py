@@ -62,13 +62,12 @@ class Result:
         return (self.figures.late.p95 or 0.0) > LATE
 
 
-def to_target(target: str, token_secret: str, promised: Mapping[str, Rate], page: str = "") -> Place:
-    """An installation that runs somewhere, as ws://host:port; `page` is a path to ask. Raises ValueError."""
+def to_target(target: str, token_secret: str, promised: Mapping[str, Rate], changed: Variables) -> Place:
+    """An installation that runs somewhere, as ws://host:port; `changed`: the profile's variables. Raises ValueError."""
     parts = urlsplit(target)
     if parts.scheme not in ("ws", "wss") or not parts.hostname:
         raise ValueError(f"{target!r} is no target: write ws://host:port or wss://host")
-    variables = {"websocket": target} if parts.path.strip("/") else {}
-    variables |= {"page": page} if page else {}
+    variables = dict(changed) | ({"websocket": target} if parts.path.strip("/") else {})
     without = {"settled"} | (set() if "publish" in promised else {"denied"})
     secure = parts.scheme == "wss"
     return Place(parts.netloc, token_secret, secure, variables, promised, without=frozenset(without))

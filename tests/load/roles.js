@@ -7,7 +7,7 @@ import { FLOODED } from "./seat.js";
 import { count, note, time } from "./tally.js";
 
 const QUIET = 3; // seconds before the end in which nobody publishes, so that the last can arrive
-const WAVE = 3; // seconds over which a wave spreads
+const WAVE = 6; // seconds over which a wave spreads
 const PATIENCE = 30_000; // milliseconds of attempts to come back
 const MOST_WAITING = 100; // publications of a flooding client without an answer
 const BATCH = 5; // publications a flooding client sends in one frame
@@ -47,7 +47,7 @@ async function talk(seat, vars) {
 
 // Is cut off in waves, comes back wherever it is let in, and wants what it missed.
 async function wander(seat, vars, open) {
-  for (const wave of String(vars.waves).split(",").map(Number)) {
+  for (const wave of wavesBefore(vars.stay - WAVE - QUIET, vars.waves)) {
     await seat.stay(wave + Math.random() * WAVE);
     const cut = now();
     seat.link.cut();
@@ -58,6 +58,13 @@ async function wander(seat, vars, open) {
   }
   await listen(seat, vars);
 }
+
+// A run that was made shorter has fewer waves.
+const wavesBefore = (seconds, waves) =>
+  String(waves)
+    .split(",")
+    .map(Number)
+    .filter((wave) => wave < seconds);
 
 async function comeBack(seat, open, cut) {
   for (let attempt = 0; ; attempt += 1) {
@@ -74,7 +81,7 @@ async function comeBack(seat, open, cut) {
 // before has had its due.
 async function flood(seat, vars) {
   const from = Number(vars.floodFrom) + Math.random();
-  const over = Number(vars.floodFrom) + Number(vars.floodFor);
+  const over = Math.min(Number(vars.floodFrom) + Number(vars.floodFor), vars.stay - QUIET);
   await seat.stay(from);
   const every = (BATCH / (vars.floodRate * (flooders++ % 4 === 0 ? 2 : 1))) * 1000;
   for (let due = now(); elapsed() < over && seat.link.closeCode === null; due += every) {

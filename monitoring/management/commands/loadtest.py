@@ -13,6 +13,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from monitoring.drill.processes import DrillFailed
+from monitoring.load import slo
 from monitoring.load.artillery import PROFILES, install
 from monitoring.load.comparison import compare
 from monitoring.load.figures import NotAReport
@@ -40,6 +41,7 @@ class Command(BaseCommand):
         parser.add_argument("--limit-publish", default="", help="what the target promises a user, to be checked")
         parser.add_argument("--limit-http", default="", help="what it promises a value of the header X-Load-Client")
         parser.add_argument("--page", default="", help="path of the HTTP requests to a target [/health/ready]")
+        parser.add_argument("--channels", default="", help="how the names of a target's channels begin [load-]")
         parser.add_argument("--prometheus", default="", help="address of one that scrapes the target, to compare p95s")
         compared = "say what changed between two report.json, and fail on a regression beyond noise"
         parser.add_argument("--compare", nargs=2, metavar=("A.json", "B.json"), type=Path, help=compared)
@@ -53,6 +55,8 @@ class Command(BaseCommand):
             result = self._load(**options)
         except (DrillFailed, ValueError) as error:
             raise CommandError(str(error)) from None
+        except KeyboardInterrupt:
+            raise CommandError("ended before there was anything to judge", returncode=130) from None
         self._show(result)
         if not result.passed:
             raise CommandError("the SLO does not hold", returncode=1)
@@ -60,6 +64,7 @@ class Command(BaseCommand):
     def _load(self, *, profile: str, duration: int | None, attempts: int, prometheus: str, **options: Any) -> Result:
         if duration is not None and duration < 10:
             raise ValueError("--duration is 10 seconds or more")
+        slo.load(profile)  # what has nothing to hold is no profile
         changed: dict[str, int] = {} if duration is None else {"stay": duration}
         where = self._place(**options)
         install(self._say)
@@ -67,7 +72,10 @@ class Command(BaseCommand):
             once = lambda: run(profile, place, new_folder(profile), self._say, changed, prometheus)  # noqa: E731
             return repeated(attempts, once, self._say)
 
-    def _place(self, *, target: str, instances: int, page: str, **options: Any) -> AbstractContextManager[Place]:
+    def _place(self, *, target: str, instances: int, **options: Any) -> AbstractContextManager[Place]:
+        changed = {
+            name: options[option] for name, option in (("page", "page"), ("prefix", "channels")) if options[option]
+        }
         promised = {
             policy: _rate(options[f"limit_{policy}"]) for policy in ("publish", "http") if options[f"limit_{policy}"]
         }
@@ -75,9 +83,9 @@ class Command(BaseCommand):
             secret = os.environ.get("REALTIME_TOKEN_SECRET", "")
             if "publish" in promised and not secret:
                 raise ValueError("--limit-publish counts users: give the target's REALTIME_TOKEN_SECRET")
-            return nullcontext(to_target(target, secret, promised, page))
-        if promised or page:
-            raise ValueError("--limit-publish, --limit-http and --page are about a --target")
+            return nullcontext(to_target(target, secret, promised, changed))
+        if promised or changed:
+            raise ValueError("--limit-publish, --limit-http, --page and --channels are about a --target")
         if not 1 <= instances <= 64:
             raise ValueError("--instances is a number from 1 to 64")
         return control(self._say) if options["control"] else own_cluster(instances, self._say)
