@@ -7,6 +7,9 @@ from monitoring.load.admitted import Held
 from monitoring.load.figures import Figures
 from monitoring.load.slo import Slo
 
+TIMES = ("p95 publish→receive", "p95 HTTP")
+ARTILLERY = "Artillery's own checks"
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
@@ -23,8 +26,8 @@ class Verdict:
 def judge(slo: Slo, figures: Figures, held: Sequence[Held], without: frozenset[str] = frozenset()) -> list[Verdict]:
     """All verdicts, in the order they are shown; `without` names samples that this target cannot give."""
     return [
-        _p95("p95 publish→receive", figures.delivery.p95, slo.delivery_p95_ms),
-        _p95("p95 HTTP", figures.page.p95, slo.page_p95_ms),
+        _p95(TIMES[0], figures.delivery.p95, slo.delivery_p95_ms),
+        _p95(TIMES[1], figures.page.p95, slo.page_p95_ms),
         _errors(figures, slo.errors),
         *(_none(name, getattr(figures, name), slo.lost) for name in ("lost", "doubled", "misordered")),
         *_limits(held, slo.overshoot),
@@ -36,10 +39,10 @@ def artillery(checks: Sequence[tuple[bool, str]], exit_code: int) -> Verdict:
     """What Artillery's own `ensure` found: `checks` are (passed, expression)."""
     failed = [expression for passed, expression in checks if not passed]
     if failed:
-        return Verdict("Artillery's own checks", False, "; ".join(failed))
+        return Verdict(ARTILLERY, False, "; ".join(failed))
     if not checks or exit_code:
-        return Verdict("Artillery's own checks", False, f"{len(checks)} checks, exit status {exit_code}")
-    return Verdict("Artillery's own checks", True, f"all {len(checks)}")
+        return Verdict(ARTILLERY, False, f"{len(checks)} checks, exit status {exit_code}")
+    return Verdict(ARTILLERY, True, f"all {len(checks)}")
 
 
 def _p95(name: str, value: float | None, bound: float) -> Verdict:

@@ -1,7 +1,7 @@
 """The gate of `make load` bites: what spoils the service fails the very line that is about it. `make load-gate`.
 
 Each run is a real one, of Artillery on a cluster of its own. The first sees that the same run passes unspoilt: a gate
-that always fails would prove nothing. Where the generator itself was late, the run is repeated.
+that always fails would prove nothing.
 """
 
 from collections.abc import Iterator
@@ -11,10 +11,10 @@ import pytest
 
 from monitoring.load.artillery import install
 from monitoring.load.run import Place, Result, new_folder, own_cluster, repeated, run
+from monitoring.load.verdicts import ARTILLERY, TIMES
 from tests.load.proxy import Proxy
 
 pytestmark = pytest.mark.timeout(600)
-ATTEMPTS = 3
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -28,9 +28,9 @@ def place() -> Iterator[Place]:
         yield cluster
 
 
-def load(place: Place, profile: str = "smoke", **changed: int) -> Result:
+def load(place: Place, profile: str = "smoke", attempts: int = 1, **changed: int) -> Result:
     once = lambda: run(profile, place, new_folder(f"gate-{profile}"), print, {"stay": 20, **changed})  # noqa: E731
-    return repeated(ATTEMPTS, once, print)
+    return repeated(attempts, once, print)
 
 
 def failed(result: Result) -> set[str]:
@@ -40,25 +40,25 @@ def failed(result: Result) -> set[str]:
 
 
 def test_unspoilt_it_passes(place: Place) -> None:
-    assert failed(load(place)) == set()
+    assert failed(load(place, attempts=3)) == set()
 
 
 def test_150_milliseconds_more_fail_on_p95(place: Place) -> None:
     with Proxy(place.address, delay=0.15) as proxy:
         found = failed(load(replace(place, address=proxy.address)))
-    assert {"p95 publish→receive", "p95 HTTP", "Artillery's own checks"} == found
+    assert found == {*TIMES, ARTILLERY}
 
 
 def test_two_percent_of_connections_dropped_fail_on_errors(place: Place) -> None:
     with Proxy(place.address, drop_every=50) as proxy:
         found = failed(load(replace(place, address=proxy.address)))
         assert proxy.dropped >= 2
-    assert {"errors", "Artillery's own checks"} == found
+    assert found - set(TIMES) == {"errors", ARTILLERY}  # a busy machine may be slow besides
 
 
 def test_hardly_any_samples_fail_for_want_of_data(place: Place) -> None:
     found = failed(load(place, every=15))
-    assert {"samples deliveries", "Artillery's own checks"} == found
+    assert found - set(TIMES) == {"samples deliveries", ARTILLERY}
 
 
 def test_a_limiter_at_twice_its_rate_fails_on_overshoot() -> None:

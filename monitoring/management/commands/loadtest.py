@@ -37,7 +37,7 @@ class Command(BaseCommand):
         parser.add_argument("--control", action="store_true", help="against an echo: what the generator itself adds")
         parser.add_argument("--duration", type=int, help="seconds until all leave [as the profile says]")
         parser.add_argument("--instances", type=int, default=2, help="of a cluster of its own [2]")
-        parser.add_argument("--attempts", type=int, default=1, help="runs at most, where the generator was late [1]")
+        parser.add_argument("--attempts", type=int, default=1, help="runs at most, where nothing but times fails [1]")
         parser.add_argument("--limit-publish", default="", help="what the target promises a user, to be checked")
         parser.add_argument("--limit-http", default="", help="what it promises a value of the header X-Load-Client")
         parser.add_argument("--page", default="", help="path of the HTTP requests to a target [/health/ready]")

@@ -11,7 +11,9 @@ import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError
 
-from monitoring.load.run import to_target
+from monitoring.load.figures import read
+from monitoring.load.run import Result, repeated, to_target
+from monitoring.load.verdicts import ARTILLERY, TIMES, Verdict
 from ratelimit.rates import parse_rate
 from tests.monitoring.load.reports import report, times
 
@@ -65,3 +67,25 @@ def test_what_is_no_report_cannot_be_compared(content: str, tmp_path: Path) -> N
     path.write_text(content)
     with pytest.raises(CommandError, match="cannot compare"):
         call_command("loadtest", compare=[path, path])
+
+
+def result(*failing: str, late: float = 1.0) -> Result:
+    found = report()
+    found["aggregate"]["summaries"]["flotilla.late"] = times(500, late)
+    verdicts = [Verdict(name, name not in failing, "") for name in (*TIMES, "lost", ARTILLERY)]
+    return Result(read(found), verdicts, "", Path())
+
+
+@pytest.mark.parametrize(
+    ("results", "runs"),
+    [
+        ([result()], 1),
+        ([result("lost", ARTILLERY)], 1),  # no busy machine loses publications
+        ([result(TIMES[0], ARTILLERY), result()], 2),
+        ([result("lost", late=60.0), result()], 2),
+        ([result(TIMES[1]), result(TIMES[1]), result(TIMES[1]), result()], 3),
+    ],
+)
+def test_only_what_a_busy_machine_can_do_is_repeated(results: list[Result], runs: int) -> None:
+    queue = list(results)
+    assert repeated(3, lambda: queue.pop(0), lambda line: None) is results[runs - 1]

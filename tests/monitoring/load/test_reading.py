@@ -21,11 +21,15 @@ def test_the_worst_key_of_each_policy_is_told(tmp_path: Path) -> None:
     def line(policy: str, key: str, asked: int) -> str:
         return json.dumps([policy, key, asked, asked + 1000])
 
-    (tmp_path / "admitted-1-1.jsonl").write_text("\n".join(line("publish", "a", i) for i in range(4)) + "\n")
-    (tmp_path / "admitted-2-1.jsonl").write_text("\n".join(line("publish", "a", i) for i in range(3)) + "\n")
+    def told(worker: int, *asked: int) -> None:
+        text = "".join(line("publish", "a", moment) + "\n" for moment in asked)
+        (tmp_path / f"admitted-{worker}-1.jsonl").write_text(text)
+
+    told(1, *[5_000_000] * 4)
+    told(2, 0, 0, 0, *[5_000_000] * 3)  # seven at one moment, and three long before that are no matter
     lines = [*admitted.journal(tmp_path), line("publish", "b", 0), line("other", "a", 0)]
     [held] = admitted.judge({"publish": RATE}, lines)
-    assert (held.keys, held.admitted, held.worst) == (2, 8, 2)
+    assert (held.keys, held.admitted, held.worst) == (2, 11, 2)
 
 
 def test_a_line_of_progress_that_is_being_written_is_left_out(tmp_path: Path) -> None:
@@ -67,10 +71,11 @@ def test_the_page_shows_verdicts_and_charts_and_escapes_what_it_is_given() -> No
     assert "FAIL" in text
 
 
-def test_the_place_of_a_client_in_its_stream() -> None:
-    """The load's own arithmetic of lost, doubled and misordered publications, by Node's test runner."""
+@pytest.mark.parametrize("name", ["place", "seat"])
+def test_what_a_client_of_the_load_counts(name: str) -> None:
+    """Lost, doubled and misordered publications, denials and errors, by Node's test runner."""
     node = shutil.which("node")
     if node is None:
         pytest.skip("no node on the PATH")
-    done = subprocess.run([node, "--test", str(FOLDER / "place.test.js")], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([node, "--test", str(FOLDER / f"{name}.test.js")], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stdout
