@@ -84,10 +84,13 @@ export function answered(request, response, context, events, next) {
   if (flooding && response.statusCode === 429) {
     count(events, "denied.429");
     note("denied");
-  } else if (!flooding) {
+  } else if (response.statusCode >= 400) {
+    count(events, "unserved");
+    note("failed");
+  }
+  if (!flooding) {
     time(events, "page", now() - asked);
     note("pages");
-    if (response.statusCode >= 400) count(events, "unserved");
   }
   next();
 }

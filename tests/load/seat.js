@@ -8,7 +8,7 @@ import { count, note, noteAdmitted, noteLatency, time } from "./tally.js";
 import { connectRequest } from "./token.js";
 
 const TOO_MANY = 111; // error of a command that a limit denied
-const FLOODED = 3013; // disconnect of a client that was denied too often
+export const FLOODED = 3013; // disconnect of a client that was denied too often
 const CATCH_UP = 3_000; // milliseconds the last publications may take
 
 export class Seat {
@@ -156,5 +156,3 @@ export class Seat {
     note("failed");
   }
 }
-
-export { FLOODED };
