@@ -31,6 +31,8 @@ class Figures:
 
     delivery: Times
     page: Times
+    burst_delivery: Times  # while the flood is on, of clients within their limits
+    burst_page: Times
     recovery: Times
     late: Times  # by how much the generator's own clock was late: the machine's share of every time
     clients: int  # virtual users, WebSocket and HTTP
@@ -67,19 +69,19 @@ def read(report: Report) -> Figures:
         ours = {name.removeprefix("flotilla."): int(value) for name, value in counters.items()}
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise NotAReport(f"this is no report of Artillery's: {error!r}") from None
+    times: dict[str, Any] = {name: _times(summaries.get(f"flotilla.{name}")) for name in HISTOGRAMS}
+    counts: dict[str, Any] = {name: ours.get(name, 0) for name in COUNTERS}
     return Figures(
-        delivery=_times(summaries.get("flotilla.delivery")),
-        page=_times(summaries.get("flotilla.page")),
-        recovery=_times(summaries.get("flotilla.recovery")),
-        late=_times(summaries.get("flotilla.late")),
+        **times,
+        **counts,
         clients=clients,
         failed=clients - int(counters.get("vusers.completed", 0)),
-        **{name: ours.get(name, 0) for name in COUNTERS},
         denied={name.removeprefix("denied."): value for name, value in ours.items() if name.startswith("denied.")},
         faults={name.removeprefix("errors."): value for name, value in ours.items() if name.startswith("errors.")},
     )
 
 
+HISTOGRAMS = ("delivery", "page", "burst_delivery", "burst_page", "recovery", "late")
 COUNTERS = (
     *("asked", "refused", "pages", "unserved", "lost", "doubled", "misordered", "settled", "cuts", "recovered"),
 )

@@ -41,7 +41,9 @@ def rows(figures: Figures) -> list[tuple[str, ...]]:
     """The table that is printed and shown: a head, times, counts."""
     named = (
         ("publish→receive", figures.delivery),
+        ("  in the burst", figures.burst_delivery),
         ("HTTP", figures.page),
+        ("  in the burst", figures.burst_page),
         ("recovery", figures.recovery),
         ("generator late", figures.late),
     )

@@ -13,6 +13,7 @@ SAMPLES = {
     "deliveries": "flotilla.delivery.count",
     "pages": "flotilla.page.count",
     "settled": "flotilla.settled",
+    "burst": "flotilla.burst_delivery.count",
     "denied": "flotilla.denied.111",
     "recovered": "flotilla.recovered",
 }
@@ -28,6 +29,11 @@ class Slo:
     lost: int
     overshoot: int
     samples: Mapping[str, int]
+
+    @property
+    def floods(self) -> bool:
+        """Whether the profile has a flood, during which times count by themselves."""
+        return "burst" in self.samples
 
 
 def load(profile: str, path: Path = FILE) -> Slo:
@@ -47,9 +53,10 @@ def load(profile: str, path: Path = FILE) -> Slo:
 def conditions(slo: Slo, without: frozenset[str] = frozenset()) -> list[dict[str, str]]:
     """The conditions for Artillery's plugin `ensure`. It fails on a metric that was never counted, as it should."""
     clients = "(vusers.failed + vusers.completed)"
+    kinds = ("", "burst_") if slo.floods else ("",)
     expressions = [
-        f"flotilla.delivery.p95 < {slo.delivery_p95_ms:g}",
-        f"flotilla.page.p95 < {slo.page_p95_ms:g}",
+        *(f"flotilla.{kind}delivery.p95 < {slo.delivery_p95_ms:g}" for kind in kinds),
+        *(f"flotilla.{kind}page.p95 < {slo.page_p95_ms:g}" for kind in kinds),
         f"vusers.failed < {slo.errors:g} * {clients}",
         f"flotilla.refused <= {slo.errors:g} * flotilla.asked",
         f"flotilla.unserved <= {slo.errors:g} * flotilla.pages",

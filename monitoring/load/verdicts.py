@@ -7,7 +7,7 @@ from monitoring.load.admitted import Held
 from monitoring.load.figures import Figures
 from monitoring.load.slo import Slo
 
-TIMES = ("p95 publish→receive", "p95 HTTP")
+TIMES = ("p95 publish→receive", "p95 HTTP", "p95 publish→receive in the burst", "p95 HTTP in the burst")
 ARTILLERY = "Artillery's own checks"
 
 
@@ -26,8 +26,7 @@ class Verdict:
 def judge(slo: Slo, figures: Figures, held: Sequence[Held], without: frozenset[str] = frozenset()) -> list[Verdict]:
     """All verdicts, in the order they are shown; `without` names samples that this target cannot give."""
     return [
-        _p95(TIMES[0], figures.delivery.p95, slo.delivery_p95_ms),
-        _p95(TIMES[1], figures.page.p95, slo.page_p95_ms),
+        *_times(slo, figures),
         _errors(figures, slo.errors),
         *(_none(name, getattr(figures, name), slo.lost) for name in ("lost", "doubled", "misordered")),
         *_limits(held, slo.overshoot),
@@ -43,6 +42,13 @@ def artillery(checks: Sequence[tuple[bool, str]], exit_code: int) -> Verdict:
     if not checks or exit_code:
         return Verdict(ARTILLERY, False, f"{len(checks)} checks, exit status {exit_code}")
     return Verdict(ARTILLERY, True, f"all {len(checks)}")
+
+
+def _times(slo: Slo, figures: Figures) -> Iterator[Verdict]:
+    times = [figures.delivery, figures.page, *([figures.burst_delivery, figures.burst_page] if slo.floods else [])]
+    bounds = (slo.delivery_p95_ms, slo.page_p95_ms) * 2
+    for name, found, bound in zip(TIMES, times, bounds, strict=False):
+        yield _p95(name, found.p95, bound)
 
 
 def _p95(name: str, value: float | None, bound: float) -> Verdict:
@@ -75,6 +81,7 @@ def _samples(figures: Figures, slo: Slo, without: frozenset[str]) -> Iterator[Ve
         "deliveries": figures.delivery.count,
         "pages": figures.page.count,
         "settled": figures.settled,
+        "burst": figures.burst_delivery.count,
         "denied": figures.denied.get("111", 0),
         "recovered": figures.recovered,
     }

@@ -13,6 +13,15 @@ export function elapsed() {
   return (now() - began) / 1000;
 }
 
+let burst = [Infinity, Infinity];
+
+// When the flood is on, in seconds of the run.
+export function burstIs(from, seconds) {
+  burst = [from, from + seconds];
+}
+
+export const inBurst = () => elapsed() >= burst[0] && elapsed() < burst[1];
+
 export const sleep = (milliseconds) => new Promise((resolve) => setTimeout(resolve, Math.max(0, milliseconds)));
 
 // Wait until so many seconds after the beginning.

@@ -46,7 +46,7 @@ def test_unspoilt_it_passes(place: Place) -> None:
 def test_150_milliseconds_more_fail_on_p95(place: Place) -> None:
     with Proxy(place.address, delay=0.15) as proxy:
         found = failed(load(replace(place, address=proxy.address)))
-    assert found == {*TIMES, ARTILLERY}
+    assert found == {*TIMES[:2], ARTILLERY}
 
 
 def test_two_percent_of_connections_dropped_fail_on_errors(place: Place) -> None:

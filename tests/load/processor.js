@@ -1,7 +1,7 @@
 // What Artillery calls. WebSocket clients: `websocketAt` and `client`. HTTP: `goesOn`, `ask`, `answered`.
 // Rooms and users carry the run's id, so that no two runs meet.
 
-import { elapsed, now, until } from "./clock.js";
+import { burstIs, elapsed, inBurst, now, until } from "./clock.js";
 import { ROLES, roles } from "./roles.js";
 import { Seat } from "./seat.js";
 import { count, note, noteAdmitted, tick, time } from "./tally.js";
@@ -18,6 +18,7 @@ export async function client(context, events) {
   const { vars, ws } = context;
   const number = clients++;
   elapsed();
+  burstIs(Number(vars.floodFrom), Number(vars.floodFor));
   sequence ??= roles(vars);
   const role = sequence.next().value;
   for (const name of COUNTED) count(events, name, 0);
@@ -90,6 +91,7 @@ export function answered(request, response, context, events, next) {
   }
   if (!flooding) {
     time(events, "page", now() - asked);
+    if (inBurst()) time(events, "burst_page", now() - asked);
     note("pages");
   }
   next();

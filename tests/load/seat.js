@@ -1,7 +1,7 @@
 // One virtual user in one room: enters, publishes, takes what comes, comes back after a cut, and checks at the end that
 // nothing is missing. What the limits let through is noted; what they deny is an error only for who kept within them.
 
-import { MACHINE, now, sleep, until } from "./clock.js";
+import { inBurst, MACHINE, now, sleep, until } from "./clock.js";
 import { Closed, Link } from "./link.js";
 import { Place } from "./place.js";
 import { count, note, noteAdmitted, noteLatency, time } from "./tally.js";
@@ -117,8 +117,10 @@ export class Seat {
     if (data?.run !== this._run) return;
     if (!offset) this._other(data.by).take(data.n);
     if (data.machine !== MACHINE || data.flood) return;
-    time(this.events, "delivery", now() - data.t);
-    noteLatency(now() - data.t);
+    const took = now() - data.t;
+    time(this.events, "delivery", took);
+    if (inBurst()) time(this.events, "burst_delivery", took);
+    noteLatency(took);
   }
 
   _other(publisher) {

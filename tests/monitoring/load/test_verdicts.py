@@ -46,6 +46,19 @@ def test_each_line_fails_by_itself(found: dict[str, Any], line: str) -> None:
     assert failed(found) == [line]
 
 
+@pytest.mark.parametrize(("name", "line"), [("burst_delivery", 2), ("burst_page", 3)])
+def test_times_while_the_flood_is_on_hold_by_themselves(name: str, line: int) -> None:
+    """A quiet rest of the run must not hide a slow burst, and a burst without samples is none."""
+    flooded = report({"flotilla.denied.111": 5000})
+    summaries = flooded["aggregate"]["summaries"]
+    summaries |= {"flotilla.burst_delivery": times(2000), "flotilla.burst_page": times(200)}
+    assert failed(flooded, profile="hard") == []
+    summaries[f"flotilla.{name}"] = times(2000, 120.0)
+    assert failed(flooded, profile="hard") == [verdicts.TIMES[line]]
+    summaries[f"flotilla.{name}"] = times(0)
+    assert verdicts.TIMES[line] in failed(flooded, profile="hard")
+
+
 def test_errors_below_one_percent_of_their_kind_pass() -> None:
     assert failed(report({"flotilla.refused": 9, "flotilla.unserved": 4})) == []
 
@@ -93,7 +106,7 @@ def test_no_checked_metric_s_name_is_part_of_another_s() -> None:
     """Artillery replaces names as text: a name within another would be torn apart."""
     numbers = [field.name for field in fields(figures.Figures)]
     counters = [f"flotilla.{name}" for name in numbers if name in figures.COUNTERS]
-    histograms = [f"flotilla.{name}.p95" for name in ("delivery", "page", "recovery", "late")]
+    histograms = [f"flotilla.{name}.p95" for name in figures.HISTOGRAMS]
     names = [*counters, *histograms, "flotilla.denied.111", "flotilla.delivery.count", "vusers.failed"]
     assert not [(a, b) for a in names for b in names if a != b and a in b]
 
