@@ -11,6 +11,13 @@ from typing import Any
 Report = Mapping[str, Any]
 
 
+HISTOGRAMS = ("delivery", "page", "burst_delivery", "burst_page", "recovery", "late")
+COUNTERS = (
+    *("asked", "refused", "pages", "unserved"),
+    *("lost", "doubled", "misordered", "settled", "cuts", "recovered"),
+)
+
+
 class NotAReport(ValueError):
     """The file is no report of Artillery's."""
 
@@ -64,11 +71,14 @@ class Figures:
 def read(report: Report) -> Figures:
     """The figures of a report. Raises NotAReport."""
     try:
-        counters, summaries = report["aggregate"]["counters"], report["aggregate"]["summaries"]
-        clients = int(counters["vusers.created"])
-        ours = {name.removeprefix("flotilla."): int(value) for name, value in counters.items()}
+        return _read(report["aggregate"]["counters"], report["aggregate"]["summaries"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise NotAReport(f"this is no report of Artillery's: {error!r}") from None
+
+
+def _read(counters: Mapping[str, Any], summaries: Mapping[str, Any]) -> Figures:
+    clients = int(counters["vusers.created"])
+    ours = {name.removeprefix("flotilla."): int(value) for name, value in counters.items()}
     times: dict[str, Any] = {name: _times(summaries.get(f"flotilla.{name}")) for name in HISTOGRAMS}
     counts: dict[str, Any] = {name: ours.get(name, 0) for name in COUNTERS}
     return Figures(
@@ -81,16 +91,13 @@ def read(report: Report) -> Figures:
     )
 
 
-HISTOGRAMS = ("delivery", "page", "burst_delivery", "burst_page", "recovery", "late")
-COUNTERS = (
-    *("asked", "refused", "pages", "unserved", "lost", "doubled", "misordered", "settled", "cuts", "recovered"),
-)
-
-
 def over_time(report: Report, histogram: str = "flotilla.delivery") -> list[float]:
-    """The p95 of each of Artillery's periods that has samples, in order."""
-    found = [period.get("summaries", {}).get(histogram) for period in report.get("intermediate", [])]
-    return [float(times["p95"]) for times in found if times and times.get("count")]
+    """The p95 of each of Artillery's periods that has samples, in order. Raises NotAReport."""
+    try:
+        found = [_times(period.get("summaries", {}).get(histogram)) for period in report.get("intermediate", [])]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise NotAReport(f"this is no report of Artillery's: {error!r}") from None
+    return [times.p95 for times in found if times.p95 is not None]
 
 
 def _times(summary: Any) -> Times:

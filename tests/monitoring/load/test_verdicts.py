@@ -86,7 +86,18 @@ def test_artillery_s_own_checks_count_and_none_at_all_is_a_failure() -> None:
     assert not verdicts.artillery([(True, "a < 1")], 1).passed
 
 
-@pytest.mark.parametrize("found", [{}, {"aggregate": {}}, [], {"aggregate": {"counters": {}, "summaries": {}}}])
+@pytest.mark.parametrize(
+    "found",
+    [
+        {},
+        [],
+        {"aggregate": {}},
+        {"aggregate": {"counters": {}, "summaries": {}}},
+        report({"vusers.created": "many"}),  # type: ignore[dict-item]
+        report(delivery={"count": 5}),
+        report(page={"count": 5, "p50": "x", "p95": 1, "p99": 1}),
+    ],
+)
 def test_what_is_no_report_is_refused(found: Any) -> None:
     with pytest.raises(figures.NotAReport):
         figures.read(found)
