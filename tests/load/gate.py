@@ -10,7 +10,8 @@ from dataclasses import replace
 import pytest
 
 from monitoring.load.artillery import install
-from monitoring.load.run import Place, Result, new_folder, own_cluster, repeated, run
+from monitoring.load.place import Place, new_folder, own_cluster
+from monitoring.load.run import Result, repeated, run
 from monitoring.load.verdicts import ARTILLERY, TIMES
 from tests.load.proxy import Proxy
 

@@ -1,4 +1,4 @@
-// What Artillery calls. WebSocket clients: `websocketAt` and `client`. HTTP: `goesOn`, `ask`, `answered`.
+// What Artillery calls. WebSocket clients: `client`. HTTP: `goesOn`, `ask`, `answered`.
 // Rooms and users carry the run's id, so that no two runs meet.
 
 import { burstIs, elapsed, inBurst, now, until } from "./clock.js";
@@ -10,37 +10,35 @@ import { count, note, noteAdmitted, tick, time } from "./tally.js";
 const COUNTED = ["asked", "refused", "pages", "unserved", "lost", "doubled", "misordered", "cuts", "recovered"];
 
 let sequence = null;
-let clients = 0;
 let visitors = 0;
 
 // One WebSocket client from its connection to its end.
 export async function client(context, events) {
   const { vars, ws } = context;
-  const number = clients++;
   elapsed();
   burstIs(Number(vars.floodFrom), Number(vars.floodFor));
   sequence ??= roles(vars);
-  const role = sequence.next().value;
+  const { role, nth } = sequence.next().value;
   for (const name of COUNTED) count(events, name, 0);
-  const floods = role === "flooder";
-  const seat = new Seat(events, {
-    run: vars.$testId,
-    room: `${vars.prefix}${vars.$testId}-${number % vars.rooms}`,
-    user: floods ? `flood-${vars.$testId}-${number % vars.floodUsers}` : `user-${vars.$testId}-${process.pid}-${number}`,
-    floods,
-  });
-  const { WebSocket, url } = { WebSocket: ws.constructor, url: ws.url };
   note("clients");
   tick(events);
   try {
+    const seat = new Seat(events, whoIs(role, nth, vars));
     await seat.enter(ws);
-    await ROLES[role](seat, vars, () => open(WebSocket, url));
+    await ROLES[role](seat, vars, () => open(ws.constructor, ws.url));
   } catch (error) {
     note("failed");
     throw error;
   } finally {
     note("clients", -1);
   }
+}
+
+// Every client is a user of its own, but for those that flood: several share a user, and with it a limit.
+function whoIs(role, nth, { $testId: run, prefix, rooms, floodUsers }) {
+  const floods = role === "flooder";
+  const user = floods ? `flood-${run}-${nth % floodUsers}` : `${role}-${run}-${process.pid}-${nth}`;
+  return { run, user, room: `${prefix}${run}-${nth % rooms}`, floods };
 }
 
 function open(WebSocket, url) {

@@ -16,14 +16,14 @@ let flooders = 0;
 
 export const ROLES = { listener: listen, talker: talk, wanderer: wander, flooder: flood };
 
-// The role of the n-th client: spread evenly, in the numbers that the profile gives.
+// The role of each client in turn, and how many have it already: spread evenly, in the numbers of the profile.
 export function* roles(vars) {
   const wanted = Object.keys(ROLES).map((name) => ({ name, share: Number(vars[`${name}s`] ?? 0), given: 0 }));
   const present = wanted.filter(({ share }) => share > 0);
   while (present.length) {
     const next = present.reduce((a, b) => ((b.given + 1) / b.share < (a.given + 1) / a.share ? b : a));
+    yield { role: next.name, nth: next.given };
     next.given += 1;
-    yield next.name;
   }
 }
 

@@ -18,7 +18,8 @@ from monitoring.load.artillery import PROFILES, install
 from monitoring.load.comparison import compare
 from monitoring.load.figures import NotAReport
 from monitoring.load.page import rows
-from monitoring.load.run import Place, Result, control, new_folder, own_cluster, repeated, run, to_target
+from monitoring.load.place import Place, control, new_folder, own_cluster, to_target
+from monitoring.load.run import Result, repeated, run
 from ratelimit.rates import MEND, Rate, parse_rate
 
 

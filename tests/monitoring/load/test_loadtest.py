@@ -12,7 +12,8 @@ from django.core.management import call_command
 from django.core.management.base import CommandError
 
 from monitoring.load.figures import read
-from monitoring.load.run import Result, repeated, to_target
+from monitoring.load.place import to_target
+from monitoring.load.run import Result, repeated
 from monitoring.load.verdicts import ARTILLERY, TIMES, Verdict
 from ratelimit.rates import parse_rate
 from tests.monitoring.load.reports import report, times
