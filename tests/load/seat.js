@@ -130,7 +130,8 @@ export class Seat {
 
   _data(t) {
     this._number += 1;
-    return { run: this._run, by: this.user, n: this._number, t, machine: MACHINE, ...(this._floods && { flood: true }) };
+    const flood = this._floods ? { flood: true } : {};
+    return { run: this._run, by: this.user, n: this._number, t, machine: MACHINE, ...flood };
   }
 
   async _judge(answer, asked) {

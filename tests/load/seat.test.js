@@ -89,7 +89,8 @@ test("the time of a publication counts from when it was meant, and a flood's is 
   const { seat, socket, counted } = await entered();
   seat.publish(now() - 500).catch(() => {});
   const { data } = socket.sent.at(-1).publish;
-  socket.receive(publication(8, data), publication(9, { ...data, flood: true }), publication(10, { ...data, run: "other" }));
+  const others = [publication(9, { ...data, flood: true }), publication(10, { ...data, run: "other" })];
+  socket.receive(publication(8, data), ...others);
   assert.equal(counted["flotilla.delivery"], 1);
   assert.equal(seat.place.position, 10);
   socket.terminate();
