@@ -52,8 +52,8 @@ function open(WebSocket, url) {
 // An HTTP client goes on until the run is over; a flooding one while the flood is on.
 export function goesOn(context, next) {
   const { vars } = context;
-  const end = vars.flooding ? Number(vars.floodFrom) + Number(vars.floodFor) : vars.stay - 1;
-  next(elapsed() < end);
+  const end = vars.flooding ? Number(vars.floodFrom) + Number(vars.floodFor) : Infinity;
+  next(elapsed() < Math.min(end, vars.stay - 1));
 }
 
 // Who asks: the limit of HTTP counts by this name.
@@ -68,7 +68,7 @@ export function flooder(context, events, next) {
   const { vars } = context;
   vars.flooding = true;
   vars.visitor = `flood-${vars.$testId}-${visitors++ % vars.floodUsers}`;
-  until(Number(vars.floodFrom)).then(next);
+  until(Math.min(Number(vars.floodFrom), vars.stay - 1)).then(next);
 }
 
 export function ask(request, context, events, next) {

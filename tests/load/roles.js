@@ -80,9 +80,8 @@ async function comeBack(seat, open, cut) {
 // Asks for far more than it may, every fourth twice as fast, then is gone without a word; whom the server throws out
 // before has had its due.
 async function flood(seat, vars) {
-  const from = Number(vars.floodFrom) + Math.random();
   const over = Math.min(Number(vars.floodFrom) + Number(vars.floodFor), vars.stay - QUIET);
-  await seat.stay(from);
+  await seat.stay(Math.min(Number(vars.floodFrom) + Math.random(), over));
   const every = (BATCH / (vars.floodRate * (flooders++ % 4 === 0 ? 2 : 1))) * 1000;
   for (let due = now(); elapsed() < over && seat.link.closeCode === null; due += every) {
     await sleep(due - now());

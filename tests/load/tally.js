@@ -1,6 +1,6 @@
 // What is told beside Artillery's own figures, into the folder LOAD_JOURNAL when there is one: once a second how the
 // run goes (`progress-*.jsonl`), and everything that a limit admitted (`admitted-*.jsonl`: policy, key, and in
-// microseconds when it was asked and when it was answered; the decision lies between). Each worker has files of its own.
+// microseconds when it was asked and answered; the decision lies between). Each worker has files of its own.
 
 import { appendFileSync } from "node:fs";
 import { join } from "node:path";
