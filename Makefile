@@ -14,10 +14,10 @@ checksum = $(shell cat $(1) 2>/dev/null | cksum | cut -d' ' -f1)
 RUN_STAMP := $(VENV)/installed-run-$(call checksum,requirements.txt)
 DEV_STAMP := $(VENV)/installed-dev-$(call checksum,requirements.txt requirements-dev.txt)
 BENCH_STAMP := $(VENV)/installed-bench-$(call checksum,requirements.txt requirements-bench.txt)
-NODE_PROJECTS := $(filter-out tests/bench,$(patsubst %/package-lock.json,%,$(wildcard tests/*/package-lock.json)))
+NODE_PROJECTS := $(filter-out tests/bench tests/load,$(patsubst %/package-lock.json,%,$(wildcard tests/*/package-lock.json)))
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-plain campaign burst drill prove-dashboards bench check format clean node-projects bench-node-project
+.PHONY: help run test test-plain campaign burst drill prove-dashboards load load-gate bench check format clean node-projects bench-node-project
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +43,12 @@ drill: $(DEV_STAMP) ## break a cluster with Prometheus and Alertmanager, and tim
 prove-dashboards: $(DEV_STAMP) ## each query of the Grafana dashboards under load, with its values; faults move the panels
 	@exec $(PY) manage.py prove_dashboards
 
+load: $(RUN_STAMP) ## does the SLO hold under load: PROFILE (smoke, soft, hard, reconnect, nightly), TARGET (ws://host:port)
+	@exec $(PY) manage.py loadtest --profile $(or $(PROFILE),smoke) $(if $(TARGET),--target $(TARGET)) $(ARGS)
+
+load-gate: $(DEV_STAMP) ## the gate of `make load` bites: delay, drops, a lenient limiter and a lack of data must fail
+	@exec $(PY) -m pytest tests/load/gate.py $(ARGS)
+
 bench: $(BENCH_STAMP) bench-node-project ## Flotilla beside others, about an hour and a half; ARGS="--only fanout --servers flotilla,cfloor --quick"
 	@exec $(PY) tests/bench/run.py $(ARGS)
 
@@ -56,7 +62,7 @@ format: $(DEV_STAMP) ## rewrite the code as ruff wants it
 	$(PY) -m ruff format .
 
 clean: ## remove what was installed and cached; var/, with the database and Redis's data, stays
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis $(addsuffix /node_modules,$(NODE_PROJECTS) tests/bench)
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis $(addsuffix /node_modules,$(NODE_PROJECTS) tests/bench tests/load)
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(PY):

@@ -66,6 +66,11 @@ class Program:
         """Whether it was started and has not ended."""
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def exit_code(self) -> int | None:
+        """How it ended; None while it runs or before it was started."""
+        return self._process.poll() if self._process is not None else None
+
     def start(self) -> None:
         """Start it; it is killed when this process dies."""
         command = launch(signal.SIGKILL, self._command)
@@ -97,5 +102,8 @@ class Program:
 
     def tail(self, lines: int = 15) -> str:
         """The end of its log."""
-        text = self._log.read_text(errors="replace") if self._log.exists() else ""
-        return "\n".join([f"----- {self.name} -----", *text.splitlines()[-lines:]])
+        return "\n".join([f"----- {self.name} -----", *self.text().splitlines()[-lines:]])
+
+    def text(self) -> str:
+        """Its whole log."""
+        return self._log.read_text(errors="replace") if self._log.exists() else ""

@@ -107,7 +107,7 @@ class Stack:
             one.start()
         for number, one in enumerate(self.instances):
             self._await(lambda number=number: self.is_ready(number), one)
-        self._await(lambda: _answers(f"{self.alertmanager_url}/api/v2/status"), self._alertmanager)
+        self._await(lambda: answers(f"{self.alertmanager_url}/api/v2/status"), self._alertmanager)
         self._await(lambda: self._seen() == len(self.instances), self._prometheus)
 
     def _await(self, condition: Any, one: Program) -> None:
@@ -120,7 +120,7 @@ class Stack:
 
     def is_ready(self, number: int) -> bool:
         """Whether an instance says that it can take clients."""
-        return _answers(f"{self.url(number)}/health/ready")
+        return answers(f"{self.url(number)}/health/ready")
 
     def _seen(self) -> float | None:
         try:
@@ -150,21 +150,8 @@ class Stack:
         return Program(f"drill-{number}", self.home, command, self._environment | own)
 
     def _instances_environment(self, redis: int) -> dict[str, str]:
-        config = self.home / "realtime.json"
-        config.write_text(json.dumps(CONFIG))
-        ours = ("REDIS", "REALTIME", "RATE_LIMIT", "DJANGO", "METRICS", "DRAIN", "FLOTILLA", "INSTANCE")
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
-        return kept | {
-            "DJANGO_SETTINGS_MODULE": "project.settings",
-            "DJANGO_SECRET_KEY": secrets.token_hex(32),
-            "DJANGO_ALLOWED_HOSTS": "127.0.0.1",
-            "DATABASE_URL": f"sqlite:///{self.home}/db.sqlite3",
-            "FLOTILLA_VAR": str(self.home),
-            "REDIS_URL": f"redis://127.0.0.1:{redis}",
-            "REALTIME_TOKEN_SECRET": secrets.token_hex(32),
-            "REALTIME_API_KEYS": self.api_key,
-            "REALTIME_CONFIG": str(config),
-        }
+        own = {"REDIS_URL": f"redis://127.0.0.1:{redis}", "REALTIME_API_KEYS": self.api_key}
+        return environment(self.home, CONFIG) | own
 
     def _prometheus_command(self, port: int, alertmanager: int) -> list[str]:
         folder = Path(shutil.copytree(FILES / "prometheus", self.home / "prometheus"))
@@ -192,7 +179,25 @@ class Stack:
         ]
 
 
-def _answers(url: str) -> bool:
+def environment(home: Path, config: dict[str, Any]) -> dict[str, str]:
+    """The environment of an installation that lives in `home`, with nothing of the machine's own settings."""
+    path = home / "realtime.json"
+    path.write_text(json.dumps(config))
+    ours = ("REDIS", "REALTIME", "RATE_LIMIT", "DJANGO", "METRICS", "DRAIN", "FLOTILLA", "INSTANCE")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    return kept | {
+        "DJANGO_SETTINGS_MODULE": "project.settings",
+        "DJANGO_SECRET_KEY": secrets.token_hex(32),
+        "DJANGO_ALLOWED_HOSTS": "127.0.0.1",
+        "DATABASE_URL": f"sqlite:///{home}/db.sqlite3",
+        "FLOTILLA_VAR": str(home),
+        "REALTIME_TOKEN_SECRET": secrets.token_hex(32),
+        "REALTIME_CONFIG": str(path),
+    }
+
+
+def answers(url: str) -> bool:
+    """Whether it answers with a success."""
     try:
         get(url)
     except Unreachable:

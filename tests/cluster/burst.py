@@ -21,6 +21,7 @@ import redis
 from clients import token
 from harness import Cluster
 from processes import HERE
+from ratelimit.proof import overshoot
 from ratelimit.rates import Rate, parse_rate
 
 PROCESSES = 8
@@ -65,9 +66,7 @@ class Result:
     @property
     def overshoot(self) -> int:
         """By how many the worst stretch exceeds what it may have; 0 when none does."""
-        return max(
-            0, _strict_excess(self.stamps, self.rate) if self.rate.strict else _gcra_excess(self.stamps, self.rate)
-        )
+        return overshoot(self.rate, self.stamps, self.stamps)
 
     @property
     def share(self) -> float:
@@ -83,27 +82,6 @@ class Result:
             f"{self.name:16s} {self.rate!s:18s} asked {asked:6d}  admitted {len(self.stamps):5d}  "
             f"overshoot {self.overshoot}  share {self.share:7.2%}  answers {dict(sorted(self.answers.items()))}"
         )
-
-
-def _gcra_excess(stamps: list[int], rate: Rate) -> int:
-    """The largest of (j - i + 1) - B - r·(s_j - s_i) over all i ≤ j, in whole requests, by exact integers."""
-    worst, least = 0, None
-    for index, stamp in enumerate(stamps):
-        place = index * rate.period_us - stamp * rate.count
-        least = place if least is None else min(least, place)
-        excess = place - least + rate.period_us - rate.quota * rate.period_us
-        worst = max(worst, -(-excess // rate.period_us))
-    return worst
-
-
-def _strict_excess(stamps: list[int], rate: Rate) -> int:
-    """The most in any closed window of the period, less the count."""
-    worst, first = 0, 0
-    for last, stamp in enumerate(stamps):
-        while stamps[first] < stamp - rate.period_us:
-            first += 1
-        worst = max(worst, last - first + 1)
-    return worst - rate.count
 
 
 class Burst:
