@@ -28,6 +28,7 @@ async def connect(session: Session, id: int, request: ConnectRequest) -> None:
 
 async def _connect(session: Session, id: int, request: ConnectRequest) -> None:
     node = session.node
+    revision = node.rechecker.revision
     identity = await authenticate(request.token, session.scope or {}, node.config, node.wall())
     session.identity = identity
     session.expire_at = identity.expire_at
@@ -48,6 +49,8 @@ async def _connect(session: Session, id: int, request: ConnectRequest) -> None:
     for one in established:
         one.activate()
     node.connected(session)
+    if node.rechecker.revision != revision:  # access changed while it came in, maybe its own
+        node.background(node.rechecker.recheck([session]))
 
 
 def _server_side(session: Session, identity: Identity, request: ConnectRequest) -> list[Wanted]:
