@@ -9,6 +9,7 @@ import msgspec
 
 from presence.reading import amembers, astats, instances
 from realtime.api import commands, params
+from realtime.api.errors import describe
 from realtime.api.publishing import body_of, broker, options_of, payload
 from realtime.conf import ChannelOptions
 from realtime.engine.control import Command, Control
@@ -106,11 +107,6 @@ async def info(_: params.Empty) -> dict[str, Any]:
     for about in await instances(get_store()):
         nodes.append({"uid": about.pop("incarnation"), **about})
     return {"nodes": nodes}
-
-
-def describe(error: CommandError) -> dict[str, Any]:
-    """An error as the API has it."""
-    return {"code": error.code, "message": error.message}
 
 
 METHODS: dict[str, tuple[type[Any], Method]] = {

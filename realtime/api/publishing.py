@@ -1,7 +1,6 @@
 """What every way of publishing shares: payloads as JSON bytes, channels checked, the process's broker."""
 
 import base64
-import binascii
 from collections.abc import Mapping
 from typing import Any
 
@@ -39,7 +38,7 @@ def payload(given: msgspec.Raw, in_base64: str) -> bytes | None:
         if in_base64:
             data = base64.b64decode(in_base64, validate=True)
         return msgspec.json.format(data.decode(), indent=-1).encode() if data else None
-    except (binascii.Error, UnicodeDecodeError, msgspec.DecodeError, RecursionError):
+    except (ValueError, msgspec.DecodeError, RecursionError):  # base64 raises plain ValueError for what is not ASCII
         raise CommandError(ErrorCode.BAD_REQUEST) from None
 
 
