@@ -208,10 +208,11 @@ class Node:
     def _who(self, session: Session) -> dict[str, Any]:
         return {"user": session.identity.user, "client": session.client, "instance": self.instance}
 
-    async def enter(self, scope: str, session: Session, info: bytes) -> None:
-        """Make a connection present in a scope. Raises DisconnectError 3011 when this instance was declared dead."""
+    async def enter(self, scope: str, session: Session, info: bytes, most: int = 0) -> None:
+        """Make a connection present in a scope. Raises DisconnectError 3011 when this instance was declared dead, and
+        presence's Full when `most` others are there (0: any number may be)."""
         try:
-            await self.presence.add(scope, session.client, session.identity.user, info)
+            await self.presence.add(scope, session.client, session.identity.user, info, most)
         except Fenced:
             raise DisconnectError(DisconnectCode.FORCE_RECONNECT) from None
 

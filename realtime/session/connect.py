@@ -13,6 +13,7 @@ from realtime.engine.publication import StreamPosition
 from realtime.protocol import replies
 from realtime.protocol.codes import CommandError, ErrorCode
 from realtime.protocol.commands import ConnectRequest
+from realtime.session.seats import take_seat
 from realtime.session.session import Session, State
 from realtime.session.subscribing import Established, Wanted, check_server_side, establish
 
@@ -37,7 +38,7 @@ async def _connect(session: Session, id: int, request: ConnectRequest) -> None:
     established = await _establish_all(session, wishes)
     session.registered = True
     try:
-        await node.enter(f"u:{identity.user}", session, _registration(session))
+        await take_seat(session, _registration(session))
         if any(one.subscription.broken for one in established):
             raise CommandError(ErrorCode.INTERNAL)  # a position was lost meanwhile; the client tries again at once
     except BaseException:
@@ -89,7 +90,9 @@ async def _establish_all(session: Session, wishes: list[Wanted]) -> list[Establi
 
 def _registration(session: Session) -> bytes:
     """What the registry of connections keeps about this one."""
-    return replies.encode(replies.compact(name=session.name, address=session.address, since=int(session.node.wall())))
+    return replies.encode(
+        replies.compact(name=session.name, address=session.address, since=round(session.node.wall(), 3))
+    )
 
 
 def _result(session: Session, identity: Identity, established: list[Established]) -> dict[str, Any]:

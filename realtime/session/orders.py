@@ -53,6 +53,7 @@ class Orders:
             "refresh": self._refresh,
             "reauthorize": self._reauthorize,
             "channels": self._channels,
+            "count": self._count,
         }
 
     def receive(self, payload: bytes) -> None:
@@ -161,6 +162,9 @@ class Orders:
             if session.busy:
                 session.ask_anew()  # it may be on its way into the channel
         return await self._rechecker.recheck(self._matching(command), command.channel)
+
+    async def _count(self, command: Command) -> int:
+        return len(self._matching(command))
 
     async def _channels(self, command: Command) -> dict[str, int]:
         channels = self._node.hub.channels
