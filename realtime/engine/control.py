@@ -27,7 +27,8 @@ POLLS = (0.002, 0.05)  # seconds between looks for answers: at first, at most
 
 class Command(msgspec.Struct, omit_defaults=True):
     """`op` is one of `session.orders.Orders`. Whom it is about: empty fields match everything, `user` and `users` None
-    every user; `login` is the digest of a session's key. Payloads are JSON; `since` is (offset, epoch)."""
+    every user; `login` is the digest of a session's key. Payloads are JSON; `since` is (offset, epoch). A look at
+    connections is for `limit` of them whose ids come after `after`, where `text` is in what they show."""
 
     op: str
     user: str | None = None
@@ -44,6 +45,9 @@ class Command(msgspec.Struct, omit_defaults=True):
     expired: bool = False
     since: tuple[int, str] | None = None
     overrides: dict[str, bool] = {}
+    text: str = ""
+    after: str = ""
+    limit: int = 0
     answer_to: str = ""
 
 

@@ -34,6 +34,7 @@ async def _connect(session: Session, id: int, request: ConnectRequest) -> None:
     session.identity = identity
     session.expire_at = identity.expire_at
     session.name = request.name[:64]
+    session.since = round(node.wall(), 3)  # which connection of a user is the oldest is told by it
     wishes = _server_side(session, identity, request)
     established = await _establish_all(session, wishes)
     session.registered = True
@@ -90,9 +91,7 @@ async def _establish_all(session: Session, wishes: list[Wanted]) -> list[Establi
 
 def _registration(session: Session) -> bytes:
     """What the registry of connections keeps about this one."""
-    return replies.encode(
-        replies.compact(name=session.name, address=session.address, since=round(session.node.wall(), 3))
-    )
+    return replies.encode(replies.compact(name=session.name, address=session.address, since=session.since))
 
 
 def _result(session: Session, identity: Identity, established: list[Established]) -> dict[str, Any]:

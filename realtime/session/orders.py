@@ -18,6 +18,7 @@ from realtime.access.identity import Overrides
 from realtime.engine.control import Command, parse
 from realtime.engine.publication import StreamPosition
 from realtime.protocol.codes import CommandError, DisconnectCode, DisconnectError, UnsubscribeCode
+from realtime.session.listing import page
 from realtime.session.rechecking import Rechecker
 from realtime.session.session import Session, State
 from realtime.session.subscribing import give
@@ -54,6 +55,7 @@ class Orders:
             "reauthorize": self._reauthorize,
             "channels": self._channels,
             "count": self._count,
+            "connections": self._connections,
         }
 
     def receive(self, payload: bytes) -> None:
@@ -165,6 +167,9 @@ class Orders:
 
     async def _count(self, command: Command) -> int:
         return len(self._matching(command))
+
+    async def _connections(self, command: Command) -> dict[str, Any]:
+        return page(self._matching(command), self._node.instance, command.text, command.after, command.limit)
 
     async def _channels(self, command: Command) -> dict[str, int]:
         channels = self._node.hub.channels

@@ -93,6 +93,7 @@ class Session:
         "reason",
         "registered",
         "scope",
+        "since",
         "slot",
         "socket",
         "state",
@@ -118,6 +119,7 @@ class Session:
         self.registered = False  # has an entry in the registry of connections
         self.reaped = False  # other instances have removed it and told of its end
         self.slot = 0
+        self.since = 0.0  # Unix seconds, from when it was connected
         self.unanswered = 0  # commands that were sent off to Redis and whose replies will follow
         self._place = place  # its ticket of the node's admission
         self._queue: deque[Command] | None = None
