@@ -1,8 +1,8 @@
 """Asks a project's own permission hook: `(user, channel, info) -> bool`, sync (ORM allowed) or async.
 
 A hook gets the Django user where the id is a primary key of one, else the id itself. It answers a bool, or
-`Cached(bool)` to have the answer kept for the connection. Whatever else happens in a hook is logged with the hook's
-name and answered with error 100: a fault never counts as yes, and never passes unseen.
+`Cached(bool)` to have the answer kept for the connection, until access is looked at again. Whatever else happens in a
+hook is logged with the hook's name and answered with error 100: a fault never counts as yes, and never passes unseen.
 """
 
 import inspect
@@ -32,7 +32,7 @@ _WAS = "was a user"
 
 @dataclass(frozen=True, slots=True)
 class Cached:
-    """A hook's answer that holds for this channel as long as the connection lasts."""
+    """A hook's answer that holds for this channel until access is looked at again, or the connection ends."""
 
     answer: bool
 

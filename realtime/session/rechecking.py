@@ -85,7 +85,7 @@ class Rechecker:
             session.disconnect(DisconnectCode.PERMISSION_DENIED, reason)
             return 1
         found = [session.subscriptions.get(channel)] if channel else list(session.subscriptions.values())
-        asked = [subscription for subscription in found if subscription is not None and _by_rule(subscription)]
+        asked = [subscription for subscription in found if subscription and _is_asked(session, subscription)]
         return sum([await self._look_at(session, subscription, attempts) for subscription in asked])
 
     async def _look_at(self, session: Session, subscription: Subscription, attempts: int) -> bool:
@@ -124,27 +124,47 @@ class Rechecker:
 
     async def _slice(self, sessions: list[Session]) -> None:
         """Some connections, whose users are looked up together. Nothing that happens here ends the rounds."""
-        asked = [session for session in sessions if session.state is State.CONNECTED and _has_access(session)]
-        if not asked:
+        found = [session for session in sessions if _may_lose(session)]
+        if not found:
             return
         try:
-            users = await hooks.find_users({session.identity.user for session in asked} - {""})
-            for session in asked:
-                session.hook_cache = hooks.renewed(session.hook_cache)
-                hooks.remember_user(users.get(session.identity.user, session.identity.user), session.hook_cache)
+            users = await hooks.find_users({session.identity.user for session in found} - {""})
+            asked = []
+            for session in found:
+                user = users.get(session.identity.user, session.identity.user)
+                session.ask_anew()
+                hooks.remember_user(user, session.hook_cache)
+                if not _is_well(session, user):
+                    asked.append(session)
             await self._side_by_side(iter(asked), "", 1)
         except Exception:  # the database is away, most likely: the next slice may fare better
             logger.exception("access could not be looked at again")
 
 
-def _has_access(session: Session) -> bool:
-    """Whether there is anything that could be lost: visitors in channels that are open to all have nothing."""
-    return bool(session.identity.user) or any(_by_rule(one) for one in session.subscriptions.values())
+def _is_asked(session: Session, subscription: Subscription) -> bool:
+    """Whether a hook gave it: nothing else of the rules can change while this process runs. A token's word holds until
+    the token ends, the server's until taken back."""
+    if subscription.server_side or subscription.by_token:
+        return False
+    try:
+        return options_for(subscription.channel, session.node.config).subscribe_permission is not None
+    except CommandError:
+        return True
 
 
-def _by_rule(subscription: Subscription) -> bool:
-    """Whether a namespace's rule gave it; a token's word holds until the token ends, the server's until taken back."""
-    return not subscription.server_side and not subscription.by_token
+def _may_lose(session: Session) -> bool:
+    """Whether there is anything to look at: a user, or a hook to be asked about a visitor."""
+    if session.state is not State.CONNECTED:
+        return False
+    return bool(session.identity.user) or any(_is_asked(session, one) for one in session.subscriptions.values())
+
+
+def _is_well(session: Session, user: Any) -> bool:
+    """Whether the user's row, which is at hand, answers everything."""
+    if session.identity.via == "session" or hooks.is_gone(user, session.hook_cache):
+        return False
+    asked = any(_is_asked(session, one) for one in session.subscriptions.values())
+    return bool(getattr(user, "is_active", True)) and not asked
 
 
 async def _answered(question: Any, attempts: int) -> Any:
