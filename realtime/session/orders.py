@@ -169,7 +169,11 @@ class Orders:
         return len(self._matching(command))
 
     async def _connections(self, command: Command) -> dict[str, Any]:
-        return page(self._matching(command), self._node.instance, command.text, command.after, command.limit)
+        def fits(session: Session) -> bool:
+            return _fits(session, command, inside=True)
+
+        named = self._named(command, inside=True)
+        return await page(named, fits, self._node.instance, command.text, command.after, command.limit)
 
     async def _channels(self, command: Command) -> dict[str, int]:
         channels = self._node.hub.channels
