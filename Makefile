@@ -17,7 +17,8 @@ BENCH_STAMP := $(VENV)/installed-bench-$(call checksum,requirements.txt requirem
 NODE_PROJECTS := $(filter-out tests/bench tests/load,$(patsubst %/package-lock.json,%,$(wildcard tests/*/package-lock.json)))
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-plain campaign burst drill prove-dashboards load load-gate bench check format clean node-projects bench-node-project
+.PHONY: help run test test-plain campaign burst revoke drill prove-dashboards load load-gate bench check format clean \
+	node-projects bench-node-project
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +37,9 @@ campaign: $(DEV_STAMP) ## minutes of kills under load: 20,000 publications, 200 
 
 burst: $(DEV_STAMP) ## minutes of a hard burst on the rate limits through 2 and 3 instances: no overshoot
 	@cd tests/cluster && PYTHONPATH=../.. exec ../../$(PY) burst.py $(ARGS)
+
+revoke: $(DEV_STAMP) ## a minute: revoke the access of 200 of 2,000 members over two instances, and time it
+	@cd tests/cluster && PYTHONPATH=../.. exec ../../$(PY) revoke.py $(ARGS)
 
 drill: $(DEV_STAMP) ## break a cluster with Prometheus and Alertmanager, and time the alerts: DRILLS (short), or all
 	@exec $(PY) manage.py check_alerts --drill $(or $(DRILLS),short)

@@ -20,7 +20,12 @@ ADD, DROP, ASSERT, REAP, REFRESH = (
     Script.load("presence", name) for name in ("add", "drop", "assert", "reap", "refresh")
 )
 MOST_PER_CALL = 500  # entries one script works on: a few milliseconds of Redis
+FULL = -3  # as in `lua/add.lua`
 SAMPLE = 200  # entries a refresh looks at
+
+
+class Full(Exception):
+    """The scope has as many connections as it may have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +54,14 @@ class Named(NamedTuple):
     info: bytes
 
 
+class Holder(NamedTuple):
+    """An entry as others see it."""
+
+    client: str
+    incarnation: str
+    info: bytes
+
+
 SILENT = Announcement("", b"", b"")
 
 
@@ -64,11 +77,18 @@ class Entries:
         """The shard on which a scope lives."""
         return self._store.shard_for(home_of(scope).placement)
 
-    async def add(self, incarnation: str, generation: int, scope: str, entry: Named) -> bool:
-        """Enter a connection; announce it if it is new. True when it is the user's first."""
+    async def add(self, incarnation: str, generation: int, scope: str, entry: Named, most: int = 0) -> bool:
+        """Enter a connection; announce it if it is new. True when it is the user's first.
+
+        Raises Full when the scope has `most` connections (0: any number) without it.
+        """
         told = self._told(scope)
         arguments: list[Argument] = [incarnation, generation, self._key_ttl, *entry, told.topic, told.join_head]
+        if most:
+            arguments.append(most)
         code, first = await self.shard(scope).run(ADD, home_of(scope).of(incarnation), arguments)
+        if code == FULL:
+            raise Full
         check(code)
         return bool(first)
 
@@ -115,6 +135,14 @@ class Entries:
         """Client → info."""
         flat = await self.shard(scope).execute("HGETALL", home_of(scope).entries)
         return {client.decode(): info_of(value) for client, value in zip(flat[::2], flat[1::2], strict=True)}
+
+    async def holders(self, scope: str) -> list[Holder]:
+        """Everyone, with the incarnation that vouches for them."""
+        flat = await self.shard(scope).execute("HGETALL", home_of(scope).entries)
+        return [
+            Holder(client.decode(), value.partition(b"\n")[0].decode(), info_of(value))
+            for client, value in zip(flat[::2], flat[1::2], strict=True)
+        ]
 
     async def stats(self, scope: str) -> tuple[int, int]:
         """(connections, distinct users), in constant time."""

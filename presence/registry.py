@@ -16,7 +16,7 @@ from typing import Any
 from redis.exceptions import ResponseError
 
 from presence.diff import Continuity, chunks
-from presence.entries import MOST_PER_CALL, Announcement, Entries, Named, Removed
+from presence.entries import MOST_PER_CALL, Announcement, Entries, Full, Holder, Named, Removed
 from presence.keeper import Keeper, retry_after, wait
 from presence.keys import home_of
 from presence.leases import Fenced, LeaseMissing, Leases, new_incarnation
@@ -111,11 +111,11 @@ class Presence:
         with contextlib.suppress(*FAILURES):
             await self._leases.surrender(self._life.incarnation, clean=clean)
 
-    async def add(self, scope: str, client: str, user: str, info: bytes) -> bool:
+    async def add(self, scope: str, client: str, user: str, info: bytes, most: int = 0) -> bool:
         """Enter a connection; a repeat announces nothing. True when it is the user's first in the scope.
 
-        Raises Fenced (this incarnation is dead), StoreUnavailable (nothing will remain of it: the caller may try
-        again), or ValueError for a name that is no scope or no Unicode.
+        Raises Fenced (this incarnation is dead), Full (`most` are there), StoreUnavailable (nothing will remain of it:
+        the caller may try again), or ValueError for a name that is no scope or no Unicode.
         """
         life, key = self._life, (scope, client)
         home_of(scope), client.encode(), user.encode()  # what cannot be written must not come into the books
@@ -127,7 +127,9 @@ class Presence:
         try:
             if not record.registered:
                 await self._register(life, scope, record)
-            first = await self._entries.add(life.incarnation, life.generation, scope, entry)
+            first = await self._entries.add(life.incarnation, life.generation, scope, entry, most)
+        except Full:
+            raise
         except Fenced:
             self._fence(life)
             raise
@@ -182,6 +184,10 @@ class Presence:
     async def members(self, scope: str) -> dict[str, bytes]:
         """Everyone in a scope: client → info. Raises StoreUnavailable."""
         return await self._entries.members(scope)
+
+    async def holders(self, scope: str) -> list[Holder]:
+        """Everyone in a scope, with the incarnation that vouches for them. Raises StoreUnavailable."""
+        return await self._entries.holders(scope)
 
     async def stats(self, scope: str) -> tuple[int, int]:
         """(connections, distinct users) of a scope, in constant time. Raises StoreUnavailable."""

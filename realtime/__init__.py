@@ -11,29 +11,41 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from realtime.access.tokens import make_connection_token, make_subscription_token
+    from realtime.api.control import (
+        adisconnect,
+        areauthorize,
+        arefresh,
+        asubscribe,
+        aunsubscribe,
+        disconnect,
+        reauthorize,
+        refresh,
+        subscribe,
+        unsubscribe,
+    )
     from realtime.api.python import (
         abroadcast,
-        adisconnect,
         ahistory,
         apresence,
         apublish,
-        aunsubscribe,
         broadcast,
-        disconnect,
         history,
         presence,
         publish,
-        unsubscribe,
     )
-
-_TOKENS = ("make_connection_token", "make_subscription_token")
+    from realtime.changes import Affected, affects
 
 __all__ = [
+    "Affected",
     "abroadcast",
     "adisconnect",
+    "affects",
     "ahistory",
     "apresence",
     "apublish",
+    "areauthorize",
+    "arefresh",
+    "asubscribe",
     "aunsubscribe",
     "broadcast",
     "disconnect",
@@ -42,12 +54,23 @@ __all__ = [
     "make_subscription_token",
     "presence",
     "publish",
+    "reauthorize",
+    "refresh",
+    "subscribe",
     "unsubscribe",
 ]
+
+_HOMES = {
+    "realtime.access.tokens": ("make_connection_token", "make_subscription_token"),
+    "realtime.api.python": ("broadcast", "history", "presence", "publish"),
+    "realtime.api.control": ("disconnect", "reauthorize", "refresh", "subscribe", "unsubscribe"),
+    "realtime.changes": ("Affected", "affects"),
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
+_HOME |= {f"a{name}": module for name, module in _HOME.items() if module.startswith("realtime.api.")}
 
 
 def __getattr__(name: str) -> Any:
     if name in __all__:
-        module = "realtime.access.tokens" if name in _TOKENS else "realtime.api.python"
-        return getattr(import_module(module), name)
+        return getattr(import_module(_HOME[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""The Django app of the real-time core; on start it registers the system checks."""
+"""The Django app of the real-time core; on start it registers the system checks and begins to watch for changes."""
 
 from django.apps import AppConfig
 
@@ -13,7 +13,8 @@ class RealtimeAppConfig(AppConfig):
     def ready(self) -> None:
         """Import what registers itself, and say where limits are configured besides settings.RATE_LIMITS."""
         from ratelimit.service import Source, set_source
-        from realtime import checks  # noqa: F401
+        from realtime import changes, checks  # noqa: F401
         from realtime.conf import get_config
 
+        changes.connect()
         set_source(Source(lambda: get_config().rate_limits, lambda: get_config().namespaces))

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from django.conf import settings
@@ -88,6 +88,10 @@ class RealtimeConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     max_outgoing_bytes: Positive = 1048576
     max_joined_bytes: Count = 32768  # of publications that came together and leave as one message; 0: one each
     position_check_interval: PositiveSeconds = 40.0
+    recheck_interval: Seconds = 60.0  # each connection's access is looked at again this often; 0: only when told to
+    recheck_per_second: Positive = 200  # connections looked at so, in one process
+    max_connections_per_user: Count = 0  # over all instances; 0: any number
+    connection_limit_policy: Literal["refuse", "oldest"] = "refuse"
     token_secret: str = ""
     token_audience: str = ""
     token_issuer: str = ""

@@ -1,13 +1,13 @@
 """Asks a project's own permission hook: `(user, channel, info) -> bool`, sync (ORM allowed) or async.
 
 A hook gets the Django user where the id is a primary key of one, else the id itself. It answers a bool, or
-`Cached(bool)` to have the answer kept for the connection. Whatever else happens in a hook is logged with the hook's
-name and answered with error 100: a fault never counts as yes, and never passes unseen.
+`Cached(bool)` to have the answer kept for the connection, until access is looked at again. Whatever else happens in a
+hook is logged with the hook's name and answered with error 100: a fault never counts as yes, and never passes unseen.
 """
 
 import inspect
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -27,11 +27,12 @@ MAX_CACHED_ANSWERS = 256
 """Answers kept per connection; the oldest goes first. A client may name any number of channels."""
 
 _USER = "user"
+_WAS = "was a user"
 
 
 @dataclass(frozen=True, slots=True)
 class Cached:
-    """A hook's answer that holds for this channel as long as the connection lasts."""
+    """A hook's answer that holds for this channel until access is looked at again, or the connection ends."""
 
     answer: bool
 
@@ -98,6 +99,40 @@ async def user_of(user_id: str, memory: dict[Any, Any]) -> Any:
     return memory[_USER]
 
 
+def renewed(memory: dict[Any, Any]) -> dict[Any, Any]:
+    """A memory that has forgotten everything but that there was such a Django user."""
+    was = memory.get(_WAS, False) or not isinstance(memory.get(_USER, ""), str)
+    return {_WAS: True} if was else {}
+
+
+def remember_user(user: Any, memory: dict[Any, Any]) -> None:
+    """Spare `user_of` its look-up: the caller has just made it."""
+    memory[_USER] = user
+
+
+def is_gone(user: Any, memory: dict[Any, Any]) -> bool:
+    """Whether the user was in the database before, and now is an id alone."""
+    return isinstance(user, str) and _WAS in memory
+
+
+async def find_users(user_ids: Collection[str]) -> dict[str, Any]:
+    """The Django users of ids, in one query; ids that are no user's are missing."""
+    found: dict[str, Any] = await database_sync_to_async(_find_users)(user_ids)
+    return found
+
+
+def _find_users(user_ids: Collection[str]) -> dict[str, Any]:
+    model = get_user_model()
+    keys = []
+    for user_id in user_ids:
+        try:
+            keys.append(model._meta.pk.to_python(user_id))
+        except (ValidationError, ValueError, TypeError, OverflowError):
+            continue
+    users = model._default_manager.filter(pk__in=keys) if keys else ()
+    return {str(user.pk): user for user in users}
+
+
 def _find_user(user_id: str) -> Any:
     """The user whose key reads exactly so: `007` is not user 7, though Django would find them."""
     try:
@@ -108,7 +143,7 @@ def _find_user(user_id: str) -> Any:
 
 
 def _remember(memory: dict[Any, Any], key: tuple[int, str], answer: Cached) -> None:
-    answers = [known for known in memory if known != _USER]
+    answers = [known for known in memory if isinstance(known, tuple)]
     if len(answers) >= MAX_CACHED_ANSWERS:
         del memory[answers[0]]
     memory[key] = answer

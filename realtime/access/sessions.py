@@ -34,6 +34,12 @@ async def identity_from_session(scope: Mapping[str, Any]) -> Identity | None:
     return identity
 
 
+async def identity_from_key(key: str) -> Identity | None:
+    """What a session that gave an identity before gives now: None when it ended, or its user or password changed."""
+    identity: Identity | None = await database_sync_to_async(_identity)(key)
+    return identity
+
+
 def _session_key(scope: Mapping[str, Any]) -> str:
     cookies = [value.decode("latin-1") for name, value in scope.get("headers", ()) if name == b"cookie"]
     return parse_cookie("; ".join(cookies)).get(settings.SESSION_COOKIE_NAME, "") if cookies else ""

@@ -1,8 +1,6 @@
 """The HTTP API's methods: parameters in, result out (PROTOCOL.md 12). Any instance can serve any of them."""
 
 import asyncio
-import base64
-import binascii
 from collections.abc import Awaitable, Callable
 from fnmatch import fnmatchcase
 from typing import Any
@@ -10,13 +8,14 @@ from typing import Any
 import msgspec
 
 from presence.reading import amembers, astats, instances
-from realtime.api import params
-from realtime.api.publishing import body_of, broker, options_of
+from realtime.api import commands, params
+from realtime.api.errors import describe
+from realtime.api.publishing import body_of, broker, options_of, payload
 from realtime.conf import ChannelOptions
 from realtime.engine.control import Command, Control
 from realtime.engine.publication import StreamPosition
 from realtime.protocol import replies
-from realtime.protocol.codes import CommandError, DisconnectCode, ErrorCode
+from realtime.protocol.codes import CommandError, ErrorCode
 from realtime.protocol.commands import HistoryRequest
 from realtime.session.channels import check_history, history_result
 from store import StoreUnavailable, get_store
@@ -89,37 +88,13 @@ async def history_remove(asked: params.Channel) -> dict[str, Any]:
     return {}
 
 
-async def disconnect(asked: params.Disconnect) -> dict[str, Any]:
-    """End a user's connections."""
-    wish = asked.disconnect or params.Disconnection(DisconnectCode.FORCE_DISCONNECT)
-    if not 3000 <= wish.code < 5000 or len(wish.reason.encode()) > 123:
-        raise CommandError(ErrorCode.BAD_REQUEST)
-    reason = wish.reason or _reason(wish.code)
-    command = Command(
-        "disconnect", user=asked.user, client=asked.client, code=wish.code, reason=reason, keep=asked.whitelist
-    )
-    await Control(get_store()).tell(command)
-    return {}
-
-
-def _reason(code: int) -> str:
-    known = DisconnectCode._value2member_map_.get(code)
-    return known.reason if isinstance(known, DisconnectCode) else "disconnected by the server"
-
-
-async def unsubscribe(asked: params.Unsubscribe) -> dict[str, Any]:
-    """End a user's subscriptions to a channel."""
-    _options(asked.channel)
-    await Control(get_store()).tell(Command("unsubscribe", user=asked.user, client=asked.client, channel=asked.channel))
-    return {}
-
-
 async def channels(asked: params.Channels) -> dict[str, Any]:
     """Channels with subscribers now, as the living instances count them."""
     store = get_store()
-    answers = await Control(store).ask(Command("channels"), len(await instances(store)))
+    living = [about["incarnation"] for about in await instances(store)]
+    answers = await Control(store).ask(Command("channels"), living)
     counts: dict[str, int] = {}
-    for answer in answers:
+    for answer in answers.values():
         for channel, subscribers in answer.items():
             if not asked.pattern or fnmatchcase(channel, asked.pattern):
                 counts[channel] = counts.get(channel, 0) + subscribers
@@ -134,11 +109,6 @@ async def info(_: params.Empty) -> dict[str, Any]:
     return {"nodes": nodes}
 
 
-def describe(error: CommandError) -> dict[str, Any]:
-    """An error as the API has it."""
-    return {"code": error.code, "message": error.message}
-
-
 METHODS: dict[str, tuple[type[Any], Method]] = {
     "publish": (params.Publish, publish),
     "broadcast": (params.Broadcast, broadcast),
@@ -146,8 +116,12 @@ METHODS: dict[str, tuple[type[Any], Method]] = {
     "presence_stats": (params.Channel, presence_stats),
     "history": (params.History, history),
     "history_remove": (params.Channel, history_remove),
-    "disconnect": (params.Disconnect, disconnect),
-    "unsubscribe": (params.Unsubscribe, unsubscribe),
+    "subscribe": (params.Subscribe, commands.subscribe),
+    "unsubscribe": (params.Unsubscribe, commands.unsubscribe),
+    "disconnect": (params.Disconnect, commands.disconnect),
+    "refresh": (params.Refresh, commands.refresh),
+    "reauthorize": (params.Reauthorize, commands.reauthorize),
+    "rpc": (params.Rpc, commands.rpc),
     "channels": (params.Channels, channels),
     "info": (params.Empty, info),
 }
@@ -170,13 +144,10 @@ def _require(available: bool) -> None:
 
 def _data(asked: params.Publish | params.Broadcast) -> bytes:
     """The payload on one line. Raises CommandError 107 when there is none, or when it is not JSON."""
-    data = bytes(asked.data)
-    try:
-        if asked.b64data:
-            data = base64.b64decode(asked.b64data, validate=True)
-        return msgspec.json.format(data.decode(), indent=-1).encode()
-    except (binascii.Error, UnicodeDecodeError, msgspec.DecodeError, RecursionError):
-        raise CommandError(ErrorCode.BAD_REQUEST) from None
+    data = payload(asked.data, asked.b64data)
+    if data is None:
+        raise CommandError(ErrorCode.BAD_REQUEST)
+    return data
 
 
 def _place(position: StreamPosition) -> dict[str, Any]:

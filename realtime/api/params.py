@@ -7,6 +7,8 @@ from msgspec import Meta, Raw, Struct
 
 from realtime.protocol.commands import NO_DATA, Position
 
+Seconds = Annotated[int, Meta(ge=-(2**53), le=2**53)]
+
 
 class Publish(Struct):
     """`publish`."""
@@ -53,10 +55,12 @@ class Disconnection(Struct):
 
 
 class Disconnect(Struct):
-    """`disconnect`; `whitelist` holds the clients that stay."""
+    """`disconnect`; `whitelist` holds the clients that stay. Beyond the protocol: `channel`, whose subscribers go."""
 
-    user: str = ""
+    user: str | None = None
     client: str = ""
+    session: str = ""
+    channel: str = ""
     whitelist: list[str] = []
     disconnect: Disconnection | None = None
 
@@ -64,9 +68,68 @@ class Disconnect(Struct):
 class Unsubscribe(Struct):
     """`unsubscribe`."""
 
-    user: str = ""
+    user: str | None = None
     channel: str = ""
     client: str = ""
+    session: str = ""
+
+
+class Flag(Struct):
+    """An overridden option."""
+
+    value: bool
+
+
+class Override(Struct):
+    """Options of the channel that are different for one subscription."""
+
+    presence: Flag | None = None
+    join_leave: Flag | None = None
+    force_push_join_leave: Flag | None = None
+    force_recovery: Flag | None = None
+    force_positioning: Flag | None = None
+
+
+class Subscribe(Struct):
+    """`subscribe`; `expire_at` is Unix time in seconds, 0 or less for never."""
+
+    user: str | None = None
+    channel: str = ""
+    client: str = ""
+    session: str = ""
+    info: Raw = NO_DATA
+    b64info: str = ""
+    data: Raw = NO_DATA
+    b64data: str = ""
+    expire_at: Seconds = 0
+    recover_since: Position | None = None
+    override: Override | None = None
+
+
+class Refresh(Struct):
+    """`refresh`; `expire_at` as for `subscribe`."""
+
+    user: str | None = None
+    client: str = ""
+    session: str = ""
+    expired: bool = False
+    expire_at: Seconds = 0
+    info: Raw = NO_DATA
+
+
+class Reauthorize(Struct):
+    """`reauthorize`, ours: nothing given means everybody."""
+
+    user: str | None = None
+    client: str = ""
+    channel: str = ""
+
+
+class Rpc(Struct):
+    """`rpc`; `params` is what the method gets as data."""
+
+    method: str = ""
+    params: Raw = NO_DATA
 
 
 class Channels(Struct):

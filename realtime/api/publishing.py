@@ -1,5 +1,6 @@
 """What every way of publishing shares: payloads as JSON bytes, channels checked, the process's broker."""
 
+import base64
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ from realtime.access.channels import options_for
 from realtime.conf import ChannelOptions, get_config
 from realtime.engine.broker import Broker, get_broker
 from realtime.protocol import replies
+from realtime.protocol.codes import CommandError, ErrorCode
 from store import get_store
 
 
@@ -27,6 +29,17 @@ def encode_data(data: Any) -> bytes:
         return msgspec.json.encode(data, enc_hook=_encode_other)
     except (NotImplementedError, msgspec.EncodeError) as error:
         raise TypeError(f"this cannot be sent as JSON: {error}") from error
+
+
+def payload(given: msgspec.Raw, in_base64: str) -> bytes | None:
+    """What a request gives as JSON, on one line, or None when it gives nothing. Raises CommandError 107 for no JSON."""
+    data = bytes(given)
+    try:
+        if in_base64:
+            data = base64.b64decode(in_base64, validate=True)
+        return msgspec.json.format(data.decode(), indent=-1).encode() if data else None
+    except (ValueError, msgspec.DecodeError, RecursionError):  # base64 raises plain ValueError for what is not ASCII
+        raise CommandError(ErrorCode.BAD_REQUEST) from None
 
 
 def _encode_other(value: Any) -> Any:

@@ -1,5 +1,7 @@
 """The Python API, re-exported by `realtime`: publish and its kin, each with a twin for coroutines (prefix `a`).
 
+Commands to connections are in `control`.
+
 Synchronous functions need no running server: they talk to Redis directly, from a view, a task queue, a shell or a
 management command. All raise StoreUnavailable when Redis does not answer, and CommandError for an impossible channel.
 """
@@ -12,11 +14,9 @@ import msgspec
 from django.db import transaction
 
 from presence.reading import amembers, members
-from realtime.access.tokens import user_id
 from realtime.api.publishing import body_of, broker, encode_data, options_of
-from realtime.engine.control import Command, Control
 from realtime.engine.publication import Page, StreamPosition
-from realtime.protocol.codes import CommandError, DisconnectCode, ErrorCode, UnsubscribeCode
+from realtime.protocol.codes import CommandError, ErrorCode
 from store import get_store
 
 
@@ -134,32 +134,6 @@ async def ahistory(
     return _page(await broker().history(channel, _with_history(channel), **wanted), since)
 
 
-def disconnect(user: Any, *, client: str = "", code: int = DisconnectCode.FORCE_DISCONNECT, reason: str = "") -> None:
-    """End a user's connections everywhere (or one of them). Codes 3000-3499 and 4000-4499 let the client come back."""
-    Control(get_store()).tell_sync(_disconnect(user, client, code, reason))
-
-
-async def adisconnect(
-    user: Any, *, client: str = "", code: int = DisconnectCode.FORCE_DISCONNECT, reason: str = ""
-) -> None:
-    """`disconnect` for coroutines."""
-    await Control(get_store()).tell(_disconnect(user, client, code, reason))
-
-
-def unsubscribe(
-    user: Any, channel: str, *, client: str = "", code: int = UnsubscribeCode.SERVER, reason: str = ""
-) -> None:
-    """End a user's subscriptions to a channel everywhere. Codes from 2500 on make the client subscribe again."""
-    Control(get_store()).tell_sync(_unsubscribe(user, channel, client, code, reason))
-
-
-async def aunsubscribe(
-    user: Any, channel: str, *, client: str = "", code: int = UnsubscribeCode.SERVER, reason: str = ""
-) -> None:
-    """`unsubscribe` for coroutines."""
-    await Control(get_store()).tell(_unsubscribe(user, channel, client, code, reason))
-
-
 def _published(position: StreamPosition) -> Published:
     return Published(position.offset, position.epoch)
 
@@ -189,20 +163,3 @@ def _page(page: Page, since: StreamPosition | None) -> HistoryPage:
 
 def _decoded(found: dict[str, bytes]) -> dict[str, dict[str, Any]]:
     return {client: msgspec.json.decode(info) for client, info in found.items()}
-
-
-def _disconnect(user: Any, client: str, code: int, reason: str) -> Command:
-    if not 3000 <= code < 5000:
-        raise ValueError(f"a disconnect code is 3000 to 4999, not {code}")
-    return Command("disconnect", user=user_id(user), client=client, code=int(code), reason=reason or _reason(code))
-
-
-def _unsubscribe(user: Any, channel: str, client: str, code: int, reason: str) -> Command:
-    if not 2000 <= code < 3000:
-        raise ValueError(f"an unsubscribe code is 2000 to 2999, not {code}")
-    words = reason or (UnsubscribeCode(code).reason if code in UnsubscribeCode._value2member_map_ else "unsubscribed")
-    return Command("unsubscribe", user=user_id(user), channel=channel, client=client, code=int(code), reason=words)
-
-
-def _reason(code: int) -> str:
-    return DisconnectCode(code).reason if code in DisconnectCode._value2member_map_ else "disconnected by the server"

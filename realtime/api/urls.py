@@ -2,6 +2,9 @@
 
 from django.urls import path
 
-from realtime.api.views import call
+from realtime.api.views import call, openapi
 
-urlpatterns = [path("api/<str:method>", call, name="realtime_api")]
+urlpatterns = [
+    path("api/openapi.json", openapi, name="realtime_openapi"),
+    path("api/<str:method>", call, name="realtime_api"),
+]

@@ -1,20 +1,23 @@
 """The HTTP API's shell: who may call (`X-API-Key`), what a request is, how an answer looks.
 
 Application errors are HTTP 200 with `{"error": …}`, as the API's clients expect; 400, 401, 404 and 405 are for requests
-that never got to a method.
+that never got to a method. With `X-Centrifugo-Error-Mode: transport` application errors have a status of their own; a
+batch or broadcast, whose parts have each their outcome, is 200 all the same.
 """
 
-import hmac
 import logging
 from typing import Any
 
 import msgspec
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_safe
 
-from realtime.api.methods import METHODS, describe
+from realtime.api.errors import describe, status_of
+from realtime.api.keys import is_valid, key_of
+from realtime.api.methods import METHODS
+from realtime.api.openapi import document
 from realtime.api.params import Batch, decode
-from realtime.conf import get_config
 from realtime.protocol.codes import CommandError, ErrorCode
 from store import StoreUnavailable
 
@@ -22,6 +25,7 @@ logger = logging.getLogger("realtime.api")
 
 BATCH = "batch"
 MOST_COMMANDS = 1000  # in a batch
+ERROR_MODE = "X-Centrifugo-Error-Mode"
 
 
 @csrf_exempt
@@ -31,14 +35,22 @@ async def call(request: HttpRequest, method: str) -> HttpResponse:
         return _problem(404, f"no such method: {method}")
     if request.method != "POST":
         return _problem(405, "use POST", Allow="POST")
-    if not _authorized(request):
+    if not is_valid(key_of(request)):
         return _problem(401, "send a valid key in X-API-Key")
     try:
         if method == BATCH:
             return _answer(await _batch(decode(Batch, request.body)))
-        return _answer(await _run(method, request.body))
+        answer = await _run(method, request.body)
+        told_by_status = request.headers.get(ERROR_MODE, "") == "transport" and "error" in answer
+        return _answer(answer, status=status_of(answer["error"]["code"]) if told_by_status else 200)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         return _problem(400, f"the body cannot be used: {error}")
+
+
+@require_safe
+def openapi(request: HttpRequest) -> HttpResponse:
+    """`GET /api/openapi.json`: what can be asked, for anybody; it holds nothing of this installation."""
+    return HttpResponse(document(), content_type="application/json")
 
 
 async def _run(method: str, body: bytes) -> dict[str, Any]:
@@ -71,18 +83,8 @@ async def _batch(batch: Batch) -> dict[str, Any]:
     return {"replies": found}
 
 
-def _authorized(request: HttpRequest) -> bool:
-    """Every key is compared in full, so that the time taken tells nothing."""
-    given = request.headers.get("X-API-Key", "")
-    scheme, _, credentials = request.headers.get("Authorization", "").partition(" ")
-    if not given and scheme.lower() == "apikey":
-        given = credentials.strip()
-    matches = [hmac.compare_digest(given.encode(), key.encode()) for key in get_config().api_keys]
-    return bool(given) and any(matches)
-
-
-def _answer(content: dict[str, Any]) -> HttpResponse:
-    return HttpResponse(msgspec.json.encode(content), content_type="application/json")
+def _answer(content: dict[str, Any], *, status: int = 200) -> HttpResponse:
+    return HttpResponse(msgspec.json.encode(content), status=status, content_type="application/json")
 
 
 def _problem(status: int, message: str, **headers: str) -> HttpResponse:

@@ -1,35 +1,67 @@
-"""Commands to every instance at once: end connections or subscriptions of a user, ask for what each one knows.
+"""Commands to every instance at once: end connections or subscriptions, give some, look at access again, count.
 
 A command is JSON on one group of the layer, which every hub has joined. `tell` sends it off; `ask` gives a key on the
-first Redis where each instance leaves its answer, and collects until all have answered or the deadline has passed.
+first Redis where each instance leaves its answer under its own name, and collects until all that live have answered or
+the deadline has passed; `order` adds up what they did. What a command does to an instance is in `session.orders`.
 """
 
 import asyncio
 import secrets
 import time
-from typing import Any
+from collections.abc import Collection, Mapping
+from typing import Any, NamedTuple
 
 import msgspec
 
+from presence.leases import alive_sync
+from presence.reading import instances
 from realtime.engine import envelope
 from store import Placement, Store, place
 
 CONTROL_NAME = "control\0"  # no channel can have this name
 ANSWERS_TTL = 10  # seconds an answer waits for its collector
 ASK_WITHIN = 1.0
+BLOCKED = 0.5  # seconds a thread blocks in Redis at a time: well within the timeout of a call
+POLLS = (0.002, 0.05)  # seconds between looks for answers: at first, at most
 
 
 class Command(msgspec.Struct, omit_defaults=True):
-    """`op`: disconnect, unsubscribe, channels. Empty fields match everything; `user` None matches every user."""
+    """`op` is one of `session.orders.Orders`. Whom it is about: empty fields match everything, `user` and `users` None
+    every user; `login` is the digest of a session's key. Payloads are JSON; `since` is (offset, epoch). A look at
+    connections is for `limit` of them whose ids come after `after`, where `text` is in what they show."""
 
     op: str
     user: str | None = None
+    users: list[str] | None = None
     client: str = ""
     channel: str = ""
+    login: str = ""
     code: int = 0
     reason: str = ""
     keep: list[str] = []
+    info: bytes | None = None
+    data: bytes | None = None
+    expire_at: float | None = None
+    expired: bool = False
+    since: tuple[int, str] | None = None
+    overrides: dict[str, bool] = {}
+    text: str = ""
+    after: str = ""
+    limit: int = 0
     answer_to: str = ""
+
+
+class Acknowledged(NamedTuple):
+    """What a command did: `hit` connections or subscriptions, as `answered` of `instances` living instances say."""
+
+    hit: int
+    answered: int
+    instances: int
+
+    @property
+    def complete(self) -> bool:
+        """Whether every living instance has answered in time."""
+        return self.answered >= self.instances
 
 
 def control_place() -> Placement:
@@ -46,7 +78,7 @@ def parse(payload: bytes) -> Command:
 
 
 class Control:
-    """Sends commands to the cluster; `node.on_control` is where they arrive."""
+    """Sends commands to the cluster. Every method raises StoreUnavailable; times are seconds."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -59,36 +91,61 @@ class Control:
         """`tell` for threads."""
         self._store.shard_for(control_place()).execute_sync("PUBLISH", control_place().topic, _message(command))
 
-    async def ask(self, command: Command, answers: int, within: float = ASK_WITHIN) -> list[Any]:
-        """Send a command and collect up to `answers` answers, for at most `within` seconds."""
+    async def order(self, command: Command, within: float = ASK_WITHIN) -> Acknowledged:
+        """Have a command carried out: how many it hit, as far as instances said so within the deadline."""
+        living = _names(await instances(self._store))
+        return _added(living, await self.ask(command, living, within))
+
+    def order_sync(self, command: Command, within: float = ASK_WITHIN) -> Acknowledged:
+        """`order` for threads."""
+        living = _names(alive_sync(self._store))
+        return _added(living, self.ask_sync(command, living, within))
+
+    async def ask(self, command: Command, living: Collection[str], within: float = ASK_WITHIN) -> dict[str, Any]:
+        """Send a command and collect the answers, by incarnation, until all of `living` have answered."""
         command.answer_to = _answer_key()
         await self.tell(command)
-        found: list[Any] = []
+        found: dict[str, Any] = {}
         deadline = time.monotonic() + within
-        while len(found) < answers and time.monotonic() < deadline:
+        pause, longest = POLLS
+        while not found.keys() >= set(living) and time.monotonic() < deadline:
             answer = await self._store.first.execute("LPOP", command.answer_to)
             if answer is None:
-                await asyncio.sleep(0.01)
+                await asyncio.sleep(pause)
+                pause = min(longest, pause * 1.5)
             else:
-                found.append(msgspec.json.decode(answer))
+                _note(found, answer)
         return found
 
-    def ask_sync(self, command: Command, answers: int, within: float = ASK_WITHIN) -> list[Any]:
+    def ask_sync(self, command: Command, living: Collection[str], within: float = ASK_WITHIN) -> dict[str, Any]:
         """`ask` for threads."""
         command.answer_to = _answer_key()
         self.tell_sync(command)
-        found: list[Any] = []
+        found: dict[str, Any] = {}
         deadline = time.monotonic() + within
-        while len(found) < answers and (left := deadline - time.monotonic()) > 0:
-            answer = self._store.first.execute_sync("BLPOP", command.answer_to, max(0.01, left))
+        while not found.keys() >= set(living) and (left := deadline - time.monotonic()) > 0:
+            answer = self._store.first.execute_sync("BLPOP", command.answer_to, max(0.01, min(BLOCKED, left)))
             if answer is not None:
-                found.append(msgspec.json.decode(answer[1]))
+                _note(found, answer[1])
         return found
 
-    async def answer(self, command: Command, answer: Any) -> None:
+    async def answer(self, command: Command, incarnation: str, answer: Any) -> None:
         """Leave this instance's answer to a command that wants one."""
-        await self._store.first.execute("RPUSH", command.answer_to, msgspec.json.encode(answer))
+        await self._store.first.execute("RPUSH", command.answer_to, msgspec.json.encode([incarnation, answer]))
         await self._store.first.execute("EXPIRE", command.answer_to, ANSWERS_TTL)
+
+
+def _names(living: list[dict[str, Any]]) -> list[str]:
+    return [about["incarnation"] for about in living]
+
+
+def _note(found: dict[str, Any], answer: bytes) -> None:
+    incarnation, said = msgspec.json.decode(answer)
+    found[incarnation] = said
+
+
+def _added(living: Collection[str], answers: Mapping[str, Any]) -> Acknowledged:
+    return Acknowledged(sum(answers.values()), len(answers), len(set(living) | answers.keys()))
 
 
 def _message(command: Command) -> bytes:

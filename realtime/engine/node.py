@@ -32,9 +32,11 @@ from realtime.engine.layer import LAYER_FAULTS
 from realtime.engine.pulse import Pulse
 from realtime.engine.stats import NodeStats
 from realtime.engine.wheel import Wheel
-from realtime.protocol.codes import CommandError, DisconnectCode, DisconnectError, UnsubscribeCode
+from realtime.protocol.codes import CommandError, DisconnectCode, DisconnectError
 from realtime.session.handlers import HANDLERS
 from realtime.session.limits import guarded
+from realtime.session.orders import Orders
+from realtime.session.rechecking import Rechecker
 from realtime.session.session import Session
 from realtime.version import VERSION
 from store import Store, StoreUnavailable, get_store, place
@@ -76,6 +78,8 @@ class Node:
             most_joined=config.max_joined_bytes,
         )
         self.control = Control(store)
+        self.rechecker = Rechecker(self)
+        self.orders = Orders(self, self.rechecker)
         self.wheel = Wheel(self._loop.time)
         self.heartbeat = Heartbeat(store, self.hub, self._layer)
         self.presence = Presence(
@@ -95,12 +99,13 @@ class Node:
 
     async def start(self) -> None:
         """Begin; what needs Redis begins when Redis is there."""
-        self.hub.on_control = self._on_control
+        self.hub.on_control = self.orders.receive
         self.hub.on_beat = self.heartbeat.arrived
         self._layer.on_reconnect = self._on_reconnect
         self.wheel.start()
         self.pulse.start()
         await self.presence.start()
+        self.rechecker.start()
         self.background(self._join_cluster())
 
     async def _join_cluster(self) -> None:
@@ -148,6 +153,7 @@ class Node:
         self.admission.open()
         for session in list(self.sessions.values()):
             session.disconnect(DisconnectCode.SHUTDOWN)
+        await self.rechecker.close()
         await self.idle()
         await self.pulse.close()
         await self.heartbeat.close()
@@ -204,10 +210,11 @@ class Node:
     def _who(self, session: Session) -> dict[str, Any]:
         return {"user": session.identity.user, "client": session.client, "instance": self.instance}
 
-    async def enter(self, scope: str, session: Session, info: bytes) -> None:
-        """Make a connection present in a scope. Raises DisconnectError 3011 when this instance was declared dead."""
+    async def enter(self, scope: str, session: Session, info: bytes, most: int = 0) -> None:
+        """Make a connection present in a scope. Raises DisconnectError 3011 when this instance was declared dead, and
+        presence's Full when `most` others are there (0: any number may be)."""
         try:
-            await self.presence.add(scope, session.client, session.identity.user, info)
+            await self.presence.add(scope, session.client, session.identity.user, info, most)
         except Fenced:
             raise DisconnectError(DisconnectCode.FORCE_RECONNECT) from None
 
@@ -264,56 +271,6 @@ class Node:
         logger.warning("pub/sub connection to Redis %d is back; comparing every channel with its stream", shard)
         self.stats.pubsub_reconnects[shard] += 1
         self.hub.resync(shard)
-
-    def _on_control(self, payload: bytes) -> None:
-        try:
-            command = control.parse(payload)
-        except msgspec.DecodeError as error:
-            logger.warning("a control message could not be read: %s", error)
-            return
-        answer: Any
-        if command.op == "disconnect":
-            answer = self._disconnect_matching(command)
-        elif command.op == "unsubscribe":
-            answer = self._unsubscribe_matching(command)
-        elif command.op == "channels":
-            answer = self._channels()
-        else:
-            logger.warning("unknown control command %r", command.op)
-            return
-        if command.answer_to:
-            self.background(self.control.answer(command, answer))
-
-    def _matching(self, command: control.Command) -> list[Session]:
-        if command.client:
-            session = self.sessions.get(command.client)
-            found = [session] if session is not None else []
-        elif command.user is None:
-            found = list(self.sessions.values())
-        else:
-            found = list(self.users.get(command.user, ()))
-        return [s for s in found if command.user in (None, s.identity.user) and s.client not in command.keep]
-
-    def _disconnect_matching(self, command: control.Command) -> int:
-        sessions = self._matching(command)
-        for session in sessions:
-            session.disconnect(command.code or DisconnectCode.FORCE_DISCONNECT, command.reason or None)
-        return len(sessions)
-
-    def _unsubscribe_matching(self, command: control.Command) -> int:
-        code, reason = UnsubscribeCode.SERVER, UnsubscribeCode.SERVER.reason
-        hit = 0
-        for session in self._matching(command):
-            subscription = session.subscriptions.get(command.channel)
-            if subscription is not None:
-                session.end_subscription(subscription, command.code or code, command.reason or reason)
-                hit += 1
-        return hit
-
-    def _channels(self) -> dict[str, int]:
-        return {
-            name: len(channel.subscriptions) for name, channel in self.hub.channels.items() if channel.subscriptions
-        }
 
     # What others may know
 

@@ -19,13 +19,15 @@ class Subscriber(Protocol):
 
 
 class Subscription:
-    """What the hub needs to know to deliver; `expire_at` and `chan_info` belong to the session.
+    """What the hub needs to know to deliver; `expire_at`, `chan_info`, `by_token` and `asked` belong to the session.
 
     While the subscribe reply is not out, `held` collects what arrives; publications up to `floor` are not for it.
     """
 
     __slots__ = (
+        "asked",
         "broken",
+        "by_token",
         "chan_info",
         "channel",
         "expire_at",
@@ -62,6 +64,8 @@ class Subscription:
         self.held: list[Publication | Frame] | None = []
         self.floor = 0
         self.broken = False
+        self.by_token = False  # a token allowed it, which nobody can take back before it ends
+        self.asked: bytes | None = None  # what the client sent along for the namespace's hook
         self.present = False  # has a presence entry to be removed
 
     def hold(self, item: Publication | Frame) -> None:

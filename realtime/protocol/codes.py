@@ -51,6 +51,8 @@ class UnsubscribeCode(IntEnum):
     INSUFFICIENT_STATE = 2500
     EXPIRED = 2501
     STATE_INVALIDATED = 2502
+    ACCESS_ENDED = 2103  # ours, of the range that is free: no longer allowed
+    ACCESS_UNKNOWN = 2603  # ours: could not be asked; the client tries again
 
     @property
     def reason(self) -> str:
@@ -63,6 +65,8 @@ _UNSUBSCRIBE_REASONS = {
     UnsubscribeCode.INSUFFICIENT_STATE: "insufficient state",
     UnsubscribeCode.EXPIRED: "subscription expired",
     UnsubscribeCode.STATE_INVALIDATED: "state invalidated",
+    UnsubscribeCode.ACCESS_ENDED: "permission denied",
+    UnsubscribeCode.ACCESS_UNKNOWN: "permission could not be checked",
 }
 
 

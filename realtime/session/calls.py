@@ -27,9 +27,15 @@ async def rpc(session: Session, id: int, request: RpcRequest) -> bytes:
     handler = registry.methods.get(request.method)
     if handler is None:
         raise CommandError(ErrorCode.METHOD_NOT_FOUND)
-    result = await _call(handler, await _user(session), request.data)
+    result = await called(handler, await _user(session), request.data)
+    return replies.reply(id, "rpc", {"data": msgspec.Raw(result)})
+
+
+async def called(handler: registry.Handler, user: Any, data: msgspec.Raw) -> bytes:
+    """What a method answers, as JSON; the HTTP API calls methods too. Raises CommandError 100 for its faults."""
+    result = await _call(handler, user, data)
     try:
-        return replies.reply(id, "rpc", {"data": result})
+        return replies.encode(result)
     except (TypeError, ValueError, RecursionError):
         logger.exception("%s returned what JSON cannot hold", name_of(handler))
         raise CommandError(ErrorCode.INTERNAL) from None

@@ -24,7 +24,11 @@ MAX_HISTORY = 300  # publications a client gets at a time
 
 async def subscribe(session: Session, id: int, request: SubscribeRequest) -> None:
     """Answer `subscribe`, then let go what arrived meanwhile."""
+    memory = session.hook_cache
     wanted = await _wanted(session, request)
+    while session.hook_cache is not memory:  # access was looked at again meanwhile: what was answered may be of before
+        memory = session.hook_cache
+        wanted = await _wanted(session, request)
     established = await establish(session, wanted)
     session.send(replies.reply(id, "subscribe", established.result))
     established.activate()
@@ -53,6 +57,7 @@ async def _wanted(session: Session, request: SubscribeRequest) -> Wanted:
         insecure=config.insecure,
     )
     await hooks.require(hook, user, channel, _decoded(request.data), session.hook_cache)
+    check_room(session, channel)  # the server may have put it in meanwhile
     options = (claims.overrides if claims else NO_OVERRIDES).apply(options)
     granted = permissions.grants(
         options,
@@ -71,6 +76,8 @@ async def _wanted(session: Session, request: SubscribeRequest) -> Wanted:
         expire_at=claims.expire_at if claims else None,
         info=claims.info if claims else None,
         data=claims.data if claims else None,
+        by_token=claims is not None,
+        asked=bytes(request.data) if hook is not None and request.data else None,
     )
 
 

@@ -13,6 +13,7 @@ from realtime.engine.publication import StreamPosition
 from realtime.protocol import replies
 from realtime.protocol.codes import CommandError, ErrorCode
 from realtime.protocol.commands import ConnectRequest
+from realtime.session.seats import take_seat
 from realtime.session.session import Session, State
 from realtime.session.subscribing import Established, Wanted, check_server_side, establish
 
@@ -28,15 +29,17 @@ async def connect(session: Session, id: int, request: ConnectRequest) -> None:
 
 async def _connect(session: Session, id: int, request: ConnectRequest) -> None:
     node = session.node
+    revision = node.rechecker.revision
     identity = await authenticate(request.token, session.scope or {}, node.config, node.wall())
     session.identity = identity
     session.expire_at = identity.expire_at
     session.name = request.name[:64]
+    session.since = round(node.wall(), 3)  # which connection of a user is the oldest is told by it
     wishes = _server_side(session, identity, request)
     established = await _establish_all(session, wishes)
     session.registered = True
     try:
-        await node.enter(f"u:{identity.user}", session, _registration(session))
+        await take_seat(session, _registration(session))
         if any(one.subscription.broken for one in established):
             raise CommandError(ErrorCode.INTERNAL)  # a position was lost meanwhile; the client tries again at once
     except BaseException:
@@ -48,6 +51,8 @@ async def _connect(session: Session, id: int, request: ConnectRequest) -> None:
     for one in established:
         one.activate()
     node.connected(session)
+    if node.rechecker.revision != revision:  # access changed while it came in, maybe its own
+        node.background(node.rechecker.recheck([session]))
 
 
 def _server_side(session: Session, identity: Identity, request: ConnectRequest) -> list[Wanted]:
@@ -86,7 +91,7 @@ async def _establish_all(session: Session, wishes: list[Wanted]) -> list[Establi
 
 def _registration(session: Session) -> bytes:
     """What the registry of connections keeps about this one."""
-    return replies.encode(replies.compact(name=session.name, address=session.address, since=int(session.node.wall())))
+    return replies.encode(replies.compact(name=session.name, address=session.address, since=session.since))
 
 
 def _result(session: Session, identity: Identity, established: list[Established]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from enum import Enum, auto
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from realtime.access import hooks
 from realtime.access.identity import ANONYMOUS, Identity
 from realtime.engine.subscription import Subscription
 from realtime.protocol import replies
@@ -34,6 +35,7 @@ logger = logging.getLogger("realtime.session")
 COMMAND_WITHIN = 4.0  # seconds a command may take; clients give a reply 5
 LEAVE_AFTER_REFUSAL = 5.0  # seconds a client that was refused has to go by itself
 EXPIRY_GRACE = 25.0  # seconds a client has to refresh what expired
+SETTLE = 0.02  # seconds between looks at a subscription whose reply is on its way
 
 Continuation = Callable[[], Awaitable[bytes | None]]
 """What is left to do for a command; gives the reply, or None when it has seen to it itself."""
@@ -91,6 +93,7 @@ class Session:
         "reason",
         "registered",
         "scope",
+        "since",
         "slot",
         "socket",
         "state",
@@ -116,6 +119,7 @@ class Session:
         self.registered = False  # has an entry in the registry of connections
         self.reaped = False  # other instances have removed it and told of its end
         self.slot = 0
+        self.since = 0.0  # Unix seconds, from when it was connected
         self.unanswered = 0  # commands that were sent off to Redis and whose replies will follow
         self._place = place  # its ticket of the node's admission
         self._queue: deque[Command] | None = None
@@ -257,9 +261,30 @@ class Session:
             self.node.stats.unsubscribes += 1
             self.send(replies.unsubscribe_push(subscription.channel, code, reason))
 
+    async def end_channel(self, channel: str, code: int, reason: str) -> bool:
+        """`end_subscription` by name; one whose reply is not out yet is ended after it. False when there was none."""
+        subscription = self.subscriptions.get(channel)
+        if subscription is None or not await self.settled(subscription):
+            return False
+        self.end_subscription(subscription, code, reason)
+        return True
+
+    async def settled(self, subscription: Subscription) -> bool:
+        """Wait until a subscription's reply is out, as it is but for a moment; False when the subscription is over."""
+        give_up = self.node.now() + COMMAND_WITHIN
+        while self.subscriptions.get(subscription.channel) is subscription:
+            if subscription.held is None:
+                return True
+            if self.node.now() > give_up:
+                subscription.broken = True  # its reply will be an error
+                return False
+            await asyncio.sleep(SETTLE)
+        return False
+
     def forget_subscription(self, subscription: Subscription) -> None:
         """Take a subscription out of the hub and of presence."""
-        self.subscriptions.pop(subscription.channel, None)
+        if self.subscriptions.get(subscription.channel) is subscription:
+            del self.subscriptions[subscription.channel]
         self.node.hub.unsubscribe(subscription)
         if subscription.present:
             self.node.background(self.node.presence.remove(f"c:{subscription.channel}", self.client))
@@ -378,6 +403,15 @@ class Session:
             self._worker.cancel()
         self.node.closed(self, announced)
         self.subscriptions.clear()
+
+    def ask_anew(self) -> None:
+        """Access may have changed: nothing that was answered before counts any more."""
+        self.hook_cache = hooks.renewed(self.hook_cache)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a command is under way."""
+        return self._worker is not None
 
     def client_info(self, chan_info: bytes | None) -> bytes:
         """This connection as a ClientInfo."""

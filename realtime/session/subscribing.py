@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from realtime.access import permissions
 from realtime.access.permissions import Granted
 from realtime.conf import ChannelOptions
 from realtime.engine.hub import NotLive
@@ -22,10 +23,15 @@ from realtime.protocol.codes import CommandError, DisconnectCode, DisconnectErro
 from realtime.session.session import Session
 from store import StoreUnavailable
 
+PUSHED = ("recoverable", "positioned", "epoch", "offset", "data")  # what a subscribe push tells of a subscription
+
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What a subscription shall be. `position`: where the client stood before, None when it does not recover."""
+    """What a subscription shall be. `position`: where the client stood before, None when it does not recover.
+
+    `by_token` says that a token allowed it, `asked` what the client sent along: both for a later look at its access.
+    """
 
     channel: str
     options: ChannelOptions
@@ -36,6 +42,8 @@ class Wanted:
     expire_at: float | None = None
     info: bytes | None = None
     data: bytes | None = None
+    by_token: bool = False
+    asked: bytes | None = None
 
 
 @dataclass(slots=True)
@@ -64,12 +72,54 @@ async def establish(session: Session, wanted: Wanted) -> Established:
         expire_at=wanted.expire_at,
         chan_info=wanted.info,
     )
+    subscription.by_token = wanted.by_token
+    subscription.asked = wanted.asked
     session.subscriptions[wanted.channel] = subscription
     try:
         return await _establish(session, subscription, wanted)
     except BaseException:
         session.forget_subscription(subscription)
         raise
+
+
+async def give(
+    session: Session,
+    channel: str,
+    options: ChannelOptions,
+    *,
+    position: StreamPosition | None = None,
+    expire_at: float | None = None,
+    info: bytes | None = None,
+    data: bytes | None = None,
+) -> bool:
+    """Add a server-side subscription to a connection that is open; the client is told with a push.
+
+    What it missed since `position` follows the push. False when it has left meanwhile or is in the channel already.
+    """
+    if channel in session.subscriptions:
+        return False
+    check_room(session, channel)
+    granted = permissions.grants(
+        options,
+        user=session.identity.user,
+        recoverable=True,
+        positioned=True,
+        join_leave=True,
+        insecure=session.node.config.insecure,
+    )
+    wanted = Wanted(channel, options, granted, position, server_side=True, expire_at=expire_at, info=info, data=data)
+    established = await establish(session, wanted)
+    if session.subscriptions.get(channel) is not established.subscription:  # it went while this was on its way
+        session.forget_subscription(established.subscription)
+        return False
+    missed = established.result.pop("publications", ())
+    told = {key: value for key, value in established.result.items() if key in PUSHED}
+    name = replies.encode(channel)
+    session.send(replies.push(name, b"subscribe", replies.encode(told)))
+    for publication in missed:
+        session.send(replies.push(name, b"pub", bytes(publication)))
+    established.activate()
+    return True
 
 
 async def _establish(session: Session, subscription: Subscription, wanted: Wanted) -> Established:

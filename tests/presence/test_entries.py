@@ -2,7 +2,7 @@
 
 import pytest
 
-from presence import keys
+from presence import Full, keys
 from tests.presence.cluster import Ear, Maker, PrivateRedis, drifted, eventually, unbin, without_ttl
 
 pytestmark = pytest.mark.asyncio
@@ -118,3 +118,19 @@ async def test_vanished_entries_are_put_back_by_the_refresh(make: Maker, server:
         return await a.members(ROOM) == {"c1": b"1"}
 
     await eventually(back, "put back")
+
+
+async def test_a_scope_that_is_full_takes_nobody_more(make: Maker, ear: Ear) -> None:
+    a, b = await make("a"), await make("b")
+    await a.add(ROOM, "c1", "ann", b"1", most=2)
+    await b.add(ROOM, "c2", "ann", b"2", most=2)
+    for instance in (a, b):
+        with pytest.raises(Full):
+            await instance.add(ROOM, "c3", "ann", b"3", most=2)
+    await a.add(ROOM, "c1", "ann", b"1", most=2)  # it is there: nothing is added
+    assert await a.stats(ROOM) == (2, 1)
+    assert ear.joins == {(ROOM, b"1"): 1, (ROOM, b"2"): 1}
+    holders = {holder.client: (holder.incarnation, holder.info) for holder in await a.holders(ROOM)}
+    assert holders == {"c1": (a.incarnation, b"1"), "c2": (b.incarnation, b"2")}
+    await b.remove(ROOM, "c2")
+    await a.add(ROOM, "c3", "ann", b"3", most=2)

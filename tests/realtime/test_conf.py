@@ -148,6 +148,12 @@ def test_pong_timeout_must_be_below_ping_interval_unless_pings_are_off() -> None
         assert read_config().ping_interval == 0
 
 
+def test_a_policy_is_one_of_those_there_are() -> None:
+    assert the_problem({"connection_limit_policy": "eldest"}).path == "connection_limit_policy"
+    with override_settings(REALTIME={"connection_limit_policy": "oldest", "max_connections_per_user": 3}):
+        assert read_config().connection_limit_policy == "oldest"
+
+
 def test_a_lease_is_renewed_before_it_ends() -> None:
     assert the_problem({"lease_ttl": 2, "lease_renew": 2}).path == "lease_renew"
 

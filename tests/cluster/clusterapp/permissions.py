@@ -13,3 +13,10 @@ def may_subscribe(user: Any, channel: str, info: Any) -> bool:
 async def may_publish(user: Any, channel: str, info: Any) -> bool:
     """Whoever says please."""
     return isinstance(info, dict) and info.get("please") is True
+
+
+def is_member(user: Any, channel: str, info: Any) -> bool:
+    """Members of the club that is the rest of the channel's name."""
+    from clusterapp.models import Membership
+
+    return isinstance(user, User) and Membership.objects.filter(user=user, club=channel.partition(":")[2]).exists()

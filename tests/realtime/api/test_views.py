@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from django.test import AsyncClient
+from django.test import AsyncClient, AsyncRequestFactory
 
+from ratelimit.subjects import Subject
 from realtime import make_connection_token
 from realtime.api import views
+from realtime.api.keys import holder
 from realtime.api.methods import METHODS
 from realtime.engine.node import Node
 from store import get_store
@@ -143,6 +145,7 @@ class TestPublishing:
             ({"channel": "nowhere:a", "data": 1}, 102),
             ({"channel": ROOM}, 107),
             ({"channel": ROOM, "b64data": "!"}, 107),
+            ({"channel": ROOM, "b64data": "ü"}, 107),
             ({"channel": ROOM, "b64data": base64.b64encode(b"{no").decode()}, 107),
         ],
     )
@@ -247,7 +250,7 @@ class TestCommands:
         for peer in peers:
             await peer.connect(token=make_connection_token("7"))
         await until(lambda: node.heartbeat.alive)
-        assert await api("disconnect", user="nobody") == {"result": {}}
+        assert await api("disconnect", user="nobody") == {"result": {"hit": 0, "answered": 1, "instances": 1}}
         wish = {"code": 4500, "reason": "moved"}
         await api("disconnect", user="7", client=peers[0].session.client, disconnect=wish)
         assert await peers[0].end() == (4500, "moved")
@@ -266,7 +269,7 @@ class TestCommands:
         await peer.connect(token=make_connection_token("7"))
         await peer.subscribe(ROOM)
         await until(lambda: node.heartbeat.alive)
-        assert await api("unsubscribe", user="7", channel=ROOM) == {"result": {}}
+        assert (await api("unsubscribe", user="7", channel=ROOM))["result"]["hit"] == 1
         await until(lambda: peer.pushes("unsubscribe", ROOM))
         assert (await api("unsubscribe", user="7", channel="nowhere:a"))["error"]["code"] == 102
 
@@ -308,3 +311,36 @@ class TestBatch:
         assert (await api("batch", commands=[command] * 3))["error"]["code"] == 106
         assert await api.data() == []
         assert await api("batch") == {"replies": []}
+
+
+class TestDocument:
+    async def test_it_names_every_method(self, api: Api) -> None:
+        """For anybody; nothing of this installation is in it."""
+        response = await api.raw("openapi.json", verb="get", X_API_Key="")
+        assert response.status_code == 200
+        document = json.loads(response.content)
+        assert set(document["paths"]) == {f"/api/{method}" for method in (*METHODS, "batch")}
+        publish = document["paths"]["/api/publish"]["post"]
+        assert publish["requestBody"]["content"]["application/json"]["schema"]["$ref"].endswith("/PublishRequest")
+        assert document["components"]["schemas"]["PublishRequest"]["properties"]["data"] == {}
+        assert KEY not in response.content.decode()
+
+    async def test_it_is_only_read(self, api: Api) -> None:
+        """405."""
+        assert (await api.raw("openapi.json")).status_code == 405
+
+
+class TestKeys:
+    async def test_a_holder_is_known_by_its_valid_key_alone(self, configured: Any) -> None:
+        """However it was sent; what is no key counts by address, and no key is kept as it is."""
+        factory = AsyncRequestFactory()
+
+        def known_as(**headers: str) -> str | None:
+            request = factory.post("/api/info", headers={k.replace("_", "-"): v for k, v in headers.items()})
+            return holder(Subject(ip="192.0.2.7", request=request))
+
+        mine = known_as(X_API_Key=KEY)
+        assert mine == known_as(Authorization=f"apikey {KEY}")
+        assert mine != known_as(X_API_Key="l" * 32)
+        assert known_as(X_API_Key="wrong") == known_as() == "ip:192.0.2.7"
+        assert KEY not in str(mine)

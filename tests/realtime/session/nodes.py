@@ -19,6 +19,7 @@ ALLOWED = {
 HISTORY = {"history_size": 10, "history_ttl": "60s"}
 REALTIME = {
     "anonymous": True,
+    "recheck_interval": 0,
     "recovery_max_publications": 5,
     "recovery_max_bytes": 100_000,
     "max_channels": 5,

@@ -1,0 +1,95 @@
+"""The HTTP API's methods that reach connections, and the project's own methods (PROTOCOL.md 12).
+
+Their results say how many were hit, and how many instances answered: clients that expect none of it pass it over.
+A `session` names a connection of transports that are not served here, so a request with one is about nobody.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from realtime import rpc as registry
+from realtime.api import params
+from realtime.api.control import OVERRIDES, to_disconnect, to_reauthorize, to_refresh, to_subscribe, to_unsubscribe
+from realtime.api.publishing import payload
+from realtime.engine.control import Acknowledged, Command, Control
+from realtime.engine.publication import StreamPosition
+from realtime.protocol.codes import CommandError, DisconnectCode, ErrorCode, UnsubscribeCode
+from realtime.session.calls import called
+from store import get_store
+
+
+async def disconnect(asked: params.Disconnect) -> dict[str, Any]:
+    """End connections of a user, one, or those in a channel."""
+    wish = asked.disconnect or params.Disconnection(DisconnectCode.FORCE_DISCONNECT)
+    command = _checked(
+        lambda: to_disconnect(asked.user, asked.client, asked.channel, wish.code, wish.reason, asked.whitelist)
+    )
+    return await _done(command, asked.session)
+
+
+async def unsubscribe(asked: params.Unsubscribe) -> dict[str, Any]:
+    """End subscriptions to a channel."""
+    command = _checked(lambda: to_unsubscribe(asked.user, asked.channel, asked.client, UnsubscribeCode.SERVER, ""))
+    return await _done(command, asked.session)
+
+
+async def subscribe(asked: params.Subscribe) -> dict[str, Any]:
+    """Put a user's open connections into a channel."""
+    info, data = payload(asked.info, asked.b64info), payload(asked.data, asked.b64data)
+    since = StreamPosition(asked.recover_since.epoch, asked.recover_since.offset) if asked.recover_since else None
+    flags = {name: getattr(asked.override, name, None) for name in OVERRIDES}
+    overrides = {name: flag.value for name, flag in flags.items() if flag is not None}
+    command = _checked(
+        lambda: to_subscribe(
+            asked.user,
+            asked.channel,
+            asked.client,
+            _raw(info),
+            _raw(data),
+            asked.expire_at if asked.expire_at > 0 else None,
+            since,
+            overrides,
+        )
+    )
+    return await _done(command, asked.session)
+
+
+async def refresh(asked: params.Refresh) -> dict[str, Any]:
+    """Set when open connections end."""
+    info = payload(asked.info, "")
+    expired = asked.expired or 0 < asked.expire_at <= time.time()
+    expire_at = asked.expire_at if asked.expire_at > 0 else None
+    command = _checked(lambda: to_refresh(asked.user, asked.client, expire_at, expired, _raw(info)))
+    return await _done(command, asked.session)
+
+
+async def reauthorize(asked: params.Reauthorize) -> dict[str, Any]:
+    """Look at access again."""
+    return await _done(to_reauthorize(asked.user, asked.channel, asked.client))
+
+
+async def rpc(asked: params.Rpc) -> dict[str, Any]:
+    """Call a method of the project, as nobody: it gets None for the user."""
+    handler = registry.methods.get(asked.method)
+    if handler is None:
+        raise CommandError(ErrorCode.METHOD_NOT_FOUND)
+    return {"data": msgspec.Raw(await called(handler, None, asked.params))}
+
+
+def _checked(make: Callable[[], Command]) -> Command:
+    try:
+        return make()
+    except ValueError:
+        raise CommandError(ErrorCode.BAD_REQUEST) from None
+
+
+async def _done(command: Command, session: str = "") -> dict[str, Any]:
+    done = Acknowledged(0, 0, 0) if session else await Control(get_store()).order(command)
+    return done._asdict()
+
+
+def _raw(data: bytes | None) -> msgspec.Raw | None:
+    return None if data is None else msgspec.Raw(data)

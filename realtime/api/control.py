@@ -1,0 +1,265 @@
+"""The Python API's commands to connections, re-exported by `realtime`: each with a twin for coroutines (prefix `a`).
+
+A command goes to every instance and is answered by them: `Acknowledged(hit, answered, instances)` says how many
+connections or subscriptions it hit, and how many of the living instances said so `within` so many seconds. What an
+instance does not answer in time it does all the same, as soon as it can. `user` is a Django user or an id, None for
+everybody; `client` is one connection's id. All raise StoreUnavailable when Redis does not answer, ValueError for
+arguments that cannot be, and CommandError for an impossible channel.
+"""
+
+from collections.abc import Iterable, Mapping
+from functools import partial
+from typing import Any
+
+from django.db import transaction
+
+from realtime.access.tokens import user_id
+from realtime.api.publishing import encode_data, options_of
+from realtime.engine.control import ASK_WITHIN, Acknowledged, Command, Control
+from realtime.engine.publication import StreamPosition
+from realtime.protocol.codes import DisconnectCode, UnsubscribeCode
+from store import get_store
+
+MOST_REASON = 123  # bytes a close frame has room for
+OVERRIDES = ("presence", "join_leave", "force_push_join_leave", "force_recovery", "force_positioning")
+
+
+def disconnect(
+    user: Any = None,
+    *,
+    client: str = "",
+    channel: str = "",
+    code: int = DisconnectCode.FORCE_DISCONNECT,
+    reason: str = "",
+    keep: Iterable[str] = (),
+    within: float = ASK_WITHIN,
+) -> Acknowledged:
+    """End connections everywhere: a user's, one, or all that are in a channel; but not the clients in `keep`.
+
+    Codes 3000-3499 and 4000-4499 let the client come back.
+    """
+    return _order(to_disconnect(user, client, channel, code, reason, keep), within)
+
+
+async def adisconnect(
+    user: Any = None,
+    *,
+    client: str = "",
+    channel: str = "",
+    code: int = DisconnectCode.FORCE_DISCONNECT,
+    reason: str = "",
+    keep: Iterable[str] = (),
+    within: float = ASK_WITHIN,
+) -> Acknowledged:
+    """`disconnect` for coroutines."""
+    return await _aorder(to_disconnect(user, client, channel, code, reason, keep), within)
+
+
+def unsubscribe(
+    user: Any,
+    channel: str,
+    *,
+    client: str = "",
+    code: int = UnsubscribeCode.SERVER,
+    reason: str = "",
+    within: float = ASK_WITHIN,
+) -> Acknowledged:
+    """End subscriptions to a channel everywhere: a user's, or everybody's with `user` None.
+
+    Codes from 2500 on make the client subscribe again.
+    """
+    return _order(to_unsubscribe(user, channel, client, code, reason), within)
+
+
+async def aunsubscribe(
+    user: Any,
+    channel: str,
+    *,
+    client: str = "",
+    code: int = UnsubscribeCode.SERVER,
+    reason: str = "",
+    within: float = ASK_WITHIN,
+) -> Acknowledged:
+    """`unsubscribe` for coroutines."""
+    return await _aorder(to_unsubscribe(user, channel, client, code, reason), within)
+
+
+def subscribe(
+    user: Any,
+    channel: str,
+    *,
+    client: str = "",
+    info: Any = None,
+    data: Any = None,
+    expire_at: float | None = None,
+    since: StreamPosition | None = None,
+    overrides: Mapping[str, bool] | None = None,
+    within: float = ASK_WITHIN,
+) -> Acknowledged:
+    """Put the open connections of a user (or one of them) into a channel; clients see a server-side subscription.
+
+    `info` is what others see of it, `data` what the client gets along, `expire_at` its end (Unix seconds), `since` a
+    position from which what was missed is sent, `overrides` options of the channel for this subscription. Rules of the
+    namespace are not asked: the caller decides. It lasts as long as the connection; a later one needs a token's list.
+    """
+    return _order(to_subscribe(user, channel, client, info, data, expire_at, since, overrides), within)
+
+
+async def asubscribe(
+    user: Any,
+    channel: str,
+    *,
+    client: str = "",
+    info: Any = None,
+    data: Any = None,
+    expire_at: float | None = None,
+    since: StreamPosition | None = None,
+    overrides: Mapping[str, bool] | None = None,
+    within: float = ASK_WITHIN,
+) -> Acknowledged:
+    """`subscribe` for coroutines."""
+    return await _aorder(to_subscribe(user, channel, client, info, data, expire_at, since, overrides), within)
+
+
+def refresh(
+    user: Any = None,
+    *,
+    client: str = "",
+    expire_at: float | None = None,
+    expired: bool = False,
+    info: Any = None,
+    within: float = ASK_WITHIN,
+) -> Acknowledged:
+    """Set when the open connections of a user end: at `expire_at` (Unix seconds), never with None, now if `expired`.
+
+    `info`, where given, is what others see of them from their next publication or subscription on.
+    """
+    return _order(to_refresh(user, client, expire_at, expired, info), within)
+
+
+async def arefresh(
+    user: Any = None,
+    *,
+    client: str = "",
+    expire_at: float | None = None,
+    expired: bool = False,
+    info: Any = None,
+    within: float = ASK_WITHIN,
+) -> Acknowledged:
+    """`refresh` for coroutines."""
+    return await _aorder(to_refresh(user, client, expire_at, expired, info), within)
+
+
+def reauthorize(
+    user: Any = None,
+    *,
+    channel: str = "",
+    client: str = "",
+    on_commit: bool = True,
+    within: float = ASK_WITHIN,
+) -> Acknowledged | None:
+    """Look again at who may be where: a user's access, a channel's subscribers, or everybody's; what is no longer
+    allowed is ended (2103, 3507). `hit` counts what was ended.
+
+    Inside a transaction it waits for the commit, and nobody for its answer; then None is returned.
+    """
+    command = to_reauthorize(user, channel, client)
+    if on_commit and transaction.get_connection().in_atomic_block:
+        transaction.on_commit(partial(Control(get_store()).tell_sync, command))
+        return None
+    return _order(command, within)
+
+
+async def areauthorize(
+    user: Any = None, *, channel: str = "", client: str = "", within: float = ASK_WITHIN
+) -> Acknowledged:
+    """`reauthorize` for coroutines, which are in no transaction."""
+    return await _aorder(to_reauthorize(user, channel, client), within)
+
+
+# Commands, checked
+
+
+def to_disconnect(user: Any, client: str, channel: str, code: int, reason: str, keep: Iterable[str] = ()) -> Command:
+    """The command of `disconnect`."""
+    _require_somebody(user, client, channel)
+    if not 3000 <= code < 5000:
+        raise ValueError(f"a disconnect code is 3000 to 4999, not {code}")
+    if len(reason.encode()) > MOST_REASON:
+        raise ValueError(f"a reason has at most {MOST_REASON} bytes")
+    if channel:
+        options_of(channel)
+    known = code in DisconnectCode._value2member_map_
+    words = reason or (DisconnectCode(code).reason if known else "disconnected by the server")
+    whom = _user(user)
+    return Command(
+        "disconnect", user=whom, client=client, channel=channel, code=int(code), reason=words, keep=list(keep)
+    )
+
+
+def to_unsubscribe(user: Any, channel: str, client: str, code: int, reason: str) -> Command:
+    """The command of `unsubscribe`."""
+    options_of(channel)
+    if not 2000 <= code < 3000:
+        raise ValueError(f"an unsubscribe code is 2000 to 2999, not {code}")
+    words = reason or (UnsubscribeCode(code).reason if code in UnsubscribeCode._value2member_map_ else "unsubscribed")
+    return Command("unsubscribe", user=_user(user), channel=channel, client=client, code=int(code), reason=words)
+
+
+def to_subscribe(
+    user: Any,
+    channel: str,
+    client: str,
+    info: Any,
+    data: Any,
+    expire_at: float | None,
+    since: StreamPosition | None,
+    overrides: Mapping[str, bool] | None,
+) -> Command:
+    """The command of `subscribe`."""
+    _require_somebody(user, client)
+    options_of(channel)
+    if unknown := set(overrides or ()) - set(OVERRIDES):
+        raise ValueError(f"these options cannot be overridden: {', '.join(sorted(unknown))}")
+    return Command(
+        "subscribe",
+        user=_user(user),
+        channel=channel,
+        client=client,
+        info=None if info is None else encode_data(info),
+        data=None if data is None else encode_data(data),
+        expire_at=expire_at,
+        since=(since.offset, since.epoch) if since is not None else None,
+        overrides=dict(overrides or {}),
+    )
+
+
+def to_refresh(user: Any, client: str, expire_at: float | None, expired: bool, info: Any) -> Command:
+    """The command of `refresh`."""
+    _require_somebody(user, client)
+    encoded = None if info is None else encode_data(info)
+    return Command("refresh", user=_user(user), client=client, expire_at=expire_at, expired=expired, info=encoded)
+
+
+def to_reauthorize(user: Any, channel: str, client: str) -> Command:
+    """The command of `reauthorize`."""
+    if channel:
+        options_of(channel)
+    return Command("reauthorize", user=_user(user), channel=channel, client=client)
+
+
+def _user(user: Any) -> str | None:
+    return None if user is None else user_id(user)
+
+
+def _require_somebody(user: Any, *others: str) -> None:
+    if user is None and not any(others):
+        raise ValueError("say whom: a user, a client, or a channel")
+
+
+def _order(command: Command, within: float) -> Acknowledged:
+    return Control(get_store()).order_sync(command, within)
+
+
+async def _aorder(command: Command, within: float) -> Acknowledged:
+    return await Control(get_store()).order(command, within)

@@ -1,0 +1,129 @@
+"""What the HTTP API's methods give, for its document: the views send plain mappings of these shapes."""
+
+from typing import Any
+
+from msgspec import Struct
+
+
+class Place(Struct):
+    """Where a publication stands; neither in a channel without history."""
+
+    offset: int = 0
+    epoch: str = ""
+
+
+class Error(Struct):
+    """An application error, with 200 unless the error mode says otherwise."""
+
+    code: int
+    message: str
+
+
+class Problem(Struct):
+    """Why a request never got to a method."""
+
+    error: Error
+
+
+class BroadcastResponse(Struct, omit_defaults=True):
+    """One channel's outcome: either of the two."""
+
+    result: Place | None = None
+    error: Error | None = None
+
+
+class Broadcast(Struct):
+    """In the order of the channels."""
+
+    responses: list[BroadcastResponse]
+
+
+class Done(Struct):
+    """Connections or subscriptions that were hit, as so many of the living instances said."""
+
+    hit: int
+    answered: int
+    instances: int
+
+
+class ClientInfo(Struct):
+    """A connection in a channel."""
+
+    user: str
+    client: str
+    conn_info: Any = None
+    chan_info: Any = None
+
+
+class Presence(Struct):
+    """By client."""
+
+    presence: dict[str, ClientInfo]
+
+
+class PresenceStats(Struct):
+    """How many connections, of how many users."""
+
+    num_clients: int
+    num_users: int
+
+
+class Publication(Struct):
+    """A publication of a channel's history."""
+
+    data: Any
+    offset: int
+    info: ClientInfo | None = None
+    tags: dict[str, str] | None = None
+
+
+class History(Struct):
+    """A page, and the stream's top."""
+
+    publications: list[Publication]
+    epoch: str
+    offset: int
+
+
+class Empty(Struct):
+    """Nothing."""
+
+
+class Clients(Struct):
+    """Of one channel."""
+
+    num_clients: int
+
+
+class Channels(Struct):
+    """By channel."""
+
+    channels: dict[str, Clients]
+
+
+class Node(Struct):
+    """An instance, in numbers; `uptime` in seconds."""
+
+    uid: str
+    name: str
+    version: str
+    num_clients: int
+    num_users: int
+    num_channels: int
+    num_subs: int
+    uptime: int
+    draining: bool = False
+    host: str = ""
+    pid: int = 0
+
+
+class Info(Struct):
+    """The living instances."""
+
+    nodes: list[Node]
+
+
+class Rpc(Struct):
+    """What the method answered."""
+
+    data: Any

@@ -1,0 +1,32 @@
+"""`manage.py disconnect --user ID | --client ID | --channel NAME`: end connections from a shell."""
+
+from argparse import ArgumentParser
+from typing import Any
+
+from realtime.api.control import disconnect
+from realtime.engine.control import Acknowledged
+from realtime.management.commands._control import ControlCommand
+from realtime.protocol.codes import DisconnectCode
+
+
+class Command(ControlCommand):
+    """End connections everywhere."""
+
+    help = "End connections everywhere: a user's, one, or those in a channel."
+    done = "{} connections ended"
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        super().add_arguments(parser)
+        code = int(DisconnectCode.FORCE_DISCONNECT)
+        parser.add_argument("--code", type=int, default=code, help="3000 to 4999 (%(default)s: do not come back)")
+        parser.add_argument("--reason", default="", help="what the client is told")
+
+    def act(self, **options: Any) -> Acknowledged:
+        return disconnect(
+            options["user"],
+            client=options["client"],
+            channel=options["channel"],
+            code=options["code"],
+            reason=options["reason"],
+            within=options["within"],
+        )

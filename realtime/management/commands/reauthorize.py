@@ -1,0 +1,23 @@
+"""`manage.py reauthorize [--user ID] [--channel NAME] [--client ID]`: look at access again, from a shell."""
+
+from typing import Any
+
+from realtime.api.control import reauthorize
+from realtime.engine.control import Acknowledged
+from realtime.management.commands._control import ControlCommand
+
+
+class Command(ControlCommand):
+    """Look at access again."""
+
+    help = "Look again at who may be where, and end what is no longer allowed; without options, everybody."
+    done = "{} connections and subscriptions ended"
+
+    def act(self, **options: Any) -> Acknowledged | None:
+        return reauthorize(
+            options["user"],
+            channel=options["channel"],
+            client=options["client"],
+            on_commit=False,
+            within=options["within"],
+        )

@@ -1,0 +1,33 @@
+"""`manage.py refresh --user ID | --client ID`: set when open connections end, from a shell."""
+
+import time
+from argparse import ArgumentParser
+from typing import Any
+
+from realtime.api.control import refresh
+from realtime.engine.control import Acknowledged
+from realtime.management.commands._control import ControlCommand
+
+
+class Command(ControlCommand):
+    """Set when open connections end."""
+
+    help = "Set when the open connections of a user end: in some seconds, never, or now."
+    done = "{} connections refreshed"
+    about_channels = False
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        super().add_arguments(parser)
+        when = parser.add_mutually_exclusive_group()
+        when.add_argument("--ttl", type=float, help="seconds from now (without it: they never end by themselves)")
+        when.add_argument("--expired", action="store_true", help="now: clients come back and prove who they are")
+
+    def act(self, **options: Any) -> Acknowledged:
+        expire_at = None if options["ttl"] is None else time.time() + options["ttl"]
+        return refresh(
+            options["user"],
+            client=options["client"],
+            expire_at=expire_at,
+            expired=options["expired"],
+            within=options["within"],
+        )

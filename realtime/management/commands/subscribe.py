@@ -1,0 +1,23 @@
+"""`manage.py subscribe CHANNEL --user ID | --client ID`: put open connections into a channel from a shell."""
+
+from argparse import ArgumentParser
+from typing import Any
+
+from realtime.api.control import subscribe
+from realtime.engine.control import Acknowledged
+from realtime.management.commands._control import ControlCommand
+
+
+class Command(ControlCommand):
+    """Put open connections into a channel."""
+
+    help = "Put the open connections of a user into a channel, without asking its rules."
+    done = "{} connections subscribed"
+    about_channels = False
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("channel", help="the channel, as in chat:lobby")
+        super().add_arguments(parser)
+
+    def act(self, **options: Any) -> Acknowledged:
+        return subscribe(options["user"], options["channel"], client=options["client"], within=options["within"])

@@ -1,0 +1,34 @@
+"""`manage.py unsubscribe CHANNEL [--user ID] [--client ID]`: end subscriptions from a shell."""
+
+from argparse import ArgumentParser
+from typing import Any
+
+from realtime.api.control import unsubscribe
+from realtime.engine.control import Acknowledged
+from realtime.management.commands._control import ControlCommand
+from realtime.protocol.codes import UnsubscribeCode
+
+
+class Command(ControlCommand):
+    """End subscriptions everywhere."""
+
+    help = "End subscriptions to a channel everywhere: a user's, one connection's, or everybody's."
+    done = "{} subscriptions ended"
+    about_channels = False
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("channel", help="the channel, as in chat:lobby")
+        super().add_arguments(parser)
+        code = int(UnsubscribeCode.SERVER)
+        parser.add_argument("--code", type=int, default=code, help="2000 to 2999; from 2500 on clients come back")
+        parser.add_argument("--reason", default="", help="what the client is told")
+
+    def act(self, **options: Any) -> Acknowledged:
+        return unsubscribe(
+            options["user"],
+            options["channel"],
+            client=options["client"],
+            code=options["code"],
+            reason=options["reason"],
+            within=options["within"],
+        )
