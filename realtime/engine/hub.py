@@ -116,28 +116,34 @@ class Hub:
         """Join the layer's group and have it confirmed; tried until it works or nobody wants the channel."""
         await self._opened.wait()
         pause = 0.05
+        placement = place(channel.name)
+        subscribed = self._layer.subscribing(placement.topic)
         while self.channels.get(channel.name) is channel:
             try:
-                await self._layer.group_add(place(channel.name).group, self._mailbox)
-                return await self._confirm(channel)
+                await self._layer.group_add(placement.group, self._mailbox)
+                return await self._confirm(channel, subscribed)
             except (StoreUnavailable, *LAYER_FAULTS) as error:
                 logger.warning("cannot join the group of a channel: %s", error)
                 await asyncio.sleep(pause)
                 pause = min(1.0, pause * 2)
 
-    async def _confirm(self, channel: LocalChannel) -> None:
-        """Send nonces until one comes back (see `_on_live`)."""
+    async def _confirm(self, channel: LocalChannel, subscribed: "asyncio.Future[None] | None" = None) -> None:
+        """Send nonces until one comes back (see `_on_live`).
+
+        One that was sent before Redis had `subscribed` is most likely lost: another follows as soon as it has.
+        """
         channel.waiting_nonce = secrets.token_hex(8)
         pause = FIRST_NONCE_AGAIN
         while channel.waiting_nonce and self.channels.get(channel.name) is channel:
+            early = subscribed is not None and not subscribed.done()
             try:
                 await self._broker.confirm(channel.name, channel.waiting_nonce, channel.options)
             except StoreUnavailable as error:
                 logger.warning("cannot confirm a channel: %s", error)
             if not channel.waiting_nonce:
                 return
-            answered = self._answered(channel)
-            await asyncio.wait((answered,), timeout=pause)
+            news = {self._answered(channel)} | ({subscribed} if early and subscribed is not None else set())
+            await asyncio.wait(news, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
             pause = min(2.0, pause * 2)
 
     def _answered(self, channel: LocalChannel) -> "asyncio.Future[None]":

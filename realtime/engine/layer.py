@@ -60,12 +60,23 @@ class LoopLayer(RedisPubSubLoopLayer):  # type: ignore[misc]
     def __init__(self, hosts: Any = None, **options: Any) -> None:
         super().__init__(hosts, **options)
         self._listeners: dict[str, Listener] = {}
+        self._subscribing: dict[str, asyncio.Future[None]] = {}
         self.on_reconnect: Callable[[int], None] | None = None
         self._shards = [ShardConnection(host, self, index) for index, host in enumerate(decode_hosts(hosts))]
 
     def listen(self, mailbox: str, listener: Listener) -> None:
         """Hand what arrives in a mailbox to `listener` instead of queueing it for `receive`."""
         self._listeners[mailbox] = listener
+
+    def subscribing(self, topic: str) -> "asyncio.Future[None]":
+        """Done when Redis says for the next time that it has subscribed this process to the topic."""
+        return self._subscribing.setdefault(topic, asyncio.get_running_loop().create_future())
+
+    def subscribed(self, topic: str) -> None:
+        """Redis has said it."""
+        waiting = self._subscribing.pop(topic, None)
+        if waiting is not None and not waiting.done():
+            waiting.set_result(None)
 
     def distribute(self, messages: list[tuple[bytes, bytes]]) -> None:
         """Put what one read brought, (topic, message) each, into the mailboxes it is for."""
@@ -83,6 +94,7 @@ class LoopLayer(RedisPubSubLoopLayer):  # type: ignore[misc]
     async def flush(self) -> None:
         """As channels-redis's, listeners included."""
         self._listeners.clear()
+        self._subscribing.clear()
         await super().flush()
 
     async def give_up(self, shard: int) -> None:
@@ -162,6 +174,8 @@ class ShardConnection(RedisSingleShardConnection):  # type: ignore[misc]
             for reply in replies:
                 if reply[0] != b"message":
                     await pubsub.handle_message(reply)  # type: ignore[no-untyped-call]
+                if reply[0] == b"subscribe":
+                    self.channel_layer.subscribed(reply[1].decode())
 
     def _ensure_receiver(self) -> None:
         """The receiver starts with the first subscription; until then there is nothing to read."""
