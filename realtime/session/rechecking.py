@@ -44,6 +44,7 @@ class Rechecker:
     def __init__(self, node: "Node") -> None:
         self.revision = 0
         self.late = False  # the last round could not be done within the interval
+        self._failing = False
         self._node = node
         self._rounds: asyncio.Task[None] | None = None
 
@@ -137,8 +138,11 @@ class Rechecker:
                 if not _is_well(session, user):
                     asked.append(session)
             await self._side_by_side(iter(asked), "", 1)
+            self._failing = False
         except Exception:  # the database is away, most likely: the next slice may fare better
-            logger.exception("access could not be looked at again")
+            if not self._failing:
+                logger.exception("access cannot be looked at again for now")
+            self._failing = True
 
 
 def _is_asked(session: Session, subscription: Subscription) -> bool:

@@ -268,6 +268,28 @@ class TestRounds:
         moody.mood = False
         await until(lambda: peer.pushes("unsubscribe", "moody:a"), within=10)
 
+    async def test_a_database_that_is_away_is_said_once(
+        self, node: Node, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Not in every slice; nobody is thrown out, and the rounds go on when it is back."""
+        user = await make_user()
+        peer = await by_token(node, user)
+        find, asked = rechecking.hooks.find_users, 0
+
+        async def away(ids: Any) -> Any:
+            nonlocal asked
+            asked += 1
+            raise OSError("the database is away")
+
+        monkeypatch.setattr(rechecking, "BEAT", 0.02)
+        monkeypatch.setattr(rechecking.hooks, "find_users", away)
+        await until(lambda: asked > 3, within=10)
+        assert len([record for record in caplog.records if record.name == "realtime.rechecking"]) == 1
+        assert peer.socket.closed is None
+        monkeypatch.setattr(rechecking.hooks, "find_users", find)
+        await User.objects.filter(pk=user.pk).aupdate(is_active=False)
+        assert await peer.end() == (3507, "user deactivated")
+
     async def test_their_work_is_bounded(self, node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
         """Never more in a beat than it may; a round that takes too long is said once."""
         sizes: list[int] = []
