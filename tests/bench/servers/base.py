@@ -1,5 +1,6 @@
 """What every server of the bench offers: how to start it, how clients join, how publications get in."""
 
+import contextlib
 import json
 import shutil
 import socket
@@ -7,6 +8,8 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
+
+import psutil
 
 from machine import Cores
 from processes import Process, Redis, free_port, wait_until
@@ -125,7 +128,11 @@ class Server(ABC):
         """End everything at once: nobody is left to say goodbye to."""
         for process in (*self.server_processes, *self.helpers):
             if process.running:
+                workers = psutil.Process(process.pid).children(recursive=True)  # nginx's would live on
                 process.kill()
+                for worker in workers:
+                    with contextlib.suppress(psutil.NoSuchProcess):
+                        worker.kill()
 
     def spawn(self, command: list[str], environment: dict[str, str] | None = None) -> Process:
         """Start one of the server's processes, on its core."""
