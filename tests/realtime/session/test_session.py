@@ -160,6 +160,31 @@ class TestBounds:
         peer.session.receive("\n".join(lines))
         assert (await peer.end())[0] == 3013
 
+    async def test_publications_that_redis_has_not_answered_count_as_waiting(
+        self, node: Node, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """They hold no command up, but a client cannot pile them up while Redis is slow; an answer makes room."""
+        most = node.config.max_queued_commands
+        sent: list[asyncio.Future[Any]] = []
+
+        def slow(*_: Any) -> "asyncio.Future[Any]":
+            sent.append(asyncio.get_running_loop().create_future())
+            return sent[-1]
+
+        monkeypatch.setattr(node.broker, "start_publish", slow)
+        peer = Peer(node)
+        await peer.connect()
+        for _ in range(most):
+            peer.say(publish={"channel": "open:a", "data": 1})
+        assert len(sent) == peer.session.unanswered == most
+        sent[0].set_result([b"epoch", 1, 0])
+        await until(lambda: peer.session.unanswered == most - 1, what="one was answered")
+        peer.say(publish={"channel": "open:a", "data": 1})
+        assert len(sent) == most + 1
+        peer.say(publish={"channel": "open:a", "data": 1})
+        assert (await peer.end())[0] == 3013
+        assert len(sent) == most + 1
+
     async def test_a_message_has_a_largest_size(self, node: Node) -> None:
         """A character more is 1009, without a push: the code says it all."""
         hurry(node, max_message_bytes=100)
