@@ -49,8 +49,7 @@ class ConnectionConsumer:
             node.admission.leave(place)
             raise
         socket = open_socket(scope, send, node.config.max_outgoing_bytes)
-        session = Session(node, socket, scope, place)
-        session.address = handshakes.address_of(scope)
+        session = Session(node, socket, scope, place, handshakes.address_of(scope))
         if node.draining:
             session.disconnect(DisconnectCode.SHUTDOWN)
         if isinstance(socket, Connection):

@@ -101,15 +101,14 @@ class Session:
         "unanswered",
     )
 
-    def __init__(self, node: "Node", socket: Socket, scope: dict[str, Any], place: int = 0) -> None:
+    def __init__(self, node: "Node", socket: Socket, scope: dict[str, Any], place: int = 0, address: str = "") -> None:
         self.node = node
         self.socket = socket
         self.scope: dict[str, Any] | None = scope
         self.client = str(uuid.uuid4())
         self.identity: Identity = ANONYMOUS
         self.name = ""
-        client = scope.get("client")
-        self.address = client[0] if client else ""
+        self.address = address
         self.state = State.AWAITING_CONNECT
         self.subscriptions: dict[str, Subscription] = {}
         self.expire_at: float | None = None

@@ -13,8 +13,9 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from conftest import CONFIG
 from harness import environment
-from other_servers import LONGEST, TEXT, Raw, Server, close, frame, upgrade
+from other_servers import LONGEST, Raw, Server, close, upgrade
 from processes import Redis, eventually
+from tests.raw_frames import TEXT, frame
 
 pytestmark = pytest.mark.asyncio
 

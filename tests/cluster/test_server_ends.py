@@ -14,8 +14,9 @@ import pytest
 from clients import token
 from conftest import CONFIG
 from harness import environment
-from other_servers import CLOSE, LONGEST, TEXT, Raw, Server, close, frame, upgrade
+from other_servers import LONGEST, Raw, Server, close, upgrade
 from processes import Redis, eventually
+from tests.raw_frames import CLOSE, TEXT, frame
 
 CONNECTION = "/connection/websocket"
 PUBLICATION = "x" * 60_000

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from other_servers import BINARY, CLOSE, LONGEST, PING, PONG, TEXT, Raw, Server, close, frame
+from other_servers import LONGEST, Raw, Server, close
 from processes import eventually
+from tests.raw_frames import BINARY, CLOSE, PING, PONG, TEXT, frame
 
 Case = tuple[str, bytes | list[bytes], list[tuple[int, bytes]], int | None]
 

@@ -5,8 +5,9 @@ import time
 
 import pytest
 
-from other_servers import LONGEST, TEXT, Raw, Server, close, frame, upgrade
+from other_servers import LONGEST, Raw, Server, close, upgrade
 from processes import eventually
+from tests.raw_frames import TEXT, frame
 
 GET = b"GET /generic/any HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 POST = b"POST /generic/any HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 5\r\n\r\nhello"

@@ -18,7 +18,8 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
 from realtime.server.connection import Connection
-from tests.realtime.server.wires import BINARY, CLOSE, MASK, PING, PONG, TEXT, Receiver, Server, frame, parse, request
+from tests.raw_frames import BINARY, CLOSE, MASK, PING, PONG, TEXT, frame
+from tests.realtime.server.wires import Receiver, Server, parse, request
 
 MOST = 300  # bytes of a message: enough for both short forms of a length
 HANDSHAKE = (

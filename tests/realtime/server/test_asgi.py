@@ -9,8 +9,9 @@ import pytest_asyncio
 
 from realtime.server.asgi import MOST_EVENTS
 from realtime.server.connection import Connection
+from tests.raw_frames import CLOSE, TEXT, frame
 from tests.realtime.server.waiting import until
-from tests.realtime.server.wires import CLOSE, TEXT, Server, Wire, frame, parse, request
+from tests.realtime.server.wires import Server, Wire, parse, request
 
 pytestmark = pytest.mark.asyncio
 

@@ -13,8 +13,9 @@ from twisted.internet import main
 from realtime.protocol.frames import Frame, close_frame
 from realtime.server import connection as module
 from realtime.server.connection import EXTENSION, Connection, State
+from tests.raw_frames import BINARY, CLOSE, PING, TEXT, frame
 from tests.realtime.server.waiting import until
-from tests.realtime.server.wires import BINARY, CLOSE, PING, TEXT, Receiver, Server, Wire, frame, parse, request
+from tests.realtime.server.wires import Receiver, Server, Wire, parse, request
 
 pytestmark = pytest.mark.asyncio
 

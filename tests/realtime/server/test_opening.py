@@ -12,7 +12,8 @@ from twisted.protocols.policies import ProtocolWrapper
 from realtime.server import opening as module
 from realtime.server.connection import Connection
 from realtime.server.opening import MOST_HEAD, Factory, Upgrades
-from tests.realtime.server.wires import TEXT, Server, Wire, frame
+from tests.raw_frames import TEXT, frame
+from tests.realtime.server.wires import Server, Wire
 
 pytestmark = pytest.mark.asyncio
 

@@ -35,7 +35,7 @@ class Peer:
 
     def __init__(self, node: Node, **scope: Any) -> None:
         self.socket = RecordingSocket()
-        self.session = Session(node, self.socket, {"client": ["192.0.2.1", 1], **scope})
+        self.session = Session(node, self.socket, scope, address="192.0.2.1")
         self._ids = itertools.count(1)
 
     def say(self, **request: Any) -> int:
