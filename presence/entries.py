@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from presence import keys
 from presence.keys import home_of
 from presence.leases import check
 from store import Script, Store
@@ -16,11 +17,11 @@ from store.shards import Shard
 
 logger = logging.getLogger(__name__)
 
-ADD, DROP, ASSERT, REAP, REFRESH = (
-    Script.load("presence", name) for name in ("add", "drop", "assert", "reap", "refresh")
+ADD, ENTER, DROP, ASSERT, REAP, REFRESH = (
+    Script.load("presence", name) for name in ("add", "enter", "drop", "assert", "reap", "refresh")
 )
 MOST_PER_CALL = 500  # entries one script works on: a few milliseconds of Redis
-FULL = -3  # as in `lua/add.lua`
+FULL = -4  # as in `lua/_common.lua`
 SAMPLE = 200  # entries a refresh looks at
 
 
@@ -77,16 +78,22 @@ class Entries:
         """The shard on which a scope lives."""
         return self._store.shard_for(home_of(scope).placement)
 
-    async def add(self, incarnation: str, generation: int, scope: str, entry: Named, most: int = 0) -> bool:
+    async def add(
+        self, incarnation: str, generation: int, scope: str, entry: Named, most: int = 0, *, register: bool = False
+    ) -> bool:
         """Enter a connection; announce it if it is new. True when it is the user's first.
 
-        Raises Full when the scope has `most` connections (0: any number) without it.
+        Raises Full when the scope has `most` connections (0: any number) without it. With `register` the scope is noted
+        first, which is for scopes on the shard of the leases alone; raises LeaseMissing too, then.
         """
         told = self._told(scope)
-        arguments: list[Argument] = [incarnation, generation, self._key_ttl, *entry, told.topic, told.join_head]
-        if most:
-            arguments.append(most)
-        code, first = await self.shard(scope).run(ADD, home_of(scope).of(incarnation), arguments)
+        names = home_of(scope).of(incarnation)
+        arguments: list[Argument] = [incarnation, generation, self._key_ttl, *entry, told.topic, told.join_head, most]
+        if register:
+            call = self.shard(scope).run(ENTER, [*names, *keys.registry(incarnation)], [*arguments, scope])
+        else:
+            call = self.shard(scope).run(ADD, names, arguments)
+        code, first = await call
         if code == FULL:
             raise Full
         check(code)

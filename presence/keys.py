@@ -89,6 +89,11 @@ def registered(incarnation: str) -> str:
     return _cluster(f"pr:{incarnation}")
 
 
+def registry(incarnation: str) -> list[str]:
+    """The four keys that a script about one incarnation's scopes wants."""
+    return [leases(), tombstone(incarnation), registered(incarnation), generations()]
+
+
 def claim(incarnation: str) -> str:
     """String: the survivor that is reaping the incarnation now."""
     return _cluster(f"pw:{incarnation}")

@@ -15,6 +15,7 @@ from typing import Any
 from presence import keys
 from store import Script, Store, StoreUnavailable
 from store.link import Argument
+from store.shards import Shard
 
 RENEW, REGISTER, UNREGISTER, DEAD, BURY, FORGET, SURRENDER, ADOPT = (
     Script.load("presence", name)
@@ -74,6 +75,10 @@ class Leases:
         self.key_ttl = max(1, int(key_ttl))
         self._shard = store.first
 
+    def live_on(self, shard: Shard) -> bool:
+        """Whether this is the shard of the leases."""
+        return shard is self._shard
+
     async def renew(self, beat: Beat, about: dict[str, Any]) -> Renewal:
         """Renew the lease of `beat.incarnation`, or take it."""
         beat.sent += 1
@@ -88,8 +93,11 @@ class Leases:
 
     async def register(self, incarnation: str, generation: int, scopes: Iterable[str]) -> None:
         """Note scopes before their first entry. Raises Fenced or LeaseMissing."""
-        names = [keys.leases(), keys.tombstone(incarnation), keys.registered(incarnation), keys.generations()]
-        check(await self._shard.run(REGISTER, names, [incarnation, generation, self.key_ttl, *scopes]))
+        check(
+            await self._shard.run(
+                REGISTER, keys.registry(incarnation), [incarnation, generation, self.key_ttl, *scopes]
+            )
+        )
 
     async def unregister(self, incarnation: str, generation: int, scopes: Iterable[str]) -> None:
         """Note that scopes have no entries any more."""

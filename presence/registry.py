@@ -11,7 +11,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any
+from typing import Any, TypeVar
 
 from redis.exceptions import ResponseError
 
@@ -27,6 +27,8 @@ from presence.upkeep import FAILURES, SLICE, Duties, Upkeep
 from store import Store, StoreUnavailable
 
 logger = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
 
 KEY_TTL = 3600.0  # seconds that keys and tombstones live without being refreshed
 REFRESH_EVERY = 1200.0
@@ -125,9 +127,7 @@ class Presence:
         life.entering[key] = True
         record.calls += 1
         try:
-            if not record.registered:
-                await self._register(life, scope, record)
-            first = await self._entries.add(life.incarnation, life.generation, scope, entry, most)
+            first = await self._enter(life, scope, record, entry, most)
         except Full:
             raise
         except Fenced:
@@ -249,15 +249,35 @@ class Presence:
             self._keeper.renew_soon()
             raise StoreUnavailable("the lease was not renewed for long")
 
+    async def _enter(self, life: Life, scope: str, record: Record, entry: Named, most: int) -> bool:
+        """Write an entry; the scope is noted before, or in the same step where both are on one Redis."""
+
+        async def add(register: bool) -> bool:
+            return await self._entries.add(life.incarnation, life.generation, scope, entry, most, register=register)
+
+        if record.registered:
+            return await add(register=False)
+        if self._leases.live_on(self._entries.shard(scope)):
+            return await self._registering(life, record, lambda: add(register=True))
+        await self._register(life, scope, record)
+        return await add(register=False)
+
     async def _register(self, life: Life, scope: str, record: Record) -> None:
+        await self._registering(
+            life, record, lambda: self._leases.register(life.incarnation, life.generation, (scope,))
+        )
+
+    async def _registering(self, life: Life, record: Record, call: Callable[[], Awaitable[Result]]) -> Result:
+        """Make a call that notes the record's scope."""
         doubts, answered = life.registry_doubts, life.beat.answered
         try:
-            await self._leases.register(life.incarnation, life.generation, (scope,))
+            result = await call()
         except LeaseMissing:  # Redis restarted a moment ago: the lease first
             await self._keeper.renew(unless_after=answered)
             doubts = life.registry_doubts
-            await self._leases.register(life.incarnation, life.generation, (scope,))
+            result = await call()
         record.registered = doubts == life.registry_doubts
+        return result
 
     def _doubt(self, life: Life, scope: str) -> None:
         life.doubt(scope)

@@ -106,3 +106,49 @@ local function lease_held(leases, incarnation)
   return tonumber(redis.call('ZSCORE', leases, incarnation) or 0) > now_ms()
 end
 
+-- Note that an incarnation is about to have entries in `scopes`, so that whoever reaps it looks there.
+-- Returns 1, or -1 fenced, -2 overtaken, -3 the lease is not held (nor was it reaped).
+-- The tombstone comes before the reaper reads the scopes, so a scope is either refused here or seen there.
+local function register(leases, tombstone, registered, generations, incarnation, generation, ttl, scopes)
+  if redis.call('EXISTS', tombstone) == 1 then
+    return -1
+  elseif not lease_held(leases, incarnation) then
+    return -3
+  end
+  local known = tonumber(redis.call('HGET', generations, incarnation) or 0)
+  if known > tonumber(generation) then
+    return -2
+  elseif known < tonumber(generation) then
+    redis.call('HSET', generations, incarnation, generation)
+  end
+  for _, scope in ipairs(scopes) do
+    redis.call('SADD', registered, scope)
+  end
+  redis.call('EXPIRE', registered, ttl)
+  redis.call('EXPIRE', generations, ttl)
+  return 1
+end
+
+-- Enter one connection into a scope, with at most `most` in it (0: any number), and announce its join if it is new.
+-- Returns {1 new | 0 was there | -1 reaped | -2 overtaken | -4 full, 1 when it is the user's first connection}.
+local function add(entries, users, mine, fence, incarnation, generation, ttl, client, user, info, topic, head, most)
+  local why = refused(fence, generation)
+  if why then
+    return { why, 0 }
+  end
+  if most > 0 and redis.call('HLEN', entries) >= most and redis.call('HEXISTS', entries, client) == 0 then
+    return { -4, 0 }
+  end
+  local new, first = put(entries, users, mine, incarnation, client, user, info)
+  if redis.call('SCARD', mine) == 1 or redis.call('HLEN', entries) == 1 then
+    redis.call('EXPIRE', entries, ttl)
+    redis.call('EXPIRE', users, ttl)
+    redis.call('EXPIRE', mine, ttl)
+  end
+  if not new then
+    return { 0, 0 }
+  end
+  announce(topic, head, info)
+  return { 1, first and 1 or 0 }
+end
+

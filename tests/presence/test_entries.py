@@ -1,8 +1,13 @@
 """Entries on a real Redis: what is counted, announced, and when it expires."""
 
+from collections.abc import Awaitable
+from typing import Any
+
 import pytest
 
 from presence import Full, keys
+from store import Script
+from store.shards import Shard
 from tests.presence.cluster import Ear, Maker, PrivateRedis, drifted, eventually, unbin, without_ttl
 
 pytestmark = pytest.mark.asyncio
@@ -30,6 +35,41 @@ async def test_join_and_leave_are_announced_once_whatever_is_repeated(make: Make
     assert not await a.remove(ROOM, "c1")
     assert ear.joins == {(ROOM, b"1"): 1}
     assert ear.leaves == {(ROOM, b"1"): 1}
+
+
+async def test_connection_enters_in_one_round_trip(
+    make: Maker, server: PrivateRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first in a scope too, which is noted then."""
+    a = await make("a")
+    ran: list[str] = []
+    run = Shard.run
+
+    def noting(shard: Shard, script: Script, *rest: Any) -> Awaitable[Any]:
+        ran.append(script.name)
+        return run(shard, script, *rest)
+
+    monkeypatch.setattr(Shard, "run", noting)
+    for client in ("c1", "c2"):
+        await a.add(ROOM, client, "ann", b"")
+    assert [name for name in ran if name in ("presence.register", "presence.add", "presence.enter")] == [
+        "presence.enter",
+        "presence.add",
+    ]
+    with server.client() as redis:
+        assert redis.smembers(keys.registered(a.incarnation)) == {ROOM.encode()}
+
+
+async def test_scope_on_another_redis_is_noted_on_the_first(
+    make: Maker, server: PrivateRedis, second_server: PrivateRedis
+) -> None:
+    a = await make("a", urls=[server.url, second_server.url])
+    scopes = [f"c:{number}" for number in range(8)]
+    for scope in scopes:
+        assert await a.add(scope, "c1", "ann", b"")
+    with server.client() as redis, second_server.client() as second:
+        assert redis.smembers(keys.registered(a.incarnation)) == {scope.encode() for scope in scopes}
+        assert second.keys("*p*c*") and not second.keys(keys.registered("*"))
 
 
 @pytest.mark.parametrize("size", [0, 1, 255, 256, 65535, 65536, 70000])

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from presence import Fenced
+from presence import Fenced, Full
 from presence.entries import Entries, Named
 from presence.leases import Beat, LeaseMissing, Leases, Renewal, alive_sync, expire_sync
 from store import Store, StoreUnavailable
@@ -106,6 +106,30 @@ async def test_scope_is_refused_without_lease_and_after_burial(leases: Leases) -
     with pytest.raises(Fenced):
         await leases.register("p", 1, ["c:other"])
     assert await leases.some_registered("p", 10) == [ROOM]
+
+
+async def test_entry_that_notes_its_scope_is_refused_without_lease_and_after_burial(
+    leases: Leases, entries: Entries
+) -> None:
+    """And then neither of the two is written: no reaper would look there."""
+    with pytest.raises(LeaseMissing):
+        await entries.add("p", 1, ROOM, ENTRY, register=True)
+    await lease_of(leases, "p", "r")
+    await leases.expire("p")
+    await leases.bury("r", "p", 1.0)
+    with pytest.raises(Fenced):
+        await entries.add("p", 1, ROOM, ENTRY, register=True)
+    assert await entries.stats(ROOM) == (0, 0)
+    assert await leases.some_registered("p", 10) == []
+
+
+async def test_entry_that_finds_no_room_leaves_its_scope_noted(leases: Leases, entries: Entries) -> None:
+    await lease_of(leases, "p")
+    assert await entries.add("p", 1, ROOM, ENTRY, 1, register=True)
+    with pytest.raises(Full):
+        await entries.add("p", 1, ROOM, Named("c2", "bob", b""), 1, register=True)
+    assert await leases.some_registered("p", 10) == [ROOM]
+    assert await entries.stats(ROOM) == (1, 1)
 
 
 async def test_entry_registered_before_but_written_after_the_reaping_is_fenced(
