@@ -75,12 +75,16 @@ class Flotilla(Server):
         return self._environment
 
     def closed_with(self, code: int) -> int | None:
+        return int(self.counted(rf'flotilla_connections_closed_total{{code="{code}"}}'))
+
+    def counted(self, pattern: str) -> float:
+        """The sum of the metrics whose name and labels match, over all processes."""
         total = 0.0
         for port in self._metrics_ports:
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as response:
-                pattern = rf'^flotilla_connections_closed_total{{code="{code}"}} (\S+)$'
-                total += sum(map(float, re.findall(pattern, response.read().decode(), re.MULTILINE)))
-        return int(total)
+                found = re.findall(rf"^{pattern} (\S+)$", response.read().decode(), re.MULTILINE)
+                total += sum(map(float, found))
+        return total
 
     def start_processes(self) -> None:
         config = {"anonymous": True, "abuse": None, "namespaces": NAMESPACES, **self.options}
