@@ -20,7 +20,7 @@ from prometheus_client.registry import Collector
 
 from realtime.engine import recovery
 from realtime.protocol.codes import DisconnectCode, ErrorCode
-from realtime.session.session import State
+from realtime.session.states import State
 from realtime.version import VERSION
 from store import get_store
 from store.stats import Histogram

@@ -14,7 +14,8 @@ from realtime.protocol import replies
 from realtime.protocol.codes import CommandError, ErrorCode
 from realtime.protocol.commands import ConnectRequest
 from realtime.session.seats import take_seat
-from realtime.session.session import Session, State
+from realtime.session.session import Session
+from realtime.session.states import State
 from realtime.session.subscribing import Established, Wanted, check_server_side, establish
 
 

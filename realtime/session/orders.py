@@ -20,7 +20,8 @@ from realtime.engine.publication import StreamPosition
 from realtime.protocol.codes import CommandError, DisconnectCode, DisconnectError, UnsubscribeCode
 from realtime.session.listing import page
 from realtime.session.rechecking import Rechecker
-from realtime.session.session import Session, State
+from realtime.session.session import Session
+from realtime.session.states import State
 from realtime.session.subscribing import give
 from store import StoreUnavailable
 

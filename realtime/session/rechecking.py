@@ -20,7 +20,8 @@ from realtime.access.sessions import identity_from_key
 from realtime.engine.subscription import Subscription
 from realtime.protocol.codes import CommandError, DisconnectCode, ErrorCode, UnsubscribeCode
 from realtime.protocol.commands import decoded
-from realtime.session.session import COMMAND_WITHIN, Session, State
+from realtime.session.session import COMMAND_WITHIN, Session
+from realtime.session.states import State
 
 if TYPE_CHECKING:
     from realtime.engine.node import Node

@@ -8,12 +8,9 @@ What a command means is in the neighbouring modules; this one knows only when it
 
 import asyncio
 import logging
-import random
-import time
 import uuid
 from collections import deque
 from collections.abc import Awaitable, Callable
-from enum import Enum, auto
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +22,8 @@ from realtime.protocol.codes import CommandError, DisconnectCode, DisconnectErro
 from realtime.protocol.commands import Command, parse
 from realtime.protocol.frames import Frame
 from realtime.server.sockets import Socket
+from realtime.session import deadlines
+from realtime.session.states import State, expected_after, follows
 from store import StoreUnavailable
 
 if TYPE_CHECKING:
@@ -34,7 +33,6 @@ logger = logging.getLogger("realtime.session")
 
 COMMAND_WITHIN = 4.0  # seconds a command may take; clients give a reply 5
 LEAVE_AFTER_REFUSAL = 5.0  # seconds a client that was refused has to go by itself
-EXPIRY_GRACE = 25.0  # seconds a client has to refresh what expired
 SETTLE = 0.02  # seconds between looks at a subscription whose reply is on its way
 
 Continuation = Callable[[], Awaitable[bytes | None]]
@@ -51,44 +49,25 @@ AT_ONCE = frozenset({"publish", "unsubscribe"})
 PING = Frame(replies.PING)
 
 
-class State(Enum):
-    """Where a connection stands."""
-
-    AWAITING_CONNECT = auto()
-    CONNECTING = auto()
-    CONNECTED = auto()
-    REFUSED = auto()  # connect was answered with an error: nothing more is read
-    CLOSED = auto()
-
-
-_FOLLOWS = {
-    State.AWAITING_CONNECT: {State.CONNECTING, State.CLOSED},
-    State.CONNECTING: {State.CONNECTED, State.REFUSED, State.CLOSED},
-    State.CONNECTED: {State.CLOSED},
-    State.REFUSED: {State.CLOSED},
-    State.CLOSED: set(),
-}
-
-
 class Session:
     """One client connection. `receive` takes what it sends, `disconnect` ends it, `closed` says that it is gone."""
 
     __slots__ = (
         "__weakref__",
-        "_deadline",
-        "_next_ping",
         "_place",
-        "_pong_by",
         "_queue",
         "_worker",
         "address",
         "client",
         "code",
+        "deadline",
         "expire_at",
         "hook_cache",
         "identity",
         "name",
+        "next_ping",
         "node",
+        "pong_by",
         "reaped",
         "reason",
         "registered",
@@ -123,17 +102,17 @@ class Session:
         self._place = place  # its ticket of the node's admission
         self._queue: deque[Command] | None = None
         self._worker: asyncio.Task[None] | None = None
-        self._next_ping = 0.0
-        self._pong_by = 0.0
-        self._deadline = node.now() + node.config.connect_timeout
+        self.next_ping = 0.0  # these three are `deadlines`': loop time, 0 for never
+        self.pong_by = 0.0
+        self.deadline = node.now() + node.config.connect_timeout  # counts until it is connected
         socket.on_slow = self._on_slow
         node.opened(self)
-        node.wheel.set(self, self._deadline)
+        node.wheel.set(self, self.deadline)
 
     def move(self, state: State) -> None:
         """Enter the next state."""
-        if state not in _FOLLOWS[self.state]:
-            expected = ", ".join(sorted(s.name for s in _FOLLOWS[self.state])) or "nothing"
+        if not follows(state, self.state):
+            expected = expected_after(self.state)
             raise RuntimeError(f"a connection that is {self.state.name} can become {expected}, not {state.name}")
         self.state = state
 
@@ -157,7 +136,7 @@ class Session:
 
     def _accept(self, command: Command) -> None:
         if command.is_pong and self.state is not State.AWAITING_CONNECT:
-            self._pong_by = 0.0
+            self.pong_by = 0.0
             self.node.stats.pongs += 1
             return
         waiting = self.unanswered + (len(self._queue) if self._queue is not None else 0)
@@ -304,65 +283,29 @@ class Session:
         """The connect reply is ready: from now on pings and expiry count."""
         self.move(State.CONNECTED)
         self.scope = None
-        interval = self.node.config.ping_interval
-        self._next_ping = self.node.now() + interval * random.uniform(0.5, 1) if interval else 0.0
+        self.next_ping = deadlines.first_ping(self)
         self.schedule()
 
     def schedule(self) -> None:
         """Set the wheel to the next deadline; call after an expiry changed."""
-        self.node.wheel.set(self, self._next_deadline())
-
-    def _next_deadline(self) -> float | None:
-        if self.state is State.CLOSED:
-            return None
-        if self.state is not State.CONNECTED:
-            return self._deadline
-        ahead = self.node.now() - time.time()
-        expiries = [self.expire_at, *(s.expire_at for s in self.subscriptions.values())]
-        times = [expiry + self._grace() + ahead for expiry in expiries if expiry]
-        times += [moment for moment in (self._next_ping, self._pong_by) if moment]
-        return min(times, default=None)
-
-    def _grace(self) -> float:
-        """A session cookie cannot be refreshed over the connection, a token can."""
-        return 0.0 if self.identity.via == "session" else EXPIRY_GRACE
+        self.node.wheel.set(self, deadlines.following(self))
 
     def on_time(self, now: float) -> float | None:
-        """A deadline has come (called by the wheel)."""
-        if self.state is not State.CONNECTED:
-            if self.state is not State.CLOSED:
-                self.disconnect(DisconnectCode.STALE)
-            return None
-        if self._pong_by and now >= self._pong_by:
-            self.disconnect(DisconnectCode.NO_PONG)
-            return None
-        if self._next_ping and now >= self._next_ping:
-            config = self.node.config
-            self.socket.send(PING)
-            self.node.stats.pings += 1
-            self._pong_by = now + config.pong_timeout
-            self._next_ping += config.ping_interval
-        self._expire(time.time())
-        return self._next_deadline()
+        """A deadline has come (called by the wheel); gives the next."""
+        deadlines.meet(self, now)
+        return deadlines.following(self)
 
-    def _expire(self, now: float) -> None:
-        grace = self._grace()
-        if self.expire_at and now >= self.expire_at + grace:
-            self.disconnect(DisconnectCode.EXPIRED)
-            return
-        for subscription in list(self.subscriptions.values()):
-            if subscription.expire_at and now >= subscription.expire_at + EXPIRY_GRACE:
-                if subscription.server_side:
-                    self.disconnect(DisconnectCode.SUBSCRIPTION_EXPIRED)
-                    return
-                self.end_subscription(subscription, UnsubscribeCode.EXPIRED, UnsubscribeCode.EXPIRED.reason)
+    def ping(self) -> None:
+        """Ask for a sign of life."""
+        self.socket.send(PING)
+        self.node.stats.pings += 1
 
     # The end
 
     def _refuse(self) -> None:
         """Connect was answered with an error: the client goes by itself, or is closed after a while."""
         self.move(State.REFUSED)
-        self._deadline = self.node.now() + LEAVE_AFTER_REFUSAL
+        self.deadline = self.node.now() + LEAVE_AFTER_REFUSAL
         self.schedule()
 
     def _disconnect_for(self, error: DisconnectError) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from realtime.access.tokens import make_connection_token
 from realtime.engine.node import Node
-from realtime.session.session import State
+from realtime.session.states import State
 from store import StoreUnavailable
 from tests.realtime.session.peers import Peer
 from tests.store.redis_process import RedisProcess, until

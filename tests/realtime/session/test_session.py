@@ -11,7 +11,7 @@ from presence import Fenced
 from realtime.engine.node import Node
 from realtime.protocol.codes import CommandError, DisconnectError
 from realtime.session import session as session_module
-from realtime.session.session import State
+from realtime.session.states import State
 from store import StoreUnavailable
 from tests.realtime.session.peers import Peer
 from tests.store.redis_process import RedisProcess, until
