@@ -1,4 +1,4 @@
-"""The HTTP API's methods that reach connections, and the project's own methods (PROTOCOL.md 12).
+"""The HTTP API's methods that reach connections, and the project's own methods.
 
 Their results say how many were hit, and how many instances answered: clients that expect none of it pass it over.
 A `session` names a connection of transports that are not served here, so a request with one is about nobody.

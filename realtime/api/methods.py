@@ -1,4 +1,4 @@
-"""The HTTP API's methods: parameters in, result out (PROTOCOL.md 12). Any instance can serve any of them."""
+"""The HTTP API's methods: parameters in, result out. Any instance can serve any of them."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

@@ -1,4 +1,4 @@
-"""Whether a client that comes back can be given what it missed (PROTOCOL.md 7). Pure.
+"""Whether a client that comes back can be given what it missed. Pure.
 
 All or nothing: a partial list would be a silent gap, so whatever is not provably complete is not recovered. `reason`
 says why not: limit (too much was missed), epoch (another stream), trimmed or expired (history no longer has all or any

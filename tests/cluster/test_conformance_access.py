@@ -1,4 +1,4 @@
-"""Who gets in and for how long, and what they may do there: tokens, expiry, permissions, RPC (PROTOCOL.md 10, 11)."""
+"""Who gets in and for how long, and what they may do there: tokens, expiry, permissions, RPC."""
 
 import base64
 import json

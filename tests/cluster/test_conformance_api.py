@@ -1,4 +1,4 @@
-"""The HTTP API over real instances, with the official client and without (PROTOCOL.md 12)."""
+"""The HTTP API over real instances, with the official client and without."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable

@@ -1,4 +1,4 @@
-"""Commands and replies as the protocol has them, seen by a raw client (PROTOCOL.md 1-6, 13)."""
+"""Commands and replies as the protocol has them, seen by a raw client."""
 
 import asyncio
 import json

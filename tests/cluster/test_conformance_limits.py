@@ -1,4 +1,4 @@
-"""Bounds and clocks: sizes, queues, slow, silent and late clients, pings (invariant 5; PROTOCOL.md 1, 9, 13)."""
+"""Bounds and clocks: sizes, queues, slow, silent and late clients, pings."""
 
 import asyncio
 import itertools

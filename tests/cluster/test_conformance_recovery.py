@@ -1,4 +1,4 @@
-"""Stream positions and recovery, case by case, and what happens when the layer loses something (PROTOCOL.md 7)."""
+"""Stream positions and recovery, case by case, and what happens when the layer loses something."""
 
 import asyncio
 from collections.abc import Callable
