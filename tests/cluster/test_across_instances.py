@@ -24,11 +24,12 @@ from sdk import MakeClient
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(150)]
 
 Fresh = Callable[[str], str]
+PATIENT = {"ping_interval": 8, "pong_timeout": 7.5, "connect_timeout": 15}  # crowds of a busy test answer late
 
 
 @pytest.fixture(scope="module")
 def module_pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    with running(Cluster(tmp_path_factory.mktemp("pair"), CONFIG, "flotilla", "flotilla")) as cluster:
+    with running(Cluster(tmp_path_factory.mktemp("pair"), CONFIG | PATIENT, "flotilla", "flotilla")) as cluster:
         yield cluster
 
 
