@@ -54,6 +54,7 @@ REALTIME_ALLOWED_ORIGINS = ENVIRONMENT.items("REALTIME_ALLOWED_ORIGINS")
 if FLOTILLA_DEMO:
     REALTIME_TOKEN_SECRET = REALTIME_TOKEN_SECRET or kept_secret(VAR_DIR / "token_secret")
     REALTIME_API_KEYS = REALTIME_API_KEYS or [kept_secret(VAR_DIR / "api_key")]
+    DEMO_PASSWORD = kept_secret(VAR_DIR / "demo_password")[:12]  # of the people of examples/rooms
 CHANNEL_LAYERS = {
     "default": {
         "BACKEND": "realtime.engine.layer.ChannelLayer",
@@ -78,6 +79,8 @@ INSTALLED_APPS = [
     "ratelimit",
     "monitoring",
 ]
+if FLOTILLA_DEMO:
+    INSTALLED_APPS += ["examples.rooms"]
 MIDDLEWARE = [
     "monitoring.middleware.CountBefore",
     "django.middleware.security.SecurityMiddleware",
