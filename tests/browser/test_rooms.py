@@ -1,4 +1,4 @@
-"""The example in two real browsers, on a real cluster: members talk, see each other, and are out when they are no more."""
+"""The example in two real browsers, on a real cluster: members talk, see each other, and are out once they are none."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -121,7 +121,9 @@ def test_member_who_is_taken_out_in_the_admin_is_told_at_once(
     membership = admin.locator("tr.has_original", has_text="bob in lobby")
     membership.locator("input[name$=DELETE]").check()
     admin.click("[name=_continue]")
-    expect(bob.locator("#state")).to_have_text("You are not a member of this room.", timeout=5_000)  # a round takes 30 s
+    expect(bob.locator("#state")).to_have_text(
+        "You are not a member of this room.", timeout=5_000
+    )  # a round takes 30 s
     expect(bob.locator("[name=text]")).to_be_disabled()
     expect(ann.locator("#people")).to_have_text("ann")
     say(ann, "is he gone?")

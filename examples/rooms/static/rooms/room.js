@@ -95,6 +95,7 @@ function stopped(someone) {
 
 function end(why) {
   state.textContent = why;
+  state.className = "over";
   for (const field of form.elements) field.disabled = true;
   here.clear();
   draw();
