@@ -32,5 +32,5 @@ RATE_LIMITS: dict[str, Any] = {
     "messages": {"guards": "ws.publish", "key": "connection", "rate": "10/s", "burst": 40, "failure": "local"},
     "messages-per-address": {"guards": "ws.publish", "key": "ip", "rate": "50/s", "burst": 400, "failure": "local"},
     "handshakes": {"guards": "ws.connect", "key": "ip", "rate": "20/s", "burst": 100},
-    "logins": {"guards": ["http:rooms:login", "http:admin:login"], "methods": ["POST"], "key": "ip", "rate": "30/m"},
+    "logins": {"guards": ["http:rooms:login", "http:admin:login"], "methods": ["POST"], "key": "ip", "rate": "60/m"},
 }
