@@ -21,6 +21,11 @@ SUBSCRIBE = """(channel) => new Promise((resolve) => {
     sub.subscribe();
     client.connect();
 })"""
+PUBLISH = """(channel) => {
+    const client = new Centrifuge(`ws://${location.host}/connection/websocket`);
+    client.connect();
+    return client.publish(channel, { text: "forged" }).then(() => "published", ({ code }) => code);
+}"""
 
 
 @pytest.fixture
@@ -107,6 +112,8 @@ def test_strangers_are_refused_everywhere(visit: Visit) -> None:
     assert bob.evaluate(SUBSCRIBE, "room:lobby") == "subscribed"
     for channel in ("room:workshop", "typing:workshop", "room:nowhere", "room:"):
         assert bob.evaluate(SUBSCRIBE, channel) == "103 permission denied"
+    for channel in ("room:lobby", "room:workshop", "typing:workshop"):
+        assert bob.evaluate(PUBLISH, channel) == 103, f"{channel} was published into past the database"
 
 
 def test_member_who_is_taken_out_in_the_admin_is_told_at_once(

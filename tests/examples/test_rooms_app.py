@@ -15,6 +15,7 @@ from examples.rooms.namespaces import NAMESPACES
 from examples.rooms.rules import is_member
 from realtime import history
 from realtime.conf import reset_config
+from realtime.protocol.codes import CommandError
 from store import get_store
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.urls("tests.examples.rooms_urls")]
@@ -75,6 +76,11 @@ def test_message_is_published_when_it_is_committed(room: Room, ann: User) -> Non
         Message.objects.create(room=room, author=ann, text="never")
         raise ZeroDivisionError
     assert published() == ["first"]
+
+
+def test_typing_is_kept_nowhere() -> None:
+    with pytest.raises(CommandError, match="108"):
+        history("typing:lobby")
 
 
 def test_message_is_sent_and_shown_to_members_alone(visitor: Client, room: Room, bob: User) -> None:
