@@ -9,7 +9,7 @@ PIP := $(PY) -m pip install --quiet --disable-pip-version-check
 WORKERS ?= 2
 # Not for other servers: the supervisor starts ours, and what they log of broken frames is theirs.
 OURS_ALONE := --ignore tests/cluster/test_served.py --deselect tests/cluster/test_hostile_input.py::test_bytes_of_any_kind
-PACKAGES := project realtime presence ratelimit monitoring store
+PACKAGES := project realtime presence ratelimit monitoring store examples
 
 # A stamp carries the checksum of what was installed: changed requirements are installed at the next call.
 checksum = $(shell cat $(1) 2>/dev/null | cksum | cut -d' ' -f1)

@@ -9,7 +9,6 @@ import platform
 from pathlib import Path
 from typing import Any
 
-from project import demo
 from project.environment import Environment
 from project.keeping import kept_secret
 from project.logs import logging_settings
@@ -44,16 +43,20 @@ DRAIN_DEADLINE = ENVIRONMENT.seconds("DRAIN_DEADLINE", 15, most=600)  # the whol
 REDIS_URLS = ENVIRONMENT.redis("REDIS_URL", default=[f"unix://{socket_path(VAR_DIR / 'redis')}"])
 RATE_LIMIT_REDIS_URL = ENVIRONMENT.redis("RATE_LIMIT_REDIS_URL", default=REDIS_URLS[:1])[0]
 RATE_LIMIT_TRUSTED_PROXIES = ENVIRONMENT.items("RATE_LIMIT_TRUSTED_PROXIES")  # whose X-Forwarded-For is believed
-RATE_LIMITS: dict[str, Any] = demo.RATE_LIMITS if FLOTILLA_DEMO else {}
+RATE_LIMITS: dict[str, Any] = {}
 REALTIME_PREFIX = "flotilla"
-REALTIME: dict[str, Any] = demo.REALTIME if FLOTILLA_DEMO else {}
+REALTIME: dict[str, Any] = {}
 REALTIME_CONFIG = ENVIRONMENT.text("REALTIME_CONFIG") or None
 REALTIME_TOKEN_SECRET = ENVIRONMENT.text("REALTIME_TOKEN_SECRET")
 REALTIME_API_KEYS = ENVIRONMENT.items("REALTIME_API_KEYS")
 REALTIME_ALLOWED_ORIGINS = ENVIRONMENT.items("REALTIME_ALLOWED_ORIGINS")
 if FLOTILLA_DEMO:
+    from project import demo  # brings the examples, which need not be where nobody tries things out
+
+    REALTIME, RATE_LIMITS = demo.REALTIME, demo.RATE_LIMITS
     REALTIME_TOKEN_SECRET = REALTIME_TOKEN_SECRET or kept_secret(VAR_DIR / "token_secret")
     REALTIME_API_KEYS = REALTIME_API_KEYS or [kept_secret(VAR_DIR / "api_key")]
+    DEMO_PASSWORD = kept_secret(VAR_DIR / "demo_password")[:12]  # of the people of examples/rooms
 CHANNEL_LAYERS = {
     "default": {
         "BACKEND": "realtime.engine.layer.ChannelLayer",
@@ -78,6 +81,8 @@ INSTALLED_APPS = [
     "ratelimit",
     "monitoring",
 ]
+if FLOTILLA_DEMO:
+    INSTALLED_APPS += ["examples.rooms"]
 MIDDLEWARE = [
     "monitoring.middleware.CountBefore",
     "django.middleware.security.SecurityMiddleware",

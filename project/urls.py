@@ -1,5 +1,6 @@
 """Django's URLs. Health is answered before Django (`monitoring.urls`), the WebSocket beside it (`realtime.routing`)."""
 
+from django.conf import settings
 from django.contrib import admin
 from django.urls import include, path
 
@@ -8,3 +9,5 @@ urlpatterns = [
     path("", include("realtime.api.urls")),
     path("", include("realtime.urls")),
 ]
+if settings.FLOTILLA_DEMO:
+    urlpatterns.insert(0, path("rooms/", include("examples.rooms.urls")))

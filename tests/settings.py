@@ -38,3 +38,5 @@ os.environ.pop("REALTIME_ALLOWED_ORIGINS", None)
 (HOME / "var").mkdir()
 
 from project.settings import *  # noqa: E402, F403
+
+INSTALLED_APPS = [*INSTALLED_APPS, "examples.rooms"]  # noqa: F405

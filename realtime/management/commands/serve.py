@@ -68,6 +68,7 @@ class Command(BaseCommand):
             call_command("migrate", interactive=False, verbosity=0)
         if settings.FLOTILLA_DEMO:
             _make_admin()
+            call_command("make_rooms", settings.DEMO_PASSWORD)
         connections.close_all()
 
     async def _serve(self, host: str, port: int, instances: int) -> None:
@@ -126,6 +127,7 @@ async def _greet(supervisor: Supervisor, host: str, port: int, instances: int) -
             f"  metrics  http://{settings.METRICS_HOST}:{settings.METRICS_PORT}/metrics{last}, one per instance"
         )
     if settings.FLOTILLA_DEMO:
+        lines.insert(2, f"  rooms    {url}/rooms/ as ann or bob, password {settings.DEMO_PASSWORD}")
         lines.append(f"  API key  in {settings.VAR_DIR / 'api_key'}")
     if settings.DEBUG:
         lines.append("  DEBUG is on: error pages show internals; never do that in public")
