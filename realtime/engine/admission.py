@@ -29,6 +29,11 @@ class Admission:
         self._timer: asyncio.TimerHandle | None = None
 
     @property
+    def most(self) -> int:
+        """The most let in within a second, over the last minute. Any thread may ask."""
+        return self.peak.most(self._clock())
+
+    @property
     def waiting(self) -> int:
         """How many wait to be let in."""
         return len(self._outside)

@@ -278,7 +278,7 @@ class Node:
             "uptime": int(time.time() - self.started_at),
             "draining": self.draining,
             "admission_rate": self.config.admission_rate,
-            "admission_peak": self.admission.peak.most(self.now()),
+            "admission_peak": self.admission.most,
             "host": socket.gethostname(),
             "pid": os.getpid(),
         }
