@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from realtime.engine.peak import Peak
 from realtime.protocol.codes import DisconnectCode
 from store import StoreUnavailable
 
@@ -64,18 +65,23 @@ async def send_away(node: "Node", deadline: float) -> None:
     node.admission.hold()
     clients = _left(node)
     spread = Spread(began, began + IN_TIME * deadline)
-    rate, others, look_at, told = node.config.admission_rate, 0, began, 0
+    rate, others, look_at, told = node.config.admission_rate, 0, began, Peak()
     while (left := _left(node)) and (now := node.now()) < began + deadline:
         if now >= look_at:
             rate, others = await _look(node, rate, others)
-            look_at = node.now() + LOOK_EVERY
-        count = spread.due(node.now(), left, rate)
-        told += count
+            now = node.now()
+            look_at = now + LOOK_EVERY
+        count = spread.due(now, left, rate)
+        for _ in range(count):
+            told.note(now)
         tell(node, count)
         await asyncio.sleep(STEP)
     node.admission.open()
     seconds = max(node.now() - began - STEP, STEP)
-    logger.info("told %d clients to reconnect in %.2f s, %.0f a second", told, seconds, told / seconds)
+    logger.info(
+        "told %d clients to reconnect in %.2f s, %.0f a second, at most %d within one",
+        *(told.total, seconds, told.total / seconds, told.most(node.now())),
+    )
     if others and clients / (IN_TIME * deadline) > rate:
         logger.warning("the deadline is too short for %d clients: %d others let in %d a second", clients, others, rate)
 
