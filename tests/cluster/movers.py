@@ -65,7 +65,7 @@ class Member:
                 self.errors.append(f"could not connect: {error!r}")
             else:
                 failures = 0
-                self._join(self._socket)
+                self._subscribe(self._socket, '{"id":1,"connect":{}}\n')
                 try:
                     code = await ended
                 finally:
@@ -75,11 +75,12 @@ class Member:
                     self.errors.append(f"closed with {code}")
             await asyncio.sleep(FIRST_DELAY + random.uniform(0, FIRST_DELAY * 2**failures))
 
-    def _join(self, socket: LightClient) -> None:
+    def _subscribe(self, socket: LightClient, before: str = "") -> None:
         wish: dict[str, Any] = {"channel": self.room}
         if self._epoch:
             wish |= {"recover": True, "epoch": self._epoch, "offset": self.top}
-        socket.send('{"id":1,"connect":{}}\n' + json.dumps({"id": 2, "subscribe": wish}))
+        if socket.transport is not None and not socket.transport.is_closing():
+            socket.send(before + json.dumps({"id": 2, "subscribe": wish}))
 
     def _receive(self, text: str) -> None:
         for line in text.split("\n"):
@@ -99,6 +100,8 @@ class Member:
             self._subscribed(message["subscribe"])
         elif push.get("disconnect", {}).get("code") != SHUTDOWN:
             self.errors.append(f"was told {message}")
+            if self._socket is not None:  # once more, as the SDKs do
+                asyncio.get_running_loop().call_later(random.uniform(0.5, 1), self._subscribe, self._socket)
 
     def _subscribed(self, result: dict[str, Any]) -> None:
         if result.get("was_recovering") and not result.get("recovered"):
