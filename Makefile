@@ -19,7 +19,7 @@ BENCH_STAMP := $(VENV)/installed-bench-$(call checksum,requirements.txt requirem
 NODE_PROJECTS := $(filter-out tests/bench tests/load,$(patsubst %/package-lock.json,%,$(wildcard tests/*/package-lock.json)))
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-plain campaign burst revoke drill prove-dashboards load load-gate bench check format clean \
+.PHONY: help run test test-plain campaign rolling drained burst revoke drill prove-dashboards load load-gate bench check format clean \
 	node-projects bench-node-project
 
 help: ## list the targets
@@ -36,6 +36,12 @@ test-plain: $(DEV_STAMP) node-projects ## the cluster tests on another ASGI serv
 
 campaign: $(DEV_STAMP) ## minutes of kills under load: 20,000 publications, 200 subscribers, nothing lost
 	@cd tests/cluster && PYTHONPATH=../.. exec ../../$(PY) campaign.py $(ARGS)
+
+rolling: $(DEV_STAMP) ## a rolling restart under 1,000 clients and 200 publications/s: nothing lost, no error, no storm
+	@cd tests/cluster && PYTHONPATH=../.. exec ../../$(PY) rolling.py $(ARGS)
+
+drained: $(DEV_STAMP) ## SIGTERM to an instance with 5,000 clients: when it has ended, and how they came back
+	@cd tests/cluster && PYTHONPATH=../.. exec ../../$(PY) drained.py $(ARGS)
 
 burst: $(DEV_STAMP) ## minutes of a hard burst on the rate limits through 2 and 3 instances: no overshoot
 	@cd tests/cluster && PYTHONPATH=../.. exec ../../$(PY) burst.py $(ARGS)

@@ -135,6 +135,10 @@ def _connections(node: "Node") -> Iterator[Metric]:
     waiting = sum(session.socket.unsent for session in sessions)
     yield gauge("outgoing_waiting_bytes", "Bytes that clients have not taken yet.", waiting)
     yield counter("connections_opened", "WebSocket connections accepted.", node.connections_opened)
+    admission = node.admission
+    yield gauge("admission_peak", "Most clients let in within a second, over the last minute.", admission.most)
+    yield gauge("admission_rate", "Clients a second this instance says it can let in.", node.config.admission_rate)
+    yield gauge("admission_waiting", "Clients whose handshake waits for a place.", admission.waiting)
     closed = dict(node.connections_closed)
     by_label: Counter[str] = Counter()
     for code, count in closed.items():

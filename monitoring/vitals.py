@@ -46,6 +46,7 @@ class Snapshot:
     denied: int
     delivered_in: tuple[int, ...]  # deliveries by bucket of TIMES
     cpu: float  # seconds
+    admitted: int = 0
 
 
 def snapshot(node: Node) -> Snapshot:
@@ -53,7 +54,15 @@ def snapshot(node: Node) -> Snapshot:
     stats, hub, cpu = node.stats, node.hub, time.process_time()
     denied = stats.errors[ErrorCode.TOO_MANY_REQUESTS] + _refused_requests()
     received = sum(stats.commands.values())
-    return Snapshot(time.monotonic(), received, hub.delivered, denied, tuple(hub.stats.latency.counts), cpu)
+    return Snapshot(
+        time.monotonic(),
+        received,
+        hub.delivered,
+        denied,
+        tuple(hub.stats.latency.counts),
+        cpu,
+        node.admission.peak.total,
+    )
 
 
 def figures(before: Snapshot, now: Snapshot) -> dict[str, float | None]:
@@ -64,6 +73,7 @@ def figures(before: Snapshot, now: Snapshot) -> dict[str, float | None]:
         "received": round((now.received - before.received) / seconds, 1),
         "written": round((now.written - before.written) / seconds, 1),
         "denied": round((now.denied - before.denied) / seconds, 1),
+        "admitted": round((now.admitted - before.admitted) / seconds, 1),
         "cpu": round((now.cpu - before.cpu) / seconds, 3),
     }
     for name, share in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99)):
@@ -110,6 +120,7 @@ class Publisher:
                     "connections": len(node.sessions),
                     "memory": process.memory_info().rss,
                     "draining": node.draining,
+                    "admission_peak": node.admission.most,
                 } | figures(before, now)
                 await _tell(node, told)
             before = now

@@ -15,6 +15,7 @@ from presence.leases import Leases, Renewal
 from presence.life import Life
 from presence.reaper import Reaper
 from presence.upkeep import FAILURES
+from store import jittered
 
 logger = logging.getLogger(__name__)
 
@@ -141,8 +142,8 @@ class Keeper:
 
 
 def retry_after(every: float) -> float:
-    """How long to wait after a failure of what is done `every` seconds."""
-    return min(0.5, every / 4)
+    """How long to wait after a failure of what is done `every` seconds; not the same for everybody."""
+    return jittered(min(0.5, every / 4))
 
 
 async def wait(event: asyncio.Event, delay: float) -> None:

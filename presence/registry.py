@@ -197,6 +197,10 @@ class Presence:
         """What each living process says of itself, and its "incarnation". Raises StoreUnavailable."""
         return await self._leases.alive()
 
+    async def tell(self) -> None:
+        """Say anew what `describe` gives, without waiting for the next renewal."""
+        await self._keeper.renew()
+
     async def leases(self) -> int:
         """How many processes of the cluster hold a lease. Raises StoreUnavailable."""
         return await self._leases.count()

@@ -18,7 +18,7 @@ from presence.diff import Continuity, chunks, leftovers, orphans
 from presence.entries import MOST_PER_CALL, Entries, Removed
 from presence.leases import Fenced, Leases
 from presence.life import Life, Record
-from store import Store, StoreUnavailable
+from store import Store, StoreUnavailable, jittered
 from store.shards import Shard
 
 logger = logging.getLogger(__name__)
@@ -104,7 +104,7 @@ class Upkeep:
         return self._rests.get(self._entries.shard(scope).index, 0.0) <= now
 
     def _rest(self, shard: Shard) -> None:
-        self._rests[shard.index] = self._clock() + REST
+        self._rests[shard.index] = self._clock() + jittered(REST)
 
     async def _mend(self, life: Life, scope: str) -> None:
         life.doubted.pop(scope, None)

@@ -1,7 +1,10 @@
 """A circuit breaker: after some failures in a row nobody waits for Redis any more, but for one probe now and then."""
 
+import random
 import time
 from collections.abc import Callable
+
+from store import Backoff
 
 FAILURES = 3  # in a row
 APART = 0.02  # seconds: what fails together, because of one stall, is one failure
@@ -12,9 +15,12 @@ LONGEST_PAUSE = 1.0
 class Breaker:
     """`closed()` says whether to ask; whoever asked says how it went."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, clock: Callable[[], float] = time.monotonic, jitter: Callable[[], float] = random.random
+    ) -> None:
         self._clock = clock
         self._failures = 0
+        self._backoff = Backoff(FIRST_PAUSE, LONGEST_PAUSE, jitter)
         self._pause = FIRST_PAUSE
         self._probe_at = 0.0
         self._failed_at = -APART
@@ -37,7 +43,7 @@ class Breaker:
     def succeeded(self) -> None:
         """Redis answered."""
         self._failures = 0
-        self._pause = FIRST_PAUSE
+        self._backoff.reset()
 
     def failed(self) -> None:
         """Redis did not."""
@@ -45,7 +51,7 @@ class Breaker:
         if now < self._failed_at + APART:
             return
         self._failed_at = now
-        if self.open:
-            self._pause = min(LONGEST_PAUSE, self._pause * 2)
         self._failures += 1
+        if self.open:
+            self._pause = self._backoff.next()
         self._probe_at = now + self._pause

@@ -4,10 +4,22 @@ The package knows nothing of channels, presence or limits. It keeps one promise 
 share one hash tag and live on the Redis to which the channel layer's own sharding sends that name's group.
 """
 
+from store.backoff import Backoff, jittered
 from store.errors import StoreUnavailable
 from store.placement import Placement, place
 from store.replies import ReplyStream
 from store.scripts import Script
 from store.shards import Shard, Store, get_store
 
-__all__ = ["Placement", "ReplyStream", "Script", "Shard", "Store", "StoreUnavailable", "get_store", "place"]
+__all__ = [
+    "Backoff",
+    "Placement",
+    "ReplyStream",
+    "Script",
+    "Shard",
+    "Store",
+    "StoreUnavailable",
+    "get_store",
+    "jittered",
+    "place",
+]

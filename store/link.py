@@ -7,7 +7,6 @@ every due call fails with StoreUnavailable, and the next call connects anew, aft
 
 import asyncio
 import contextlib
-import random
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -17,6 +16,7 @@ from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.connection import ConnectionPool as AsyncConnectionPool
 from redis.exceptions import NoScriptError, RedisError
 
+from store.backoff import Backoff
 from store.errors import StoreUnavailable
 from store.replies import ReplyStream
 from store.scripts import Script
@@ -27,7 +27,7 @@ Command = tuple[Argument, ...]
 Otherwise = Callable[[], Command]
 _Call = tuple["asyncio.Future[Any]", Otherwise | None]
 
-FIRST_PAUSE = 0.05  # seconds without attempts after a failed one
+FIRST_PAUSE = 0.1  # seconds without attempts after a failed one
 LONGEST_PAUSE = 1.0
 
 
@@ -45,7 +45,7 @@ class Link:
         self._flushing: asyncio.Task[None] | None = None
         self._reader: asyncio.Task[None] | None = None
         self._watch: asyncio.TimerHandle | None = None
-        self._failures = 0
+        self._backoff = Backoff(FIRST_PAUSE, LONGEST_PAUSE)
         self._not_before = 0.0
 
     def call(self, command: Command, otherwise: Otherwise | None = None) -> "asyncio.Future[Any]":
@@ -113,12 +113,10 @@ class Link:
                     await connection.read_response()
         except BaseException as error:
             if not isinstance(error, asyncio.CancelledError):
-                self._failures += 1
-                pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(self._failures, 10))
-                self._not_before = self._loop.time() + pause * random.uniform(0.5, 1)
+                self._not_before = self._loop.time() + self._backoff.next()
             await connection.disconnect(nowait=True)
             raise
-        self._failures = 0
+        self._backoff.reset()
         self._stats.connects += 1
         self._connection = connection
         self._reader = self._loop.create_task(self._read(connection))

@@ -102,7 +102,8 @@ class Channels(Struct):
 
 
 class Node(Struct):
-    """An instance, in numbers; `uptime` in seconds."""
+    """An instance, in numbers; `uptime` in seconds. `admission_rate`: clients a second that it can let in;
+    `admission_peak`: the most that it did within a second, over the last minute."""
 
     uid: str
     name: str
@@ -113,6 +114,8 @@ class Node(Struct):
     num_subs: int
     uptime: int
     draining: bool = False
+    admission_rate: int = 0
+    admission_peak: int = 0
     host: str = ""
     pid: int = 0
 

@@ -10,6 +10,8 @@ import itertools
 from collections import deque
 from collections.abc import Callable
 
+from realtime.engine.peak import Peak
+
 PATIENCE = 1.0  # seconds a place is kept for a client that does not ask to connect
 
 
@@ -17,12 +19,19 @@ class Admission:
     """At most `most` places; those who wait come in the order they came. Use it in one event loop."""
 
     def __init__(self, most: int, clock: Callable[[], float]) -> None:
+        self.peak = Peak()  # of those let in
         self._most = most
+        self._held = False
         self._clock = clock
         self._tickets = itertools.count(1)
         self._inside: dict[int, float] = {}  # ticket → since when, the oldest first
         self._outside: deque[asyncio.Future[None]] = deque()
         self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def most(self) -> int:
+        """The most let in within a second, over the last minute. Any thread may ask."""
+        return self.peak.most(self._clock())
 
     @property
     def waiting(self) -> int:
@@ -31,7 +40,7 @@ class Admission:
 
     async def enter(self) -> int:
         """Wait for a place; returns the ticket to give to `leave`."""
-        if len(self._inside) >= self._most:
+        if self._held or len(self._inside) >= self._most:
             turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._outside.append(turn)
             self._watch()
@@ -42,17 +51,27 @@ class Admission:
                     self._let_in()  # its turn had come: it is another's now
                 raise
         ticket = next(self._tickets)
-        self._inside[ticket] = self._clock()
+        self._inside[ticket] = now = self._clock()
+        self.peak.note(now)
         return ticket
 
     def leave(self, ticket: int) -> None:
         """Give a place back. Doing so twice does nothing."""
-        if self._inside.pop(ticket, None) is not None:
+        if self._inside.pop(ticket, None) is not None and not self._held:
+            self._let_in()
+
+    def hold(self) -> None:
+        """From now on nobody comes in but by `let_in`: the process drains, and sends them away at its own pace."""
+        self._held = True
+
+    def let_in(self, count: int) -> None:
+        """Let in so many of those who wait."""
+        for _ in range(min(count, len(self._outside))):
             self._let_in()
 
     def open(self) -> None:
         """Let everybody in, now and from now on: nobody stays, the process ends."""
-        self._most = 2**31
+        self._most, self._held = 2**31, False
         while self._outside:
             self._let_in()
 

@@ -20,7 +20,7 @@ from realtime.engine.local_channel import Flow, LocalChannel
 from realtime.engine.publication import Page, Publication, StreamPosition
 from realtime.engine.stats import HubStats
 from realtime.engine.subscription import Subscription
-from store import StoreUnavailable, place
+from store import Backoff, StoreUnavailable, place
 
 logger = logging.getLogger("realtime.hub")
 
@@ -115,7 +115,7 @@ class Hub:
     async def _join(self, channel: LocalChannel) -> None:
         """Join the layer's group and have it confirmed; tried until it works or nobody wants the channel."""
         await self._opened.wait()
-        pause = 0.05
+        backoff = Backoff()
         placement = place(channel.name)
         subscribed = self._layer.subscribing(placement.topic)
         while self.channels.get(channel.name) is channel:
@@ -124,8 +124,7 @@ class Hub:
                 return await self._confirm(channel, subscribed)
             except (StoreUnavailable, *LAYER_FAULTS) as error:
                 logger.warning("cannot join the group of a channel: %s", error)
-                await asyncio.sleep(pause)
-                pause = min(1.0, pause * 2)
+                await asyncio.sleep(backoff.next())
 
     async def _confirm(self, channel: LocalChannel, subscribed: "asyncio.Future[None] | None" = None) -> None:
         """Send nonces until one comes back (see `_on_live`).
@@ -256,7 +255,7 @@ class Hub:
         self._spawn(self._refill_until_live(channel))
 
     async def _refill_until_live(self, channel: LocalChannel) -> None:
-        pause = 0.05
+        backoff = Backoff()
         while self.channels.get(channel.name) is channel:
             try:
                 page = await self._broker.history(
@@ -264,8 +263,7 @@ class Hub:
                 )
             except StoreUnavailable as error:
                 logger.warning("cannot refill a channel from history: %s", error)
-                await asyncio.sleep(pause)
-                pause = min(1.0, pause * 2)
+                await asyncio.sleep(backoff.next())
                 continue
             if not self._hand_on(channel, page):
                 self._lose(channel, page.top)

@@ -7,7 +7,6 @@ meanwhile, backs off with jitter, and can be made to give up a connection that h
 
 import asyncio
 import logging
-import random
 from collections.abc import Callable
 from typing import Any
 
@@ -19,7 +18,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from store import ReplyStream
+from store import Backoff, ReplyStream, jittered
 
 logger = logging.getLogger("realtime.layer")
 
@@ -141,7 +140,7 @@ class ShardConnection(RedisSingleShardConnection):  # type: ignore[misc]
             await connection.disconnect(nowait=True)
 
     async def _do_receiving(self) -> None:
-        pause = 0.0
+        backoff = Backoff(FIRST_PAUSE, LONGEST_PAUSE)
         pubsub = self._pubsub
         assert pubsub is not None
         replies: ReplyStream | None = None
@@ -154,17 +153,16 @@ class ShardConnection(RedisSingleShardConnection):  # type: ignore[misc]
                     assert pubsub.connection is not None
                     replies = ReplyStream(pubsub.connection)
                 await self._sort(pubsub, await replies.read())
-                pause = 0.0
+                backoff.reset()
             except LAYER_FAULTS as error:
                 replies = None
                 await self.give_up()
-                if not pause:
+                if not backoff.failures:
                     logger.warning("pub/sub connection to Redis %s lost: %s; reconnecting", self._index, error)
-                pause = min(LONGEST_PAUSE, pause * 2 or FIRST_PAUSE)
-                await asyncio.sleep(pause * random.uniform(0.5, 1))
+                await asyncio.sleep(backoff.next())
             except Exception:  # without a receiver this process would be deaf for good
                 logger.exception("the receiver stumbled; going on")
-                await asyncio.sleep(LONGEST_PAUSE)
+                await asyncio.sleep(jittered(LONGEST_PAUSE))
 
     async def _sort(self, pubsub: "NoticingPubSub", replies: list[Any]) -> None:
         """Messages to the layer; what else Redis says about subscriptions to redis-py, which keeps count of them."""

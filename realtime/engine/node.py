@@ -22,7 +22,7 @@ from ratelimit.service import get_limits
 from realtime import signals
 from realtime.access.channels import options_for
 from realtime.conf import RealtimeConfig, get_config
-from realtime.engine import control, envelope
+from realtime.engine import control, draining, envelope
 from realtime.engine.admission import Admission
 from realtime.engine.broker import get_broker
 from realtime.engine.control import Control
@@ -39,11 +39,11 @@ from realtime.session.orders import Orders
 from realtime.session.rechecking import Rechecker
 from realtime.session.session import Session
 from realtime.version import VERSION
-from store import Store, StoreUnavailable, get_store, place
+from store import Backoff, Store, StoreUnavailable, get_store, place
 
 logger = logging.getLogger("realtime.node")
 
-WAVE = 100  # connections told to reconnect at a time
+WAVE = 100  # connections of a fenced instance told to reconnect at a time
 CLEAN_UP_WITHIN = 5.0  # seconds the clean-up of closed connections may take at the end
 
 
@@ -109,7 +109,7 @@ class Node:
         self.background(self._join_cluster())
 
     async def _join_cluster(self) -> None:
-        pause = 0.1
+        backoff = Backoff(first=0.1)
         while True:
             try:
                 await self.hub.start()
@@ -119,8 +119,7 @@ class Node:
                 return
             except (StoreUnavailable, *LAYER_FAULTS) as error:
                 logger.warning("cannot join the cluster yet: %s", error)
-                await asyncio.sleep(pause)
-                pause = min(1.0, pause * 2)
+                await asyncio.sleep(backoff.next())
 
     async def joined_within(self, seconds: float) -> bool:
         """Wait until this process is part of the cluster; False when that took too long."""
@@ -132,19 +131,11 @@ class Node:
         return True
 
     async def drain(self, deadline: float) -> None:
-        """Tell every client to reconnect elsewhere, in waves, within `deadline` seconds; then leave the cluster.
-
-        A wave's presence is removed as it is told to go, and nothing is left in Redis when this returns.
-        """
+        """Tell every client to reconnect elsewhere, in steps (`draining`), within `deadline` seconds; then leave the
+        cluster. Each one's presence is removed as it is told to go, and nothing is left in Redis when this returns."""
         self.draining = True
-        self.admission.open()
-        sessions = list(self.sessions.values())
-        waves = [sessions[start : start + WAVE] for start in range(0, len(sessions), WAVE)]
-        pause = min(0.1, 0.5 * deadline / max(1, len(waves)))
-        for wave in waves:
-            for session in wave:
-                session.disconnect(DisconnectCode.SHUTDOWN)
-            await asyncio.sleep(pause)
+        self.background(self.presence.tell())
+        await draining.send_away(self, deadline)
         await self.close()
 
     async def close(self) -> None:
@@ -286,6 +277,8 @@ class Node:
             "num_subs": subscriptions,
             "uptime": int(time.time() - self.started_at),
             "draining": self.draining,
+            "admission_rate": self.config.admission_rate,
+            "admission_peak": self.admission.most,
             "host": socket.gethostname(),
             "pid": os.getpid(),
         }

@@ -212,7 +212,7 @@ class Session:
             self.node.stats.errors[error.code] += 1
             answer = replies.error(command.id, error)
         except (StoreUnavailable, TimeoutError) as error:
-            what = error or "too slow"
+            what = str(error) or "too slow"
             logger.warning("%s could not be done: %s", command.method, what, extra=self.log_context())
             self.node.stats.errors[ErrorCode.INTERNAL] += 1
             answer = replies.error(command.id, CommandError(ErrorCode.INTERNAL))

@@ -115,8 +115,8 @@ def ready(http: str) -> bool:
 class Cluster:
     """A Redis and instances of known ports on it, one for each server named: what most tests need."""
 
-    def __init__(self, home: Path, config: dict[str, Any], *servers: str, **more: str) -> None:
-        self.redis = Redis(home)
+    def __init__(self, home: Path, config: dict[str, Any], *servers: str, fsync: str = "always", **more: str) -> None:
+        self.redis = Redis(home, fsync)
         self.env = environment(home, self.redis.url, config, **more)
         self.instances = [Instance(f"{server}-{i}", home, self.env, server) for i, server in enumerate(servers)]
 
@@ -149,9 +149,11 @@ class Cluster:
 class Served(Process):
     """`manage.py serve`: instances behind one address, which are started again when they die."""
 
-    def __init__(self, home: Path, config: dict[str, Any], instances: int = 2, **more: str) -> None:
+    def __init__(
+        self, home: Path, config: dict[str, Any], instances: int = 2, fsync: str = "always", **more: str
+    ) -> None:
         super().__init__("serve", home)
-        self.redis = Redis(home)
+        self.redis = Redis(home, fsync)
         self.port = free_port()
         self.http = f"http://127.0.0.1:{self.port}"
         self.url = f"ws://127.0.0.1:{self.port}/connection/websocket"

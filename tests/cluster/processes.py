@@ -117,10 +117,12 @@ class Process:
 
 
 class Redis(Process):
-    """A Redis of the test's own, always on the same port, whose every write is on disk before it is answered."""
+    """A Redis of the test's own, always on the same port; each write is on disk before it is answered, unless `fsync`
+    says otherwise ("everysec", as the embedded one)."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, fsync: str = "always") -> None:
         super().__init__("redis", home)
+        self._fsync = fsync
         self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}"
         self._data = home / "redis"
@@ -130,7 +132,7 @@ class Redis(Process):
         """Start with what its directory holds."""
         self._data.mkdir(exist_ok=True)
         options = {"port": self.port, "bind": "127.0.0.1", "dir": self._data, "save": ""}
-        options |= {"appendonly": "yes", "appendfsync": "always"}
+        options |= {"appendonly": "yes", "appendfsync": self._fsync}
         self.spawn(["redis-server", *(str(word) for name, value in options.items() for word in (f"--{name}", value))])
         wait_until(lambda: not self.running or self.answers(), "redis answers")
         if not self.running:

@@ -1,5 +1,6 @@
 """What Prometheus is told, read as it reads it: from a real node on a real Redis."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -51,6 +52,17 @@ async def test_connections_are_counted_as_they_come_and_go(node: Node, scrape: A
     assert scrape("flotilla_connections_closed_total", code="3008") == 1
     assert scrape("flotilla_connections_closed_total", code="other") == 1
     assert scrape("flotilla_slow_clients_dropped_total") == 1
+
+
+async def test_admission_is_counted_with_its_peak_and_who_waits(node: Node, scrape: Any) -> None:
+    """And what the instance says it can take."""
+    for _ in range(node.config.max_connecting):
+        await node.admission.enter()
+    waiting = asyncio.ensure_future(node.admission.enter())
+    await until(lambda: scrape("flotilla_admission_waiting") == 1)
+    assert scrape("flotilla_admission_peak") == node.config.max_connecting
+    assert scrape("flotilla_admission_rate") == node.config.admission_rate
+    waiting.cancel()
 
 
 async def test_messages_are_counted_by_type(node: Node, scrape: Any) -> None:

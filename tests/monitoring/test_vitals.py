@@ -24,10 +24,11 @@ def counts(**by_bound: int) -> tuple[int, ...]:
 
 def test_figures_are_rates_and_quantiles_of_the_time_between() -> None:
     """What was counted before does not count again."""
-    before = Snapshot(10.0, 100, 1000, 5, counts(le_10=1000), 1.0)
-    now = Snapshot(12.0, 120, 5000, 6, counts(le_10=1000, le_0_01=98, le_0_1=2), 1.5)
+    before = Snapshot(10.0, 100, 1000, 5, counts(le_10=1000), 1.0, 300)
+    now = Snapshot(12.0, 120, 5000, 6, counts(le_10=1000, le_0_01=98, le_0_1=2), 1.5, 310)
     found = figures(before, now)
     assert (found["received"], found["written"], found["denied"], found["cpu"]) == (10, 2000, 0.5, 0.25)
+    assert found["admitted"] == 5
     assert found["p50"] is not None and 5 < found["p50"] <= 10
     assert found["p95"] is not None and found["p95"] <= 10
     assert found["p99"] is not None and 50 < found["p99"] <= 100
@@ -71,6 +72,7 @@ async def test_an_instance_tells_its_figures(node: Node, monkeypatch: pytest.Mon
     told = watcher.pushes[0]["pub"]["data"]
     assert (told["instance"], told["connections"], told["draining"]) == ("test", 1, False)
     assert told["memory"] > 1_000_000
+    assert told["admission_peak"] == 0  # the peer came by no handshake
 
 
 @pytest.mark.django_db

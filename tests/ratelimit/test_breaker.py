@@ -45,7 +45,7 @@ def test_what_fails_together_is_one_failure(clock: Clock) -> None:
 
 
 def test_one_probe_a_pause_and_pauses_grow_to_a_bound(clock: Clock) -> None:
-    breaker = Breaker(clock)
+    breaker = Breaker(clock, jitter=lambda: 0.0)
     fail(breaker, clock, FAILURES)
     pauses = []
     for _ in range(8):
@@ -58,6 +58,16 @@ def test_one_probe_a_pause_and_pauses_grow_to_a_bound(clock: Clock) -> None:
     assert pauses == sorted(pauses)
     assert pauses[0] == pytest.approx(FIRST_PAUSE, abs=0.002)
     assert pauses[-1] == pytest.approx(LONGEST_PAUSE, abs=0.002)
+
+
+def test_two_breakers_that_opened_together_do_not_probe_together(clock: Clock) -> None:
+    """Each pause lacks a random part of up to a half."""
+    probes = set()
+    for part in (0.0, 0.5, 1.0):
+        breaker = Breaker(clock, jitter=lambda part=part: part)
+        fail(breaker, clock, FAILURES)
+        probes.add(breaker._probe_at - clock.now)
+    assert sorted(probes) == pytest.approx([FIRST_PAUSE * 0.5, FIRST_PAUSE * 0.75, FIRST_PAUSE])
 
 
 def test_a_probe_that_succeeds_closes_it(clock: Clock) -> None:

@@ -29,15 +29,15 @@ function row(name) {
   const made = document.createElement("tr");
   made.dataset.instance = name;
   made.append(Object.assign(document.createElement("th"), { scope: "row", textContent: name }));
-  for (let cell = 0; cell < 9; cell += 1) made.append(document.createElement("td"));
+  for (let cell = 0; cell < 10; cell += 1) made.append(document.createElement("td"));
   const next = [...rows.children].find((other) => other.dataset.instance > name);
   rows.insertBefore(made, next ?? null);
   return made;
 }
 
 function show(told) {
-  const { connections, received, written, p50, p95, p99, denied, cpu, memory } = told;
-  const shown = [connections, received, written, p50, p95, p99, denied, `${Math.round(cpu * 100)} %`, `${Math.round(memory / 1e6)} MB`];
+  const { connections, admitted, admission_peak: peak, received, written, p50, p95, p99, denied, cpu, memory } = told;
+  const shown = [connections, `${admitted} (${peak})`, received, written, p50, p95, p99, denied, `${Math.round(cpu * 100)} %`, `${Math.round(memory / 1e6)} MB`];
   const made = row(told.instance);
   delete made.dataset.silent;
   shown.forEach((value, index) => { made.children[index + 1].textContent = value ?? "–"; });

@@ -71,3 +71,32 @@ async def test_a_silent_client_keeps_its_place_for_a_moment_only(monkeypatch: py
     assert made.waiting == 1
     made.leave(second)
     await asyncio.wait_for(waiting, 5)
+
+
+async def test_a_held_gate_lets_in_only_as_told() -> None:
+    """A place that is given back lets nobody in, and whoever comes waits, though there is room."""
+    made = gate(2)
+    inside = [await made.enter(), await made.enter()]
+    comers = [asyncio.ensure_future(made.enter()) for _ in range(3)]
+    await turns()
+    made.hold()
+    for ticket in inside:
+        made.leave(ticket)
+    comers.append(asyncio.ensure_future(made.enter()))
+    await turns()
+    assert made.waiting == 4
+    made.let_in(3)
+    await turns()
+    assert [comer.done() for comer in comers] == [True, True, True, False]
+    made.open()
+    await asyncio.gather(*comers)
+
+
+async def test_everybody_let_in_is_counted() -> None:
+    now = 50.0
+    made = Admission(100, lambda: now)
+    for _ in range(7):
+        await made.enter()
+    now = 52.0
+    await made.enter()
+    assert (made.peak.total, made.peak.most(now)) == (8, 7)
