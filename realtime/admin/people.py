@@ -1,8 +1,11 @@
-"""Names for users: ids that are primary keys of Django's users are shown with the name, one query a page."""
+"""Names for users: ids that are primary keys of users of Django are shown with the name, one query a page."""
 
 from typing import Any
 
+from django.contrib.auth import get_user_model
+
 from realtime.access.hooks import users_of
+from realtime.access.tokens import user_id
 
 
 def name_users(rows: list[dict[str, Any]]) -> None:
@@ -11,3 +14,10 @@ def name_users(rows: list[dict[str, Any]]) -> None:
     for row in rows:
         user = known.get(row["user"])
         row["username"] = user.get_username() if user is not None else ""
+
+
+def user_named(name: str) -> str | None:
+    """The id of the user of Django with exactly this name."""
+    model = get_user_model()
+    found = model._default_manager.filter(**{model.USERNAME_FIELD: name}).first() if name else None
+    return None if found is None else user_id(found)

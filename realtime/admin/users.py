@@ -11,7 +11,7 @@ from realtime.admin import base
 from realtime.admin.base import Act, ClusterAdmin
 from realtime.admin.blocking import BLOCKING, block_each
 from realtime.admin.fields import shown
-from realtime.admin.people import name_users
+from realtime.admin.people import name_users, user_named
 from realtime.api.control import disconnect
 from realtime.api.looking import Page, users
 from realtime.api.messaging import send_message
@@ -22,7 +22,7 @@ from realtime.models import ConnectedUser
 class ConnectedUserAdmin(ClusterAdmin):
     """Every user who is connected to any instance."""
 
-    filters = {"q": "beginning of a user id"}
+    filters = {"q": "username, or beginning of an id"}
     acts = {
         "disconnect": Act("Disconnect"),
         "message": Act("Send a message", ("data",)),
@@ -31,7 +31,8 @@ class ConnectedUserAdmin(ClusterAdmin):
 
     def look(self, query: Mapping[str, str], after: str) -> Page:
         """A page of users, in the order of their ids."""
-        page = users(text=query["q"], after=after, limit=base.PAGE)
+        known = user_named(query["q"])
+        page = users(known, text="" if known else query["q"], after=after, limit=base.PAGE)
         for row in page.rows:
             row["since"] = datetime.fromtimestamp(row["since"], UTC)
         name_users(page.rows)

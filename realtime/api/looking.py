@@ -29,7 +29,7 @@ from store import get_store
 @dataclass(frozen=True, slots=True)
 class Page:
     """Rows in the order of their names, `next` as the cursor of the page that follows ("": none), and how many of the
-    living instances have answered. `total` counts all that fit, None where nobody counts; `visitors` have no name."""
+    living instances have answered. `total` counts all that fit, None where it is not known; `visitors` have no name."""
 
     rows: list[dict[str, Any]]
     total: int | None = 0
@@ -64,14 +64,16 @@ def connections(
     return Page(rows, _total(answers), rows[-1]["client"] if len(found) > limit else "", len(answers), living)
 
 
-def users(*, text: str = "", after: str = "", limit: int = 50, within: float = ASK_WITHIN) -> Page:
-    """Everybody with a connection whose id `text` begins: `user`, `connections` over all instances, `since` when."""
-    answers, living = _ask(Command("users", text=text, after=after, limit=limit + 1), within)
+def users(user: Any = None, *, text: str = "", after: str = "", limit: int = 50, within: float = ASK_WITHIN) -> Page:
+    """Everybody with a connection whose id `text` begins, or one: `user`, `connections` over all instances, `since`
+    when."""
+    whom = None if user is None else user_id(user)
+    answers, living = _ask(Command("users", user=whom, text=text, after=after, limit=limit + 1), within)
     rows = [
         {"user": user, "connections": sum(one[1] for one in same), "since": min(one[2] for one in same)}
         for user, same in _merged(answers)
     ]
-    page = _cut(rows, "user", limit, Page([], None, "", len(answers), living))
+    page = _cut(rows, "user", after, limit, Page([], None, "", len(answers), living))
     return replace(page, visitors=sum(answer["visitors"] for answer in answers))
 
 
@@ -85,7 +87,7 @@ def channels(*, text: str = "", after: str = "", limit: int = 50, within: float 
     ]
     if text and not after and not any(sign in text for sign in WILD) and not (rows and rows[0]["channel"] == text):
         rows = [*_quiet(text), *rows]
-    page = _cut(rows, "channel", limit, Page([], None, "", len(answers), living))
+    page = _cut(rows, "channel", after, limit, Page([], None, "", len(answers), living))
     for row, facts in zip(page.rows, channel_facts([row["channel"] for row in page.rows]), strict=True):
         row |= facts | {"published_at": max(row["published_at"], facts["published_at"])}
     return page
@@ -112,7 +114,7 @@ def instances(*, text: str = "", after: str = "", limit: int = 50) -> Page:
     found = [about | {"left": left.get(about["incarnation"], 0.0)} for about in alive_sync(store)]
     fitting = sorted((one for one in found if one["name"].startswith(text)), key=lambda one: str(one["incarnation"]))
     rows = [one for one in fitting if one["incarnation"] > after]
-    return _cut(rows, "incarnation", limit, Page([], len(fitting), "", len(found), len(found)))
+    return _cut(rows, "incarnation", after, limit, Page([], len(fitting), "", len(found), len(found)))
 
 
 def blocks(*, text: str = "", after: str = "", limit: int = 50) -> Page:
@@ -149,8 +151,10 @@ def _total(answers: Iterable[dict[str, Any]]) -> int:
     return sum(answer["total"] for answer in answers)
 
 
-def _cut(rows: list[dict[str, Any]], name: str, limit: int, page: Page) -> Page:
-    return replace(page, rows=rows[:limit], next=rows[limit - 1][name] if len(rows) > limit else "")
+def _cut(rows: list[dict[str, Any]], name: str, after: str, limit: int, page: Page) -> Page:
+    if len(rows) > limit:
+        return replace(page, rows=rows[:limit], next=rows[limit - 1][name])
+    return replace(page, rows=rows, total=page.total if page.total is not None or after else len(rows))
 
 
 def _quiet(name: str) -> list[dict[str, Any]]:

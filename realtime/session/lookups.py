@@ -39,7 +39,8 @@ def lookups(node: "Node") -> dict[str, Lookup]:
         def wanted(user: str) -> bool:
             return bool(user) and user.startswith(command.text)
 
-        total, rows = await page(list(node.users), wanted, str, command.after, command.limit)
+        asked = list(node.users) if command.user is None else [command.user] if command.user in node.users else []
+        total, rows = await page(asked, wanted, str, command.after, command.limit)
         known = [(user, node.users.get(user, ())) for user in rows]  # one may have left meanwhile
         return {
             "total": total,

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
+from django.contrib.auth.models import User
 
 from realtime.admin import base
 from realtime.api.looking import users
@@ -44,6 +45,17 @@ async def test_pages_hold_everybody_once(node: Node, other: Node, monkeypatch: p
     assert query == "?"
     assert seen == [("1", 1), ("2", 1), ("3", 2), ("5", 1), ("6", 1), ("7", 2), ("8", 1), ("9", 1)]
     assert [row["user"] for row in (await sync_to_async(users)(text="7")).rows] == ["7"]
+
+
+async def test_somebody_is_found_by_name_or_id(node: Node) -> None:
+    """A whole name, or the beginning of an id."""
+    viewer = await staff("connecteduser", "view_connecteduser")
+    ann = await sync_to_async(User.objects.create_user)("ann")
+    await people(node, str(ann.pk), f"{ann.pk}0", "other")
+    assert rows(await viewer.get("?q=ann")) == [(str(ann.pk), 1)]
+    assert rows(await viewer.get(f"?q={ann.pk}")) == [(str(ann.pk), 1), (f"{ann.pk}0", 1)]
+    await sync_to_async(User.objects.create_user)("bob")
+    assert rows(await viewer.get("?q=bob")) == []
 
 
 async def test_all_connections_of_a_user_are_ended_told_and_kept_out(node: Node, other: Node) -> None:
