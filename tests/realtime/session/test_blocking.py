@@ -39,8 +39,10 @@ class TestUsers:
         here, there, neighbour = await arrive(node), await arrive(other), await arrive(node, "2")
         done = await ablock("1", seconds=60)
         assert done == (2, 2, 2)
-        for peer in (here, there, await arrive(node), await arrive(other)):
+        late = await arrive(node)
+        for peer in (here, there, late, await arrive(other)):
             assert await is_out(peer)
+        assert not late.session.registered  # refused before anything was done for it
         assert neighbour.socket.closed is None
         assert await aunblock("1")
         assert not await aunblock("1")
@@ -78,6 +80,7 @@ class TestUsers:
 
     async def test_before_the_list_was_read_nobody_is_in(self, node: Node, other: Node) -> None:
         """A client that comes to an instance that just started has it read."""
+        await other.blocks.close()
         await ablock("1", seconds=60)
         other.blocks._ends, other.blocks._version = {}, None
         assert await is_out(await arrive(other))
