@@ -19,12 +19,16 @@ async def page(
     things: Sequence[Thing], wanted: Callable[[Thing], bool], name: Callable[[Thing], str], after: str, limit: int
 ) -> tuple[int, list[Thing]]:
     """How many are wanted in all, and up to `limit` of them with names above `after`, in order."""
-    total, rows, most = 0, list[Thing](), min(limit, MOST)
+    total, rows, most, last = 0, list[Thing](), min(limit, MOST), ""
     for start in range(0, len(things), STRETCH):
         found = [one for one in things[start : start + STRETCH] if wanted(one)]
         total += len(found)
-        last = name(rows[-1]) if rows and len(rows) == most else None  # nothing above it can be in the page any more
-        found = [one for one in found if name(one) > after and (last is None or name(one) < last)]
-        rows = heapq.nsmallest(most, [*rows, *found], key=name)
+        if last:  # the page is full: what comes after its last cannot be in it any more
+            found = [one for one in found if after < name(one) < last]
+        else:
+            found = [one for one in found if after < name(one)]
+        if found:
+            rows = heapq.nsmallest(most, [*rows, *found], key=name)
+            last = name(rows[-1]) if rows and len(rows) == most else ""
         await asyncio.sleep(0)
     return total, rows

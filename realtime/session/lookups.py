@@ -5,12 +5,13 @@ Nothing here changes anything. Rows hold ids, addresses and numbers, no payloads
 
 from collections.abc import Awaitable, Callable
 from fnmatch import fnmatchcase
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from realtime.engine.control import Command
 from realtime.engine.local_channel import LocalChannel
 from realtime.session.listing import page
-from realtime.session.matching import fits, matching, named
+from realtime.session.matching import fitting, matching, named
 from realtime.session.session import Session
 
 if TYPE_CHECKING:
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 MOST_CHANNELS = 20  # named of one connection
 WILD = "*?["
+
+_client = attrgetter("client")
+_name = attrgetter("name")
 
 Lookup = Callable[[Command], Awaitable[Any]]
 
@@ -29,9 +33,7 @@ def lookups(node: "Node") -> dict[str, Lookup]:
         return len(matching(node, command))
 
     async def connections(command: Command) -> dict[str, Any]:
-        def wanted(session: Session) -> bool:
-            return fits(session, command, inside=True) and (not command.text or _shows(session, command.text))
-
+        wanted = fitting(command, True, _shows(command.text) if command.text else None)
         total, rows = await page(named(node, command, True), wanted, _client, command.after, command.limit)
         return {"total": total, "rows": [_connection(session, node.instance) for session in rows]}
 
@@ -72,18 +74,19 @@ def pattern(text: str) -> Callable[[str], bool]:
     return lambda name: name.startswith(text)
 
 
-def _client(session: Session) -> str:
-    return session.client
-
-
-def _name(channel: LocalChannel) -> str:
-    return channel.name
-
-
-def _shows(session: Session, text: str) -> bool:
+def _shows(text: str) -> Callable[[Session], bool]:
     """A search: the beginning of a user, address or id, or a part of the client's name."""
-    begins = (session.identity.user, session.address, session.client)
-    return any(value.startswith(text) for value in begins) or text.lower() in session.name.lower()
+    lowered = text.lower()
+
+    def shows(session: Session) -> bool:
+        return (
+            session.identity.user.startswith(text)
+            or session.address.startswith(text)
+            or session.client.startswith(text)
+            or lowered in session.name.lower()
+        )
+
+    return shows
 
 
 def _connection(session: Session, instance: str) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 What a command names is looked up, so that it costs nothing to those it is not about; an address alone is looked for.
 """
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
@@ -22,7 +22,7 @@ def login_of(session_key: str) -> str:
 
 def matching(node: "Node", command: Command, *, inside: bool = True) -> list[Session]:
     """The connections a command is about; with `inside` those in its channel, where it names one."""
-    return [session for session in named(node, command, inside) if fits(session, command, inside)]
+    return list(filter(fitting(command, inside), named(node, command, inside)))
 
 
 def named(node: "Node", command: Command, inside: bool) -> list[Session]:
@@ -35,20 +35,31 @@ def named(node: "Node", command: Command, inside: bool) -> list[Session]:
         return [session for user in dict.fromkeys(users) for session in node.users.get(user, ())]
     if inside and command.channel:
         channel = node.hub.channels.get(command.channel)
-        subscribers = [s.subscriber for s in channel.subscriptions] if channel is not None else []
-        return [subscriber for subscriber in subscribers if isinstance(subscriber, Session)]
+        subscriptions = channel.subscriptions if channel is not None else []
+        return [one.subscriber for one in subscriptions if isinstance(one.subscriber, Session)]
     return list(node.sessions.values())
 
 
-def fits(session: Session, command: Command, inside: bool) -> bool:
-    """Whether a connection is one of those meant."""
-    return (
-        session.state is State.CONNECTED
-        and command.user in (None, session.identity.user)
-        and session.client not in command.keep
-        and (not inside or not command.channel or command.channel in session.subscriptions)
-        and (not command.login or login_of(session.identity.session_key or "") == command.login)
-    )
+def fitting(
+    command: Command, inside: bool, shown: Callable[[Session], bool] | None = None
+) -> Callable[[Session], bool]:
+    """Whether one of those that `named` found is meant, and is `shown`. It may be asked a hundred thousand times: what
+    the command says is looked at once."""
+    connected, user, keep, login = State.CONNECTED, command.user, frozenset(command.keep), command.login
+    by_channel = user is None and command.users is None and not command.client  # then they were found in it
+    channel = command.channel if inside and not by_channel else ""
+
+    def fits(session: Session) -> bool:
+        return (
+            session.state is connected
+            and (user is None or session.identity.user == user)
+            and (not channel or channel in session.subscriptions)
+            and (shown is None or shown(session))
+            and (not keep or session.client not in keep)
+            and (not login or login_of(session.identity.session_key or "") == login)
+        )
+
+    return fits
 
 
 def is_at(session: Session, addresses: Collection[str]) -> bool:
