@@ -48,8 +48,26 @@ class Act:
     selects: bool = True
 
 
-class ClusterAdmin(_ModelAdmin):
-    """A list of what is, with actions; nothing to add, change or delete."""
+class Tableless(_ModelAdmin):
+    """A page of its own in place of a table's; nothing to add, change or delete."""
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def get_urls(self) -> list[URLPattern]:
+        """The list alone: there is no table behind other pages."""
+        name = f"{self.opts.app_label}_{self.opts.model_name}_changelist"
+        return [path("", self.admin_site.admin_view(self.changelist_view), name=name)]
+
+
+class LiveAdmin(Tableless):
+    """A list of what is, with actions."""
 
     filters: ClassVar[Mapping[str, str]] = {"q": ""}  # query parameter → what its input says
     acts: ClassVar[Mapping[str, Act]] = {}
@@ -86,21 +104,7 @@ class ClusterAdmin(_ModelAdmin):
     def has_module_permission(self, request: HttpRequest) -> bool:
         return self.has_view_permission(request)
 
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
     # The list
-
-    def get_urls(self) -> list[URLPattern]:
-        """The list alone: there is no table behind other pages."""
-        name = f"{self.opts.app_label}_{self.opts.model_name}_changelist"
-        return [path("", self.admin_site.admin_view(self.changelist_view), name=name)]
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """The list; its rows alone for who looks at it live (`?rows`); an action when posted."""

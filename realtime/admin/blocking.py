@@ -4,14 +4,14 @@ from collections.abc import Sequence
 
 from django.http import HttpRequest
 
-from realtime.admin.base import ClusterAdmin
+from realtime.admin.base import LiveAdmin
 from realtime.api.blocking import block
 
 BLOCKING = "realtime.control_block"
 
 
 def block_each(
-    page: ClusterAdmin, request: HttpRequest, whom: Sequence[tuple[str, str]], seconds: float, note: str
+    page: LiveAdmin, request: HttpRequest, whom: Sequence[tuple[str, str]], seconds: float, note: str
 ) -> tuple[int, str]:
     """Block users or addresses, given as pairs of which one is ""."""
     ended = 0

@@ -7,7 +7,7 @@ from django.contrib import admin
 from django.http import HttpRequest
 
 from realtime.admin import base
-from realtime.admin.base import Act, ClusterAdmin
+from realtime.admin.base import Act, LiveAdmin
 from realtime.admin.blocking import block_each
 from realtime.api.blocking import unblock
 from realtime.api.looking import Page, blocks
@@ -15,7 +15,7 @@ from realtime.models import Block
 
 
 @admin.register(Block)
-class BlockAdmin(ClusterAdmin):
+class BlockAdmin(LiveAdmin):
     """Every block in force."""
 
     filters = {"q": "whole user id or address"}

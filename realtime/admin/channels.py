@@ -16,22 +16,24 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 
 from realtime.admin import base
-from realtime.admin.base import Act, ClusterAdmin, fields_of
+from realtime.admin.base import Act, LiveAdmin, fields_of
 from realtime.admin.fields import shown
 from realtime.admin.people import name_users
-from realtime.api.looking import Page, channel_facts, channels, members
+from realtime.api.looking import Page, channel, channels, members
 from realtime.api.publishing import broker, options_of
-from realtime.api.python import history, publish
+from realtime.api.python import publish
+from realtime.conf import ChannelOptions
 from realtime.models import Channel
 from realtime.protocol.codes import CommandError, ErrorCode
 from store import StoreUnavailable
 
 NEWEST = 20  # publications shown
 MOST_SHOWN = 500  # characters of each
+MOST_BYTES = 1_000_000  # of all of them
 
 
 @admin.register(Channel)
-class ChannelAdmin(ClusterAdmin):
+class ChannelAdmin(LiveAdmin):
     """Every channel that somebody subscribes to."""
 
     filters = {"q": "beginning of a name, or pattern with *"}
@@ -50,21 +52,21 @@ class ChannelAdmin(ClusterAdmin):
 
     def act_publish(self, request: HttpRequest, selected: list[str], data: msgspec.Raw) -> tuple[int, str]:
         """Into each, as the server itself."""
-        for channel in selected:
-            options_of(channel)
-        for channel in selected:
-            publish(channel, data, on_commit=False)
-            self.log(request, channel, f"Published: {shown(data)}")
+        for name in selected:
+            options_of(name)
+        for name in selected:
+            publish(name, data, on_commit=False)
+            self.log(request, name, f"Published: {shown(data)}")
         return len(selected), f"Published to {len(selected)} channels."
 
     def act_clear(self, request: HttpRequest, selected: list[str]) -> tuple[int, str]:
         """Empty the history of each; positions stay."""
-        for channel in selected:
-            if not options_of(channel).has_history:
-                raise CommandError(ErrorCode.NOT_AVAILABLE, f"{channel} keeps no history")
-        for channel in selected:
-            broker().forget_sync(channel)
-            self.log(request, channel, "History cleared.")
+        for name in selected:
+            if not options_of(name).has_history:
+                raise CommandError(ErrorCode.NOT_AVAILABLE, f"{name} keeps no history")
+        for name in selected:
+            broker().forget_sync(name)
+            self.log(request, name, "History cleared.")
         return len(selected), f"History of {len(selected)} channels cleared."
 
     # One channel
@@ -77,16 +79,16 @@ class ChannelAdmin(ClusterAdmin):
     def channel_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """One channel: its facts, those in it a page at a time, its newest publications."""
         name = unquote(object_id)
-        channel = Channel(name=name)
-        if not self.has_view_permission(request, channel):
+        asked = Channel(name=name)
+        if not self.has_view_permission(request, asked):
             raise PermissionDenied
         if request.method == "POST" and (done := self.act(request, self.acts, [name])) is not None:
             return done
         after = request.GET.get("after", "")
-        acts = self.acts if self.may_control(request, channel) else {}
+        acts = self.acts if self.may_control(request, asked) else {}
         context = self.context(request) | {
             "title": name,
-            "original": channel,
+            "original": asked,
             "paged": bool(after),
             "columns": "admin/realtime/channel.html",
             "acts": acts,
@@ -105,14 +107,38 @@ class ChannelAdmin(ClusterAdmin):
 def _one(name: str, after: str) -> dict[str, Any]:
     """What a channel's own page shows."""
     options = options_of(name)
-    (facts,) = channel_facts([name])
+    page = channel(name)
+    (facts,) = page.rows
     seen, following = members(name, after=after, limit=base.PAGE)
     people = [{"client": one.client, "user": one.user, "instance": one.incarnation} for one in seen]
     name_users(people)
-    newest = history(name, limit=NEWEST, reverse=True).publications if options.has_history else []
-    for publication in newest:
-        publication["said"] = msgspec.json.encode(publication["data"]).decode()[:MOST_SHOWN]
-    return {"facts": _dress({"channel": name} | facts), "people": people, "following": following, "newest": newest}
+    newest, too_large = _newest(name, options) if facts["epoch"] else ([], False)
+    return {
+        "page": page,
+        "facts": _dress(facts),
+        "people": people,
+        "following": following,
+        "newest": newest,
+        "too_large": too_large,
+    }
+
+
+def _newest(name: str, options: ChannelOptions) -> tuple[list[dict[str, Any]], bool]:
+    """The last publications, and whether they are too large to be shown."""
+    page = broker().history_sync(name, options, limit=NEWEST, reverse=True, max_bytes=MOST_BYTES)
+    newest = []
+    for publication in page.publications:
+        told = msgspec.json.decode(publication.body, type=_Told)
+        said = bytes(told.data).decode()[:MOST_SHOWN]
+        newest.append({"offset": publication.offset, "said": said, "info": told.info})
+    return newest, page.overflow
+
+
+class _Told(msgspec.Struct):
+    """What of a publication is shown."""
+
+    data: msgspec.Raw
+    info: dict[str, Any] | None = None
 
 
 def _dress(row: dict[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from django.contrib import admin
 from django.http import HttpRequest
 
 from realtime.admin import base
-from realtime.admin.base import Act, ClusterAdmin
+from realtime.admin.base import Act, LiveAdmin
 from realtime.admin.blocking import BLOCKING, block_each
 from realtime.admin.fields import shown
 from realtime.admin.people import name_users
@@ -20,7 +20,7 @@ from realtime.models import Connection
 
 
 @admin.register(Connection)
-class ConnectionAdmin(ClusterAdmin):
+class ConnectionAdmin(LiveAdmin):
     """Every connection of every instance."""
 
     filters = {"q": "user, address, id, client", "user": "exact user id", "channel": "in channel"}

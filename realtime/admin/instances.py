@@ -7,14 +7,14 @@ from django.contrib import admin
 from django.http import HttpRequest
 
 from realtime.admin import base
-from realtime.admin.base import Act, ClusterAdmin
+from realtime.admin.base import Act, LiveAdmin
 from realtime.api.looking import Page, instances
 from realtime.api.messaging import drain
 from realtime.models import Instance
 
 
 @admin.register(Instance)
-class InstanceAdmin(ClusterAdmin):
+class InstanceAdmin(LiveAdmin):
     """Every living instance; figures are those of its last renewal, two seconds old at most."""
 
     filters = {"q": "beginning of a name"}

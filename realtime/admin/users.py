@@ -8,7 +8,7 @@ from django.contrib import admin
 from django.http import HttpRequest
 
 from realtime.admin import base
-from realtime.admin.base import Act, ClusterAdmin
+from realtime.admin.base import Act, LiveAdmin
 from realtime.admin.blocking import BLOCKING, block_each
 from realtime.admin.fields import shown
 from realtime.admin.people import name_users, user_named
@@ -19,7 +19,7 @@ from realtime.models import ConnectedUser
 
 
 @admin.register(ConnectedUser)
-class ConnectedUserAdmin(ClusterAdmin):
+class ConnectedUserAdmin(LiveAdmin):
     """Every user who is connected to any instance."""
 
     filters = {"q": "username, or beginning of an id"}

@@ -81,16 +81,32 @@ def channels(*, text: str = "", after: str = "", limit: int = 50, within: float 
     """Channels with subscribers, by the beginning of their name or a glob: `channel`, `subscribers`, and what
     `channel_facts` adds. A whole name finds a channel without subscribers, too."""
     answers, living = _ask(Command("active", text=text, after=after, limit=limit + 1), within)
-    rows = [
-        {"channel": name, "subscribers": sum(one[1] for one in same), "published_at": max(one[2] for one in same)}
-        for name, same in _merged(answers)
-    ]
+    rows = _subscribed(answers)
     if text and not after and not any(sign in text for sign in WILD) and not (rows and rows[0]["channel"] == text):
         rows = [*_quiet(text), *rows]
     page = _cut(rows, "channel", after, limit, Page([], None, "", len(answers), living))
-    for row, facts in zip(page.rows, channel_facts([row["channel"] for row in page.rows]), strict=True):
-        row |= facts | {"published_at": max(row["published_at"], facts["published_at"])}
+    _add_facts(page.rows)
     return page
+
+
+def channel(name: str, within: float = ASK_WITHIN) -> Page:
+    """One channel, whatever there is of it."""
+    answers, living = _ask(Command("active", channel=name, limit=1), within)
+    rows = _subscribed(answers) or [{"channel": name, "subscribers": 0, "published_at": 0.0}]
+    _add_facts(rows)
+    return Page(rows, 1, "", len(answers), living)
+
+
+def _subscribed(answers: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [
+        {"channel": name, "subscribers": sum(one[1] for one in same), "published_at": max(one[2] for one in same)}
+        for name, same in _merged(answers)
+    ]
+
+
+def _add_facts(rows: list[dict[str, Any]]) -> None:
+    for row, facts in zip(rows, channel_facts([row["channel"] for row in rows]), strict=True):
+        row |= facts | {"published_at": max(row["published_at"], facts["published_at"])}
 
 
 def channel_facts(names: list[str]) -> list[dict[str, Any]]:

@@ -56,7 +56,9 @@ def lookups(node: "Node") -> dict[str, Lookup]:
         def wanted(channel: LocalChannel) -> bool:
             return bool(channel.sockets or channel.joining) and fit(channel.name)
 
-        total, rows = await page(list(node.hub.channels.values()), wanted, _name, command.after, command.limit)
+        known = node.hub.channels
+        asked = [known.get(command.channel)] if command.channel else list(known.values())
+        total, rows = await page([one for one in asked if one], wanted, _name, command.after, command.limit)
         told = [[one.name, len(one.subscriptions), one.published_at / 1e6] for one in rows]
         return {"total": total, "rows": told}
 

@@ -43,6 +43,16 @@ class TestTheList:
         (row,) = (await sync_to_async(channels)()).rows
         assert abs(time.time() - row["published_at"]) < 30
 
+    async def test_the_last_publication_of_a_channel_that_nobody_hears(self, node: Node) -> None:
+        """Is known from the life that is left of its history; not after that was cleared."""
+        await until(lambda: node.heartbeat.alive and node.presence.alive)
+        await apublish("wish:quiet", 1)
+        (row,) = (await sync_to_async(channels)(text="wish:quiet")).rows
+        assert abs(time.time() - row["published_at"]) < 30
+        await node.broker.forget("wish:quiet")
+        (row,) = (await sync_to_async(channels)(text="wish:quiet")).rows
+        assert (row["top"], row["stored"], row["published_at"]) == (1, 0, 0.0)
+
     async def test_filters(self, node: Node) -> None:
         """By the beginning or by a pattern; a whole name finds a channel that nobody is in, if there is anything of
         it, and looking makes no stream."""
@@ -121,6 +131,18 @@ class TestOneChannel:
         assert b"Published to 1 channels." in (await boss.post("open_3Aa/change/", action="publish", data="2")).content
         assert b"<html" not in (await boss.get("open_3Aa/change/?rows=1")).content
         assert await logged() == [(ROOM, "Published: 2")]
+
+    async def test_looking_makes_and_holds_nothing(self, node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A stream that nobody has used is not begun by it; publications that are too large stay where they are."""
+        viewer = await staff("channel", "view_channel")
+        await until(lambda: node.heartbeat.alive and node.presence.alive)
+        assert b"None." in (await viewer.get("wish_3Anew/change/")).content
+        assert (await sync_to_async(channels)(text="wish:new")).rows == []
+        monkeypatch.setattr("realtime.admin.channels.MOST_BYTES", 100)
+        await apublish("wish:new", "x" * 200)
+        page = (await viewer.get("wish_3Anew/change/")).content
+        assert b"Too large to be shown." in page
+        assert b"xxx" not in page
 
     async def test_those_who_may_only_look(self, node: Node) -> None:
         """Have no actions there either."""
