@@ -148,6 +148,20 @@ def test_others_are_asked_to_log_in(cluster: Cluster, browser: Browser) -> None:
     page.close()
 
 
+def test_rows_that_are_not_live_any_more_say_so(cluster: Cluster, admin: Page) -> None:
+    """Somebody logged out in another tab; the rows come back with the next login."""
+    admin.goto(f"{cluster.url}{USERS}")
+    refreshed(admin, 1)
+    rows = admin.locator("#rows")
+    assert rows.get_attribute("data-stale") is None
+    cookies = admin.context.cookies()
+    admin.context.clear_cookies(name="sessionid")
+    expect(rows).to_have_attribute("data-stale", "")
+    expect(rows.locator("table")).to_be_visible()
+    admin.context.add_cookies([cookie for cookie in cookies if cookie["name"] == "sessionid"])  # type: ignore[misc]
+    expect(rows).not_to_have_attribute("data-stale", "")
+
+
 def test_an_instance_is_drained_and_replaced(
     cluster: Cluster, admin: Page, open_tab: Callable[[], Page], screenshot: Screenshot
 ) -> None:

@@ -1,5 +1,7 @@
 """Channels in the admin: over all instances, what Redis keeps of them, publishing and clearing, one channel's page."""
 
+import html
+import re
 import time
 from typing import Any
 
@@ -153,6 +155,19 @@ class TestOneChannel:
         assert (await viewer.post("open_3Aa/change/", action="clear")).status_code == 403
         await sync_to_async(viewer.allow)()
         assert (await viewer.get("open_3Aa/change/")).status_code == 403
+
+    async def test_whatever_its_name(self, node: Node) -> None:
+        """The list leads to it, and nothing of the name is markup."""
+        room = "open:<i>\"'&/?#%_41[*];:\\../ x"
+        await people(node, "1", room=room)
+        viewer = await staff("channel", "view_channel")
+        text = (await viewer.get()).content.decode()
+        assert "<i>" not in text
+        (link,) = re.findall(r'href="/admin/realtime/channel/([^"]+/change/)"', text)
+        page = await viewer.get(html.unescape(link))
+        assert page.context["title"] == room
+        assert page.context["facts"]["subscribers"] == 1
+        assert "<i>" not in page.content.decode()
 
     async def test_a_channel_that_cannot_be(self, node: Node) -> None:
         """Is said, not an error of ours; nor is a cursor that is none."""

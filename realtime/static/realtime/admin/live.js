@@ -11,7 +11,7 @@ async function refresh() {
   const address = new URL(location.href);
   address.searchParams.set("rows", "1");
   const response = await fetch(address, { credentials: "same-origin", redirect: "error" });
-  if (!response.ok) return;
+  if (!response.ok) throw new Error(`answered with ${response.status}`);
   const text = await response.text();
   const kept = new Set(boxes().filter((box) => box.checked).map((box) => box.value));
   const all = rows.querySelector("#select-all")?.checked;
@@ -47,6 +47,12 @@ rows.addEventListener("change", (event) => {
 document.querySelector(".actions")?.addEventListener("change", showFields);
 showFields();
 
-setInterval(() => {
-  if (!document.hidden) refresh().catch(() => {}); // an instance that ends takes a request with it: the next one counts
+setInterval(async () => {
+  if (document.hidden) return;
+  try {
+    await refresh();
+    delete rows.dataset.stale;
+  } catch { // an instance that ends takes a request with it, and the next one counts; or nobody is logged in any more
+    rows.dataset.stale = "";
+  }
 }, Number(rows.dataset.every) * 1000);
