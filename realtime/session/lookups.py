@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 MOST_CHANNELS = 20  # named of one connection
 WILD = "*?["
+HEXADECIMAL = set("0123456789abcdef")
 
 _client = attrgetter("client")
 _name = attrgetter("name")
@@ -79,12 +80,14 @@ def pattern(text: str) -> Callable[[str], bool]:
 def _shows(text: str) -> Callable[[Session], bool]:
     """A search: the beginning of a user, address or id, or a part of the client's name."""
     lowered = text.lower()
+    signs = set(lowered)  # what can be no id or address is not compared with any
+    as_client, as_address = signs <= HEXADECIMAL | {"-"}, signs <= HEXADECIMAL | {".", ":"}
 
     def shows(session: Session) -> bool:
         return (
             session.identity.user.startswith(text)
-            or session.address.startswith(text)
-            or session.client.startswith(text)
+            or (as_client and session.client.startswith(text))
+            or (as_address and session.address.startswith(text))
             or lowered in session.name.lower()
         )
 
