@@ -174,7 +174,7 @@ class LiveAdmin(Tableless):
         """Do what was posted, to `about` or to what was selected; None when the form is to be shown again."""
         name, selected = request.POST.get("action", ""), about
         if selected is None:
-            selected = request.POST.getlist("selected")[:MOST_SELECTED]
+            selected = [one for one in request.POST.getlist("selected") if "\0" not in one][:MOST_SELECTED]
         act = acts.get(name)
         if act is None:
             if not any(self.may_control(request, permission=one.permission) for one in acts.values()):

@@ -13,9 +13,16 @@ DURATIONS = {"600": "10 minutes", "3600": "1 hour", "86400": "1 day", "": "secon
 Form = Mapping[str, Any]
 
 
+def _text(form: Form, name: str) -> str:
+    text = str(form.get(name, "")).strip()
+    if "\0" in text:  # no database would take it into the log
+        raise ValueError("no text has NUL characters")
+    return text
+
+
 def channel(form: Form) -> str:
     """The name of a channel."""
-    name = str(form.get("channel", "")).strip()
+    name = _text(form, "channel")
     if not name:
         raise ValueError("say which channel")
     return name
@@ -23,7 +30,7 @@ def channel(form: Form) -> str:
 
 def data(form: Form) -> msgspec.Raw:
     """JSON, on one line."""
-    text = str(form.get("data", "")).strip()
+    text = _text(form, "data")
     try:
         found = payload(msgspec.Raw(text.encode()), "")
     except CommandError:
@@ -35,7 +42,7 @@ def data(form: Form) -> msgspec.Raw:
 
 def seconds(form: Form) -> float:
     """For how long: one of DURATIONS, or so many seconds."""
-    text = str(form.get("duration", "")) or str(form.get("seconds", ""))
+    text = _text(form, "duration") or _text(form, "seconds")
     try:
         found = float(text)
     except ValueError:
@@ -47,7 +54,7 @@ def seconds(form: Form) -> float:
 
 def whom(form: Form) -> tuple[str, str]:
     """A user or an address: one of the two, the other is ""."""
-    name = str(form.get("whom", "")).strip()
+    name = _text(form, "whom")
     if not name:
         raise ValueError("say whom: a user's id or an address")
     return ("", name) if form.get("kind") == "address" else (name, "")
@@ -55,7 +62,7 @@ def whom(form: Form) -> tuple[str, str]:
 
 def note(form: Form) -> str:
     """A remark, maybe none."""
-    return str(form.get("note", "")).strip()[:200]
+    return _text(form, "note")[:200]
 
 
 FIELDS: dict[str, Callable[[Form], Any]] = {

@@ -19,5 +19,5 @@ def name_users(rows: list[dict[str, Any]]) -> None:
 def user_named(name: str) -> str | None:
     """The id of the user of Django with exactly this name."""
     model = get_user_model()
-    found = model._default_manager.filter(**{model.USERNAME_FIELD: name}).first() if name else None
+    found = model._default_manager.filter(**{model.USERNAME_FIELD: name}).first() if name and "\0" not in name else None
     return None if found is None else user_id(found)

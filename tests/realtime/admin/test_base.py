@@ -1,5 +1,6 @@
 """What all pages of the cluster share: who may see and act, on everything or on one thing; nothing needs a table."""
 
+from io import StringIO
 from typing import Any
 
 import pytest
@@ -67,6 +68,13 @@ class TestWhoMay:
         for other in PAGES:
             assert (f"/admin/realtime/{other}/".encode() in index.content) is (other == page)
         await sync_to_async(call_command)("makemigrations", check=True, dry_run=True, verbosity=0)
+
+
+async def test_whoever_goes_through_all_models_finds_nothing(settings: Any) -> None:
+    """There is no table to ask."""
+    out = StringIO()
+    await sync_to_async(call_command)("dumpdata", "realtime", "monitoring", stdout=out)
+    assert out.getvalue().strip() == "[]"
 
 
 async def test_a_right_on_one_object_counts_for_that_object(node: Node, settings: Any) -> None:
