@@ -28,8 +28,8 @@ def block(
     if not 0 < seconds <= blocklist.LONGEST:
         raise ValueError(f"a block lasts up to {blocklist.LONGEST} seconds, not {seconds:g}")
     store = get_store()
-    blocklist.add(store, who, seconds, {"by": by[:100], "note": note[:200]})
-    command = Command("block", user=whom, address=address, seconds=seconds)
+    version = blocklist.add(store, who, seconds, {"by": by[:100], "note": note[:200]})
+    command = Command("block", user=whom, address=address, seconds=seconds, version=version)
     return Control(store).order_sync(command, within)
 
 
@@ -42,9 +42,9 @@ def unblock(user: Any = None, *, address: str = "", within: float = ASK_WITHIN) 
     """Let a user or an address in again; False when there was no block."""
     whom = None if user is None else user_id(user)
     store = get_store()
-    removed = blocklist.remove(store, blocklist.who_of(whom, address))
-    Control(store).order_sync(Command("unblock", user=whom, address=address), within)
-    return removed
+    version = blocklist.remove(store, blocklist.who_of(whom, address))
+    Control(store).order_sync(Command("unblock", user=whom, address=address, version=version), within)
+    return version > 0
 
 
 async def aunblock(user: Any = None, **options: Any) -> bool:

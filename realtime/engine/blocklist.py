@@ -65,18 +65,18 @@ def version_key() -> str:
     return _keys("version")[0]
 
 
-def add(store: Store, who: str, seconds: float, about: dict[str, Any]) -> float:
-    """Block somebody; returns until when (Unix seconds). Raises CommandError 106 when too many are blocked."""
+def add(store: Store, who: str, seconds: float, about: dict[str, Any]) -> int:
+    """Block somebody; returns the list's version. Raises CommandError 106 when too many are blocked."""
     arguments: list[Argument] = [who, max(1, int(seconds * 1000)), json.dumps(about), MOST]
-    version, ends = store.first.run_sync(BLOCK, _keys("ends", "about", "version"), arguments)
+    version, _ = store.first.run_sync(BLOCK, _keys("ends", "about", "version"), arguments)
     if version < 0:
         raise CommandError(ErrorCode.LIMIT_EXCEEDED, f"{MOST} users and addresses are blocked already")
-    return float(ends) / 1000
+    return int(version)
 
 
-def remove(store: Store, who: str) -> bool:
-    """End a block; False when there was none."""
-    return bool(store.first.run_sync(UNBLOCK, _keys("ends", "about", "version"), [who]))
+def remove(store: Store, who: str) -> int:
+    """End a block; returns the list's version, 0 when there was no such block."""
+    return int(store.first.run_sync(UNBLOCK, _keys("ends", "about", "version"), [who]))
 
 
 def some(store: Store, start: int, count: int) -> tuple[int, list[Block]]:

@@ -36,6 +36,7 @@ class Blocks:
         self._clock = clock
         self._ends: dict[str, float] = {}  # who → when it ends, by our clock
         self._version: int | None = None  # of the list as it was read last
+        self._seen = 0  # the highest version, read or told by a command
         self._changes = 0  # told by commands
         self._due = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -79,14 +80,16 @@ class Blocks:
 
     # Being told
 
-    def note(self, who: str, seconds: float) -> None:
-        """Somebody is blocked for so long from now on."""
+    def note(self, who: str, seconds: float, version: int = 0) -> None:
+        """Somebody is blocked for so long from now on, which made the list's `version`."""
         self._changes += 1
+        self._seen = max(self._seen, version)
         self._ends[who] = self._clock() + seconds
 
-    def lift(self, who: str) -> bool:
+    def lift(self, who: str, version: int = 0) -> bool:
         """A block is over; False when there was none."""
         self._changes += 1
+        self._seen = max(self._seen, version)
         return self._ends.pop(who, 0.0) > self._clock()
 
     # Looking
@@ -97,14 +100,15 @@ class Blocks:
 
     async def look(self) -> None:
         """Read the list if it changed. Raises StoreUnavailable."""
+        seen = self._seen  # before it is asked for: what is told meanwhile may be newer than the answer
         version = await blocklist.version(self._store)
-        if version == self._version:
+        if version == self._version and version >= seen:
             return
         now = self._clock()
-        if self._version is not None and version < self._version:
+        if version < seen:
             known = {who: ends - now for who, ends in self._ends.items() if ends > now}
             logger.warning("Redis has lost the list of blocks; %d are put back", len(known))
-            await blocklist.put_back(self._store, self._version, known)
+            await blocklist.put_back(self._store, self._seen, known)
         await self._read()
 
     async def _read(self) -> None:
@@ -116,7 +120,7 @@ class Blocks:
         now = self._clock()
         new = [who for who in left if self._ends.get(who, 0.0) <= now]
         self._ends = {who: now + seconds for who, seconds in left.items()}
-        self._version = version
+        self._version, self._seen = version, max(self._seen, version)
         if new:
             await self._on_new(new)
 

@@ -29,7 +29,7 @@ class Command(msgspec.Struct, omit_defaults=True):
     """`op` is one of `session.orders.Orders`. Whom it is about: empty fields match everything, `user` and `users` None
     every user; `login` is the digest of a session's key, `instance` an incarnation: the others pass it over. Payloads
     are JSON; `since` is (offset, epoch). A look is for `limit` rows that come after `after`, where `text` is in what
-    they show."""
+    they show. `version` is that of the list of blocks."""
 
     op: str
     user: str | None = None
@@ -49,6 +49,7 @@ class Command(msgspec.Struct, omit_defaults=True):
     since: tuple[int, str] | None = None
     overrides: dict[str, bool] = {}
     seconds: float = 0.0
+    version: int = 0
     text: str = ""
     after: str = ""
     limit: int = 0

@@ -161,11 +161,11 @@ class Orders:
 
     async def _block(self, command: Command) -> int:
         who = who_of(command.user, command.address)
-        self._node.blocks.note(who, command.seconds)
+        self._node.blocks.note(who, command.seconds, command.version)
         return await self.end_blocked([who])
 
     async def _unblock(self, command: Command) -> int:
-        return int(self._node.blocks.lift(who_of(command.user, command.address)))
+        return int(self._node.blocks.lift(who_of(command.user, command.address), command.version))
 
     async def end_blocked(self, names: Collection[str]) -> int:
         """End the connections of those who are blocked from now on; who is just coming in finds the table."""

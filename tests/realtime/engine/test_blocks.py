@@ -32,7 +32,7 @@ class Instance:
         return bool(self.blocks.against(user, address))
 
 
-async def add(store: Store, who: str, seconds: float = 60) -> float:
+async def add(store: Store, who: str, seconds: float = 60) -> int:
     return await asyncio.to_thread(blocklist.add, store, who, seconds, {})
 
 
@@ -167,6 +167,21 @@ class TestRedis:
         with pytest.raises(StoreUnavailable):
             await late.blocks.known()
         await store.close()
+
+    async def test_what_was_told_and_not_read_yet_is_not_lost(
+        self, instance: Instance, store: Store, redis_process: RedisProcess
+    ) -> None:
+        """Redis loses the list right after the block, and right after one was lifted."""
+        await instance.blocks.known()
+        instance.blocks.note("u:1", 60, await add(store, "u:1"))
+        instance.blocks.note("u:2", 60, await add(store, "u:2"))
+        instance.blocks.lift("u:2", await asyncio.to_thread(blocklist.remove, store, "u:2"))
+        redis_process.ask("FLUSHALL")
+        await instance.blocks.look()
+        _, found = await asyncio.to_thread(blocklist.some, store, 0, 10)
+        assert [block.who for block in found] == ["u:1"]
+        assert instance.keeps_out("1")
+        assert instance.ended == []
 
     async def test_empty_it_is_given_the_blocks_again(self, store: Store, redis_process: RedisProcess) -> None:
         """By any that knows them, once, with the time that is left; and others read them."""

@@ -109,6 +109,7 @@ class TestAddresses:
         """The client is told at the door, before it says anything; a header of its own making counts for nothing."""
         settings.RATE_LIMIT_TRUSTED_PROXIES = ["10.0.0.1"]
         monkeypatch.setattr(nodes, "_node", (os.getpid(), node))
+        await until(lambda: node.heartbeat.alive and node.presence.alive)
         await ablock(address="203.0.113.7", seconds=60)
 
         async def knock(peer: str, forwarded: str) -> list[dict[str, Any]]:
