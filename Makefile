@@ -19,7 +19,8 @@ BENCH_STAMP := $(VENV)/installed-bench-$(call checksum,requirements.txt requirem
 NODE_PROJECTS := $(filter-out tests/bench tests/load,$(patsubst %/package-lock.json,%,$(wildcard tests/*/package-lock.json)))
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-plain campaign rolling drained burst revoke drill prove-dashboards load load-gate bench check format clean \
+.PHONY: help run test test-plain campaign rolling drained burst revoke admin-scale drill prove-dashboards load \
+	load-gate bench check format clean \
 	node-projects bench-node-project
 
 help: ## list the targets
@@ -48,6 +49,9 @@ burst: $(DEV_STAMP) ## minutes of a hard burst on the rate limits through 2 and 
 
 revoke: $(DEV_STAMP) ## a minute: revoke the access of 200 of 2,000 members over two instances, and time it
 	@cd tests/cluster && PYTHONPATH=../.. exec ../../$(PY) revoke.py $(ARGS)
+
+admin-scale: $(DEV_STAMP) ## minutes: 100,000 connections, and how long each of the admin's pages takes then
+	@cd tests/cluster && PYTHONPATH=../.. exec ../../$(PY) admin_scale.py $(ARGS)
 
 drill: $(DEV_STAMP) ## break a cluster with Prometheus and Alertmanager, and time the alerts: DRILLS (short), or all
 	@exec $(PY) manage.py check_alerts --drill $(or $(DRILLS),short)

@@ -4,45 +4,26 @@ The page holds no figures itself: they come over the platform's own WebSocket (`
 what Grafana would where there is none.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, path
 
 from monitoring.models import Cluster
 from monitoring.vitals import CHANNEL, EVERY
-
-if TYPE_CHECKING:
-    _ModelAdmin = admin.ModelAdmin[Cluster]
-else:
-    _ModelAdmin = admin.ModelAdmin
+from realtime.admin.base import Tableless
 
 
 @admin.register(Cluster)
-class ClusterAdmin(_ModelAdmin):
-    """One page to look at; nothing to add, change or delete."""
+class ClusterAdmin(Tableless):
+    """One page to look at."""
 
     def has_module_permission(self, request: HttpRequest) -> bool:
         return _staff(request)
 
-    def has_view_permission(self, request: HttpRequest, obj: Cluster | None = None) -> bool:
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return _staff(request)
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Cluster | None = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Cluster | None = None) -> bool:
-        return False
-
-    def get_urls(self) -> list[URLPattern]:
-        """The page alone: there is no table behind the others."""
-        page = self.admin_site.admin_view(self.changelist_view)
-        return [path("", page, name="monitoring_cluster_changelist")]
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """The page."""

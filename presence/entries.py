@@ -158,8 +158,14 @@ class Entries:
         return int(await clients), int(await users)
 
 
+def parts_of(value: bytes) -> tuple[str, str, bytes]:
+    """The incarnation, user and info in an entry's value (the format is written in `lua/_common.lua`)."""
+    incarnation, length, rest = value.split(b"\n", 2)
+    return incarnation.decode(), rest[: int(length)].decode(), rest[int(length) :]
+
+
 def info_of(value: bytes) -> bytes:
-    """The info in an entry's value (the format is written in `lua/_common.lua`)."""
+    """The info alone."""
     _, length, rest = value.split(b"\n", 2)
     return rest[int(length) :]
 

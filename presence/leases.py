@@ -190,3 +190,11 @@ def alive_sync(store: Store) -> list[dict[str, Any]]:
     """`Leases.alive` for code without an event loop."""
     held = store.first.execute_sync(*_held_at(*store.first.execute_sync("TIME")))
     return _describe(held, store.first.execute_sync("HGETALL", keys.about()))
+
+
+def left_sync(store: Store) -> dict[str, float]:
+    """Seconds left of every lease that is held, by incarnation."""
+    seconds, micros = store.first.execute_sync("TIME")
+    now = int(seconds) * 1000 + int(micros) // 1000
+    flat = store.first.execute_sync("ZRANGEBYSCORE", keys.leases(), f"({now}", "+inf", "WITHSCORES")
+    return {name.decode(): (float(end) - now) / 1000 for name, end in zip(flat[::2], flat[1::2], strict=True)}

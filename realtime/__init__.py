@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from realtime.access.tokens import make_connection_token, make_subscription_token
+    from realtime.api.blocking import ablock, aunblock, block, unblock
     from realtime.api.control import (
         adisconnect,
         areauthorize,
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
         subscribe,
         unsubscribe,
     )
+    from realtime.api.messaging import asend_message, send_message
     from realtime.api.python import (
         abroadcast,
         ahistory,
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Affected",
+    "ablock",
     "abroadcast",
     "adisconnect",
     "affects",
@@ -45,8 +48,11 @@ __all__ = [
     "apublish",
     "areauthorize",
     "arefresh",
+    "asend_message",
     "asubscribe",
+    "aunblock",
     "aunsubscribe",
+    "block",
     "broadcast",
     "disconnect",
     "history",
@@ -56,13 +62,17 @@ __all__ = [
     "publish",
     "reauthorize",
     "refresh",
+    "send_message",
     "subscribe",
+    "unblock",
     "unsubscribe",
 ]
 
 _HOMES = {
     "realtime.access.tokens": ("make_connection_token", "make_subscription_token"),
     "realtime.api.python": ("broadcast", "history", "presence", "publish"),
+    "realtime.api.blocking": ("block", "unblock"),
+    "realtime.api.messaging": ("send_message",),
     "realtime.api.control": ("disconnect", "reauthorize", "refresh", "subscribe", "unsubscribe"),
     "realtime.changes": ("Affected", "affects"),
 }

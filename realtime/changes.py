@@ -26,7 +26,7 @@ from django.db.models.signals import m2m_changed, post_delete, post_save, pre_de
 from realtime.access.tokens import user_id
 from realtime.engine.control import Command, Control
 from realtime.protocol.codes import DisconnectCode
-from realtime.session.orders import login_of
+from realtime.session.matching import login_of
 from store import StoreUnavailable, get_store
 
 logger = logging.getLogger("realtime.changes")

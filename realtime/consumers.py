@@ -52,6 +52,8 @@ class ConnectionConsumer:
         session = Session(node, socket, scope, place, handshakes.address_of(scope))
         if node.draining:
             session.disconnect(DisconnectCode.SHUTDOWN)
+        elif reason := node.blocks.against("", session.address):
+            session.disconnect(DisconnectCode.PERMISSION_DENIED, reason)
         if isinstance(socket, Connection):
             socket.adopt(session)  # it calls the session itself: neither this coroutine nor a queue is needed any more
         else:

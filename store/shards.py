@@ -80,12 +80,30 @@ class Shard:
 
     def execute_sync(self, *command: Argument) -> Any:
         """`execute` for code without an event loop; safe in threads."""
+        self.stats.commands += 1
+        try:
+            return self._threads().execute_command(*command)
+        except (redis.ConnectionError, redis.TimeoutError) as error:
+            self.stats.unavailable += 1
+            raise StoreUnavailable(f"Redis does not answer: {error}") from error
+
+    def _threads(self) -> redis.Redis:
+        """The client of threads."""
         if self._client is None:
             self._client = self._sync_client()
             self._client.response_callbacks.clear()  # replies as they are, like the asynchronous ones
-        self.stats.commands += 1
+        return self._client
+
+    def batch_sync(self, commands: Sequence[Sequence[Argument]]) -> list[Any]:
+        """Several commands in one round trip, for threads; an error among the replies is raised."""
+        if not commands:
+            return []
+        self.stats.commands += len(commands)
+        pipeline = self._threads().pipeline(transaction=False)
+        for command in commands:
+            pipeline.execute_command(*command)
         try:
-            return self._client.execute_command(*command)
+            return list(pipeline.execute())
         except (redis.ConnectionError, redis.TimeoutError) as error:
             self.stats.unavailable += 1
             raise StoreUnavailable(f"Redis does not answer: {error}") from error
@@ -148,6 +166,16 @@ class Store:
         """The shard of a name."""
         index: int = layer_hash(placement.topic, len(self.shards))
         return self.shards[index]
+
+    def batch_sync(self, commands: Sequence[tuple[Placement, Sequence[Argument]]]) -> list[Any]:
+        """Commands about several names, for threads: one round trip a shard, replies in the order of the commands."""
+        replies: list[Any] = [None] * len(commands)
+        for shard in self.shards:
+            own = [number for number, (name, _) in enumerate(commands) if self.shard_for(name) is shard]
+            found = shard.batch_sync([commands[number][1] for number in own])
+            for number, reply in zip(own, found, strict=True):
+                replies[number] = reply
+        return replies
 
     async def close(self) -> None:
         """Close every connection made in this loop."""

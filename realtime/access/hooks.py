@@ -117,11 +117,12 @@ def is_gone(user: Any, memory: dict[Any, Any]) -> bool:
 
 async def find_users(user_ids: Collection[str]) -> dict[str, Any]:
     """The Django users of ids, in one query; ids that are no user's are missing."""
-    found: dict[str, Any] = await database_sync_to_async(_find_users)(user_ids)
+    found: dict[str, Any] = await database_sync_to_async(users_of)(user_ids)
     return found
 
 
-def _find_users(user_ids: Collection[str]) -> dict[str, Any]:
+def users_of(user_ids: Collection[str]) -> dict[str, Any]:
+    """`find_users` for threads."""
     model = get_user_model()
     keys = []
     for user_id in user_ids:

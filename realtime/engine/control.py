@@ -27,8 +27,9 @@ POLLS = (0.002, 0.05)  # seconds between looks for answers: at first, at most
 
 class Command(msgspec.Struct, omit_defaults=True):
     """`op` is one of `session.orders.Orders`. Whom it is about: empty fields match everything, `user` and `users` None
-    every user; `login` is the digest of a session's key. Payloads are JSON; `since` is (offset, epoch). A look at
-    connections is for `limit` of them whose ids come after `after`, where `text` is in what they show."""
+    every user; `login` is the digest of a session's key, `instance` an incarnation: the others pass it over. Payloads
+    are JSON; `since` is (offset, epoch). A look is for `limit` rows that come after `after`, where `text` is in what
+    they show. `version` is that of the list of blocks."""
 
     op: str
     user: str | None = None
@@ -36,6 +37,8 @@ class Command(msgspec.Struct, omit_defaults=True):
     client: str = ""
     channel: str = ""
     login: str = ""
+    address: str = ""
+    instance: str = ""
     code: int = 0
     reason: str = ""
     keep: list[str] = []
@@ -45,6 +48,8 @@ class Command(msgspec.Struct, omit_defaults=True):
     expired: bool = False
     since: tuple[int, str] | None = None
     overrides: dict[str, bool] = {}
+    seconds: float = 0.0
+    version: int = 0
     text: str = ""
     after: str = ""
     limit: int = 0
@@ -93,12 +98,12 @@ class Control:
 
     async def order(self, command: Command, within: float = ASK_WITHIN) -> Acknowledged:
         """Have a command carried out: how many it hit, as far as instances said so within the deadline."""
-        living = _names(await instances(self._store))
+        living = [command.instance] if command.instance else _names(await instances(self._store))
         return _added(living, await self.ask(command, living, within))
 
     def order_sync(self, command: Command, within: float = ASK_WITHIN) -> Acknowledged:
         """`order` for threads."""
-        living = _names(alive_sync(self._store))
+        living = [command.instance] if command.instance else _names(alive_sync(self._store))
         return _added(living, self.ask_sync(command, living, within))
 
     async def ask(self, command: Command, living: Collection[str], within: float = ASK_WITHIN) -> dict[str, Any]:

@@ -206,6 +206,7 @@ class Hub:
             self.stats.announced += channel.announce(kind.encode(), message["d"])
 
     def _on_publication(self, channel: LocalChannel, position: StreamPosition, body: bytes, stamp: int | None) -> None:
+        channel.published_at = stamp or channel.published_at
         if not position.offset:
             if channel.flow is not Flow.CONFIRMING:
                 self._deliver(channel, Publication(0, body), stamp)

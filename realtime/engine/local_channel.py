@@ -37,6 +37,7 @@ class LocalChannel:
         "name_json",
         "options",
         "position",
+        "published_at",
         "sockets",
         "waiting",
         "waiting_nonce",
@@ -54,6 +55,7 @@ class LocalChannel:
         self.waiting: asyncio.Future[None] | None = None
         self.waiting_nonce = ""
         self.checked_at = 0.0
+        self.published_at = 0  # Redis's time of the last publication that came, in µs; 0: none has
         self.idle_since: float | None = None
         self._waiting_payloads: list[bytes] = []
         self._waiting_bytes = 0

@@ -24,6 +24,7 @@ from realtime.access.channels import options_for
 from realtime.conf import RealtimeConfig, get_config
 from realtime.engine import control, draining, envelope
 from realtime.engine.admission import Admission
+from realtime.engine.blocks import Blocks
 from realtime.engine.broker import get_broker
 from realtime.engine.control import Control
 from realtime.engine.heartbeat import Heartbeat
@@ -80,6 +81,7 @@ class Node:
         self.control = Control(store)
         self.rechecker = Rechecker(self)
         self.orders = Orders(self, self.rechecker)
+        self.blocks = Blocks(store, self.orders.end_blocked)
         self.wheel = Wheel(self._loop.time)
         self.heartbeat = Heartbeat(store, self.hub, self._layer)
         self.presence = Presence(
@@ -106,6 +108,7 @@ class Node:
         self.pulse.start()
         await self.presence.start()
         self.rechecker.start()
+        self.blocks.start()
         self.background(self._join_cluster())
 
     async def _join_cluster(self) -> None:
@@ -145,6 +148,7 @@ class Node:
         for session in list(self.sessions.values()):
             session.disconnect(DisconnectCode.SHUTDOWN)
         await self.rechecker.close()
+        await self.blocks.close()
         await self.idle()
         await self.pulse.close()
         await self.heartbeat.close()
@@ -262,6 +266,7 @@ class Node:
         logger.warning("pub/sub connection to Redis %d is back; comparing every channel with its stream", shard)
         self.stats.pubsub_reconnects[shard] += 1
         self.hub.resync(shard)
+        self.blocks.look_soon()
 
     # What others may know
 

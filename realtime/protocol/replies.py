@@ -45,6 +45,11 @@ def unsubscribe_push(channel: str, code: int, reason: str) -> bytes:
     return push(encode(channel), b"unsubscribe", encode({"code": code, "reason": reason}))
 
 
+def message_push(data: bytes) -> bytes:
+    """A message to one connection, of no channel; `data` is JSON."""
+    return b'{"push":{"message":{"data":%s}}}' % data
+
+
 def disconnect_push(code: int, reason: str) -> bytes:
     """Goes out before every close: a close frame alone loses its reason under some servers."""
     return b'{"push":{"disconnect":%s}}' % encode({"code": code, "reason": reason})

@@ -33,6 +33,8 @@ async def _connect(session: Session, id: int, request: ConnectRequest) -> None:
     revision = node.rechecker.revision
     identity = await authenticate(request.token, session.scope or {}, node.config, node.wall())
     session.identity = identity
+    await node.blocks.known()
+    node.blocks.require(identity.user, session.address)
     session.expire_at = identity.expire_at
     session.name = request.name[:64]
     session.since = round(node.wall(), 3)  # which connection of a user is the oldest is told by it
@@ -43,6 +45,7 @@ async def _connect(session: Session, id: int, request: ConnectRequest) -> None:
         await take_seat(session, _registration(session))
         if any(one.subscription.broken for one in established):
             raise CommandError(ErrorCode.INTERNAL)  # a position was lost meanwhile; the client tries again at once
+        node.blocks.require(identity.user, session.address)  # it may have been blocked while it came in
     except BaseException:
         for one in established:
             session.forget_subscription(one.subscription)

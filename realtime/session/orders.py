@@ -1,24 +1,29 @@
-"""What this instance does about a command of the cluster (`engine.control`): whom it is about, what happens to them.
+"""What this instance does about a command of the cluster (`engine.control`): what happens to those it is about.
 
 Each order answers how many connections or subscriptions it hit. A subscription whose reply is not out yet is waited
 for, so that no order slips past one that is just being made.
+Whom it is about is told in `matching`, what is only looked at in `lookups`.
 """
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterator
+import os
+import signal
+from collections.abc import Awaitable, Callable, Collection, Iterator
 from dataclasses import replace
-from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from realtime.access.channels import options_for
 from realtime.access.identity import Overrides
+from realtime.engine.blocklist import ADDRESS, USER, who_of
 from realtime.engine.control import Command, parse
 from realtime.engine.publication import StreamPosition
+from realtime.protocol import replies
 from realtime.protocol.codes import CommandError, DisconnectCode, DisconnectError, UnsubscribeCode
-from realtime.session.listing import page
+from realtime.session.lookups import lookups
+from realtime.session.matching import is_at, matching
 from realtime.session.rechecking import Rechecker
 from realtime.session.session import Session
 from realtime.session.states import State
@@ -32,14 +37,10 @@ logger = logging.getLogger("realtime.orders")
 
 WAVE = 100  # connections worked on before others get their turn
 REFUSED = (CommandError, DisconnectError, StoreUnavailable, TimeoutError)
+ANSWER_FIRST = 0.15  # seconds an instance that was told to end has for its answer
 GIVE_WITHIN = 4.0  # seconds until a subscription must be in place
 
 Order = Callable[[Command], Awaitable[Any]]
-
-
-def login_of(session_key: str) -> str:
-    """A Django session's name in commands: its key is a secret."""
-    return sha256(session_key.encode()).hexdigest()
 
 
 class Orders:
@@ -54,9 +55,11 @@ class Orders:
             "subscribe": self._subscribe,
             "refresh": self._refresh,
             "reauthorize": self._reauthorize,
-            "channels": self._channels,
-            "count": self._count,
-            "connections": self._connections,
+            "message": self._message,
+            "block": self._block,
+            "unblock": self._unblock,
+            "drain": self._drain,
+            **lookups(node),
         }
 
     def receive(self, payload: bytes) -> None:
@@ -65,6 +68,8 @@ class Orders:
             command = parse(payload)
         except msgspec.DecodeError as error:
             logger.warning("a control message could not be read: %s", error)
+            return
+        if command.instance and command.instance != self._node.presence.incarnation:
             return
         order = self._known.get(command.op)
         if order is None:
@@ -77,33 +82,11 @@ class Orders:
         if command.answer_to:
             await self._node.control.answer(command, self._node.presence.incarnation, answer)
 
-    # Whom it is about
-
-    def _matching(self, command: Command, *, inside: bool = True) -> list[Session]:
-        """The connections a command is about; with `inside` those in its channel, where it names one."""
-        found = self._named(command, inside)
-        return [session for session in found if _fits(session, command, inside)]
-
-    def _named(self, command: Command, inside: bool) -> list[Session]:
-        """Few that surely hold all: what is looked up costs nothing to those it is not about."""
-        node = self._node
-        if command.client:
-            session = node.sessions.get(command.client)
-            return [session] if session is not None else []
-        users = [command.user] if command.user is not None else command.users
-        if users is not None:
-            return [session for user in dict.fromkeys(users) for session in node.users.get(user, ())]
-        if inside and command.channel:
-            channel = node.hub.channels.get(command.channel)
-            subscribers = [s.subscriber for s in channel.subscriptions] if channel is not None else []
-            return [subscriber for subscriber in subscribers if isinstance(subscriber, Session)]
-        return list(node.sessions.values())
-
     # What happens to them
 
     async def _disconnect(self, command: Command) -> int:
         self._rechecker.revision += 1
-        sessions = self._matching(command)
+        sessions = matching(self._node, command)
         for start in range(0, len(sessions), WAVE):
             for session in sessions[start : start + WAVE]:
                 session.disconnect(command.code or DisconnectCode.FORCE_DISCONNECT, command.reason or None)
@@ -114,7 +97,7 @@ class Orders:
         code = command.code or UnsubscribeCode.SERVER
         reason = command.reason or UnsubscribeCode.SERVER.reason
         ended = await asyncio.gather(
-            *(session.end_channel(command.channel, code, reason) for session in self._matching(command))
+            *(session.end_channel(command.channel, code, reason) for session in matching(self._node, command))
         )
         return sum(ended)
 
@@ -142,12 +125,12 @@ class Orders:
                 return False
 
         given = 0
-        for wave in _waves(self._matching(command, inside=False)):
+        for wave in _waves(matching(self._node, command, inside=False)):
             given += sum(await asyncio.gather(*(one(session) for session in wave)))
         return given
 
     async def _refresh(self, command: Command) -> int:
-        sessions = self._matching(command)
+        sessions = matching(self._node, command)
         now = self._node.wall()
         for session in sessions:
             if command.expired or (command.expire_at is not None and command.expire_at <= now):
@@ -161,34 +144,54 @@ class Orders:
 
     async def _reauthorize(self, command: Command) -> int:
         self._rechecker.revision += 1
-        for session in self._matching(command, inside=False):
+        for session in matching(self._node, command, inside=False):
             if session.busy:
                 session.ask_anew()  # it may be on its way into the channel
-        return await self._rechecker.recheck(self._matching(command), command.channel)
+        return await self._rechecker.recheck(matching(self._node, command), command.channel)
 
-    async def _count(self, command: Command) -> int:
-        return len(self._matching(command))
+    async def _message(self, command: Command) -> int:
+        payload = replies.message_push(command.data or b"null")
+        sessions = matching(self._node, command)
+        for wave in _waves(sessions):
+            for session in wave:
+                session.send(payload)
+            await asyncio.sleep(0)
+        return len(sessions)
 
-    async def _connections(self, command: Command) -> dict[str, Any]:
-        def fits(session: Session) -> bool:
-            return _fits(session, command, inside=True)
+    # Blocks and the instance itself
 
-        named = self._named(command, inside=True)
-        return await page(named, fits, self._node.instance, command.text, command.after, command.limit)
+    async def _block(self, command: Command) -> int:
+        who = who_of(command.user, command.address)
+        self._node.blocks.note(who, command.seconds, command.version)
+        return await self.end_blocked([who])
 
-    async def _channels(self, command: Command) -> dict[str, int]:
-        channels = self._node.hub.channels
-        return {name: len(channel.subscriptions) for name, channel in channels.items() if channel.subscriptions}
+    async def _unblock(self, command: Command) -> int:
+        return int(self._node.blocks.lift(who_of(command.user, command.address), command.version))
 
+    async def end_blocked(self, names: Collection[str]) -> int:
+        """End the connections of those who are blocked from now on; who is just coming in finds the table."""
+        node, ended = self._node, 0
+        users = [name.removeprefix(USER) for name in names if name.startswith(USER)]
+        addresses = {name.removeprefix(ADDRESS) for name in names if name.startswith(ADDRESS)}
+        found = [session for user in users for session in node.users.get(user, ())]
+        if addresses:
+            found += [session for session in node.sessions.values() if is_at(session, addresses)]
+        for wave in _waves(found):
+            for session in wave:
+                reason = node.blocks.against(session.identity.user, session.address)
+                if reason and session.state is not State.CLOSED:
+                    session.disconnect(DisconnectCode.PERMISSION_DENIED, reason)
+                    ended += 1
+            await asyncio.sleep(0)
+        return ended
 
-def _fits(session: Session, command: Command, inside: bool) -> bool:
-    return (
-        session.state is State.CONNECTED
-        and command.user in (None, session.identity.user)
-        and session.client not in command.keep
-        and (not inside or not command.channel or command.channel in session.subscriptions)
-        and (not command.login or login_of(session.identity.session_key or "") == command.login)
-    )
+    async def _drain(self, command: Command) -> int:
+        """End as after SIGTERM, which the server knows how to do; the answer leaves first."""
+        if not command.instance or self._node.draining:
+            return 0
+        logger.info("told by the cluster to drain")
+        asyncio.get_running_loop().call_later(ANSWER_FIRST, os.kill, os.getpid(), signal.SIGTERM)
+        return 1
 
 
 def _waves(sessions: list[Session]) -> Iterator[list[Session]]:

@@ -75,6 +75,23 @@ def test_an_error_inside_a_script_is_the_callers(redis_process: RedisProcess) ->
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+def test_several_commands_go_in_one_batch(redis_process: RedisProcess, mortal_redis: RedisProcess) -> None:
+    """Replies come in the order of the commands, whichever Redis each name lives on, and raw; faults are raised."""
+    store = Store([redis_process.url, mortal_redis.url])
+    places = [place(f"name-{number}") for number in range(50)]
+    assert {store.shard_for(one).index for one in places} == {0, 1}
+    store.batch_sync([(one, ("SET", one.key("batch"), number)) for number, one in enumerate(places)])
+    assert store.batch_sync([(one, ("GET", one.key("batch"))) for one in places]) == [b"%d" % n for n in range(50)]
+    assert store.batch_sync([(places[0], ("HMGET", "nothing", "a"))]) == [[None]]
+    assert store.batch_sync([]) == []
+    with pytest.raises(ResponseError):
+        store.batch_sync([(places[0], ("LLEN", places[0].key("batch")))])
+    mortal_redis.kill()
+    with pytest.raises(StoreUnavailable):
+        store.batch_sync([(one, ("GET", one.key("batch"))) for one in places])
+    asyncio.run(store.close())
+
+
 def test_event_loops_that_ended_leave_nothing_behind(redis_process: RedisProcess) -> None:
     """Code that runs a loop per call (async_to_sync does) does not gather connections."""
     shard = Shard(0, redis_process.url)

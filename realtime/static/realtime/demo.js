@@ -87,6 +87,8 @@ client.on("disconnected", ({ code, reason }) => {
   log("bad", `disconnected for good: ${reason} (${code})`);
 });
 
+client.on("message", ({ data }) => log("state", `the server says: ${JSON.stringify(data).slice(0, 300)}`));
+
 client.on("error", ({ error }) => log("quiet", `attempt failed: ${error.message}`));
 
 function showBanner(kind, text) {

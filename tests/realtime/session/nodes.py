@@ -1,4 +1,4 @@
-"""Fixtures: settings for a private Redis, and a node of this process on it; imported by conftests."""
+"""Fixtures: settings for a private Redis, and nodes of this process on it; imported by conftests."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -10,6 +10,7 @@ from realtime.conf import get_config, reset_config
 from realtime.engine.node import Node
 from store import get_store
 from store.shards import reset_store
+from tests.store.redis_process import until
 
 ALLOWED = {
     f"allow_{what}_for_{whom}": True
@@ -63,3 +64,19 @@ async def node(configured: Any) -> AsyncIterator[Node]:
     await made.start()
     yield made
     await made.close()
+
+
+@pytest_asyncio.fixture
+async def other(node: Node) -> AsyncIterator[Node]:
+    """A second instance, in this process; both are in the cluster."""
+    made = Node(get_config(), get_store(), "unit-1")
+    await made.start()
+    await until(lambda: all(one.heartbeat.alive and one.presence.alive for one in (node, made)))
+    yield made
+    await made.presence.stop()
+    await made.rechecker.close()
+    await made.blocks.close()
+    await made.hub.close()
+    await made.pulse.close()
+    await made.heartbeat.close()
+    made.wheel.stop()

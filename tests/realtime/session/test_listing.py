@@ -1,53 +1,50 @@
-"""Pages of connections: all of them once, in order, without keeping others waiting or holding more than a page."""
+"""Pages: all things once, in order, without keeping others waiting or holding more than a page."""
 
 import asyncio
 import tracemalloc
-from typing import Any
 
 import pytest
 
-from realtime.access.identity import Identity
 from realtime.session.listing import MOST, STRETCH, page
-from tests.realtime.session.peers import RecordingSocket
 
 pytestmark = pytest.mark.asyncio
 
 
-class Connection:
-    """What a page wants to know of a session."""
-
-    via, address, name, since = "token", "192.0.2.1", "app", 0.0
-    subscriptions: dict[str, Any] = {}
-    socket = RecordingSocket()
+class Thing:
+    """One of many, in no order; one in ten is not wanted."""
 
     def __init__(self, number: int) -> None:
-        self.client = f"{number * 7919 % 100_003:06d}"  # in no order
-        self.identity = Identity(user=str(number % 10))
+        self.name = f"{number * 7919 % 100_003:06d}"
+        self.wanted = number % 10 != 3
 
 
-async def ask(sessions: list[Any], text: str = "", after: str = "", limit: int = MOST) -> dict[str, Any]:
-    return await page(sessions, lambda one: one.identity.user != "3", "unit-0", text, after, limit)
+def name(thing: Thing) -> str:
+    return thing.name
+
+
+async def ask(things: list[Thing], after: str = "", limit: int = MOST) -> tuple[int, list[str]]:
+    total, rows = await page(things, lambda one: one.wanted, name, after, limit)
+    return total, [one.name for one in rows]
 
 
 async def test_pages_follow_each_other() -> None:
-    """Everybody who fits, once, in the order of the ids."""
-    sessions = [Connection(number) for number in range(3 * STRETCH + 7)]
-    wanted = sorted(one.client for one in sessions if one.identity.user != "3")
+    """All that are wanted, once, in the order of their names."""
+    things = [Thing(number) for number in range(3 * STRETCH + 7)]
+    wanted = sorted(one.name for one in things if one.wanted)
     seen: list[str] = []
     while True:
-        found = await ask(sessions, after=seen[-1] if seen else "", limit=150)
-        assert found["total"] == len(wanted)
-        if not found["rows"]:
+        total, found = await ask(things, after=seen[-1] if seen else "", limit=150)
+        assert total == len(wanted)
+        if not found:
             break
-        seen += [row["client"] for row in found["rows"]]
+        seen += found
     assert seen == wanted
-    assert (await ask(sessions, text="7"))["total"] < len(wanted)
-    assert len((await ask(sessions, limit=10**9))["rows"]) == MOST
+    assert len((await ask(things, limit=10**9))[1]) == MOST
 
 
 async def test_a_hundred_thousand_cost_a_page_of_memory_and_keep_nobody_waiting() -> None:
     """Others have their turns in between."""
-    sessions = [Connection(number) for number in range(100_000)]
+    things = [Thing(number) for number in range(100_000)]
     turns = 0
 
     async def others() -> None:
@@ -59,10 +56,10 @@ async def test_a_hundred_thousand_cost_a_page_of_memory_and_keep_nobody_waiting(
     waiting = asyncio.create_task(others())
     tracemalloc.start()
     try:
-        await ask(sessions)
+        await ask(things)
         _, most = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
         waiting.cancel()
-    assert turns >= len(sessions) / STRETCH
+    assert turns >= len(things) / STRETCH
     assert most < 500_000

@@ -1,16 +1,13 @@
 """Connections of one user, counted over all instances: never one too many, and nobody is turned away for the dead."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
 from realtime import make_connection_token
-from realtime.conf import get_config, reset_config
+from realtime.conf import reset_config
 from realtime.engine.node import Node
-from store import get_store
 from tests.realtime.session.nodes import REALTIME
 from tests.realtime.session.peers import Peer
 from tests.store.redis_process import until
@@ -30,21 +27,6 @@ def configured(configured: Any, policy: str) -> Any:
     configured.REALTIME = REALTIME | {"max_connections_per_user": 2, "connection_limit_policy": policy}
     reset_config()
     return configured
-
-
-@pytest_asyncio.fixture
-async def other(node: Node) -> AsyncIterator[Node]:
-    """A second instance, in this process."""
-    made = Node(get_config(), get_store(), "unit-1")
-    await made.start()
-    await until(lambda: all(one.heartbeat.alive and one.presence.alive for one in (node, made)))
-    yield made
-    await made.presence.stop()
-    await made.rechecker.close()
-    await made.hub.close()
-    await made.pulse.close()
-    await made.heartbeat.close()
-    made.wheel.stop()
 
 
 async def arrive(node: Node, user: str = "1") -> tuple[Peer, dict[str, Any] | None]:

@@ -1,4 +1,4 @@
-"""Connections in the admin: who may see and end them, in pages, and what the log says afterwards."""
+"""Connections in the admin: in pages, with filters; what is done to them, and what the log says afterwards."""
 
 import time
 from typing import Any
@@ -6,87 +6,28 @@ from typing import Any
 import pytest
 from asgiref.sync import sync_to_async
 from django.contrib.admin.models import LogEntry
-from django.contrib.auth.models import Permission, User
-from django.core.management import call_command
-from django.test import Client
+from django.contrib.auth.models import User
 
-from realtime import admin as realtime_admin
 from realtime import make_connection_token
+from realtime.admin import base
 from realtime.api.looking import connections
 from realtime.engine.node import Node
 from store.shards import reset_store
-from tests.realtime.session.nodes import configured, node
+from tests.realtime.admin.staff import ROOM, Staff, logged, people
+from tests.realtime.admin.staff import staff as staff_at
 from tests.realtime.session.peers import Peer
-from tests.store.fixtures import redis_process, redis_url, shared_redis
 from tests.store.redis_process import until
 
-__all__ = ["configured", "node", "redis_process", "redis_url", "shared_redis"]
 pytestmark = [pytest.mark.asyncio, pytest.mark.django_db(transaction=True)]
-
-URL = "/admin/realtime/connection/"
-ROOM = "open:a"
-
-
-class Staff:
-    """A member of the staff with permissions, at the admin."""
-
-    def __init__(self, *permissions: str) -> None:
-        # The test runner empties the tables, with them the permissions that migrations made.
-        call_command("migrate", verbosity=0)
-        self.user = User.objects.create_user("staff", is_staff=True)
-        self.user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
-        assert self.user.user_permissions.count() == len(permissions)
-        self._client = Client()
-        self._client.force_login(self.user)
-
-    async def get(self, query: str = "") -> Any:
-        return await sync_to_async(self._client.get)(URL + query)
-
-    async def post(self, query: str = "", **fields: Any) -> Any:
-        return await sync_to_async(self._client.post)(URL + query, fields, follow=True)
 
 
 async def staff(*permissions: str) -> Staff:
-    return await sync_to_async(Staff)(*permissions)
-
-
-async def people(node: Node, *users: str) -> list[Peer]:
-    """Connected users, in a room."""
-    peers = [Peer(node) for _ in users]
-    for peer, user in zip(peers, users, strict=True):
-        await peer.connect(token=make_connection_token(user), name="app")
-        await peer.subscribe(ROOM)
-    await until(lambda: node.heartbeat.alive and node.presence.alive)
-    return peers
+    return await staff_at("connection", *permissions)
 
 
 def rows(response: Any) -> list[str]:
     """The users in the page, in its order."""
     return [row["user"] for row in response.context["page"].rows]
-
-
-class TestWhoMay:
-    async def test_others_see_nothing_and_end_nobody(self, node: Node) -> None:
-        """Staff without the permissions; with that to see alone, nobody can be ended."""
-        (peer,) = await people(node, "7")
-        stranger = await staff()
-        assert (await stranger.get()).status_code == 403
-        assert (await stranger.post(action="disconnect", client=peer.session.client)).status_code == 403
-        await sync_to_async(stranger.user.user_permissions.set)(
-            await sync_to_async(list)(Permission.objects.filter(codename="view_connection"))
-        )
-        page = await stranger.get()
-        assert rows(page) == ["7"]
-        assert b'name="action"' not in page.content
-        assert (await stranger.post(action="disconnect", client=peer.session.client)).status_code == 403
-        assert peer.socket.closed is None
-
-    async def test_the_index_shows_it_to_those_who_may(self, node: Node) -> None:
-        """And nothing needs a table."""
-        found = await staff("view_connection")
-        index = await sync_to_async(found._client.get)("/admin/")
-        assert URL.encode() in index.content
-        await sync_to_async(call_command)("makemigrations", check=True, dry_run=True, verbosity=0)
 
 
 class TestTheList:
@@ -121,7 +62,7 @@ class TestTheList:
 
     async def test_pages_hold_everybody_once(self, node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
         """In the order of the ids; the cursor goes on where a page ended, whoever came or went."""
-        monkeypatch.setattr(realtime_admin, "PAGE", 3)
+        monkeypatch.setattr(base, "PAGE", 3)
         await people(node, *(str(number) for number in range(8)))
         viewer = await staff("view_connection")
         seen, query = [], ""
@@ -152,7 +93,7 @@ class TestActions:
         one, two, three = await people(node, "1", "2", "3")
         boss = await staff("view_connection", "control_connection")
         clients = [one.session.client, two.session.client]
-        page = await boss.post("?channel=" + ROOM, action="disconnect", client=clients)
+        page = await boss.post("?channel=" + ROOM, action="disconnect", selected=clients)
         assert b"2 connections ended." in page.content
         assert {await one.end(), await two.end()} == {(3503, "force disconnect")}
         assert three.socket.closed is None
@@ -164,14 +105,67 @@ class TestActions:
         """The connection stays; a channel that cannot be is said; what hits nobody leaves no entry."""
         (peer,) = await people(node, "1")
         boss = await staff("control_connection")
-        selected = {"action": "unsubscribe", "client": peer.session.client}
-        assert b"Select connections" in (await boss.post(**selected)).content
-        assert b"unknown channel" in (await boss.post(**selected, from_channel="nowhere:a")).content
-        assert b"1 subscriptions ended." in (await boss.post(**selected, from_channel=ROOM)).content
+        selected = {"action": "unsubscribe", "selected": peer.session.client}
+        assert b"Say which channel." in (await boss.post(**selected)).content
+        assert b"unknown channel" in (await boss.post(**selected, channel="nowhere:a")).content
+        assert b"1 subscriptions ended." in (await boss.post(**selected, channel=ROOM)).content
         assert peer.pushes("unsubscribe", ROOM) == [{"code": 2000, "reason": "server unsubscribe"}]
-        assert b"0 subscriptions ended." in (await boss.post(**selected, from_channel=ROOM)).content
+        assert b"0 subscriptions ended." in (await boss.post(**selected, channel=ROOM)).content
         entries = await sync_to_async(list)(LogEntry.objects.values_list("change_message", flat=True))
         assert entries == [f"Unsubscribed from {ROOM} (2000)."]
+
+    async def test_a_message_goes_to_those_selected(self, node: Node) -> None:
+        """As the protocol's push of that name; what is no JSON is sent to nobody, and can be mended in the form."""
+        one, two = await people(node, "1", "2")
+        boss = await staff("control_connection")
+        wanted = {"action": "message", "selected": one.session.client}
+        page = await boss.post(**wanted, data="{hello")
+        assert b"This is not JSON" in page.content
+        assert b"{hello</textarea>" in page.content
+        assert b"Sent to 1 connections." in (await boss.post(**wanted, data='{"text":\n "hello"}')).content
+        assert {"push": {"message": {"data": {"text": "hello"}}}} in one.socket.lines
+        assert not any("message" in line.get("push", {}) for line in two.socket.lines)
+        assert await logged() == [("1 at 192.0.2.1", 'Sent a message: {"text":"hello"}')]
+
+    async def test_the_user_or_the_address_of_a_connection_is_blocked(self, node: Node) -> None:
+        """All of theirs end; who may end connections may not block for that."""
+        one, same, two = await people(node, "1", "1", "2")
+        boss = await staff("control_connection")
+        wanted = {"action": "block_user", "selected": one.session.client, "duration": "600"}
+        assert (await boss.post(**wanted)).status_code == 403
+        await sync_to_async(boss.allow)("view_connection", "control_block")
+        assert b"1 blocked, 2 connections ended." in (await boss.post(**wanted, note="spam")).content
+        for peer in (one, same):
+            code, reason = await peer.end()
+            assert code == 3507
+            assert reason.startswith("blocked until 20")
+        assert two.socket.closed is None
+        wanted = {"action": "block_address", "selected": two.session.client, "duration": "", "seconds": "30"}
+        assert b"1 blocked, 1 connections ended." in (await boss.post(**wanted)).content
+        assert await logged() == [("1", "Blocked for 600 seconds. spam"), ("192.0.2.1", "Blocked for 30 seconds.")]
+
+    async def test_a_visitor_has_no_user_to_block(self, node: Node) -> None:
+        """This is said; so is a time that is none."""
+        visitor = Peer(node)
+        await visitor.connect()
+        await until(lambda: node.heartbeat.alive and node.presence.alive)
+        boss = await staff("view_connection", "control_block")
+        wanted = {"action": "block_user", "selected": visitor.session.client}
+        assert b"A visitor has no user to block" in (await boss.post(**wanted, duration="600")).content
+        for seconds in ("", "x", "nan", "-1", "1e99"):
+            page = await boss.post(**wanted, duration="", seconds=seconds)
+            assert b"Say for how many seconds" in page.content, seconds
+        assert visitor.socket.closed is None
+
+
+async def test_users_of_django_are_shown_by_name(node: Node) -> None:
+    """Beside their id."""
+    viewer = await staff("view_connection")
+    ann = await sync_to_async(User.objects.create_user)("ann")
+    await people(node, str(ann.pk), "no-user")
+    text = (await viewer.get()).content.decode()
+    assert f'">ann</a> <span class="quiet">{ann.pk}</span>' in text
+    assert '">no-user</a>' in text
 
 
 async def test_looking_from_python(node: Node) -> None:

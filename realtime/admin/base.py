@@ -1,0 +1,225 @@
+"""What the pages of the cluster share: a list without a table, live and in pages, with actions and an audit.
+
+Seeing needs `view_<model>`, acting `control_<model>`; either may be held for all objects or, where an authentication
+backend knows of such, for one. Whatever an action did is in the admin's log, with who did it. Rows come a page at a
+time and are never all in one place.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+from urllib.parse import urlencode
+
+from django.contrib import admin, messages
+from django.contrib.admin.models import CHANGE, LogEntry
+from django.contrib.auth.models import User
+from django.contrib.contenttypes.models import ContentType
+from django.core.exceptions import PermissionDenied
+from django.db.models import Model
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path
+from django.utils.text import capfirst
+
+from realtime.admin.fields import DURATIONS, FIELDS
+from realtime.api.looking import Page
+from realtime.protocol.codes import CommandError
+from store import StoreUnavailable
+
+if TYPE_CHECKING:
+    _ModelAdmin = admin.ModelAdmin[Model]
+else:
+    _ModelAdmin = admin.ModelAdmin
+
+PAGE = 50
+REFRESH_EVERY = 3  # seconds
+MOST_SELECTED = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """An action of a page, done by the method `act_<its name>(request, selected, **given)`, which returns how many it
+    hit and says so in words. `fields` are the inputs it wants (`fields.FIELDS`); `permission` stands in place of the
+    page's own; without `selects` it is about no row."""
+
+    label: str
+    fields: tuple[str, ...] = ()
+    permission: str = ""
+    selects: bool = True
+
+
+class Tableless(_ModelAdmin):
+    """A page of its own in place of a table's; nothing to add, change or delete."""
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def get_urls(self) -> list[URLPattern]:
+        """The list alone: there is no table behind other pages."""
+        name = f"{self.opts.app_label}_{self.opts.model_name}_changelist"
+        return [path("", self.admin_site.admin_view(self.changelist_view), name=name)]
+
+
+class LiveAdmin(Tableless):
+    """A list of what is, with actions."""
+
+    filters: ClassVar[Mapping[str, str]] = {"q": ""}  # query parameter → what its input says
+    acts: ClassVar[Mapping[str, Act]] = {}
+    note: ClassVar[str] = ""  # a line of help above the list
+
+    def look(self, query: Mapping[str, str], after: str) -> Page:
+        """The page of rows that is asked for. May raise StoreUnavailable."""
+        raise NotImplementedError
+
+    def object_of(self, name: str) -> Any:
+        """The object whose name a row's box carries."""
+        return self.model(pk=name)
+
+    def name_of(self, row: Mapping[str, Any]) -> str:
+        """What a row's box carries."""
+        return str(row[self.model._meta.pk.name])
+
+    # Who may
+
+    def _permission(self, what: str) -> str:
+        return f"{self.opts.app_label}.{what}_{self.opts.model_name}"
+
+    def _has(self, request: HttpRequest, permission: str, obj: Any) -> bool:
+        user = request.user
+        return user.has_perm(permission) or (obj is not None and user.has_perm(permission, obj))
+
+    def may_control(self, request: HttpRequest, obj: Any = None, permission: str = "") -> bool:
+        """Whether this user may act, on all objects or on this one."""
+        return self._has(request, permission or self._permission("control"), obj)
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return self._has(request, self._permission("view"), obj) or self.may_control(request, obj)
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        return self.has_view_permission(request)
+
+    # The list
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """The list; its rows alone for who looks at it live (`?rows`); an action when posted."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        if request.method == "POST" and (done := self.act(request, self.acts)) is not None:
+            return done
+        page, fault = self._page(request.GET)
+        wanted = {name: request.GET.get(name, "") for name in self.filters}
+        following = {**wanted, "after": page.next}
+        context = self.context(request) | {
+            "title": capfirst(str(self.opts.verbose_name_plural)),
+            "page": page,
+            "fault": fault,
+            "help": self.note,
+            "filters": [(name, hint, wanted[name]) for name, hint in self.filters.items()],
+            "filtered": any(wanted.values()),
+            "first": urlencode({key: value for key, value in wanted.items() if value}),
+            "paged": bool(request.GET.get("after")),
+            "following": urlencode({key: value for key, value in following.items() if value}) if page.next else "",
+            **self.offered(request, page.rows),
+        }
+        template = "list.html" if "rows" not in request.GET else "rows.html"
+        return TemplateResponse(request, f"admin/realtime/{template}", context)
+
+    def context(self, request: HttpRequest) -> dict[str, Any]:
+        """What every page of the admin, and every one of ours, is given."""
+        return self.admin_site.each_context(request) | {
+            "opts": self.opts,
+            "columns": f"admin/realtime/{self.opts.model_name}_rows.html",
+            "every": REFRESH_EVERY,
+            "durations": DURATIONS,
+            "given": request.POST,
+        }
+
+    def _page(self, query: QueryDict) -> tuple[Page, str]:
+        """The page that is asked for, or why there is none."""
+        wanted = {name: query.get(name, "").strip() for name in self.filters}
+        try:
+            return self.look(wanted, query.get("after", "")), ""
+        except StoreUnavailable as error:
+            return Page([]), f"Redis does not answer: {error}"
+
+    def offered(self, request: HttpRequest, rows: list[dict[str, Any]]) -> dict[str, Any]:
+        """The actions this user has, and in the rows: what their boxes carry, and whether there is one."""
+        for row in rows:
+            row["box"] = self.name_of(row)
+            row["may"] = self.may_control(request, self.object_of(row["box"]))
+        for_some = any(row["may"] for row in rows)
+        mine = {
+            name: act
+            for name, act in self.acts.items()
+            if self.may_control(request, permission=act.permission) or (for_some and act.selects and not act.permission)
+        }
+        to_any = any(act.permission for act in mine.values())
+        for row in rows:
+            row["may"] = row["may"] or to_any
+        return {
+            "acts": mine,
+            "fields": fields_of(mine),
+            "selecting": any(act.selects for act in mine.values()),
+        }
+
+    # Actions
+
+    def act(self, request: HttpRequest, acts: Mapping[str, Act], about: list[str] | None = None) -> HttpResponse | None:
+        """Do what was posted, to `about` or to what was selected; None when the form is to be shown again."""
+        name, selected = request.POST.get("action", ""), about
+        if selected is None:
+            selected = [one for one in request.POST.getlist("selected") if "\0" not in one][:MOST_SELECTED]
+        act = acts.get(name)
+        if act is None:
+            if not any(self.may_control(request, permission=one.permission) for one in acts.values()):
+                raise PermissionDenied
+            self.message_user(request, "Choose an action.", messages.WARNING)
+            return None
+        self._require(request, act, selected)
+        if act.selects and not selected:
+            self.message_user(request, "Select what it shall be done to.", messages.WARNING)
+            return None
+        try:
+            given = {field: FIELDS[field](request.POST) for field in act.fields}
+            hit, words = getattr(self, f"act_{name}")(request, selected, **given)
+        except ValueError as error:
+            self.message_user(request, f"{capfirst(str(error))}.", messages.ERROR)
+            return None
+        except CommandError as error:
+            self.message_user(request, f"This cannot be done: {error.message}.", messages.ERROR)
+            return None
+        except StoreUnavailable as error:
+            self.message_user(request, f"Redis does not answer: {error}", messages.ERROR)
+            return None
+        self.message_user(request, words, messages.SUCCESS if hit else messages.WARNING)
+        return HttpResponseRedirect(request.get_full_path())
+
+    def _require(self, request: HttpRequest, act: Act, selected: list[str]) -> None:
+        if self.may_control(request, permission=act.permission):
+            return
+        objects = [self.object_of(one) for one in selected] if not act.permission else []
+        if not objects or not all(self.may_control(request, one) for one in objects):
+            raise PermissionDenied
+
+    def log(self, request: HttpRequest, name: str, words: str, whom: str = "") -> None:
+        """Who did what to what, in the admin's log. `whom` says it better than `name`."""
+        LogEntry.objects.create(
+            user=cast(User, request.user),
+            content_type=ContentType.objects.get_for_model(self.model),
+            object_id=name,
+            object_repr=(whom or name)[:200],
+            action_flag=CHANGE,
+            change_message=words,
+        )
+
+
+def fields_of(acts: Mapping[str, Act]) -> list[str]:
+    """The inputs these actions want, each once."""
+    names = {field for act in acts.values() for field in act.fields}
+    return [field for field in FIELDS if field in names]

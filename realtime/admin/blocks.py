@@ -1,0 +1,46 @@
+"""Blocks in the admin: who may not connect, until when; blocking one more, and unblocking."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from django.contrib import admin
+from django.http import HttpRequest
+
+from realtime.admin import base
+from realtime.admin.base import Act, LiveAdmin
+from realtime.admin.blocking import block_each
+from realtime.api.blocking import unblock
+from realtime.api.looking import Page, blocks
+from realtime.models import Block
+
+
+@admin.register(Block)
+class BlockAdmin(LiveAdmin):
+    """Every block in force."""
+
+    filters = {"q": "whole user id or address"}
+    acts = {"unblock": Act("Unblock"), "block": Act("Block somebody", ("whom", "seconds", "note"), selects=False)}
+
+    def look(self, query: Mapping[str, str], after: str) -> Page:
+        """A page of blocks, those that end first before others."""
+        page = blocks(text=query["q"], after=after, limit=base.PAGE)
+        for row in page.rows:
+            row["until"] = datetime.fromtimestamp(row["until"], UTC)
+        return page
+
+    def act_unblock(self, request: HttpRequest, selected: list[str]) -> tuple[int, str]:
+        """Let them in again."""
+        lifted = 0
+        for who in selected:
+            kind, _, name = who.partition(":")
+            done = unblock(address=name) if kind == "a" else unblock(name)
+            lifted += done
+            if done:
+                self.log(request, who, "Unblocked.", name)
+        return lifted, f"{lifted} unblocked."
+
+    def act_block(
+        self, request: HttpRequest, _: list[str], whom: tuple[str, str], seconds: float, note: str
+    ) -> tuple[int, str]:
+        """A user or an address that need not be connected."""
+        return block_each(self, request, [whom], seconds, note)

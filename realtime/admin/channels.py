@@ -1,0 +1,148 @@
+"""Channels in the admin: those with subscribers, and one by its name, with who is in it and what was published last.
+
+Publishing and clearing history are done from the list, for several, or from a channel's own page.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from django.contrib import admin
+from django.contrib.admin.utils import quote, unquote
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path
+
+from realtime.admin import base
+from realtime.admin.base import Act, LiveAdmin, fields_of
+from realtime.admin.fields import shown
+from realtime.admin.people import name_users
+from realtime.api.looking import Page, channel, channels, members
+from realtime.api.publishing import broker, options_of
+from realtime.api.python import publish
+from realtime.conf import ChannelOptions
+from realtime.models import Channel
+from realtime.protocol.codes import CommandError, ErrorCode
+from store import StoreUnavailable
+
+NEWEST = 20  # publications shown
+MOST_SHOWN = 500  # characters of each
+MOST_BYTES = 1_000_000  # of all of them
+
+
+@admin.register(Channel)
+class ChannelAdmin(LiveAdmin):
+    """Every channel that somebody subscribes to."""
+
+    filters = {"q": "beginning of a name, or pattern with *"}
+    acts = {"publish": Act("Publish", ("data",)), "clear": Act("Clear history")}
+    note = "Channels with subscribers. One without is found by its whole name."
+
+    def look(self, query: Mapping[str, str], after: str) -> Page:
+        """A page of channels, in the order of their names."""
+        page = channels(text=query["q"], after=after, limit=base.PAGE)
+        for row in page.rows:
+            _dress(row)
+        return page
+
+    def name_of(self, row: Mapping[str, Any]) -> str:
+        return str(row["channel"])
+
+    def act_publish(self, request: HttpRequest, selected: list[str], data: msgspec.Raw) -> tuple[int, str]:
+        """Into each, as the server itself."""
+        for name in selected:
+            options_of(name)
+        for name in selected:
+            publish(name, data, on_commit=False)
+            self.log(request, name, f"Published: {shown(data)}")
+        return len(selected), f"Published to {len(selected)} channels."
+
+    def act_clear(self, request: HttpRequest, selected: list[str]) -> tuple[int, str]:
+        """Empty the history of each; positions stay."""
+        for name in selected:
+            if not options_of(name).has_history:
+                raise CommandError(ErrorCode.NOT_AVAILABLE, f"{name} keeps no history")
+        for name in selected:
+            broker().forget_sync(name)
+            self.log(request, name, "History cleared.")
+        return len(selected), f"History of {len(selected)} channels cleared."
+
+    # One channel
+
+    def get_urls(self) -> list[URLPattern]:
+        """The list, and a channel's own page."""
+        page = self.admin_site.admin_view(self.channel_view)
+        return [*super().get_urls(), path("<path:object_id>/change/", page, name="realtime_channel_change")]
+
+    def channel_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """One channel: its facts, those in it a page at a time, its newest publications."""
+        name = unquote(object_id)
+        asked = Channel(name=name)
+        if not self.has_view_permission(request, asked):
+            raise PermissionDenied
+        if request.method == "POST" and (done := self.act(request, self.acts, [name])) is not None:
+            return done
+        after = request.GET.get("after", "")
+        acts = self.acts if self.may_control(request, asked) else {}
+        context = self.context(request) | {
+            "title": name,
+            "original": asked,
+            "paged": bool(after),
+            "columns": "admin/realtime/channel.html",
+            "acts": acts,
+            "fields": fields_of(acts),
+        }
+        try:
+            context |= _one(name, after if after.isascii() and after.isdigit() else "")
+        except StoreUnavailable as error:
+            context["fault"] = f"Redis does not answer: {error}"
+        except CommandError as error:
+            context["fault"] = f"There can be no such channel: {error.message}."
+        template = "rows.html" if "rows" in request.GET else "channel_page.html"
+        return TemplateResponse(request, f"admin/realtime/{template}", context)
+
+
+def _one(name: str, after: str) -> dict[str, Any]:
+    """What a channel's own page shows."""
+    options = options_of(name)
+    page = channel(name)
+    (facts,) = page.rows
+    seen, following = members(name, after=after, limit=base.PAGE)
+    people = [{"client": one.client, "user": one.user, "instance": one.incarnation} for one in seen]
+    name_users(people)
+    newest, too_large = _newest(name, options) if facts["epoch"] else ([], False)
+    return {
+        "page": page,
+        "facts": _dress(facts),
+        "people": people,
+        "following": following,
+        "newest": newest,
+        "too_large": too_large,
+    }
+
+
+def _newest(name: str, options: ChannelOptions) -> tuple[list[dict[str, Any]], bool]:
+    """The last publications, and whether they are too large to be shown."""
+    page = broker().history_sync(name, options, limit=NEWEST, reverse=True, max_bytes=MOST_BYTES)
+    newest = []
+    for publication in page.publications:
+        told = msgspec.json.decode(publication.body, type=_Told)
+        said = bytes(told.data).decode()[:MOST_SHOWN]
+        newest.append({"offset": publication.offset, "said": said, "info": told.info})
+    return newest, page.overflow
+
+
+class _Told(msgspec.Struct):
+    """What of a publication is shown."""
+
+    data: msgspec.Raw
+    info: dict[str, Any] | None = None
+
+
+def _dress(row: dict[str, Any]) -> dict[str, Any]:
+    """Times as the templates want them, and where the channel's page is."""
+    row["quoted"] = quote(row["channel"])
+    row["published_at"] = datetime.fromtimestamp(row["published_at"], UTC) if row["published_at"] else None
+    return row

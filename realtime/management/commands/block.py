@@ -1,0 +1,32 @@
+"""`manage.py block --user ID | --address ADDRESS --seconds N`: keep somebody out for a time, from a shell."""
+
+from argparse import ArgumentParser
+from typing import Any
+
+from realtime.api.blocking import block
+from realtime.engine.control import Acknowledged
+from realtime.management.commands._control import ControlCommand
+
+
+class Command(ControlCommand):
+    """Block a user or an address."""
+
+    help = "Keep a user or an address out for some seconds, and end the connections there are."
+    done = "blocked, {} connections ended"
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--user", help="a user's id")
+        parser.add_argument("--address", default="", help="an address; IPv6 stands for its /64")
+        parser.add_argument("--seconds", type=float, required=True, help="for how long")
+        parser.add_argument("--note", default="", help="why, for the admin")
+        parser.add_argument("--within", type=float, default=2.0, help="seconds to wait for the instances (%(default)s)")
+
+    def act(self, **options: Any) -> Acknowledged:
+        return block(
+            options["user"],
+            address=options["address"],
+            seconds=options["seconds"],
+            note=options["note"],
+            by="a shell",
+            within=options["within"],
+        )

@@ -1,0 +1,53 @@
+"""Logged-in people in browsers of their own: made in the cluster's database, logged in by Django's form."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+
+from playwright.sync_api import Browser, Page, expect
+
+from tests.browser.conftest import PATIENCE, ROOT, Cluster
+
+PASSWORD = "a password of the tests"
+MAKE = """
+from django.contrib.auth.models import Permission, User
+user, _ = User.objects.get_or_create(username={name!r}, is_staff=True)
+user.set_password({password!r})
+user.save()
+user.user_permissions.set(Permission.objects.filter(codename__in={permissions!r}))
+print(user.pk)
+"""
+
+
+def make_user(cluster: Cluster, name: str, *permissions: str) -> str:
+    """A member of the staff with these permissions alone; returns the id."""
+    code = MAKE.format(name=name, password=PASSWORD, permissions=permissions)
+    env = {**os.environ, "FLOTILLA_VAR": str(cluster.log.parent), "FLOTILLA_DEMO": "1"}
+    for inherited in ("REDIS_URL", "DATABASE_URL", "INSTANCE_ID", "DJANGO_SETTINGS_MODULE"):
+        env.pop(inherited, None)
+    command = [sys.executable, "manage.py", "shell", "--verbosity", "0", "-c", code]
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()[-1]
+
+
+def log_in_as(page: Page, cluster: Cluster, name: str, password: str = PASSWORD) -> None:
+    """By the admin's form."""
+    page.goto(f"{cluster.url}/admin/login/?next=/admin/")
+    page.fill("#id_username", name)
+    page.fill("#id_password", password)
+    page.click("input[type=submit]")
+    expect(page.locator("#user-tools")).to_be_visible()
+
+
+def in_the_demo(browser: Browser, cluster: Cluster, name: str, closing: Callable[[Callable[[], None]], None]) -> Page:
+    """Somebody's tab with the demo page, connected as themselves."""
+    context = browser.new_context(viewport={"width": 1360, "height": 820})
+    context.set_default_timeout(PATIENCE)
+    closing(context.close)
+    page = context.new_page()
+    log_in_as(page, cluster, name)
+    page.goto(cluster.url)
+    expect(page.locator("#state")).to_have_attribute("data-state", "connected")
+    return page

@@ -1,0 +1,72 @@
+"""Blocks in the admin: the list, one more, and one less."""
+
+import pytest
+from asgiref.sync import sync_to_async
+
+from realtime import ablock
+from realtime.admin import base
+from realtime.engine.node import Node
+from tests.realtime.admin.staff import logged, people, staff
+
+pytestmark = [pytest.mark.asyncio, pytest.mark.django_db(transaction=True)]
+
+
+async def test_somebody_is_blocked_listed_and_unblocked(node: Node) -> None:
+    """Who need not be connected; with who did it, until when, and why."""
+    await people(node, "1")
+    boss = await staff("block", "control_block")
+    wanted = {"action": "block", "kind": "address", "duration": "86400", "note": "<scan>"}
+    assert b"Say whom" in (await boss.post(**wanted)).content
+    assert b"1 blocked, 0 connections ended." in (await boss.post(**wanted, whom="2001:db8::7")).content
+    assert (
+        b"1 blocked, 1 connections ended."
+        in (await boss.post(action="block", kind="user", whom="1", duration="", seconds="60")).content
+    )
+    page = await boss.get()
+    user, address = page.context["page"].rows
+    assert (user["who"], user["by"], user["note"]) == ("u:1", "staff", "")
+    assert (address["name"], address["note"], address["is_address"]) == ("2001:db8::/64", "<scan>", True)
+    assert 50 < user["left"] <= 60 < 86_000 < address["left"] <= 86_400
+    assert b"&lt;scan&gt;" in page.content
+    for query, found in (("?q=1", ["u:1"]), ("?q=2001:db8::1", ["a:2001:db8::/64"]), ("?q=2", [])):
+        assert [row["who"] for row in (await boss.get(query)).context["page"].rows] == found
+    assert b"2 unblocked." in (await boss.post(action="unblock", selected=[user["who"], address["who"]])).content
+    assert b"0 unblocked." in (await boss.post(action="unblock", selected=user["who"])).content
+    assert not (await boss.get()).context["page"].rows
+    await people(node, "1")
+    assert await logged() == [
+        ("2001:db8::7", "Blocked for 86400 seconds. <scan>"),
+        ("1", "Blocked for 60 seconds."),
+        ("1", "Unblocked."),
+        ("2001:db8::/64", "Unblocked."),
+    ]
+
+
+async def test_pages_hold_every_block_once(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that end first before others; a cursor that is none begins anew."""
+    monkeypatch.setattr(base, "PAGE", 3)
+    for number in range(7):
+        await ablock(str(number), seconds=100 + number)
+    viewer = await staff("block", "view_block")
+    seen, query = [], ""
+    for _ in range(3):
+        page = await viewer.get(query)
+        assert page.context["page"].total == 7
+        seen += [row["name"] for row in page.context["page"].rows]
+        query = "?" + page.context["following"]
+    assert query == "?"
+    assert seen == [str(number) for number in range(7)]
+    assert (await viewer.get("?after=x")).context["page"].rows[0]["name"] == "0"
+
+
+async def test_a_selected_row_that_is_nothing_is_said(node: Node) -> None:
+    """Forged, for no page gives it."""
+    boss = await staff("block", "control_block")
+    page = await boss.post(action="unblock", selected=["", "x:", "u:"])
+    assert page.status_code == 200
+    assert b"Say whom to block" in page.content
+    page = await boss.post(action="block", kind="user", whom="a\0b", duration="600")
+    assert b"No text has NUL characters" in page.content
+    assert b"Select what" in (await boss.post(action="unblock", selected="u:a\0b")).content
+    await sync_to_async(boss.allow)("view_block")
+    assert (await boss.post(action="unblock", selected="u:1")).status_code == 403
