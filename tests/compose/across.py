@@ -10,7 +10,8 @@ from api_client import Api
 from clients import token
 from processes import eventually
 from sdk import PythonClient, SdkClient
-from tests.compose.stack import BACKENDS, Stack, docker, served_by
+from tests.compose.engine import docker
+from tests.compose.stack import BACKENDS, Stack, served_by
 
 pytestmark = [pytest.mark.timeout(900)]  # the first of them may have to pull and build
 

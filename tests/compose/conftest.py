@@ -9,7 +9,8 @@ import pytest_asyncio
 
 import sdk
 from clients import token
-from tests.compose.stack import NoEngine, Stack, find_engine
+from tests.compose.engine import NoEngine, find_engine
+from tests.compose.stack import Stack
 
 FIGURES: list[str] = []
 

@@ -14,7 +14,8 @@ from campaign import Faults
 from processes import eventually
 from sdk import SdkClient
 from tests.compose.crowd import Crowd
-from tests.compose.stack import Stack, docker, served_by
+from tests.compose.engine import docker
+from tests.compose.stack import Stack, served_by
 
 pytestmark = [pytest.mark.timeout(900)]
 

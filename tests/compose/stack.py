@@ -1,19 +1,16 @@
 """The stack of docker-compose.yml for the tests: a project of its own on ports of its own, as anybody would start it.
 
-Images are pulled where a registry answers. Where none does, local images of the same tags will do, and which those were
-is told at the end. What a test did to a container is undone by `heal`; `down` leaves nothing behind.
+What a test did to a container is undone by `heal`; `down` leaves nothing behind.
 """
 
 import json
 import os
 import re
 import resource
-import shutil
 import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -24,12 +21,12 @@ from harness import API_KEY, SECRET
 from monitoring.drill.receiver import Receiver
 from monitoring.prometheus_api import Prometheus, Unreachable
 from processes import ROOT, free_port, wait_until
+from tests.compose.engine import docker, get_images, run
 
 PROJECT = f"flotilla-test-{os.getpid()}"
 BACKENDS = ("backend1", "backend2")
 UP_WITHIN = 60  # seconds, with the images present
 DRAIN_DEADLINE = 15.0
-PULL_WITHIN = 300.0
 FILES = 65536
 NOT_OURS = ("COMPOSE_", "DATABASE_", "DJANGO_", "DRAIN_", "RATE_LIMIT_", "REALTIME_", "REDIS_")  # Compose reads them
 OPEN: dict[str, Any] = {
@@ -46,10 +43,6 @@ CONFIG: dict[str, Any] = PROOF | {"ping_interval": 5, "pong_timeout": 3}
 CONFIG["namespaces"] = PROOF["namespaces"] | {"open": OPEN}
 
 
-class NoEngine(Exception):
-    """There is nothing to run containers with, or an image that cannot be had."""
-
-
 @dataclass(frozen=True)
 class Balanced:
     """What the balancer takes a server for, and since when (Unix time)."""
@@ -57,18 +50,6 @@ class Balanced:
     server: str
     up: bool
     since: float
-
-
-def find_engine() -> None:
-    """Raises NoEngine when there is none, or no Compose."""
-    if shutil.which("docker") is None:
-        raise NoEngine("no docker on the PATH")
-    for words in (["info"], ["compose", "version"]):
-        done = subprocess.run(["docker", *words], capture_output=True, text=True, timeout=60)
-        if done.returncode:
-            raise NoEngine(
-                f"`docker {' '.join(words)}` fails: {(done.stderr.strip().splitlines() or ['no reason'])[-1]}"
-            )
 
 
 class Stack:
@@ -115,7 +96,7 @@ class Stack:
 
     def up(self) -> None:
         """Build, start everything, and wait until it is well."""
-        self._get_images()
+        self.local_images = get_images()
         self.compose("build", "--quiet", within=900)
         began = time.monotonic()
         try:
@@ -130,19 +111,6 @@ class Stack:
             self.compose("--profile", "*", "down", "--volumes", "--timeout", "5")
         finally:
             self.receiver.close()
-
-    def _get_images(self) -> None:
-        services = json.loads(self.compose("config", "--format", "json"))["services"].values()
-        named = {service["image"] for service in services if "build" not in service}
-        bases = re.findall(r"^FROM (\S+:\S+)", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
-        for image in sorted(named.union(bases)):
-            if not _from_registry(image):
-                try:
-                    docker("pull", "--quiet", image, within=PULL_WITHIN)
-                except AssertionError:
-                    if not docker("image", "ls", "--quiet", image):
-                        raise NoEngine(f"the image {image} is neither here nor to be had") from None
-                    self.local_images.append(image)
 
     # Faults
 
@@ -242,28 +210,6 @@ def _alertmanager(port: int) -> str:
     return text.replace("group_wait: 5s", "group_wait: 1s").replace("group_interval: 10s", "group_interval: 2s")
 
 
-def _from_registry(image: str) -> bool:
-    try:
-        return json.loads(docker("image", "inspect", "--format", "{{json .RepoDigests}}", image)) != []
-    except AssertionError:
-        return False
-
-
-def docker(*words: str, within: float = 60.0, stderr: int = subprocess.PIPE) -> str:
-    """Run `docker …`. Raises AssertionError with what it complained about."""
-    return run(["docker", *words], within, None, stderr)
-
-
-def run(command: list[str], within: float, env: Mapping[str, str] | None = None, stderr: int = subprocess.PIPE) -> str:
-    """Run a command to its end. Raises AssertionError."""
-    done = subprocess.run(
-        command, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=stderr, text=True, timeout=within, check=False
-    )
-    if done.returncode:
-        raise AssertionError(f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}")
-    return done.stdout
-
-
 def served_by(http: str) -> str:
     """The instance that answers a request right now; "" when none does."""
     try:
@@ -271,10 +217,3 @@ def served_by(http: str) -> str:
             return str(json.load(response)["instance"])
     except (urllib.error.URLError, OSError, ValueError, KeyError):
         return ""
-
-
-def timed(work: Callable[[], Any]) -> float:
-    """Seconds that some work takes."""
-    began = time.monotonic()
-    work()
-    return time.monotonic() - began
