@@ -64,8 +64,7 @@ class Stack:
         self.url = f"ws://127.0.0.1:{self.port}/connection/websocket"
         self.prometheus = Prometheus(f"http://127.0.0.1:{prometheus}")
         self.grafana = f"http://127.0.0.1:{grafana}"
-        gateway = docker("network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Gateway}}").strip()
-        self.receiver = Receiver(receiver, gateway)
+        self.receiver = Receiver(receiver, "0.0.0.0")  # Alertmanager comes over a bridge of the engine's
         (home / "realtime.toml").write_text(_toml(CONFIG))
         (home / "alertmanager.yml").write_text(_alertmanager(receiver))
         kept = {name: value for name, value in os.environ.items() if not name.startswith(NOT_OURS)}
