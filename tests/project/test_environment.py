@@ -48,7 +48,7 @@ def test_the_name_of_a_file_s_variable_is_no_slip_of_the_pen(settings: Any, tmp_
 def test_prepare_makes_secrets_once_and_migrates(tmp_path: Path) -> None:
     files = {name: tmp_path / "secrets" / name for name in ("DJANGO_SECRET_KEY", "REALTIME_API_KEYS")}
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("DJANGO", "REALTIME"))}
-    env = kept | {f"{name}_FILE": str(path) for name, path in files.items()} | {"FLOTILLA_VAR": str(tmp_path)}
+    env = kept | {f"{name}_FILE": str(path) for name, path in files.items()} | {"FLOTILLA_VAR": str(tmp_path / "var")}
 
     def manage(*words: str) -> str:
         done = subprocess.run(

@@ -30,4 +30,5 @@ class Command(BaseCommand):
             if path and not values.get(name, "").strip() and not Path(path).exists():
                 kept_secret(Path(path))
                 self.stdout.write(f"made {path}, the value of {name}")
+        settings.VAR_DIR.mkdir(parents=True, exist_ok=True)  # where SQLite is, unless DATABASE_URL says otherwise
         call_command("migrate", interactive=False)
