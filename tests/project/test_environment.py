@@ -45,6 +45,16 @@ def test_the_name_of_a_file_s_variable_is_no_slip_of_the_pen(settings: Any, tmp_
     assert check_environment(None) == []
 
 
+@pytest.mark.parametrize(("said", "secure"), [("1", "True"), ("", "False")])
+def test_only_a_proxy_that_is_named_says_that_a_client_came_by_tls(said: str, secure: str) -> None:
+    asked = "RequestFactory().get('/', HTTP_X_FORWARDED_PROTO='https').is_secure()"
+    code = f"from django.test import RequestFactory; print({asked})"
+    env = os.environ | {"DJANGO_TLS_PROXY": said, "DJANGO_SETTINGS_MODULE": "project.settings"}
+    words = [sys.executable, "manage.py", "shell", "--verbosity", "0", "-c", code]
+    done = subprocess.run(words, cwd=ROOT, env=env, capture_output=True, text=True, timeout=100)
+    assert done.stdout.strip() == secure, done.stderr
+
+
 def test_prepare_makes_secrets_once_and_migrates(tmp_path: Path) -> None:
     files = {name: tmp_path / "secrets" / name for name in ("DJANGO_SECRET_KEY", "REALTIME_API_KEYS")}
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("DJANGO", "REALTIME"))}
