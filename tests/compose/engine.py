@@ -33,8 +33,8 @@ def find_engine() -> None:
 
 def get_images() -> list[str]:
     """Have every image that is not built here; gives those that no registry gave. Raises NoEngine."""
-    services = json.loads(docker("compose", "config", "--format", "json"))["services"].values()
-    named = {service["image"] for service in services if "build" not in service}
+    services = list(json.loads(docker("compose", "config", "--format", "json"))["services"].values())
+    named = {service["image"] for service in services} - {s["image"] for s in services if "build" in s}
     bases = re.findall(r"^FROM (\S+:\S+)", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
     local = []
     for image in sorted(named.union(bases)):
