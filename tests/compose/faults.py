@@ -105,7 +105,7 @@ def restart(stack: Stack, service: str) -> None:
     stack.compose("restart", service)
 
 
-@pytest.mark.parametrize(("fault", "for_seconds"), [(restart, 0), (pause, 6), (cut_off, 6)])
+@pytest.mark.parametrize(("fault", "for_seconds"), [(restart, 0), (kill, 0), (pause, 6), (cut_off, 6)])
 async def test_redis_fails(
     stack: Stack,
     crowd: Crowd,
