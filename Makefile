@@ -9,6 +9,7 @@ PIP := $(PY) -m pip install --quiet --disable-pip-version-check
 WORKERS ?= 2
 # Not for other servers: the supervisor starts ours, and what they log of broken frames is theirs.
 OURS_ALONE := --ignore tests/cluster/test_served.py --deselect tests/cluster/test_hostile_input.py::test_bytes_of_any_kind
+COMPOSE_TESTS := $(addprefix tests/compose/,across.py faults.py rolling.py)
 PACKAGES := project realtime presence ratelimit monitoring store examples
 
 # A stamp carries the checksum of what was installed: changed requirements are installed at the next call.
@@ -19,8 +20,8 @@ BENCH_STAMP := $(VENV)/installed-bench-$(call checksum,requirements.txt requirem
 NODE_PROJECTS := $(filter-out tests/bench tests/load,$(patsubst %/package-lock.json,%,$(wildcard tests/*/package-lock.json)))
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-plain campaign rolling drained burst revoke admin-scale drill prove-dashboards load \
-	load-gate bench check format clean \
+.PHONY: help run test test-plain test-compose campaign rolling drained burst revoke admin-scale drill \
+	prove-dashboards load load-gate bench check format clean \
 	node-projects bench-node-project
 
 help: ## list the targets
@@ -34,6 +35,9 @@ test: $(DEV_STAMP) node-projects ## all tests, in random order
 
 test-plain: $(DEV_STAMP) node-projects ## the cluster tests on another ASGI server, SERVER (uvicorn, or daphne as it comes)
 	@FLOTILLA_TEST_SERVER=$(or $(SERVER),uvicorn) exec $(PY) -m pytest tests/cluster $(OURS_ALONE) $(ARGS)
+
+test-compose: $(DEV_STAMP) node-projects ## docker-compose.yml end to end: faults, alerts, a rolling restart; eight minutes and a container engine
+	@exec $(PY) -m pytest $(COMPOSE_TESTS) $(ARGS)
 
 campaign: $(DEV_STAMP) ## minutes of kills under load: 20,000 publications, 200 subscribers, nothing lost
 	@cd tests/cluster && PYTHONPATH=../.. exec ../../$(PY) campaign.py $(ARGS)

@@ -24,6 +24,7 @@ VARIABLES = (
     "DJANGO_ALLOWED_HOSTS",
     "DJANGO_DEBUG",
     "DJANGO_SECRET_KEY",
+    "DJANGO_TLS_PROXY",
     "DRAIN_DEADLINE",
     "DRAIN_GRACE",
     "FLOTILLA_DEMO",
@@ -74,7 +75,7 @@ def _secret_key() -> Iterator[CheckMessage]:
 def _unknown(names: Iterable[str]) -> Iterator[CheckMessage]:
     """Variables that look like ours and are none: most likely a slip of the pen."""
     for name in sorted(names):
-        if name.startswith(_OURS) and name not in VARIABLES:
+        if name.startswith(_OURS) and name.removesuffix("_FILE") not in VARIABLES:
             close = difflib.get_close_matches(name, VARIABLES, n=1)
             hint = f"Did you mean {close[0]}?" if close else "Remove it."
             yield Warning(f"{name}: there is no such variable.", hint=hint, id="project.W002")

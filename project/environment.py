@@ -2,11 +2,13 @@
 
 A wrong variable gives its default, so that the settings load and the system checks can name every fault at once, each
 with its mend (`project.checks`). An empty variable counts as unset. No problem repeats a value that may be a secret.
+Any variable can be given as a file instead, whose path is in the variable with `_FILE` behind its name.
 """
 
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeVar
 
 import dj_database_url
@@ -39,8 +41,8 @@ class Environment:
     problems: list[Problem] = field(default_factory=list)
 
     def text(self, name: str, default: str = "") -> str:
-        """The value without surrounding blanks, or the default when unset."""
-        return self.values.get(name, "").strip() or default
+        """The value without surrounding blanks, or that of its file, or the default when unset."""
+        return self.values.get(name, "").strip() or self._from_file(f"{name}_FILE") or default
 
     def items(self, name: str) -> list[str]:
         """The parts of a comma list."""
@@ -103,6 +105,17 @@ class Environment:
 
         mend = "Write sqlite:////path/db.sqlite3, postgres://user:password@host:5432/name or mysql://…."
         return self._read(name, None, read, mend) or dj_database_url.parse(default)
+
+    def _from_file(self, name: str) -> str:
+        path = self.values.get(name, "").strip()
+        try:
+            return Path(path).read_text().strip() if path else ""
+        except (OSError, ValueError) as error:
+            why = error.strerror if isinstance(error, OSError) else "it is no text"
+            problem = Problem(name, f"{path} cannot be read: {why}", "Is it there, and readable for this user?")
+            if problem not in self.problems:  # a variable may be read more than once
+                self.problems.append(problem)
+            return ""
 
     def _read(self, name: str, default: Value, read: Callable[[str], Value], hint: str) -> Value:
         """What `read` makes of the variable; a ValueError is a problem, and gives the default."""

@@ -12,7 +12,7 @@ MOST_BYTES = 1 << 20
 class Receiver:
     """Listens until it is closed. `notified` looks at what came."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, host: str = "127.0.0.1") -> None:
         self.alerts: list[tuple[float, dict[str, Any]]] = []  # (when, alert), in the order they came
         noted = self.alerts
 
@@ -34,7 +34,7 @@ class Receiver:
             def log_message(self, format: str, *arguments: Any) -> None:
                 """Nothing: the drill tells what matters."""
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+        self._server = ThreadingHTTPServer((host, port), Handler)
         self._thread = threading.Thread(target=self._server.serve_forever, name="receiver", daemon=True)
         self._thread.start()
 

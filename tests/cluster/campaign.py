@@ -51,6 +51,7 @@ class Subscriber:
     """A client of the protocol that comes back by itself. `offsets`: what was delivered, in order."""
 
     url: str
+    channel: str = CHANNEL
     offsets: list[int] = field(default_factory=list)
     epoch: str = ""
     offset: int = 0
@@ -67,10 +68,14 @@ class Subscriber:
                     await self._stay(socket)
             except (OSError, TimeoutError, websockets.WebSocketException):
                 pass
+            self.lost()
             await asyncio.sleep(random.uniform(0.1, 0.6))
 
+    def lost(self) -> None:
+        """The connection has ended, or there was none to be had."""
+
     async def _stay(self, socket: websockets.asyncio.client.ClientConnection) -> None:
-        wish: dict[str, Any] = {"channel": CHANNEL}
+        wish: dict[str, Any] = {"channel": self.channel}
         if self.epoch:
             wish |= {"recover": True, "epoch": self.epoch, "offset": self.offset}
         await socket.send('{"id":1,"connect":{}}\n' + json.dumps({"id": 2, "subscribe": wish}))
@@ -81,12 +86,18 @@ class Subscriber:
                     await socket.send("{}")
                 elif "error" in message or message.get("push", {}).get("unsubscribe"):
                     return
+                elif "connect" in message:
+                    self.connected(message["connect"])
                 elif "subscribe" in message:
-                    self._subscribed(message["subscribe"])
+                    self.subscribed(message["subscribe"])
                 elif publication := message.get("push", {}).get("pub"):
                     self._take(publication)
 
-    def _subscribed(self, result: dict[str, Any]) -> None:
+    def connected(self, result: dict[str, Any]) -> None:
+        """The reply to connect."""
+
+    def subscribed(self, result: dict[str, Any]) -> None:
+        """The reply to subscribe."""
         if result.get("was_recovering") and not result.get("recovered"):
             self.unrecovered += 1
         for publication in result.get("publications", ()):
