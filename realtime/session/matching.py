@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from ratelimit.addresses import counted
 from realtime.engine.control import Command
-from realtime.session.session import Session, State
+from realtime.session.session import Session
+from realtime.session.states import State
 
 if TYPE_CHECKING:
     from realtime.engine.node import Node
