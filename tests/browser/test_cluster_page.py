@@ -53,7 +53,7 @@ def test_staff_watch_every_instance_live(
     )
     page.wait_for_function(f"() => ({connections})().reduce((sum, n) => sum + n, 0) >= 2", timeout=15_000)
     busy = (
-        "() => [...document.querySelectorAll('#instances tbody td:nth-child(4)')].some(c => Number(c.textContent) > 5)"
+        "() => [...document.querySelectorAll('#instances tbody td:nth-child(5)')].some(c => Number(c.textContent) > 5)"
     )
     shown = False
     for _ in range(10):

@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -45,14 +46,14 @@ page.disconnect();
 """
 
 
-@pytest.fixture(scope="module")
-def documented(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Cluster, str]]:
-    """One instance with the document's settings, views and RPC method; and the session of user 7, who is ann."""
+@pytest.fixture
+def documented(tmp_path: Path) -> Iterator[tuple[Cluster, str]]:
+    """An instance where nothing was said yet, with the document's settings, views and RPC method; and the session of
+    user 7, who is ann."""
     settings: dict[str, Any] = {}
     exec(snippet("CLIENTS.md", "python", "REALTIME = {"), settings)
-    home = tmp_path_factory.mktemp("documented")
     module = "clusterapp.document_settings"
-    with running(Cluster(home, settings["REALTIME"], "flotilla", DJANGO_SETTINGS_MODULE=module)) as cluster:
+    with running(Cluster(tmp_path, settings["REALTIME"], "flotilla", DJANGO_SETTINGS_MODULE=module)) as cluster:
         yield cluster, manage(cluster.env, "shell", "--verbosity", "0", "-c", LOG_IN).strip()
 
 
