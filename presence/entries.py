@@ -1,6 +1,7 @@
 """Entries of connections in scopes: the scripts on one scope's keys.
 
-Each call touches one tag on one shard. Holds no state; what an incarnation ought to have is in `life`.
+Each call touches one tag on one shard, but for an `add` that notes its scope as well. Holds no state; what an
+incarnation ought to have is in `life`.
 """
 
 import logging

@@ -1,7 +1,7 @@
 """Every Redis key of presence.
 
 A scope's keys carry the hash tag of its channel (or of the scope itself), the cluster's own keys the tag `{leases}` on
-the first shard: no script ever needs keys of two tags.
+the first shard. One script takes keys of two tags, where both are on one Redis (`lua/enter.lua`).
 """
 
 import re
