@@ -284,7 +284,8 @@ class TestRounds:
         monkeypatch.setattr(rechecking, "BEAT", 0.02)
         monkeypatch.setattr(rechecking.hooks, "find_users", away)
         await until(lambda: asked > 3, within=10)
-        assert len([record for record in caplog.records if record.name == "realtime.rechecking"]) == 1
+        said = [record for record in caplog.records if record.name == "realtime.rechecking" and record.exc_info]
+        assert len(said) == 1  # that a round takes long on a busy machine is said without an exception
         assert peer.socket.closed is None
         monkeypatch.setattr(rechecking.hooks, "find_users", find)
         await User.objects.filter(pk=user.pk).aupdate(is_active=False)
