@@ -20,14 +20,14 @@ from harness import Cluster
 from processes import eventually
 from store import place
 from test_across_instances import Crowd
-from test_across_redis_outages import Fresh, told_to_begin_anew, well
+from test_across_redis_outages import WITHOUT_PERSONAL, Fresh, told_to_begin_anew, well
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(150)]
 
 PUBLISHERS = 4
 BEFORE = 60  # publications answered before Redis goes, and after it is back
 OPEN = CONFIG["namespaces"]["open"] | {"history_size": 100_000}
-LONG = CONFIG | {"namespaces": {"open": OPEN}, "recovery_max_publications": 100_000}
+LONG = WITHOUT_PERSONAL | {"namespaces": {"open": OPEN}, "recovery_max_publications": 100_000}
 
 
 @pytest.fixture(scope="module")
