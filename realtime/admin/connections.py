@@ -1,6 +1,6 @@
 """Connections in the admin: who is connected, everywhere; ending them and their subscriptions, messages, blocks."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,6 +16,7 @@ from realtime.admin.people import name_users
 from realtime.api.control import disconnect, unsubscribe
 from realtime.api.looking import Page, connections
 from realtime.api.messaging import send_message
+from realtime.engine.control import Acknowledged
 from realtime.models import Connection
 
 
@@ -41,34 +42,36 @@ class ConnectionAdmin(LiveAdmin):
         name_users(page.rows)
         return page
 
-    def act_disconnect(self, request: HttpRequest, selected: list[str]) -> tuple[int, str]:
-        """For good: 3503."""
+    def _each(self, request: HttpRequest, selected: list[str], do: Callable[[str], Acknowledged], words: str) -> int:
+        """Do it to each connection; those that were hit are in the log. Returns how many."""
         hit = 0
         for client, whom in _about(selected):
-            done = disconnect(client=client)
+            done = do(client)
             hit += done.hit
             if done.hit:
-                self.log(request, client, "Disconnected (3503).", whom)
+                self.log(request, client, words, whom)
+        return hit
+
+    def act_disconnect(self, request: HttpRequest, selected: list[str]) -> tuple[int, str]:
+        """For good: 3503."""
+        hit = self._each(request, selected, lambda client: disconnect(client=client), "Disconnected (3503).")
         return hit, f"{hit} connections ended."
 
     def act_unsubscribe(self, request: HttpRequest, selected: list[str], channel: str) -> tuple[int, str]:
         """For good: 2000."""
-        hit = 0
-        for client, whom in _about(selected):
-            done = unsubscribe(None, channel, client=client)
-            hit += done.hit
-            if done.hit:
-                self.log(request, client, f"Unsubscribed from {channel} (2000).", whom)
+        hit = self._each(
+            request,
+            selected,
+            lambda client: unsubscribe(None, channel, client=client),
+            f"Unsubscribed from {channel} (2000).",
+        )
         return hit, f"{hit} subscriptions ended."
 
     def act_message(self, request: HttpRequest, selected: list[str], data: msgspec.Raw) -> tuple[int, str]:
         """A push of no channel."""
-        hit = 0
-        for client, whom in _about(selected):
-            done = send_message(None, data, client=client)
-            hit += done.hit
-            if done.hit:
-                self.log(request, client, f"Sent a message: {shown(data)}", whom)
+        hit = self._each(
+            request, selected, lambda client: send_message(None, data, client=client), f"Sent a message: {shown(data)}"
+        )
         return hit, f"Sent to {hit} connections."
 
     def act_block_user(self, request: HttpRequest, selected: list[str], seconds: float, note: str) -> tuple[int, str]:
