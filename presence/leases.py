@@ -156,9 +156,14 @@ class Leases:
         held = await self._shard.execute(*_held_at(seconds, micros))
         return _describe(held, await self._shard.execute("HGETALL", keys.about()))
 
+    async def living(self) -> list[str]:
+        """The incarnations that hold a lease now."""
+        held = await self._shard.execute(*_held_at(*await self._shard.execute("TIME")))
+        return [name.decode() for name in held]
+
     async def count(self) -> int:
         """How many incarnations hold a lease now."""
-        return len(await self._shard.execute(*_held_at(*await self._shard.execute("TIME"))))
+        return len(await self.living())
 
     def _record(self, incarnation: str) -> list[str]:
         own = [keys.registered(incarnation), keys.generations(), keys.tombstone(incarnation)]

@@ -201,6 +201,10 @@ class Presence:
         """Say anew what `describe` gives, without waiting for the next renewal."""
         await self._keeper.renew()
 
+    async def living(self) -> list[str]:
+        """The incarnations that hold a lease now. Raises StoreUnavailable."""
+        return await self._leases.living()
+
     async def leases(self) -> int:
         """How many processes of the cluster hold a lease. Raises StoreUnavailable."""
         return await self._leases.count()

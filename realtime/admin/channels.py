@@ -125,7 +125,7 @@ def _one(name: str, after: str) -> dict[str, Any]:
 
 def _newest(name: str, options: ChannelOptions) -> tuple[list[dict[str, Any]], bool]:
     """The last publications, and whether they are too large to be shown."""
-    page = broker().history_sync(name, options, limit=NEWEST, reverse=True, max_bytes=MOST_BYTES)
+    page = broker().history_sync(name, options, limit=NEWEST, reverse=True, max_bytes=MOST_BYTES, whole=True)
     newest = []
     for publication in page.publications:
         told = msgspec.json.decode(publication.body, type=_Told)

@@ -78,7 +78,7 @@ async def history(asked: params.History) -> dict[str, Any]:
     check_history(request)
     since = asked.since.offset if asked.since else None
     page = await broker().history(asked.channel, options, limit=asked.limit, since=since, reverse=asked.reverse)
-    return history_result(request, page)
+    return history_result(request, page, options.history_meta_ttl)
 
 
 async def history_remove(asked: params.Channel) -> dict[str, Any]:

@@ -15,6 +15,8 @@ from django.db import transaction
 
 from presence.reading import amembers, members
 from realtime.api.publishing import body_of, broker, encode_data, options_of
+from realtime.conf import ChannelOptions
+from realtime.engine.epochs import continues
 from realtime.engine.publication import Page, StreamPosition
 from realtime.protocol.codes import CommandError, ErrorCode
 from store import get_store
@@ -122,16 +124,16 @@ def history(
 
     Raises CommandError 108 where history is off, 112 when `since` is of another epoch.
     """
-    wanted = _wanted(since, limit, reverse)
-    return _page(broker().history_sync(channel, _with_history(channel), **wanted), since)
+    options, wanted = _with_history(channel), _wanted(since, limit, reverse)
+    return _page(broker().history_sync(channel, options, **wanted), since, options)
 
 
 async def ahistory(
     channel: str, *, limit: int = -1, since: StreamPosition | None = None, reverse: bool = False
 ) -> HistoryPage:
     """`history` for coroutines."""
-    wanted = _wanted(since, limit, reverse)
-    return _page(await broker().history(channel, _with_history(channel), **wanted), since)
+    options, wanted = _with_history(channel), _wanted(since, limit, reverse)
+    return _page(await broker().history(channel, options, **wanted), since, options)
 
 
 def _published(position: StreamPosition) -> Published:
@@ -143,7 +145,7 @@ def _require_presence(channel: str) -> None:
         raise CommandError(ErrorCode.NOT_AVAILABLE)
 
 
-def _with_history(channel: str) -> Any:
+def _with_history(channel: str) -> ChannelOptions:
     options = options_of(channel)
     if not options.has_history:
         raise CommandError(ErrorCode.NOT_AVAILABLE)
@@ -154,8 +156,8 @@ def _wanted(since: StreamPosition | None, limit: int, reverse: bool) -> dict[str
     return {"limit": limit, "since": since.offset if since else None, "reverse": reverse}
 
 
-def _page(page: Page, since: StreamPosition | None) -> HistoryPage:
-    if since is not None and since.epoch not in ("", page.top.epoch):
+def _page(page: Page, since: StreamPosition | None, options: ChannelOptions) -> HistoryPage:
+    if since is not None and since.epoch and not continues(since.epoch, page.top.epoch, options.history_meta_ttl):
         raise CommandError(ErrorCode.UNRECOVERABLE_POSITION)
     found = [{"offset": one.offset, **msgspec.json.decode(one.body)} for one in page.publications]
     return HistoryPage(found, page.top.offset, page.top.epoch)

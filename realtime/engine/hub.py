@@ -55,6 +55,7 @@ class Hub:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._loop = asyncio.get_running_loop()
         self._resyncing = asyncio.Semaphore(RESYNC_AT_ONCE)
+        broker.on_position = self._note
         self.on_control: ChannelControl | None = None
         self.on_beat: Callable[[int, int], None] | None = None
 
@@ -88,7 +89,8 @@ class Hub:
         """
         channel = self.channels.get(subscription.channel)
         if channel is None:
-            channel = self.channels[subscription.channel] = LocalChannel(subscription.channel, options)
+            name = subscription.channel
+            channel = self.channels[name] = LocalChannel(name, options, self._broker.partition(name))
             self._spawn(self._join(channel))
         channel.add(subscription)
         try:
@@ -107,10 +109,15 @@ class Hub:
 
     def top(self, channel: LocalChannel) -> StreamPosition:
         """The highest position of a live channel that this process knows of: a new subscriber begins there."""
-        seen = self._broker.seen.get(channel.name)
-        if channel.history and seen.epoch == channel.position.epoch and seen.offset > channel.position.offset:
-            return seen
-        return channel.position
+        newest, position = channel.newest, channel.position
+        ahead = newest.offset > position.offset and channel.continues_under(newest.epoch)
+        return newest if channel.history and ahead else position
+
+    def _note(self, name: str, top: StreamPosition) -> None:
+        """Redis has said where a channel's stream stands."""
+        channel = self.channels.get(name)
+        if channel is not None:
+            channel.note(top)
 
     async def _join(self, channel: LocalChannel) -> None:
         """Join the layer's group and have it confirmed; tried until it works or nobody wants the channel."""
@@ -198,6 +205,8 @@ class Hub:
             return
         if kind == envelope.PUBLICATION:
             position = StreamPosition(message["e"], message["o"])
+            if channel.partition is not None:
+                channel.partition.note(position.epoch, message.get("n", 0))
             self._on_publication(channel, position, message["d"], message.get("t"))
         elif kind == envelope.LIVE:
             if message["n"] == channel.waiting_nonce:
@@ -211,14 +220,15 @@ class Hub:
             if channel.flow is not Flow.CONFIRMING:
                 self._deliver(channel, Publication(0, body), stamp)
             return
-        self._broker.seen.note(channel.name, position)
+        channel.note(position)
         channel.checked_at = self._loop.time()
         if channel.flow is not Flow.LIVE:
             return  # not live yet, or history is being read anyway and will have it
-        epoch, offset = channel.position
-        if position.epoch == epoch and position.offset == offset + 1:
+        if not channel.adopt(position.epoch):
+            self._refill(channel, position)
+        elif position.offset == channel.position.offset + 1:
             self._deliver(channel, Publication(position.offset, body), stamp)
-        elif position.epoch != epoch or position.offset > offset:
+        elif position.offset > channel.position.offset:
             self._refill(channel, position)
 
     def _deliver(self, channel: LocalChannel, publication: Publication, stamp: int | None) -> None:
@@ -231,7 +241,7 @@ class Hub:
     def _on_live(self, channel: LocalChannel, top: StreamPosition) -> None:
         channel.waiting_nonce = ""
         channel.checked_at = self._loop.time()
-        self._broker.seen.note(channel.name, top)  # a refill that is under way goes on up to there
+        channel.note(top)  # a refill that is under way goes on up to there
         if channel.flow is Flow.CONFIRMING:
             channel.position = top
             channel.flow = Flow.LIVE
@@ -249,7 +259,7 @@ class Hub:
 
     def _refill(self, channel: LocalChannel, top: StreamPosition) -> None:
         """The stream stands at `top`: fetch what is missing here, if anything is."""
-        if top.epoch == channel.position.epoch and top.offset <= channel.position.offset:
+        if channel.adopt(top.epoch) and top.offset <= channel.position.offset:
             return
         channel.flow = Flow.REFILLING
         self.stats.refills += 1
@@ -268,17 +278,18 @@ class Hub:
                 continue
             if not self._hand_on(channel, page):
                 self._lose(channel, page.top)
-            newest = self._broker.seen.get(channel.name)
-            if newest.epoch != channel.position.epoch or newest.offset <= channel.position.offset:
+            newest = channel.newest
+            if not channel.adopt(newest.epoch) or newest.offset <= channel.position.offset:
                 channel.flow = Flow.LIVE
                 return
 
     def _hand_on(self, channel: LocalChannel, page: Page) -> bool:
         """Deliver a page of missed publications; False when it does not continue what was delivered."""
-        if page.top.epoch != channel.position.epoch or page.top.offset < channel.position.offset:
+        if not channel.adopt(page.top.epoch) or page.top.offset < channel.position.offset:
             return False
         since = channel.position.offset
-        last = page.publications[-1].offset if len(page.publications) >= REFILL_PAGE else page.top.offset
+        more = page.overflow or len(page.publications) >= REFILL_PAGE
+        last = page.publications[-1].offset if more else page.top.offset
         if not recovery.complete(since, page.publications, last):
             return False
         self.stats.refilled += len(page.publications)
@@ -344,7 +355,7 @@ class Hub:
     def compare(self, name: str, top: StreamPosition) -> None:
         """Somebody read a channel's stream: another epoch there means that what was delivered here no longer counts."""
         channel = self.channels.get(name)
-        if channel is not None and channel.flow is Flow.LIVE and top.epoch != channel.position.epoch:
+        if channel is not None and channel.flow is Flow.LIVE and not channel.adopt(top.epoch):
             self._refill(channel, top)
 
     async def _part_idle(self) -> None:

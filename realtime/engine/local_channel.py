@@ -7,10 +7,12 @@ import asyncio
 from enum import Enum, auto
 
 from realtime.engine.calls import NOWHERE, StreamOptions, keeps_history
+from realtime.engine.epochs import continues
 from realtime.engine.publication import Publication, StreamPosition
 from realtime.engine.subscription import Subscription
 from realtime.protocol import replies
 from realtime.protocol.frames import Frame, Outlet, joined
+from store.partitions import Partition
 
 
 class Flow(Enum):
@@ -22,7 +24,8 @@ class Flow(Enum):
 
 
 class LocalChannel:
-    """One channel's local subscribers. Every subscriber has been given everything up to `position`."""
+    """One channel's local subscribers. Every subscriber has been given everything up to `position`; the stream stands
+    at `newest` at least."""
 
     __slots__ = (
         "_waiting_bytes",
@@ -35,7 +38,9 @@ class LocalChannel:
         "joining",
         "name",
         "name_json",
+        "newest",
         "options",
+        "partition",
         "position",
         "published_at",
         "sockets",
@@ -43,13 +48,15 @@ class LocalChannel:
         "waiting_nonce",
     )
 
-    def __init__(self, name: str, options: StreamOptions) -> None:
+    def __init__(self, name: str, options: StreamOptions, partition: Partition | None = None) -> None:
         self.name = name
+        self.partition = partition
         self.name_json = replies.encode(name)
         self.options = options
         self.history = keeps_history(options)
         self.flow = Flow.CONFIRMING
         self.position: StreamPosition = NOWHERE
+        self.newest: StreamPosition = NOWHERE
         self.sockets: dict[Subscription, Outlet] = {}
         self.joining: set[Subscription] = set()
         self.waiting: asyncio.Future[None] | None = None
@@ -65,6 +72,27 @@ class LocalChannel:
     def subscriptions(self) -> list[Subscription]:
         """All subscriptions, those whose reply is not out yet included."""
         return [*self.sockets, *(joining for joining in self.joining if joining not in self.sockets)]
+
+    def adopt(self, epoch: str) -> bool:
+        """Go on under the epoch that stands in Redis now; False where what was delivered does not count under it."""
+        position = self.position
+        if epoch == position.epoch:
+            return True
+        if not self.continues_under(epoch):
+            return False
+        if continues(position.epoch, epoch, self.options.history_meta_ttl):
+            self.position = StreamPosition(epoch, position.offset)
+        return True
+
+    def continues_under(self, epoch: str) -> bool:
+        """Whether what was delivered counts under an epoch that stands, or stood, in Redis."""
+        mine, ttl = self.position.epoch, self.options.history_meta_ttl
+        return epoch == mine or continues(mine, epoch, ttl) or continues(epoch, mine, ttl)
+
+    def note(self, top: StreamPosition) -> None:
+        """The stream stands at `top`, or did a moment ago."""
+        if top.epoch != self.newest.epoch or top.offset > self.newest.offset:
+            self.newest = top
 
     def payload(self, publication: Publication) -> bytes:
         """A publication as it goes to clients."""

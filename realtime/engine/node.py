@@ -33,6 +33,7 @@ from realtime.engine.layer import LAYER_FAULTS
 from realtime.engine.pulse import Pulse
 from realtime.engine.stats import NodeStats
 from realtime.engine.wheel import Wheel
+from realtime.engine.witness import Watch
 from realtime.protocol.codes import CommandError, DisconnectCode, DisconnectError
 from realtime.session.handlers import HANDLERS
 from realtime.session.limits import guarded
@@ -96,6 +97,7 @@ class Node:
             on_reaped=self._on_reaped,
         )
         self.pulse = Pulse(store, self.hub.stats.clocks, self.presence.leases)
+        self.watch = Watch(store, lambda: self.presence.incarnation, self.presence.living)
 
     # Start and end
 
@@ -107,6 +109,7 @@ class Node:
         self.wheel.start()
         self.pulse.start()
         await self.presence.start()
+        self.watch.start()
         self.rechecker.start()
         self.blocks.start()
         self.background(self._join_cluster())
@@ -153,7 +156,9 @@ class Node:
         await self.pulse.close()
         await self.heartbeat.close()
         await self.hub.close()
+        await self.watch.close()
         await self.presence.stop()
+        await self.watch.leave()
         self.wheel.stop()
         for task in list(self._background):
             task.cancel()

@@ -10,7 +10,7 @@ from realtime.access import hooks, permissions, tokens
 from realtime.access.channels import options_for
 from realtime.access.identity import NO_OVERRIDES
 from realtime.conf import ChannelOptions, Hook
-from realtime.engine import calls
+from realtime.engine.epochs import continues
 from realtime.engine.publication import StreamPosition
 from realtime.protocol import commands, replies
 from realtime.protocol.codes import CommandError, DisconnectCode, DisconnectError, ErrorCode
@@ -126,15 +126,15 @@ def _published(session: Session, id: int, channel: str, done: "asyncio.Future[An
     session.unanswered -= 1
     if done.cancelled():
         return
-    error = done.exception()
-    if error is None:
-        session.node.broker.seen.note(channel, calls.read_publish(done.result()))
+    try:
+        session.node.broker.published(channel, done.result())
+    except Exception as error:  # noqa: BLE001  the client must be answered whatever it was
+        if not isinstance(error, StoreUnavailable):
+            session.node.log_failure("publish", error, session)
+        session.node.stats.errors[ErrorCode.INTERNAL] += 1
+        session.send(replies.error(id, CommandError(ErrorCode.INTERNAL)))
+    else:
         session.send(replies.reply(id, "publish"))
-        return
-    if not isinstance(error, StoreUnavailable):
-        session.node.log_failure("publish", error, session)
-    session.node.stats.errors[ErrorCode.INTERNAL] += 1
-    session.send(replies.error(id, CommandError(ErrorCode.INTERNAL)))
 
 
 async def presence(session: Session, id: int, request: ChannelRequest) -> bytes:
@@ -193,7 +193,7 @@ async def read_history(
         reverse=request.reverse,
         max_bytes=max_bytes,
     )
-    return history_result(request, page)
+    return history_result(request, page, options.history_meta_ttl)
 
 
 def check_history(request: HistoryRequest) -> None:
@@ -202,15 +202,14 @@ def check_history(request: HistoryRequest) -> None:
         raise CommandError(ErrorCode.BAD_REQUEST)
 
 
-def history_result(request: HistoryRequest, page: Any) -> dict[str, Any]:
+def history_result(request: HistoryRequest, page: Any, meta_ttl: float) -> dict[str, Any]:
     """A page of history as the protocol has it.
 
-    Raises CommandError 112 when the client's epoch is another, 106 when the page has more bytes than were asked for.
+    Raises CommandError 112 when the client's epoch is another's.
     """
-    if request.since is not None and request.since.epoch not in ("", page.top.epoch):
+    since = request.since
+    if since is not None and since.epoch and not continues(since.epoch, page.top.epoch, meta_ttl):
         raise CommandError(ErrorCode.UNRECOVERABLE_POSITION)
-    if page.overflow:
-        raise CommandError(ErrorCode.LIMIT_EXCEEDED)
     publications = [
         msgspec.Raw(replies.with_offset(publication.body, publication.offset)) for publication in page.publications
     ]

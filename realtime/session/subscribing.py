@@ -135,7 +135,7 @@ async def _establish(session: Session, subscription: Subscription, wanted: Wante
     else:
         offset, result = _from_now_on(session, channel, wanted)
         await _enter(session, subscription, wanted)
-    if subscription.broken or channel.position.epoch != result.get("epoch", channel.position.epoch):
+    if subscription.broken or not channel.continues_under(result.get("epoch", channel.position.epoch)):
         raise CommandError(ErrorCode.INTERNAL)  # the stream changed under it; the client tries again
     session.schedule()
     return Established(subscription, channel, offset, result)
@@ -198,10 +198,10 @@ async def recover_from_history(
         since=position.offset,
         limit=config.recovery_max_publications + 1,
         max_bytes=config.recovery_max_bytes,
-        claim=position.epoch,
+        whole=True,
     )
     session.node.hub.compare(wanted.channel, page.top)
-    recovery = recover(position, page, config.recovery_max_publications)
+    recovery = recover(position, page, config.recovery_max_publications, wanted.options.history_meta_ttl)
     session.node.stats.recoveries[recovery.reason or "recovered"] += 1
     return page.top, recovery
 
