@@ -55,8 +55,9 @@ class Link:
     ) -> None:
         self._stats = stats or RedisStats()
         self._partitions = partitions
-        self._held: deque[tuple[float, _Call]] = deque()  # calls that wait for a doubt to be settled, with their ends
-        self._ends: dict[asyncio.Future[Any], float] = {}  # of calls that were held once
+        self._held: deque[_Call] = deque()  # calls that were answered DOUBT, in the order in which they were sent
+        self._behind: deque[_Call] = deque()  # calls that came later and must not overtake them
+        self._ends: dict[asyncio.Future[Any], float] = {}  # when calls that wait for the doubt's end give up
         self._comparing: asyncio.Task[None] | None = None
         self._pool = pool
         self._timeout = timeout
@@ -84,8 +85,8 @@ class Link:
         """
         packed = pack(command)
         future: asyncio.Future[Any] = self._loop.create_future()
-        if in_order and self._held:
-            self._hold((future, otherwise))
+        if in_order and (self._held or self._behind):
+            self._hold((future, otherwise), self._behind)
         else:
             self._put(packed, (future, otherwise))
         return future
@@ -105,8 +106,9 @@ class Link:
                     await task
         self._flushing = None
         outbox, self._outbox = self._outbox, []
-        held, self._held = self._held, deque()
-        unsent = [call for _, call in (*outbox, *held)]
+        unsent = [*(call for _, call in outbox), *self._held, *self._behind]
+        self._held.clear()
+        self._behind.clear()
         await self._fail(StoreUnavailable("the connection was closed"), unsent)
 
     async def _flush(self) -> None:
@@ -164,23 +166,22 @@ class Link:
 
     # Doubt
 
-    def _hold(self, call: _Call) -> None:
-        """Keep a call until the doubt is settled, or its time is up."""
+    def _hold(self, call: _Call, line: deque[_Call]) -> None:
+        """Keep a call in a line until the doubt is settled, or its time is up."""
         future, _ = call
-        ends = self._ends.get(future)
-        if ends is None:
-            ends = self._ends[future] = self._loop.time() + HELD_WITHIN
+        if future not in self._ends:
+            self._ends[future] = self._loop.time() + HELD_WITHIN
             future.add_done_callback(lambda done: self._ends.pop(done, None))
-        self._held.append((ends, call))
+        line.append(call)
         if self._comparing is None:
             self._comparing = self._loop.create_task(self._compare())
 
     async def _compare(self) -> None:
         """Ask again until the partitions are settled, then send what was held, in the order in which it came."""
         try:
-            while self._held:
+            while self._held or self._behind:
                 await self._ask_again()
-                if self._held:
+                if self._held or self._behind:
                     await asyncio.sleep(COMPARE_EVERY)
         finally:
             self._comparing = None
@@ -205,13 +206,15 @@ class Link:
     def _let_go(self, error: StoreUnavailable) -> None:
         """Fail those whose time is up."""
         now = self._loop.time()
-        while self._held and (self._held[0][0] <= now or self._held[0][1][0].done()):
-            _, (future, _) = self._held.popleft()
-            _fail(future, error)
+        for line in (self._held, self._behind):
+            while line and self._ends.get(line[0][0], 0.0) <= now:
+                _fail(line.popleft()[0], error)
 
     def _send_held(self) -> None:
-        held, self._held = self._held, deque()
-        for _, (future, otherwise) in held:
+        waiting = [*self._held, *self._behind]
+        self._held.clear()
+        self._behind.clear()
+        for future, otherwise in waiting:
             if not future.done() and otherwise is not None:
                 self._put(pack(otherwise()), (future, otherwise))
 
@@ -229,7 +232,7 @@ class Link:
                     elif reply.code == UNKNOWN_SCRIPT and otherwise is not None and not future.done():
                         self._put(pack(otherwise()), (future, otherwise))
                     elif reply.code == DOUBT and otherwise is not None and self._partitions is not None:
-                        self._hold((future, otherwise))
+                        self._hold((future, otherwise), self._held)
                     else:
                         self._stats.refuse(reply)
                         _fail(future, reply)

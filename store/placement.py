@@ -43,10 +43,14 @@ class Placement:
             return f"{self.prefix}:{kind}:{{{self.tag}}}"
         return f"{self.prefix}:{kind}:{{p{self.partition}}}:{self.tag}"
 
+    def partition_key(self, kind: str) -> str:
+        """A key of this name's partition itself, under the same hash tag as the name's keys."""
+        return partition_key(self.prefix, kind, self.partition or 0)
+
     @property
-    def partition_key(self) -> str:
-        """The state of this name's partition, under the same hash tag as the name's keys."""
-        return partition_key(self.prefix, "partition", self.partition or 0)
+    def marks(self) -> tuple[int, int]:
+        """Two numbers below 2^17 that stand for the name in a bitmap of its partition."""
+        return int(self.tag[-5:], 16) % 2**17, int(self.tag[-10:-5], 16) % 2**17
 
 
 def partition_key(prefix: str, kind: str, partition: int) -> str:

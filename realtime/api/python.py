@@ -157,7 +157,7 @@ def _wanted(since: StreamPosition | None, limit: int, reverse: bool) -> dict[str
 
 
 def _page(page: Page, since: StreamPosition | None, options: ChannelOptions) -> HistoryPage:
-    if since is not None and since.epoch and not continues(since.epoch, page.top.epoch, options.history_meta_ttl):
+    if since is not None and since.epoch and not continues(since, page.top.epoch, options.history_meta_ttl):
         raise CommandError(ErrorCode.UNRECOVERABLE_POSITION)
     found = [{"offset": one.offset, **msgspec.json.decode(one.body)} for one in page.publications]
     return HistoryPage(found, page.top.offset, page.top.epoch)

@@ -45,6 +45,11 @@ def keeps_history(options: StreamOptions) -> bool:
     return options.history_size > 0 and options.history_ttl > 0
 
 
+def _partition(placement: Placement) -> tuple[str, str]:
+    """The keys of the partition that scripts about a stream want."""
+    return placement.partition_key("partition"), placement.partition_key("made")
+
+
 def _milliseconds(seconds: float) -> int:
     return max(1, int(seconds * 1000))
 
@@ -64,7 +69,7 @@ def publish(
     return Call(
         placement,
         PUBLISH,
-        (placement.key("meta"), placement.key("stream"), placement.key(f"once:{once}"), placement.partition_key),
+        (placement.key("meta"), placement.key("stream"), placement.key(f"once:{once}"), *_partition(placement)),
         (
             placement.topic,
             envelope.publication_head(channel, body),
@@ -73,6 +78,7 @@ def publish(
             _milliseconds(options.history_ttl),
             _milliseconds(options.history_meta_ttl),
             _milliseconds(IDEMPOTENCY_TTL) if once else 0,
+            *placement.marks,
         ),
     )
 
@@ -101,7 +107,7 @@ def history(
     return Call(
         placement,
         HISTORY,
-        (placement.key("meta"), placement.key("stream"), placement.partition_key),
+        (placement.key("meta"), placement.key("stream"), *_partition(placement)),
         (
             _milliseconds(options.history_meta_ttl),
             limit,
@@ -128,7 +134,7 @@ def confirm(channel: str, nonce: str, options: StreamOptions) -> Call:
     return Call(
         placement,
         CONFIRM,
-        (placement.key("meta"), placement.partition_key),
+        (placement.key("meta"), *_partition(placement)),
         (
             placement.topic,
             envelope.live_head(channel, nonce),

@@ -110,7 +110,7 @@ class Hub:
     def top(self, channel: LocalChannel) -> StreamPosition:
         """The highest position of a live channel that this process knows of: a new subscriber begins there."""
         newest, position = channel.newest, channel.position
-        ahead = newest.offset > position.offset and channel.continues_under(newest.epoch)
+        ahead = newest.offset > position.offset and channel.agrees(newest)
         return newest if channel.history and ahead else position
 
     def _note(self, name: str, top: StreamPosition) -> None:

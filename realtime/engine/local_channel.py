@@ -75,19 +75,17 @@ class LocalChannel:
 
     def adopt(self, epoch: str) -> bool:
         """Go on under the epoch that stands in Redis now; False where what was delivered does not count under it."""
-        position = self.position
-        if epoch == position.epoch:
+        if epoch == self.position.epoch:
             return True
-        if not self.continues_under(epoch):
+        if not continues(self.position, epoch, self.options.history_meta_ttl):
             return False
-        if continues(position.epoch, epoch, self.options.history_meta_ttl):
-            self.position = StreamPosition(epoch, position.offset)
+        self.position = StreamPosition(epoch, 0)
         return True
 
-    def continues_under(self, epoch: str) -> bool:
-        """Whether what was delivered counts under an epoch that stands, or stood, in Redis."""
-        mine, ttl = self.position.epoch, self.options.history_meta_ttl
-        return epoch == mine or continues(mine, epoch, ttl) or continues(epoch, mine, ttl)
+    def agrees(self, position: StreamPosition) -> bool:
+        """Whether a position that was read from Redis a moment ago is of the stream that is delivered here."""
+        ttl = self.options.history_meta_ttl
+        return continues(self.position, position.epoch, ttl) or continues(position, self.position.epoch, ttl)
 
     def note(self, top: StreamPosition) -> None:
         """The stream stands at `top`, or did a moment ago."""

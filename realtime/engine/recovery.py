@@ -29,7 +29,7 @@ def recover(wanted: StreamPosition, page: Page, limit: int, meta_ttl: float) -> 
     a stream of the channel lives at least."""
     if page.overflow or len(page.publications) > limit:
         return Recovery(False, reason="limit")
-    if wanted.epoch and not continues(wanted.epoch, page.top.epoch, meta_ttl):
+    if wanted.epoch and not continues(wanted, page.top.epoch, meta_ttl):
         return Recovery(False, reason="epoch")
     if not complete(wanted.offset, page.publications, page.top.offset):
         if wanted.offset > page.top.offset:

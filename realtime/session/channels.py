@@ -208,7 +208,11 @@ def history_result(request: HistoryRequest, page: Any, meta_ttl: float) -> dict[
     Raises CommandError 112 when the client's epoch is another's.
     """
     since = request.since
-    if since is not None and since.epoch and not continues(since.epoch, page.top.epoch, meta_ttl):
+    if (
+        since is not None
+        and since.epoch
+        and not continues(StreamPosition(since.epoch, since.offset), page.top.epoch, meta_ttl)
+    ):
         raise CommandError(ErrorCode.UNRECOVERABLE_POSITION)
     publications = [
         msgspec.Raw(replies.with_offset(publication.body, publication.offset)) for publication in page.publications

@@ -135,7 +135,7 @@ async def _establish(session: Session, subscription: Subscription, wanted: Wante
     else:
         offset, result = _from_now_on(session, channel, wanted)
         await _enter(session, subscription, wanted)
-    if subscription.broken or not channel.continues_under(result.get("epoch", channel.position.epoch)):
+    if subscription.broken or not channel.agrees(StreamPosition(result.get("epoch", channel.position.epoch), offset)):
         raise CommandError(ErrorCode.INTERNAL)  # the stream changed under it; the client tries again
     session.schedule()
     return Established(subscription, channel, offset, result)

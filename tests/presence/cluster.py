@@ -200,7 +200,7 @@ def without_ttl(server: PrivateRedis) -> list[bytes]:
 
 def of_names(client: "redis.Redis") -> list[bytes]:
     """Every key but those of the partitions themselves."""
-    return [key for key in client.scan_iter() if not key.startswith(b"flotilla:partition:")]
+    return [key for key in client.scan_iter() if not key.startswith((b"flotilla:partition:", b"flotilla:made:"))]
 
 
 def drifted(server: PrivateRedis) -> list[str]:

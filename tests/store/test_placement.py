@@ -15,7 +15,7 @@ def test_a_placement_never_changes() -> None:
     assert placed.tag == "02208d6f9c90534f97f0"
     assert placed.topic == "flotilla__group__02208d6f9c90534f97f0"
     assert placed.key("meta") == "flotilla:meta:{p2}:02208d6f9c90534f97f0"
-    assert placed.partition_key == "flotilla:partition:{p2}"
+    assert placed.partition_key("partition") == "flotilla:partition:{p2}"
 
 
 @given(st.text())
@@ -24,9 +24,10 @@ def test_any_name_makes_a_clean_tag(name: str) -> None:
     placed = place(name)
     assert re.fullmatch("[0-9a-f]{20}", placed.tag)
     assert placed.group == placed.tag
-    for key in (placed.key("meta"), placed.key("stream"), placed.partition_key):
+    for key in (placed.key("meta"), placed.key("stream"), placed.partition_key("made")):
         assert re.findall(r"\{(.*?)\}", key) == [f"p{placed.partition}"]
     assert placed.partition in range(PARTITIONS)
+    assert all(mark in range(2**17) for mark in placed.marks)
 
 
 @given(st.sets(st.text(max_size=20), max_size=20))

@@ -1,29 +1,27 @@
 -- Shared by every script of a stream. A stream is a hash `meta` (e: epoch, t: top offset) and a Redis stream of the
--- newest publications, whose ids are `<offset>-0`. An epoch is `<generation>.<stamp>`: the generation of the channel's
--- partition, which changes when Redis lost something (`store/lua/arrive.lua`), and the moment at which the stream was
--- made, in ms of Redis's clock as hexadecimal digits. A stream of another generation does not count any more. With `~`
--- instead of the dot an epoch is provisional (`realtime/engine/epochs.py`).
+-- newest publications, whose ids are `<offset>-0`. An epoch is `<generation>.<era>`, from the channel's partition:
+-- the generation changes when Redis lost something (`store/lua/arrive.lua`); the era is a moment, in ms of Redis's clock
+-- as hexadecimal digits, and another before a stream that went (expired, or evicted) could be made again in it. So no
+-- epoch ever names two streams of a channel, and nothing has to be kept of those that are gone: `made` is a bitmap of
+-- fixed size that says which channels may have had a stream in this era.
 
 local DOUBT = 'DOUBT the instances are still comparing what they know with this run of Redis'
+local BITS = 131072  -- of `made`: 16 KB a partition at most
 
 local function text(number)
   return string.format('%.0f', number)
 end
 
--- The partition's generation, newest stamp and count; no generation while nobody can tell what stands here.
+local function now_ms()
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+
+-- The partition's generation, era and count; no generation while nobody can tell what stands here.
 local function partition_of(key)
   local found = redis.call('HMGET', key, 'g', 'd', 's', 'n')
   if found[2] then return nil end
   return found[1], tonumber(found[3] or '0'), tonumber(found[4] or '0')
-end
-
-local function epoch_at(generation, kind, ms)
-  return generation .. kind .. string.format('%x', ms)
-end
-
-local function now_ms()
-  local time = redis.call('TIME')
-  return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
 -- The stream's epoch and top; no epoch where there is no stream of this generation.
@@ -35,13 +33,32 @@ local function stream_of(meta, generation)
   end
 end
 
--- Where a reader stands; where there is no stream, provisionally. A stream lives on while somebody looks at it.
-local function position(meta, generation, newest, meta_ttl)
+local function new_era(partition, made, era)
+  era = math.max(now_ms(), era + 1)
+  redis.call('HSET', partition, 's', text(era))
+  redis.call('DEL', made)
+  return era
+end
+
+-- The era for a stream that lives for `meta_ttl` ms: one that began so lately that none of the channel's can have expired.
+local function era_for(partition, made, era, meta_ttl)
+  local age = now_ms() - era
+  if age >= 0 and age * 2 < tonumber(meta_ttl) then return era end
+  return new_era(partition, made, era)
+end
+
+local function epoch_of(generation, era)
+  return generation .. '.' .. string.format('%x', era)
+end
+
+-- Where a reader stands; where there is no stream, at the beginning of the one that is made next. A stream lives on while
+-- somebody looks at it.
+local function position(meta, partition, made, generation, era, meta_ttl)
   local epoch, top = stream_of(meta, generation)
   if epoch then
     redis.call('PEXPIRE', meta, meta_ttl)
     return epoch, top
   end
-  return epoch_at(generation, '~', math.max(now_ms(), newest)), 0
+  return epoch_of(generation, era_for(partition, made, era, meta_ttl)), 0
 end
 

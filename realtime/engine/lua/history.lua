@@ -1,15 +1,15 @@
 -- Reads a channel's history and its position.
 -- Atomic, because publications and top must belong together.
--- KEYS  1 meta  2 stream  3 partition
+-- KEYS  1 meta  2 stream  3 partition  4 made
 -- ARGV  1 meta ttl ms  2 limit (0: position alone, -1: all)  3 since offset ('': from the end)  4 reverse (0, 1)
 --       5 most bytes (0: no bound)  6 whole (0, 1): all or nothing at that bound, else as much as fits
 -- returns {epoch, top, overflow, count of the partition, offset, body, offset, body, …}, or the error DOUBT
 -- overflow is 1 where there is more than the bytes allow. One publication is given even if it is larger, or nobody
 -- would ever get past it.
 
-local generation, newest, counted = partition_of(KEYS[3])
+local generation, era, counted = partition_of(KEYS[3])
 if not generation then return redis.error_reply(DOUBT) end
-local epoch, top = position(KEYS[1], generation, newest, ARGV[1])
+local epoch, top = position(KEYS[1], KEYS[3], KEYS[4], generation, era, ARGV[1])
 
 local answer = {epoch, top, 0, counted}
 local limit, since = tonumber(ARGV[2]), ARGV[3]

@@ -1,16 +1,17 @@
 -- Appends a publication to its channel's history and announces it.
 -- Atomic, because the offset must be given where the message is stored and announced: everybody sees one order.
--- KEYS  1 meta  2 stream  3 idempotency key  4 partition
+-- KEYS  1 meta  2 stream  3 idempotency key  4 partition  5 made
 -- ARGV  1 topic  2 head of the layer message (ends with the body and the key of the epoch, two bytes)  3 body's length
 --       4 history size (0: no history)  5 history ttl ms  6 meta ttl ms  7 idempotency ttl ms (0: none)
+--       8-9 two bits of `made`, by a hash of the channel
 -- returns {epoch, offset, repeated, count of the partition}, or the error DOUBT
 -- The announcement carries Redis's own time in µs, so that its age can be told without a common clock of the hosts, and
 -- the partition's count, so that whoever hears it knows how far Redis has come.
 
 local kept = tonumber(ARGV[4]) > 0
-local generation, newest
+local generation, era
 if kept then
-  generation, newest = partition_of(KEYS[4])
+  generation, era = partition_of(KEYS[4])
   if not generation then return redis.error_reply(DOUBT) end
 end
 
@@ -31,9 +32,14 @@ if kept then
   epoch, offset = stream_of(KEYS[1], generation)
   count = redis.call('HINCRBY', KEYS[4], 'n', 1)  -- the first write is one that a full Redis refuses
   if not epoch then
-    local stamp = math.max(now_ms(), newest + 1)
-    epoch, offset = epoch_at(generation, '.', stamp), 0
-    redis.call('HSET', KEYS[4], 's', text(stamp))
+    era = era_for(KEYS[4], KEYS[5], era, ARGV[6])
+    -- setting the bits tells whether they were set: then it may have had a stream in this era, which is gone
+    if redis.call('SETBIT', KEYS[5], ARGV[8], 1) + redis.call('SETBIT', KEYS[5], ARGV[9], 1) == 2 then
+      era = new_era(KEYS[4], KEYS[5], era)
+      redis.call('SETBIT', KEYS[5], ARGV[8], 1)
+      redis.call('SETBIT', KEYS[5], ARGV[9], 1)
+    end
+    epoch, offset = epoch_of(generation, era), 0
     redis.call('DEL', KEYS[1], KEYS[2])
     redis.call('HSET', KEYS[1], 'e', epoch, 't', '0')
   end

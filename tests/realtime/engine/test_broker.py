@@ -11,7 +11,6 @@ import redis.asyncio as aioredis
 
 from realtime.conf import ChannelOptions
 from realtime.engine.broker import Broker
-from realtime.engine.epochs import continues
 from realtime.engine.publication import Page, StreamPosition
 from realtime.engine.recovery import recover
 from store import Store, StoreUnavailable, place
@@ -59,7 +58,9 @@ async def ear(redis_url: str) -> AsyncIterator[Ear]:
 
 def keys_of_names(redis_process: RedisProcess) -> list[bytes]:
     """Everything in Redis but the partitions themselves."""
-    return [key for key in redis_process.ask("KEYS", "*") if not key.startswith(b"flotilla:partition:")]
+    return [
+        key for key in redis_process.ask("KEYS", "*") if not key.startswith((b"flotilla:partition:", b"flotilla:made:"))
+    ]
 
 
 def offsets(page: Page) -> list[int]:
@@ -268,11 +269,27 @@ class TestHistory:
         await broker.confirm(ROOM, "nonce", OPTIONS)
         assert keys_of_names(redis_process) == []
         assert {top.offset for top in tops} == {0}
-        made = await broker.publish("name7", b"{}", OPTIONS)
-        assert made.offset == 1
-        assert continues(tops[7].epoch, made.epoch, OPTIONS.history_meta_ttl)
+        assert await broker.publish("name7", b"{}", OPTIONS) == StreamPosition(tops[7].epoch, 1)
         page = await broker.history("name7", OPTIONS, since=0, limit=10, whole=True)
         assert recover(tops[7], page, 10, OPTIONS.history_meta_ttl).recovered
+
+    async def test_the_era_is_another_when_a_stream_may_have_expired(
+        self, redis_process: RedisProcess, broker: Broker
+    ) -> None:
+        """Of the others in the partition, a position without a stream holds on; a stream keeps its epoch."""
+        brief = ChannelOptions(history_size=10, history_ttl=60, history_meta_ttl=0.2)
+        top = (await broker.history(ROOM, OPTIONS)).top
+        other = next(name for name in map(str, range(1000)) if place(name).partition == place(ROOM).partition)
+        first = await broker.publish(other, b"{}", brief)
+        await until(lambda: not redis_process.ask("EXISTS", place(other).key("meta")))
+        second = await broker.publish(other, b"{}", brief)
+        assert (first.offset, second.offset) == (1, 1)
+        assert first.epoch != second.epoch
+        made = await publish(broker, 2)
+        assert made.epoch != top.epoch
+        page = await broker.history(ROOM, OPTIONS, since=0, limit=10, whole=True)
+        assert recover(top, page, 10, OPTIONS.history_meta_ttl).recovered
+        assert (await publish(broker, 1)).epoch == made.epoch
 
     async def test_a_position_before_the_stream_does_not_hold_for_a_later_one(
         self, redis_process: RedisProcess, broker: Broker
@@ -294,7 +311,7 @@ class TestHistory:
         for _ in range(20):
             epochs.add((await broker.publish(ROOM, b"{}", OPTIONS)).epoch)
             redis_process.ask("DEL", META)
-        redis_process.ask("HSET", place(ROOM).partition_key, "s", 2**42)  # the newest stamp is ahead of the clock
+        redis_process.ask("HSET", place(ROOM).partition_key("partition"), "s", 2**42)  # ahead of the clock
         for _ in range(3):
             epochs.add((await broker.publish(ROOM, b"{}", OPTIONS)).epoch)
             redis_process.ask("DEL", META)
@@ -328,9 +345,11 @@ class TestLifetimes:
         before = await publish(broker, 3)
         redis_process.ask("DEL", META)
         page = await broker.history(ROOM, OPTIONS, limit=-1)
-        assert not continues(before.epoch, page.top.epoch, OPTIONS.history_meta_ttl)
         assert page == Page(StreamPosition(page.top.epoch, 0))
-        assert (await publish(broker, 1)).offset == 1
+        assert not recover(before, page, 10, OPTIONS.history_meta_ttl).recovered
+        after = await publish(broker, 1)
+        assert after.offset == 1
+        assert after.epoch != before.epoch
 
 
 class TestClaims:
