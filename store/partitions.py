@@ -25,7 +25,7 @@ logger = logging.getLogger("store.partitions")
 ARRIVE = Script.load("store", "arrive")
 REST = Script.load("store", "rest")
 
-VOTES_WITHIN = 2.5  # seconds instances that are known to live have to compare
+VOTES_WITHIN = 3.0  # seconds instances that are known to live have to compare
 DOUBT = "DOUBT"  # the first word of the error by which a script says that nobody can tell what stands there
 
 Command = tuple[Any, ...]
