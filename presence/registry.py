@@ -13,8 +13,6 @@ import time
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, TypeVar
 
-from redis.exceptions import ResponseError
-
 from presence.diff import Continuity, chunks
 from presence.entries import MOST_PER_CALL, Announcement, Entries, Full, Holder, Named, Removed
 from presence.keeper import Keeper, retry_after, wait
@@ -133,10 +131,8 @@ class Presence:
         except Fenced:
             self._fence(life)
             raise
-        except BaseException as error:
+        except BaseException:
             self._doubt(life, scope)
-            if isinstance(error, ResponseError):
-                raise StoreUnavailable(f"Redis refused: {error}") from error
             raise
         finally:
             wanted = life.entering.pop(key, True)

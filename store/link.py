@@ -3,6 +3,9 @@
 Calls of one loop turn leave in one write; replies come back in the order of the calls, so a call made after another
 also happens after it. No call waits longer than the timeout: a Redis that is silent while calls are due is given up,
 every due call fails with StoreUnavailable, and the next call connects anew, after a pause that grows with failures.
+
+An error reply fails its call alone. But one that says that this is not the server we want (a replica after a failover,
+one that is loading) gives the connection up as well: the address may lead to another server by now.
 """
 
 import asyncio
@@ -14,10 +17,9 @@ from typing import Any
 import hiredis
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.connection import ConnectionPool as AsyncConnectionPool
-from redis.exceptions import NoScriptError, RedisError
 
 from store.backoff import Backoff
-from store.errors import StoreUnavailable
+from store.errors import ELSEWHERE, UNKNOWN_SCRIPT, StoreRefused, StoreUnavailable, from_client
 from store.replies import ReplyStream
 from store.scripts import Script
 from store.stats import RedisStats
@@ -29,6 +31,7 @@ _Call = tuple["asyncio.Future[Any]", Otherwise | None]
 
 FIRST_PAUSE = 0.1  # seconds without attempts after a failed one
 LONGEST_PAUSE = 1.0
+STEADY = 5.0  # seconds after which another wrong server is the first one again
 
 
 class Link:
@@ -46,13 +49,15 @@ class Link:
         self._reader: asyncio.Task[None] | None = None
         self._watch: asyncio.TimerHandle | None = None
         self._backoff = Backoff(FIRST_PAUSE, LONGEST_PAUSE)
+        self._astray = Backoff(FIRST_PAUSE, LONGEST_PAUSE)
+        self._astray_at = 0.0  # when the last wrong server was met
         self._not_before = 0.0
 
     def call(self, command: Command, otherwise: Otherwise | None = None) -> "asyncio.Future[Any]":
         """The future reply to `command`: bytes, int, list or None, as Redis gave it.
 
         `otherwise` makes the command to send instead when Redis does not know a script (somebody flushed them since
-        this connection was made). Fails with StoreUnavailable when Redis does not answer, with ResponseError when it
+        this connection was made). Fails with StoreUnavailable when Redis does not answer, with StoreRefused when it
         answers with an error. Raises UnicodeEncodeError at once for text that has no bytes, so that no other call
         suffers from it.
         """
@@ -90,9 +95,8 @@ class Link:
                     batch = []
                     self._watch_silence()
                     await connection.send_packed_command(packed, check_health=False)
-                except (RedisError, OSError, TimeoutError, AttributeError) as error:
-                    # AttributeError: redis-py's own, when the reader has dropped the connection in between
-                    await self._fail(StoreUnavailable(f"Redis does not answer: {error}"), [call for _, call in batch])
+                except Exception as error:  # noqa: BLE001  whatever it is: those who wait must hear of it
+                    await self._fail(from_client(error), [call for _, call in batch])
                 except asyncio.CancelledError:
                     self._outbox[:0] = batch  # `close` fails it
                     raise
@@ -112,8 +116,10 @@ class Link:
                     await connection.send_command("SCRIPT", "LOAD", script.text)
                     await connection.read_response()
         except BaseException as error:
-            if not isinstance(error, asyncio.CancelledError):
+            if isinstance(error, Exception):
                 self._not_before = self._loop.time() + self._backoff.next()
+                if isinstance(answer := from_client(error), StoreRefused):
+                    self._stats.refuse(answer)
             await connection.disconnect(nowait=True)
             raise
         self._backoff.reset()
@@ -126,22 +132,36 @@ class Link:
         replies = ReplyStream(connection)
         try:
             while True:
+                wrong: StoreRefused | None = None
                 for reply in await replies.read():
                     sent, (future, otherwise) = self._due.popleft()
                     self._stats.round_trip.observe(self._loop.time() - sent)
-                    if isinstance(reply, NoScriptError) and otherwise is not None:
+                    if not isinstance(reply, StoreRefused):
+                        if not future.done():
+                            future.set_result(reply)
+                    elif reply.code == UNKNOWN_SCRIPT and otherwise is not None:
                         self._put(pack(otherwise()), (future, None))
-                    elif isinstance(reply, Exception):
-                        self._stats.refused += 1
+                    else:
+                        self._stats.refuse(reply)
                         _fail(future, reply)
-                    elif not future.done():
-                        future.set_result(reply)
+                        wrong = reply if reply.code in ELSEWHERE else wrong
+                if wrong is not None:
+                    self._pause_astray()
+                    raise wrong
         except asyncio.CancelledError:
             await connection.disconnect(nowait=True)  # nobody reads it any more
             raise
-        except (RedisError, OSError, IndexError) as error:
+        except Exception as error:  # noqa: BLE001  whatever it is: those who wait must hear of it
             self._reader = None
-            await self._fail(StoreUnavailable(f"the connection to Redis was lost: {error}"))
+            await self._fail(StoreUnavailable(f"the connection to Redis was given up: {error or type(error).__name__}"))
+
+    def _pause_astray(self) -> None:
+        """Look for the right server at once, then at longer intervals while it is not there."""
+        now = self._loop.time()
+        if now - self._astray_at > STEADY:
+            self._astray.reset()
+        self._astray_at = now
+        self._not_before = now + self._astray.next()
 
     def _watch_silence(self) -> None:
         """One timer for all calls: it looks at the oldest."""

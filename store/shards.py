@@ -16,10 +16,10 @@ import redis.asyncio as aioredis
 from channels_redis.utils import _consistent_hash as layer_hash
 from django.conf import settings
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError
+from redis.exceptions import RedisError
 from redis.retry import Retry
 
-from store.errors import StoreUnavailable
+from store.errors import ELSEWHERE, UNKNOWN_SCRIPT, StoreRefused, StoreUnavailable, from_client
 from store.link import Argument, Link
 from store.placement import Placement
 from store.scripts import Script
@@ -36,13 +36,13 @@ class Shard:
         self.index = index
         self.url = url
         self.timeout = timeout
-        self.stats = RedisStats()
+        self.stats = RedisStats(f"Redis {index}")
         self._links: WeakKeyDictionary[asyncio.AbstractEventLoop, Link] = WeakKeyDictionary()
         self._current: tuple[asyncio.AbstractEventLoop, Link] | None = None  # the one asked for last
         self._client: redis.Redis | None = None
 
     async def run(self, script: Script, keys: Sequence[str], args: Sequence[Argument]) -> Any:
-        """Run `script`; raises StoreUnavailable, or ResponseError for an error inside the script."""
+        """Run `script`; raises StoreUnavailable: StoreRefused where Redis answers with an error."""
         return await self.start(script, keys, args)
 
     def start(self, script: Script, keys: Sequence[str], args: Sequence[Argument]) -> "asyncio.Future[Any]":
@@ -74,18 +74,39 @@ class Shard:
     def run_sync(self, script: Script, keys: Sequence[str], args: Sequence[Argument]) -> Any:
         """`run` for code without an event loop; safe in threads."""
         try:
-            return self.execute_sync("EVALSHA", script.sha, len(keys), *keys, *args)
-        except NoScriptError:
-            return self.execute_sync("EVAL", script.text, len(keys), *keys, *args)
+            return self._ask_sync("EVALSHA", script.sha, len(keys), *keys, *args)
+        except StoreRefused as error:
+            if error.code != UNKNOWN_SCRIPT:
+                raise self._failed_sync(error) from error.__cause__
+        return self.execute_sync("EVAL", script.text, len(keys), *keys, *args)
 
     def execute_sync(self, *command: Argument) -> Any:
         """`execute` for code without an event loop; safe in threads."""
+        try:
+            return self._ask_sync(*command)
+        except StoreRefused as error:
+            raise self._failed_sync(error) from error.__cause__
+
+    def _ask_sync(self, *command: Argument) -> Any:
         self.stats.commands += 1
         try:
             return self._threads().execute_command(*command)
-        except (redis.ConnectionError, redis.TimeoutError) as error:
+        except (RedisError, OSError) as error:
+            found = from_client(error)
+            if isinstance(found, StoreRefused):
+                raise found from error
+            raise self._failed_sync(found) from error
+
+    def _failed_sync(self, error: StoreUnavailable) -> StoreUnavailable:
+        """Count a failure; from a server that is not the one we want the connections are given up."""
+        if not isinstance(error, StoreRefused):
             self.stats.unavailable += 1
-            raise StoreUnavailable(f"Redis does not answer: {error}") from error
+            return error
+        self.stats.refuse(error)
+        client = self._client
+        if error.code in ELSEWHERE and client is not None:
+            client.connection_pool.disconnect(inuse_connections=False)
+        return error
 
     def _threads(self) -> redis.Redis:
         """The client of threads."""
@@ -103,10 +124,13 @@ class Shard:
         for command in commands:
             pipeline.execute_command(*command)
         try:
-            return list(pipeline.execute())
-        except (redis.ConnectionError, redis.TimeoutError) as error:
-            self.stats.unavailable += 1
-            raise StoreUnavailable(f"Redis does not answer: {error}") from error
+            replies = list(pipeline.execute(raise_on_error=False))
+        except (RedisError, OSError) as error:
+            raise self._failed_sync(from_client(error)) from error
+        for reply in replies:
+            if isinstance(reply, Exception):
+                raise self._failed_sync(from_client(reply)) from reply
+        return replies
 
     async def close(self) -> None:
         """Close this loop's connection and the synchronous ones."""

@@ -11,9 +11,8 @@ import pytest_asyncio
 import redis.asyncio as aioredis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, ResponseError
 
-from store import Script, Shard, StoreUnavailable
+from store import Script, Shard, StoreRefused, StoreUnavailable
 from store.link import LONGEST_PAUSE, Link
 from tests.store.redis_process import RedisProcess, until
 
@@ -65,7 +64,7 @@ async def test_later_calls_happen_later(link: Link) -> None:
     second = link.call(("RPUSH", "list", "b"))
     await first
     await link.call(("RPUSH", "list", "c"))
-    with pytest.raises(ResponseError):
+    with pytest.raises(StoreRefused):
         await wrong
     await second
     assert await link.call(("LRANGE", "list", 0, -1)) == [b"a", b"b", b"c"]
@@ -109,7 +108,7 @@ async def test_forgotten_scripts_are_sent_again(redis_process: RedisProcess) -> 
     try:
         await shard.run(script, ["list"], ["0"])
         redis_process.ask("SCRIPT", "FLUSH")
-        with pytest.raises(NoScriptError):
+        with pytest.raises(StoreRefused, match="NOSCRIPT"):
             await shard.call("EVALSHA", script.sha, 1, "list", "never")
         answers = await asyncio.gather(*(shard.run(script, ["list"], [str(number)]) for number in range(1, 20)))
         assert answers == list(range(2, 21))
