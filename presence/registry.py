@@ -22,7 +22,7 @@ from presence.life import Life, Record
 from presence.reaper import Reaped, Reaper
 from presence.signals import tell, user_joined, user_left
 from presence.upkeep import FAILURES, SLICE, Duties, Upkeep
-from store import Store, StoreUnavailable
+from store import Store, StoreUnavailable, supervised
 
 logger = logging.getLogger(__name__)
 
@@ -96,8 +96,8 @@ class Presence:
 
     def _begin(self) -> None:
         self._tasks = [
-            asyncio.create_task(self._keeper.run(), name="presence-lease"),
-            asyncio.create_task(self._keep_up(), name="presence-upkeep"),
+            supervised("presence-lease", self._keeper.run),
+            supervised("presence-upkeep", self._keep_up),
         ]
 
     async def stop(self) -> None:

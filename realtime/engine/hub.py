@@ -145,7 +145,7 @@ class Hub:
 
     def _see_to(self, channel: LocalChannel) -> None:
         """Whatever is not settled of a channel has a task that works on it until it is."""
-        if self._closed or not self._is_here(channel):
+        if not self._is_here(channel):
             return
         if channel.settled:
             channel.unsettled_since = None
@@ -167,7 +167,8 @@ class Hub:
         self._see_to(channel)
 
     def _is_here(self, channel: LocalChannel) -> bool:
-        return self.channels.get(channel.name) is channel
+        """Whether work on it is wanted; asked by every worker, for redis-py may swallow its being cancelled."""
+        return not self._closed and self.channels.get(channel.name) is channel
 
     # Confirming
 

@@ -145,10 +145,10 @@ class ShardConnection(RedisSingleShardConnection):  # type: ignore[misc]
     async def _do_receiving(self) -> None:
         backoff = Backoff(FIRST_PAUSE, LONGEST_PAUSE)
         once, failed_at = Once(), 0.0
-        pubsub, now = self._pubsub, asyncio.get_running_loop().time
-        assert pubsub is not None
+        pubsub, now, task = self._pubsub, asyncio.get_running_loop().time, asyncio.current_task()
+        assert pubsub is not None and task is not None
         replies: ReplyStream | None = None
-        while True:
+        while not task.cancelling():  # redis-py may swallow it
             try:
                 if replies is None or not replies.current:
                     async with self._lock:  # a subscribe at the same time would connect twice
