@@ -17,7 +17,7 @@ from django.db import connection
 
 from realtime.engine.node import Node, current_node, get_node
 from realtime.server.life import is_leaving
-from store import get_store, place
+from store import StoreRefused, get_store, place, supervised
 
 WATCH_EVERY = 2.0  # seconds between the looks of a process at itself
 STALE_AFTER = 10.0  # seconds after which its last look says nothing any more
@@ -103,6 +103,8 @@ async def _run(check: Check) -> dict[str, Any]:
             await check.ask()
     except TimeoutError:
         problem = f"no answer within {check.within} s"
+    except StoreRefused as error:
+        problem = error.code
     except Exception as error:  # noqa: BLE001  a check that fails in a new way is a check that fails
         problem = type(error).__name__  # the text may name hosts and users, and anyone may ask
     result: dict[str, Any] = {"ok": not problem, "ms": round((time.perf_counter() - began) * 1000, 2)}
@@ -131,7 +133,7 @@ class Watch:
     async def start(self, **_: Any) -> None:
         """Begin to look, in the running event loop."""
         if self._task is None:
-            self._task = asyncio.create_task(self._look())
+            self._task = supervised("readiness", self._look)
 
     async def stop(self, **_: Any) -> None:
         """The process ends: it is not ready any more."""

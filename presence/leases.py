@@ -13,7 +13,7 @@ from enum import IntEnum
 from typing import Any
 
 from presence import keys
-from store import Script, Store, StoreUnavailable
+from store import Script, Store, StoreUnavailable, reading
 from store.link import Argument
 from store.shards import Shard
 
@@ -87,9 +87,12 @@ class Leases:
         silence = int(self.key_ttl * 750)  # ms: three quarters of a tombstone's life
         told = json.dumps(about)
         arguments: list[Argument] = [beat.incarnation, int(self.ttl * 1000), sent, beat.answered, told, self.key_ttl]
-        code, now = await self._shard.run(RENEW, [*names, keys.generations()], [*arguments, beat.redis_ms, silence])
-        beat.answered, beat.redis_ms = sent, int(now)
-        return Renewal(code)
+        answer = await self._shard.run(RENEW, [*names, keys.generations()], [*arguments, beat.redis_ms, silence])
+        with reading("a renewal of the lease"):
+            code, now = map(int, answer)
+            found = Renewal(code)
+        beat.answered, beat.redis_ms = sent, now
+        return found
 
     async def register(self, incarnation: str, generation: int, scopes: Iterable[str]) -> None:
         """Note scopes before their first entry. Raises Fenced or LeaseMissing."""

@@ -13,8 +13,6 @@ import time
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, TypeVar
 
-from redis.exceptions import ResponseError
-
 from presence.diff import Continuity, chunks
 from presence.entries import MOST_PER_CALL, Announcement, Entries, Full, Holder, Named, Removed
 from presence.keeper import Keeper, retry_after, wait
@@ -24,7 +22,7 @@ from presence.life import Life, Record
 from presence.reaper import Reaped, Reaper
 from presence.signals import tell, user_joined, user_left
 from presence.upkeep import FAILURES, SLICE, Duties, Upkeep
-from store import Store, StoreUnavailable
+from store import Store, StoreUnavailable, supervised
 
 logger = logging.getLogger(__name__)
 
@@ -98,8 +96,8 @@ class Presence:
 
     def _begin(self) -> None:
         self._tasks = [
-            asyncio.create_task(self._keeper.run(), name="presence-lease"),
-            asyncio.create_task(self._keep_up(), name="presence-upkeep"),
+            supervised("presence-lease", self._keeper.run),
+            supervised("presence-upkeep", self._keep_up),
         ]
 
     async def stop(self) -> None:
@@ -133,10 +131,8 @@ class Presence:
         except Fenced:
             self._fence(life)
             raise
-        except BaseException as error:
+        except BaseException:
             self._doubt(life, scope)
-            if isinstance(error, ResponseError):
-                raise StoreUnavailable(f"Redis refused: {error}") from error
             raise
         finally:
             wanted = life.entering.pop(key, True)

@@ -11,8 +11,6 @@ import random
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 
-from redis.exceptions import ResponseError
-
 from presence import keys
 from presence.diff import Continuity, chunks, leftovers, orphans
 from presence.entries import MOST_PER_CALL, Entries, Removed
@@ -23,7 +21,7 @@ from store.shards import Shard
 
 logger = logging.getLogger(__name__)
 
-FAILURES = (StoreUnavailable, ResponseError)
+FAILURES = (StoreUnavailable,)
 SLICE = 128  # scopes in one turn
 REST = 0.25  # seconds a failed shard is left alone
 LOOKS = 60  # walks over the scopes per refresh period, at least

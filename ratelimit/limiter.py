@@ -9,8 +9,6 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from redis.exceptions import NoScriptError, ResponseError
-
 from ratelimit import counts as outcomes
 from ratelimit.answers import Answer
 from ratelimit.breaker import Breaker
@@ -19,7 +17,7 @@ from ratelimit.decisions import ALLOWED, Claim, Decision, Verdict
 from ratelimit.denials import Denials
 from ratelimit.local import LocalBuckets
 from ratelimit.policies import CLOSED, LOCAL
-from store import Script, Shard, StoreUnavailable
+from store import Script, Shard, StoreUnavailable, reading
 
 logger = logging.getLogger("ratelimit")
 
@@ -68,7 +66,7 @@ class Limiter:
         began = time.monotonic()
         try:
             reply = await self._ask(shared)
-        except (StoreUnavailable, ResponseError) as error:
+        except StoreUnavailable as error:
             return self._without_redis(shared, here, error)
         return self._after(shared, here, began, reply)
 
@@ -81,7 +79,7 @@ class Limiter:
         try:
             keys, args = self._call(shared)
             reply = _read(self.sync_shard.run_sync(_TAKE, keys, args))
-        except (StoreUnavailable, ResponseError) as error:
+        except StoreUnavailable as error:
             return self._without_redis(shared, here, error)
         return self._after(shared, here, began, reply)
 
@@ -128,11 +126,7 @@ class Limiter:
 
     async def _ask(self, claims: Sequence[Claim]) -> _Reply:
         keys, args = self._call(claims)
-        try:
-            reply = await _within(self._deadline, self.shard.call("EVALSHA", _TAKE.sha, len(keys), *keys, *args))
-        except NoScriptError:  # somebody flushed Redis's scripts
-            reply = await _within(self._deadline, self.shard.call("EVAL", _TAKE.text, len(keys), *keys, *args))
-        return _read(reply)
+        return _read(await _within(self._deadline, self.shard.start(_TAKE, keys, args)))
 
     def _after(self, shared: list[Claim], here: list[Verdict], began: float, reply: _Reply) -> Decision:
         self.counts.took(time.monotonic() - began)
@@ -156,9 +150,7 @@ class Limiter:
         if error is not None:
             was_open = self.breaker.open
             self.breaker.failed()
-            if isinstance(error, ResponseError):
-                logger.error("the script of the limits failed: %s", error)
-            elif self.breaker.open and not was_open:
+            if self.breaker.open and not was_open:
                 logger.warning("limits are decided without Redis: %s", error)
         local = [claim._replace(rate=claim.rate.shared_among(max(1, self._instances()))) for claim in shared]
         local = [claim for claim in local if claim.policy.failure == LOCAL]
@@ -204,8 +196,9 @@ def _failed(claim: Claim, answer: Answer | None) -> Verdict:
 
 
 def _read(reply: list[int]) -> _Reply:
-    at, *flat = map(int, reply)
-    return at, [Answer(bool(flat[i]), *flat[i + 1 : i + 4]) for i in range(0, len(flat), 4)]
+    with reading("the limits"):
+        at, *flat = map(int, reply)
+        return at, [Answer(bool(flat[i]), *flat[i + 1 : i + 4]) for i in range(0, len(flat), 4)]
 
 
 async def _within(deadline: float, future: "asyncio.Future[Any]") -> Any:

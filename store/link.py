@@ -37,9 +37,7 @@ _Call = tuple["asyncio.Future[Any]", Otherwise | None]
 FIRST_PAUSE = 0.1  # seconds without attempts after a failed one
 LONGEST_PAUSE = 1.0
 STEADY = 5.0  # seconds after which another wrong server is the first one again
-HELD_WITHIN = (
-    3.2  # seconds a call is held: a little longer than instances have to compare, less than a command may take
-)
+HELD_WITHIN = 3.5  # seconds a call is held: longer than instances have to compare, less than a command may take
 COMPARE_EVERY = 0.1  # seconds between looks whether a doubt is settled
 
 

@@ -34,7 +34,8 @@ def supervised(name: str, work: Work) -> "asyncio.Task[None]":
 
 async def keep(name: str, work: Work, clock: Callable[[], float] | None = None) -> None:
     """Run `work` until it returns."""
-    clock = clock or asyncio.get_running_loop().time
+    clock, task = clock or asyncio.get_running_loop().time, asyncio.current_task()
+    assert task is not None
     backoff, once = Backoff(FIRST_PAUSE, LONGEST_PAUSE), Once()
     while True:
         began = clock()
@@ -42,11 +43,11 @@ async def keep(name: str, work: Work, clock: Callable[[], float] | None = None) 
             await work()
             return
         except asyncio.CancelledError as error:
-            if asyncio.current_task().cancelling():  # type: ignore[union-attr]  # we are in a task
-                raise
-            failure: BaseException = error  # somebody cancelled what it waited for, and not this task
+            failure: BaseException = error  # of this task, or of something that it waited for
         except Exception as error:  # noqa: BLE001  that is what this is for
             failure = error
+        if task.cancelling():
+            raise asyncio.CancelledError
         if clock() - began > STEADY:
             backoff.reset()
         restarts[name] += 1

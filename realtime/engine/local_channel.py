@@ -32,9 +32,11 @@ class LocalChannel:
         "_waiting_payloads",
         "_written",
         "checked_at",
+        "failing",
         "flow",
         "history",
         "idle_since",
+        "joined",
         "joining",
         "name",
         "name_json",
@@ -44,8 +46,10 @@ class LocalChannel:
         "position",
         "published_at",
         "sockets",
+        "unsettled_since",
         "waiting",
         "waiting_nonce",
+        "workers",
     )
 
     def __init__(self, name: str, options: StreamOptions, partition: Partition | None = None) -> None:
@@ -60,13 +64,31 @@ class LocalChannel:
         self.sockets: dict[Subscription, Outlet] = {}
         self.joining: set[Subscription] = set()
         self.waiting: asyncio.Future[None] | None = None
-        self.waiting_nonce = ""
+        self.waiting_nonce = ""  # while it is awaited, what comes may not be all there is
+        self.joined = False  # the layer was told to subscribe to the group
+        self.failing = False  # history did not answer when it was asked last
+        self.workers: dict[str, asyncio.Task[None]] = {}  # by name: what the hub does until this is settled
+        self.unsettled_since: float | None = None
         self.checked_at = 0.0
         self.published_at = 0  # Redis's time of the last publication that came, in µs; 0: none has
         self.idle_since: float | None = None
         self._waiting_payloads: list[bytes] = []
         self._waiting_bytes = 0
         self._written = 0  # publications that went out and were not counted by `flush` yet
+
+    @property
+    def settled(self) -> bool:
+        """Whether publications are handed on as they come, and provably all of them."""
+        return self.flow is Flow.LIVE and not self.waiting_nonce
+
+    @property
+    def serving(self) -> bool:
+        """Whether somebody who comes now gets what is published from now on, within moments."""
+        return self.flow is Flow.LIVE or (self.flow is Flow.REFILLING and not self.failing)
+
+    def state(self) -> str:
+        """What is being done about a channel that is not settled, in one word."""
+        return "reconfirming" if self.flow is Flow.LIVE else self.flow.name.lower()
 
     @property
     def subscriptions(self) -> list[Subscription]:

@@ -41,7 +41,7 @@ from realtime.session.orders import Orders
 from realtime.session.rechecking import Rechecker
 from realtime.session.session import Session
 from realtime.version import VERSION
-from store import Backoff, Store, StoreUnavailable, get_store, place
+from store import Backoff, Store, StoreUnavailable, get_store, place, supervised
 
 logger = logging.getLogger("realtime.node")
 
@@ -112,7 +112,9 @@ class Node:
         self.watch.start()
         self.rechecker.start()
         self.blocks.start()
-        self.background(self._join_cluster())
+        joining = supervised("join", self._join_cluster)
+        self._background.add(joining)
+        joining.add_done_callback(self._background.discard)
 
     async def _join_cluster(self) -> None:
         backoff = Backoff(first=0.1)
@@ -123,8 +125,9 @@ class Node:
                 await self.heartbeat.start()
                 self._joined.set()
                 return
-            except (StoreUnavailable, *LAYER_FAULTS) as error:
-                logger.warning("cannot join the cluster yet: %s", error)
+            except LAYER_FAULTS as error:
+                if not backoff.failures:
+                    logger.warning("cannot join the cluster yet: %s", error)
                 await asyncio.sleep(backoff.next())
 
     async def joined_within(self, seconds: float) -> bool:

@@ -16,6 +16,7 @@ from store.partitions import Partitions, Witness
 logger = logging.getLogger("realtime.witness")
 
 EVERY = 1.0  # seconds between looks
+AGAIN_AFTER = 0.2  # seconds until the next one where a Redis did not answer: others wait for what is known here
 REMEMBERED = 3.0  # seconds for which an instance that is gone is still expected: what it heard last is known by then
 
 
@@ -58,28 +59,30 @@ class Watch:
 
     async def _watch(self) -> None:
         while True:
-            await asyncio.gather(self._see_who_lives(), *(_look(shard) for shard in self._store.shards))
-            await asyncio.sleep(EVERY)
+            well = await asyncio.gather(self._see_who_lives(), *(_look(shard) for shard in self._store.shards))
+            await asyncio.sleep(EVERY if all(well) else AGAIN_AFTER)
 
-    async def _see_who_lives(self) -> None:
+    async def _see_who_lives(self) -> bool:
         try:
             living = await self._living()
         except StoreUnavailable:
-            return  # who was there when Redis was last is what counts, however long it is away
+            return False  # who was there when Redis was last is what counts, however long it is away
         now = time.monotonic()
         self._seen.update(dict.fromkeys(living, now))
         self._seen = {name: at for name, at in self._seen.items() if now - at < REMEMBERED}
+        return True
 
 
-async def _look(shard: Shard) -> None:
-    """How far the partitions of a Redis are. A call a second also brings the connection back after a fault."""
+async def _look(shard: Shard) -> bool:
+    """How far the partitions of a Redis are; False where it does not say. The call also brings the connection back."""
     partitions = shard.partitions
     if partitions is None:
-        return
+        return True
     try:
         partitions.looked(await asyncio.gather(*(shard.call(*look) for look in partitions.looks())))
-    except StoreUnavailable as error:
-        logger.debug("Redis %d does not say how far it is: %s", shard.index, error)  # the next look asks again
+    except StoreUnavailable:
+        return False
+    return True
 
 
 async def _mark(shard: Shard) -> None:

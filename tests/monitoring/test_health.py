@@ -85,7 +85,7 @@ async def test_a_redis_that_takes_no_writes_is_not_ready(mortal_redis: RedisProc
     assert found["checks"]["redis"] == {
         "ok": False,
         "ms": found["checks"]["redis"]["ms"],
-        "problem": "OutOfMemoryError",
+        "problem": "OOM",
     }
 
 

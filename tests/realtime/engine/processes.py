@@ -42,10 +42,10 @@ class Client:
 class Process:
     """One process: store, broker, layer, hub, heartbeat."""
 
-    def __init__(self, url: str, *, layer_url: str = "", check_interval: float = 1000) -> None:
-        self.store = Store([url])
+    def __init__(self, *urls: str, layer_url: str = "", check_interval: float = 1000) -> None:
+        self.store = Store(urls)
         self.broker = Broker(self.store)
-        self.layer = ChannelLayer(hosts=[layer_url or url], prefix="flotilla").loop_layer()
+        self.layer = ChannelLayer(hosts=[layer_url] if layer_url else list(urls), prefix="flotilla").loop_layer()
         self.hub = Hub(self.layer, self.broker, check_interval=check_interval, most_joined=32768)
         self.heartbeat = Heartbeat(self.store, self.hub, self.layer)
 
