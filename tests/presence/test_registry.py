@@ -75,6 +75,21 @@ async def test_expired_lease_is_reaped_at_once(make: Maker) -> None:
     await gone(b, "a1")
 
 
+async def test_newborn_reaps_at_once_what_was_ended_and_nobody_whose_lease_ran_out(make: Maker, ear: Ear) -> None:
+    """As when all instances died together: nobody is left with an unbroken lease of its own."""
+    a, b = await make("a", lease_ttl=60.0), await make("b")
+    await fill(a, ROOM, "a1")
+    await fill(b, ROOM, "b1")
+    await a.crash()
+    await b.crash()
+    c = await make("c", lease_ttl=60.0, renew_every=0.3)
+    await c.expire(a.incarnation)
+    await gone(c, "a1")
+    await passes(2 * TTL)
+    assert await c.members(ROOM) == {"b1": b"b1"}
+    assert ear.leaves == {(ROOM, b"a1"): 1}
+
+
 async def test_expiring_a_living_instance_harms_nobody(make: Maker, ear: Ear) -> None:
     a, b = await make("a"), await make("b", reap_every=60.0)
     await fill(a, ROOM, "a1")
