@@ -96,10 +96,9 @@ class Leases:
 
     async def register(self, incarnation: str, generation: int, scopes: Iterable[str]) -> None:
         """Note scopes before their first entry. Raises Fenced or LeaseMissing."""
+        noted = [name for scope in scopes for name in keys.noted_with(scope)]
         check(
-            await self._shard.run(
-                REGISTER, keys.registry(incarnation), [incarnation, generation, self.key_ttl, *scopes]
-            )
+            await self._shard.run(REGISTER, keys.registry(incarnation), [incarnation, generation, self.key_ttl, *noted])
         )
 
     async def unregister(self, incarnation: str, generation: int, scopes: Iterable[str]) -> None:
@@ -115,11 +114,6 @@ class Leases:
             yield [scope.decode() for scope in page]
             if cursor == b"0":
                 return
-
-    async def some_registered(self, incarnation: str, count: int) -> list[str]:
-        """At most `count` scopes noted for an incarnation, chosen by chance."""
-        page = await self._shard.execute("SRANDMEMBER", keys.registered(incarnation), count)
-        return [scope.decode() for scope in page]
 
     async def dead(self, own: str) -> tuple[bool, dict[str, bool]]:
         """Whether `own` holds its lease, and the incarnations without one: True where it was ended, not run out."""

@@ -66,7 +66,7 @@ class Subscription:
         self.broken = False
         self.by_token = False  # a token allowed it, which nobody can take back before it ends
         self.asked: bytes | None = None  # what the client sent along for the namespace's hook
-        self.present = False  # has a presence entry to be removed
+        self.present = False  # has, or is getting, a presence entry that it has not asked to be removed
 
     def hold(self, item: Publication | Frame) -> None:
         """Keep what arrived before the reply; too much of it breaks the subscription, and its reply is an error."""

@@ -68,7 +68,6 @@ class Session:
         "next_ping",
         "node",
         "pong_by",
-        "reaped",
         "reason",
         "registered",
         "scope",
@@ -95,7 +94,6 @@ class Session:
         self.code = 0
         self.reason = ""
         self.registered = False  # has an entry in the registry of connections
-        self.reaped = False  # other instances have removed it and told of its end
         self.slot = 0
         self.since = 0.0  # Unix seconds, from when it was connected
         self.unanswered = 0  # commands that were sent off to Redis and whose replies will follow
@@ -264,8 +262,7 @@ class Session:
         if self.subscriptions.get(subscription.channel) is subscription:
             del self.subscriptions[subscription.channel]
         self.node.hub.unsubscribe(subscription)
-        if subscription.present:
-            self.node.background(self.node.presence.remove(f"c:{subscription.channel}", self.client))
+        self.node.leave(subscription, self)
 
     def lose_position(self, subscription: Subscription) -> None:
         """Publications are lost for this subscription: the client must begin anew."""

@@ -150,7 +150,7 @@ async def test_presence_and_leases_are_counted_and_agree(node: Node, scrape: Any
     assert scrape("flotilla_presence_drift") == 0
     await until(lambda: scrape("flotilla_leases") == 1)
     assert scrape("flotilla_lease_held") == 1
-    await node._on_reaped(Reaped("other.1", "u:7", [("c1", "7", b"{}"), ("c2", "7", b"{}")], ["7"]))
+    node._on_reaped(Reaped("other.1", "u:7", [("c1", "7", b"{}"), ("c2", "7", b"{}")], ["7"]))
     assert scrape("flotilla_presence_reaped_total", scope="user") == 2
     assert not on_disconnect.has_listeners()
 

@@ -145,7 +145,7 @@ class Instance(Presence):
     async def _note_fenced(self) -> None:
         self.fencings += 1
 
-    async def _note_reaped(self, reaped: Reaped) -> None:
+    def _note_reaped(self, reaped: Reaped) -> None:
         self.reaped.append(reaped)
 
     @property
@@ -208,7 +208,7 @@ def drifted(server: PrivateRedis) -> list[str]:
     found = []
     with server.client() as client:
         for key in client.scan_iter(match="flotilla:[pu]u:*"):
-            entries: dict[bytes, bytes] = client.hgetall(key.replace(b"u:{", b"c:{"))
+            entries: dict[bytes, bytes] = client.hgetall(key[:10] + b"c" + key[11:])
             users = Counter(_user(value) for value in entries.values())
             counted = {user: int(count) for user, count in client.hgetall(key).items()}
             if dict(users) != counted:

@@ -10,6 +10,7 @@ import pytest
 import pytest_asyncio
 
 from presence import keys
+from presence.diff import chunks
 from store import StoreUnavailable
 from tests.presence.cluster import (
     RENEW,
@@ -295,6 +296,34 @@ class TestTwoShards:
         finally:
             second_server.resume()
         await self.everywhere(both, {"b1": b"b1"})
+
+    async def test_healthy_shard_is_reaped_while_the_other_hangs(
+        self, both: tuple[Instance, Instance], second_server: PrivateRedis
+    ) -> None:
+        """However many scopes wait on the one that hangs."""
+        a, b = both
+        rooms = [f"c:many-{number}" for number in range(1200)]
+        for some in chunks(rooms, 50):
+            await asyncio.gather(*(a.add(room, "a1", "a1", b"a1") for room in some))
+        healthy = [room for room in rooms if a._entries.shard(room) is a.store.first]
+        other = b._entries
+        second_server.pause()
+        try:
+            await a.crash()
+
+            async def reaped() -> bool:
+                return not any([await other.members(room) for room in healthy])
+
+            await eventually(reaped, "the healthy one's are gone", within=10.0)
+            assert b.fencings == 0 and b.alive
+        finally:
+            second_server.resume()
+        await self.everywhere(both, {"b1": b"b1"})
+
+        async def nobody() -> bool:
+            return not any([await other.members(room) for room in rooms])
+
+        await eventually(nobody, "the others are gone, too")
 
     async def test_entries_that_no_list_knows_are_found_and_reaped(
         self, both: tuple[Instance, Instance], server: PrivateRedis
