@@ -83,7 +83,12 @@ async def _establish_all(session: Session, wishes: list[Wanted]) -> list[Establi
     """All or none of the subscriptions, side by side."""
     if not wishes:
         return []
-    results = await asyncio.gather(*(establish(session, wanted) for wanted in wishes), return_exceptions=True)
+    try:
+        results = await asyncio.gather(*(establish(session, wanted) for wanted in wishes), return_exceptions=True)
+    except asyncio.CancelledError:  # its time is over: those that are in place already are taken back
+        for subscription in list(session.subscriptions.values()):
+            session.forget_subscription(subscription)
+        raise
     failures = [result for result in results if isinstance(result, BaseException)]
     established = [result for result in results if isinstance(result, Established)]
     if failures:
