@@ -12,12 +12,14 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from realtime.engine import envelope, recovery
+from realtime.engine import envelope, feeder, pages
 from realtime.engine.broker import Broker
 from realtime.engine.calls import StreamOptions
+from realtime.engine.feeder import Feeder
 from realtime.engine.layer import LAYER_FAULTS, LoopLayer
 from realtime.engine.local_channel import Flow, LocalChannel
-from realtime.engine.publication import Page, Publication, StreamPosition
+from realtime.engine.pages import Piece
+from realtime.engine.publication import Publication, StreamPosition
 from realtime.engine.stats import HubStats
 from realtime.engine.subscription import Subscription
 from store import Backoff, StoreUnavailable, place
@@ -27,7 +29,6 @@ logger = logging.getLogger("realtime.hub")
 CONFIRM_WITHIN = 4.0  # seconds a subscriber waits; clients give up after 5
 FIRST_NONCE_AGAIN = 0.25  # seconds until an unanswered nonce is sent again
 LINGER = 2.0  # seconds a channel without subscribers stays joined
-REFILL_PAGE = 500  # publications fetched at a time
 RESYNC_AT_ONCE = 256  # channels being confirmed at the same time
 
 ChannelControl = Callable[[bytes], None]
@@ -40,10 +41,19 @@ class NotLive(Exception):
 class Hub:
     """Local subscribers by channel. Call `start` first, `close` at the end; everything runs in one event loop."""
 
-    def __init__(self, layer: LoopLayer, broker: Broker, *, check_interval: float, most_joined: int) -> None:
+    def __init__(
+        self,
+        layer: LoopLayer,
+        broker: Broker,
+        *,
+        check_interval: float,
+        most_joined: int,
+        most_unsent: int = 1048576,
+    ) -> None:
         self.channels: dict[str, LocalChannel] = {}
         self.delivered = 0
         self.stats = HubStats(broker.store)
+        self.feeder = Feeder(broker, most_unsent=most_unsent, most_joined=most_joined, count=self._fed)
         self._layer = layer
         self._broker = broker
         self._check_interval = check_interval
@@ -73,6 +83,7 @@ class Hub:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.feeder.close()
         self.channels.clear()
 
     async def join_group(self, group: str) -> None:
@@ -221,6 +232,9 @@ class Hub:
         elif position.epoch != epoch or position.offset > offset:
             self._refill(channel, position)
 
+    def _fed(self, written: int) -> None:
+        self.delivered += written
+
     def _deliver(self, channel: LocalChannel, publication: Publication, stamp: int | None) -> None:
         """Hand a publication to the channel's subscribers, at the end of this turn at the latest."""
         stamps = self._delivered_to.setdefault(channel, [])
@@ -257,32 +271,28 @@ class Hub:
 
     async def _refill_until_live(self, channel: LocalChannel) -> None:
         backoff = Backoff()
+        patience = self._loop.time() + feeder.REFILL_PATIENCE
         while self.channels.get(channel.name) is channel:
             try:
-                page = await self._broker.history(
-                    channel.name, channel.options, since=channel.position.offset, limit=REFILL_PAGE
-                )
+                piece = await pages.read_on(self._broker, channel, channel.position.offset, self.feeder.page)
             except StoreUnavailable as error:
                 logger.warning("cannot refill a channel from history: %s", error)
                 await asyncio.sleep(backoff.next())
                 continue
-            if not self._hand_on(channel, page):
-                self._lose(channel, page.top)
+            await self.feeder.make_room(channel, piece.bytes, patience)
+            if not self._hand_on(channel, piece):
+                self._lose(channel, piece.top)
             newest = self._broker.seen.get(channel.name)
             if newest.epoch != channel.position.epoch or newest.offset <= channel.position.offset:
                 channel.flow = Flow.LIVE
                 return
 
-    def _hand_on(self, channel: LocalChannel, page: Page) -> bool:
+    def _hand_on(self, channel: LocalChannel, piece: Piece) -> bool:
         """Deliver a page of missed publications; False when it does not continue what was delivered."""
-        if page.top.epoch != channel.position.epoch or page.top.offset < channel.position.offset:
+        if not pages.continues(channel, channel.position.offset, piece):
             return False
-        since = channel.position.offset
-        last = page.publications[-1].offset if len(page.publications) >= REFILL_PAGE else page.top.offset
-        if not recovery.complete(since, page.publications, last):
-            return False
-        self.stats.refilled += len(page.publications)
-        for publication in page.publications:
+        self.stats.refilled += len(piece.publications)
+        for publication in piece.publications:
             if channel.deliver(publication) >= self._most_joined:
                 self.delivered += channel.flush()
         self.delivered += channel.flush()
@@ -301,6 +311,8 @@ class Hub:
                 subscription.broken = True  # its reply would begin at an offset that means nothing any more
             else:
                 subscription.floor = 0
+                if subscription in channel.feeds:
+                    channel.feeds[subscription].covered = top.offset
 
     # Upkeep
 

@@ -5,12 +5,16 @@ Pure bookkeeping and delivery; getting the channel confirmed and filling its gap
 
 import asyncio
 from enum import Enum, auto
+from typing import TYPE_CHECKING
 
 from realtime.engine.calls import NOWHERE, StreamOptions, keeps_history
 from realtime.engine.publication import Publication, StreamPosition
 from realtime.engine.subscription import Subscription
 from realtime.protocol import replies
 from realtime.protocol.frames import Frame, Outlet, joined
+
+if TYPE_CHECKING:
+    from realtime.engine.feeder import Feed
 
 
 class Flow(Enum):
@@ -22,13 +26,15 @@ class Flow(Enum):
 
 
 class LocalChannel:
-    """One channel's local subscribers. Every subscriber has been given everything up to `position`."""
+    """One channel's local subscribers. Every subscriber has been given everything up to `position`, but for those that
+    are fed (`feeds`): they have missed much and are given it at their own pace."""
 
     __slots__ = (
         "_waiting_bytes",
         "_waiting_payloads",
         "_written",
         "checked_at",
+        "feeds",
         "flow",
         "history",
         "idle_since",
@@ -52,6 +58,7 @@ class LocalChannel:
         self.position: StreamPosition = NOWHERE
         self.sockets: dict[Subscription, Outlet] = {}
         self.joining: set[Subscription] = set()
+        self.feeds: dict[Subscription, Feed] = {}
         self.waiting: asyncio.Future[None] | None = None
         self.waiting_nonce = ""
         self.checked_at = 0.0
@@ -64,7 +71,7 @@ class LocalChannel:
     @property
     def subscriptions(self) -> list[Subscription]:
         """All subscriptions, those whose reply is not out yet included."""
-        return [*self.sockets, *(joining for joining in self.joining if joining not in self.sockets)]
+        return [*self.sockets, *(joining for joining in self.joining if joining not in self.sockets), *self.feeds]
 
     def payload(self, publication: Publication) -> bytes:
         """A publication as it goes to clients."""
@@ -75,6 +82,8 @@ class LocalChannel:
         if publication.offset:
             self.position = StreamPosition(self.position.epoch, publication.offset)
         payload = self.payload(publication)
+        if self.feeds:
+            self._offer(publication, payload)
         if self.joining:
             self._written = self.flush()
             self._deliver_past_joining(Frame(payload), publication)
@@ -93,6 +102,15 @@ class LocalChannel:
                 socket.send(frame)
             written += len(payloads) * len(self.sockets)
         return written
+
+    def _offer(self, publication: Publication, payload: bytes) -> None:
+        """As `deliver`, for those that are fed; what has no place in the stream cannot be read again and goes out."""
+        for subscription, feed in self.feeds.items():
+            if publication.offset:
+                feed.offer(publication)
+            else:
+                subscription.subscriber.socket.send(Frame(payload))
+                self._written += 1
 
     def _deliver_past_joining(self, frame: Frame, publication: Publication) -> None:
         """As `deliver` and `flush`, while some subscriptions still hold back or already have what comes."""
@@ -114,6 +132,7 @@ class LocalChannel:
             if subscription.join_leave and subscription.held is not None:
                 subscription.hold(frame)
         asked = [socket for subscription, socket in self.sockets.items() if subscription.join_leave]
+        asked += [fed.subscriber.socket for fed in self.feeds if fed.join_leave]
         for socket in asked:
             socket.send(frame)
         return len(asked)
@@ -133,10 +152,28 @@ class LocalChannel:
                 socket.send(item)
             elif not item.offset or item.offset > offset:
                 socket.send(Frame(self.payload(item)))
+        self._follow(subscription, offset)
+
+    def _follow(self, subscription: Subscription, offset: int) -> None:
         subscription.floor = offset
-        self.sockets[subscription] = socket
+        self.sockets[subscription] = subscription.subscriber.socket
         if self._caught_up(subscription):
             self.joining.discard(subscription)
+        else:
+            self.joining.add(subscription)
+
+    def detach(self, subscription: Subscription, feed: "Feed") -> None:
+        """From now on a subscription is given what comes by a feed."""
+        self._written = self.flush()  # what was delivered before is written as it was to be
+        self.sockets.pop(subscription, None)
+        self.joining.discard(subscription)
+        self.feeds[subscription] = feed
+
+    def attach(self, subscription: Subscription, offset: int) -> None:
+        """A subscription that was fed has been given everything up to `offset`: it follows the channel again."""
+        self._written = self.flush()  # what was delivered before it has by its feed
+        if self.feeds.pop(subscription, None) is not None:
+            self._follow(subscription, offset)
 
     def _caught_up(self, subscription: Subscription) -> bool:
         return subscription.floor <= self.position.offset or not self.history
@@ -146,5 +183,6 @@ class LocalChannel:
         self._written = self.flush()
         self.sockets.pop(subscription, None)
         self.joining.discard(subscription)
-        if not self.sockets and not self.joining:
+        self.feeds.pop(subscription, None)
+        if not self.sockets and not self.joining and not self.feeds:
             self.idle_since = now

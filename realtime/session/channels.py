@@ -17,7 +17,7 @@ from realtime.protocol.codes import CommandError, DisconnectCode, DisconnectErro
 from realtime.protocol.commands import ChannelRequest, HistoryRequest, PublishRequest, SubscribeRequest
 from realtime.session.patience import in_time
 from realtime.session.session import Continuation, Session
-from realtime.session.subscribing import Wanted, check_room, establish
+from realtime.session.subscribing import Wanted, check_room, establish, room_in_reply
 from store import StoreUnavailable
 
 MAX_HISTORY = 300  # publications a client gets at a time
@@ -31,7 +31,7 @@ async def subscribe(session: Session, id: int, request: SubscribeRequest) -> Non
         memory = session.hook_cache
         wanted = await _wanted(session, request)
     established = await establish(session, wanted)
-    session.send(replies.reply(id, "subscribe", established.result))
+    session.send(replies.reply(id, "subscribe", established.told(room_in_reply(session))))
     established.activate()
 
 

@@ -287,6 +287,10 @@ class Session:
             code = UnsubscribeCode.INSUFFICIENT_STATE
             self.end_subscription(subscription, code, code.reason)
 
+    def too_slow(self) -> None:
+        """The client reads nothing of what it is sent."""
+        self.disconnect(DisconnectCode.SLOW)
+
     # Deadlines
 
     def connected(self) -> None:
