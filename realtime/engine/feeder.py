@@ -188,19 +188,27 @@ class Feeder:
     # Writing
 
     async def _run(self) -> None:
+        """Look at every line again and again; it takes half of the process's time at most."""
         try:
             while self._lines:
-                began = turn = self._loop.time()
-                for subscriber, line in list(self._lines.items()):
-                    self._serve(line)
-                    if not line.feeds:
-                        del self._lines[subscriber]
-                    if self._loop.time() - turn > TURN:
-                        await asyncio.sleep(0)
-                        turn = self._loop.time()
+                began = self._loop.time()
+                try:
+                    await self._look()
+                except Exception:
+                    logger.exception("feeding failed")
                 await asyncio.sleep(max(TICK, self._loop.time() - began))
         finally:
             self._running = None
+
+    async def _look(self) -> None:
+        turn = self._loop.time()
+        for subscriber, line in list(self._lines.items()):
+            self._serve(line)
+            if not line.feeds:
+                del self._lines[subscriber]
+            if self._loop.time() - turn > TURN:
+                await asyncio.sleep(0)
+                turn = self._loop.time()
 
     def _serve(self, line: Line) -> None:
         try:
