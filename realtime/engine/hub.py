@@ -16,12 +16,14 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from realtime.engine import envelope, recovery
+from realtime.engine import envelope, feeder, pages
 from realtime.engine.broker import Broker
 from realtime.engine.calls import StreamOptions
+from realtime.engine.feeder import Feeder
 from realtime.engine.layer import LAYER_FAULTS, LoopLayer
 from realtime.engine.local_channel import Flow, LocalChannel
-from realtime.engine.publication import Page, Publication, StreamPosition
+from realtime.engine.pages import Piece
+from realtime.engine.publication import Publication, StreamPosition
 from realtime.engine.stats import HubStats
 from realtime.engine.subscription import Subscription
 from store import Backoff, StoreUnavailable, place, supervised
@@ -32,7 +34,6 @@ logger = logging.getLogger("realtime.hub")
 CONFIRM_WITHIN = 4.0  # seconds a subscriber waits; clients give up after 5
 FIRST_NONCE_AGAIN = 0.25  # seconds until an unanswered nonce is sent again
 LINGER = 2.0  # seconds a channel without subscribers stays joined
-REFILL_PAGE = 500  # publications fetched at a time
 RESYNC_AT_ONCE = 256  # channels of a shard being confirmed again at the same time
 STATES = ("confirming", "refilling", "reconfirming")  # of channels that are not settled
 
@@ -46,10 +47,19 @@ class NotLive(Exception):
 class Hub:
     """Local subscribers by channel. Call `start` first, `close` at the end; everything runs in one event loop."""
 
-    def __init__(self, layer: LoopLayer, broker: Broker, *, check_interval: float, most_joined: int) -> None:
+    def __init__(
+        self,
+        layer: LoopLayer,
+        broker: Broker,
+        *,
+        check_interval: float,
+        most_joined: int,
+        most_unsent: int = 1048576,
+    ) -> None:
         self.channels: dict[str, LocalChannel] = {}
         self.delivered = 0
         self.stats = HubStats(broker.store)
+        self.feeder = Feeder(broker, most_unsent=most_unsent, most_joined=most_joined, count=self._fed)
         self._layer = layer
         self._broker = broker
         self._check_interval = check_interval
@@ -83,6 +93,7 @@ class Hub:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.feeder.close()
         self.channels.clear()
 
     async def join_group(self, group: str) -> None:
@@ -307,6 +318,9 @@ class Hub:
         elif position.offset > channel.position.offset:
             self._refill(channel, position)
 
+    def _fed(self, written: int) -> None:
+        self.delivered += written
+
     def _deliver(self, channel: LocalChannel, publication: Publication, stamp: int | None) -> None:
         """Hand a publication to the channel's subscribers, at the end of this turn at the latest."""
         stamps = self._delivered_to.setdefault(channel, [])
@@ -344,12 +358,10 @@ class Hub:
     async def _refill_until_live(self, channel: LocalChannel) -> None:
         """Hand on what is missing. While history does not answer, those who come wait as they do for a confirmation:
         an accepted subscriber must not be deaf."""
-        backoff = Backoff()
+        backoff, patience = Backoff(), self._loop.time() + feeder.REFILL_PATIENCE
         while channel.flow is Flow.REFILLING and self._is_here(channel):
             try:
-                page = await self._broker.history(
-                    channel.name, channel.options, since=channel.position.offset, limit=REFILL_PAGE
-                )
+                piece = await pages.read_on(self._broker, channel, channel.position.offset, self.feeder.page)
             except Exception as error:
                 channel.failing = True
                 if not isinstance(error, StoreUnavailable):
@@ -361,23 +373,19 @@ class Hub:
             if channel.failing:
                 channel.failing = False
                 self._wake(channel)
-            if not self._hand_on(channel, page):
-                self._lose(channel, page.top)
+            await self.feeder.make_room(channel, piece.bytes, patience)
+            if not self._hand_on(channel, piece):
+                self._lose(channel, piece.top)
             newest = channel.newest
             if not channel.adopt(newest.epoch) or newest.offset <= channel.position.offset:
                 self._move(channel, Flow.LIVE)
 
-    def _hand_on(self, channel: LocalChannel, page: Page) -> bool:
+    def _hand_on(self, channel: LocalChannel, piece: Piece) -> bool:
         """Deliver a page of missed publications; False when it does not continue what was delivered."""
-        if not channel.adopt(page.top.epoch) or page.top.offset < channel.position.offset:
+        if not pages.continues(channel, channel.position.offset, piece):
             return False
-        since = channel.position.offset
-        more = page.overflow or len(page.publications) >= REFILL_PAGE
-        last = page.publications[-1].offset if more else page.top.offset
-        if not recovery.complete(since, page.publications, last):
-            return False
-        self.stats.refilled += len(page.publications)
-        for publication in page.publications:
+        self.stats.refilled += len(piece.publications)
+        for publication in piece.publications:
             if channel.deliver(publication) >= self._most_joined:
                 self.delivered += channel.flush()
         self.delivered += channel.flush()
@@ -396,6 +404,8 @@ class Hub:
                 subscription.broken = True  # its reply would begin at an offset that means nothing any more
             else:
                 subscription.floor = 0
+                if subscription in channel.feeds:
+                    channel.feeds[subscription].covered = top.offset
 
     # Upkeep
 

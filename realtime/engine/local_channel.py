@@ -5,6 +5,7 @@ Pure bookkeeping and delivery; getting the channel confirmed and filling its gap
 
 import asyncio
 from enum import Enum, auto
+from typing import TYPE_CHECKING
 
 from realtime.engine.calls import NOWHERE, StreamOptions, keeps_history
 from realtime.engine.epochs import continues
@@ -13,6 +14,9 @@ from realtime.engine.subscription import Subscription
 from realtime.protocol import replies
 from realtime.protocol.frames import Frame, Outlet, joined
 from store.partitions import Partition
+
+if TYPE_CHECKING:
+    from realtime.engine.feeder import Feed
 
 
 class Flow(Enum):
@@ -24,8 +28,9 @@ class Flow(Enum):
 
 
 class LocalChannel:
-    """One channel's local subscribers. Every subscriber has been given everything up to `position`; the stream stands
-    at `newest` at least."""
+    """One channel's local subscribers. Every subscriber has been given everything up to `position`, but for those that
+    are fed (`feeds`): they have missed much and are given it at their own pace. The stream stands at `newest` at least.
+    """
 
     __slots__ = (
         "_waiting_bytes",
@@ -33,6 +38,7 @@ class LocalChannel:
         "_written",
         "checked_at",
         "failing",
+        "feeds",
         "flow",
         "history",
         "idle_since",
@@ -63,6 +69,7 @@ class LocalChannel:
         self.newest: StreamPosition = NOWHERE
         self.sockets: dict[Subscription, Outlet] = {}
         self.joining: set[Subscription] = set()
+        self.feeds: dict[Subscription, Feed] = {}
         self.waiting: asyncio.Future[None] | None = None
         self.waiting_nonce = ""  # while it is awaited, what comes may not be all there is
         self.joined = False  # the layer was told to subscribe to the group
@@ -93,7 +100,7 @@ class LocalChannel:
     @property
     def subscriptions(self) -> list[Subscription]:
         """All subscriptions, those whose reply is not out yet included."""
-        return [*self.sockets, *(joining for joining in self.joining if joining not in self.sockets)]
+        return [*self.sockets, *(joining for joining in self.joining if joining not in self.sockets), *self.feeds]
 
     def adopt(self, epoch: str) -> bool:
         """Go on under the epoch that stands in Redis now; False where what was delivered does not count under it."""
@@ -123,6 +130,8 @@ class LocalChannel:
         if publication.offset:
             self.position = StreamPosition(self.position.epoch, publication.offset)
         payload = self.payload(publication)
+        if self.feeds:
+            self._offer(publication, payload)
         if self.joining:
             self._written = self.flush()
             self._deliver_past_joining(Frame(payload), publication)
@@ -141,6 +150,15 @@ class LocalChannel:
                 socket.send(frame)
             written += len(payloads) * len(self.sockets)
         return written
+
+    def _offer(self, publication: Publication, payload: bytes) -> None:
+        """As `deliver`, for those that are fed; what has no place in the stream cannot be read again and goes out."""
+        for subscription, feed in self.feeds.items():
+            if publication.offset:
+                feed.offer(publication)
+            else:
+                subscription.subscriber.socket.send(Frame(payload))
+                self._written += 1
 
     def _deliver_past_joining(self, frame: Frame, publication: Publication) -> None:
         """As `deliver` and `flush`, while some subscriptions still hold back or already have what comes."""
@@ -162,6 +180,7 @@ class LocalChannel:
             if subscription.join_leave and subscription.held is not None:
                 subscription.hold(frame)
         asked = [socket for subscription, socket in self.sockets.items() if subscription.join_leave]
+        asked += [fed.subscriber.socket for fed in self.feeds if fed.join_leave]
         for socket in asked:
             socket.send(frame)
         return len(asked)
@@ -181,10 +200,28 @@ class LocalChannel:
                 socket.send(item)
             elif not item.offset or item.offset > offset:
                 socket.send(Frame(self.payload(item)))
+        self._follow(subscription, offset)
+
+    def _follow(self, subscription: Subscription, offset: int) -> None:
         subscription.floor = offset
-        self.sockets[subscription] = socket
+        self.sockets[subscription] = subscription.subscriber.socket
         if self._caught_up(subscription):
             self.joining.discard(subscription)
+        else:
+            self.joining.add(subscription)
+
+    def detach(self, subscription: Subscription, feed: "Feed") -> None:
+        """From now on a subscription is given what comes by a feed."""
+        self._written = self.flush()  # what was delivered before is written as it was to be
+        self.sockets.pop(subscription, None)
+        self.joining.discard(subscription)
+        self.feeds[subscription] = feed
+
+    def attach(self, subscription: Subscription, offset: int) -> None:
+        """A subscription that was fed has been given everything up to `offset`: it follows the channel again."""
+        self._written = self.flush()  # what was delivered before it has by its feed
+        if self.feeds.pop(subscription, None) is not None:
+            self._follow(subscription, offset)
 
     def _caught_up(self, subscription: Subscription) -> bool:
         return subscription.floor <= self.position.offset or not self.history
@@ -194,5 +231,6 @@ class LocalChannel:
         self._written = self.flush()
         self.sockets.pop(subscription, None)
         self.joining.discard(subscription)
-        if not self.sockets and not self.joining:
+        self.feeds.pop(subscription, None)
+        if not self.sockets and not self.joining and not self.feeds:
             self.idle_since = now

@@ -79,6 +79,7 @@ class Node:
             self.broker,
             check_interval=config.position_check_interval,
             most_joined=config.max_joined_bytes,
+            most_unsent=config.max_outgoing_bytes,
         )
         self.control = Control(store)
         self.rechecker = Rechecker(self)

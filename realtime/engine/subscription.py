@@ -14,6 +14,13 @@ class Subscriber(Protocol):
     @property
     def socket(self) -> Outlet: ...
 
+    @property
+    def busy(self) -> bool:
+        """Whether a command of it is under way, whose reply should not wait behind publications."""
+
+    def too_slow(self) -> None:
+        """It has read nothing for too long: end it."""
+
     def lose_position(self, subscription: "Subscription") -> None:
         """Publications were lost for good: tell the client. Must not touch the hub before it returns."""
 

@@ -15,8 +15,9 @@ from realtime.engine.publication import StreamPosition
 from realtime.protocol import commands, replies
 from realtime.protocol.codes import CommandError, DisconnectCode, DisconnectError, ErrorCode
 from realtime.protocol.commands import ChannelRequest, HistoryRequest, PublishRequest, SubscribeRequest
+from realtime.session.patience import in_time
 from realtime.session.session import Continuation, Session
-from realtime.session.subscribing import Wanted, check_room, establish
+from realtime.session.subscribing import Wanted, check_room, establish, room_in_reply
 from store import StoreUnavailable
 
 MAX_HISTORY = 300  # publications a client gets at a time
@@ -30,7 +31,7 @@ async def subscribe(session: Session, id: int, request: SubscribeRequest) -> Non
         memory = session.hook_cache
         wanted = await _wanted(session, request)
     established = await establish(session, wanted)
-    session.send(replies.reply(id, "subscribe", established.result))
+    session.send(replies.reply(id, "subscribe", established.told(room_in_reply(session))))
     established.activate()
 
 
@@ -119,6 +120,8 @@ def _send_off(session: Session, id: int, request: PublishRequest, options: Chann
     answer = session.node.broker.start_publish(request.channel, body, options)
     session.unanswered += 1
     session.node.published(1)
+    if session.due:  # others waited before it: the rest of its time is less than a call of Redis may take
+        answer = in_time(answer, session.due)
     answer.add_done_callback(partial(_published, session, id, request.channel))
 
 

@@ -16,7 +16,7 @@ from realtime.protocol.commands import ConnectRequest
 from realtime.session.seats import take_seat
 from realtime.session.session import Session
 from realtime.session.states import State
-from realtime.session.subscribing import Established, Wanted, check_server_side, establish
+from realtime.session.subscribing import Established, Wanted, check_server_side, establish, room_in_reply
 
 
 async def connect(session: Session, id: int, request: ConnectRequest) -> None:
@@ -83,7 +83,12 @@ async def _establish_all(session: Session, wishes: list[Wanted]) -> list[Establi
     """All or none of the subscriptions, side by side."""
     if not wishes:
         return []
-    results = await asyncio.gather(*(establish(session, wanted) for wanted in wishes), return_exceptions=True)
+    try:
+        results = await asyncio.gather(*(establish(session, wanted) for wanted in wishes), return_exceptions=True)
+    except asyncio.CancelledError:  # its time is over: those that are in place already are taken back
+        for subscription in list(session.subscriptions.values()):
+            session.forget_subscription(subscription)
+        raise
     failures = [result for result in results if isinstance(result, BaseException)]
     established = [result for result in results if isinstance(result, Established)]
     if failures:
@@ -98,6 +103,16 @@ def _registration(session: Session) -> bytes:
     return replies.encode(replies.compact(name=session.name, address=session.address, since=session.since))
 
 
+def _told(established: list[Established], room: int) -> dict[str, Any]:
+    """The subscriptions' results; all of them together have `room` bytes for what was missed."""
+    subs = {}
+    for one in established:
+        size = one.size
+        subs[one.subscription.channel] = one.told(room)
+        room -= 0 if one.missed else size
+    return subs
+
+
 def _result(session: Session, identity: Identity, established: list[Established]) -> dict[str, Any]:
     config = session.node.config
     result: dict[str, Any] = {"client": session.client, "version": session.node.version}
@@ -107,7 +122,7 @@ def _result(session: Session, identity: Identity, established: list[Established]
     if data is not None:
         result["data"] = msgspec.Raw(data)
     if established:
-        result["subs"] = {one.subscription.channel: one.result for one in established}
+        result["subs"] = _told(established, room_in_reply(session))
     if config.ping_interval:
         result |= {"ping": max(1, round(config.ping_interval)), "pong": True}
     return result

@@ -25,6 +25,9 @@ class Client:
         self.socket = self
         self.pushes: list[dict[str, Any]] = []
         self.lost: list[Subscription] = []
+        self.waiting = 0
+        self.busy = False
+        self.dropped = False
 
     def send(self, frame: Frame) -> None:
         self.pushes += [json.loads(line)["push"] for line in frame.payload.split(b"\n")]
@@ -33,6 +36,9 @@ class Client:
         self.lost.append(subscription)
         if subscription.held is None:
             self.hub.unsubscribe(subscription)
+
+    def too_slow(self) -> None:
+        self.dropped = True
 
     @property
     def offsets(self) -> list[int]:

@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 
 from realtime.conf import ChannelOptions
-from realtime.engine import heartbeat, hub
+from realtime.engine import heartbeat, hub, pages
 from realtime.engine.hub import NotLive
 from realtime.engine.local_channel import Flow
 from realtime.engine.publication import Page
@@ -269,7 +269,7 @@ class TestGaps:
 
     async def test_a_long_gap_is_refilled_in_pages(self, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
         """More than one page is missing."""
-        monkeypatch.setattr(hub, "REFILL_PAGE", 7)
+        monkeypatch.setattr(pages, "MOST_PUBLICATIONS", 7)
         one = await make()
         client, _, _ = await one.subscribe()
         drop(monkeypatch, one, *range(1, 40))
