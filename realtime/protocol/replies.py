@@ -8,10 +8,12 @@ from typing import Any
 
 import msgspec
 
+from realtime.protocol import foreign
 from realtime.protocol.codes import CommandError, ErrorCode
 from realtime.protocol.nesting import too_deep
 
 PING = b"{}"
+LONGEST_TTL = 365 * 24 * 3600  # seconds
 
 encode = msgspec.json.encode
 
@@ -33,6 +35,14 @@ def error(id: int, problem: CommandError) -> bytes:
     if problem.temporary:
         fields["temporary"] = True
     return b'{"id":%d,"error":%s}' % (id, encode(fields))
+
+
+def expiry(expire_at: float | None, now: float) -> dict[str, Any]:
+    """The fields that tell a client when to refresh (Unix seconds, None or 0 for never).
+
+    `ttl` is an unsigned number of 32 bits in the protocol: beyond LONGEST_TTL the client is asked to refresh early.
+    """
+    return {"expires": True, "ttl": int(min(max(1.0, expire_at - now), LONGEST_TTL))} if expire_at else {}
 
 
 def push(channel: bytes, kind: bytes, body: bytes) -> bytes:
@@ -76,7 +86,7 @@ def publication_body(data: bytes, info: bytes | None = None, tags: Mapping[str, 
     if info:
         body += b',"info":' + info
     if tags:
-        body += b',"tags":' + encode(tags)
+        body += b',"tags":' + foreign.write(tags)
     return body + b"}"
 
 

@@ -101,8 +101,8 @@ def _registration(session: Session) -> bytes:
 def _result(session: Session, identity: Identity, established: list[Established]) -> dict[str, Any]:
     config = session.node.config
     result: dict[str, Any] = {"client": session.client, "version": session.node.version}
-    if identity.expire_at and identity.via == "token":
-        result |= {"expires": True, "ttl": max(1, int(identity.expire_at - session.node.wall()))}
+    if identity.via == "token":
+        result |= replies.expiry(identity.expire_at, session.node.wall())
     data = session.node.connect_data(session)
     if data is not None:
         result["data"] = msgspec.Raw(data)

@@ -20,12 +20,13 @@ async def refresh(session: Session, id: int, request: TokenRequest) -> bytes:
         raise DisconnectError(DisconnectCode.INVALID_TOKEN, detail="refresh with another user's token")
     session.expire_at = claims.expire_at
     session.schedule()
-    result = {"client": session.client, "version": node.version} | _expiry(claims.expire_at, node.wall())
+    result = {"client": session.client, "version": node.version} | replies.expiry(claims.expire_at, node.wall())
     return replies.reply(id, "refresh", result)
 
 
 async def sub_refresh(session: Session, id: int, request: TokenRequest) -> bytes:
-    """Answer `sub_refresh`. An expired token is a temporary error: the client fetches another."""
+    """Answer `sub_refresh`. An expired token is a temporary error: the client fetches another. One that is none ends
+    the subscription, as the client takes error 103."""
     node = session.node
     if not request.channel:
         raise DisconnectError(DisconnectCode.BAD_REQUEST, detail="a command without a channel")
@@ -44,11 +45,9 @@ async def sub_refresh(session: Session, id: int, request: TokenRequest) -> bytes
             user=session.identity.user,
         )
     except CommandError as error:
-        raise CommandError(error.code, error.message, temporary=True) from None
+        expired = error.code == ErrorCode.TOKEN_EXPIRED
+        raise CommandError(error.code, error.message, temporary=expired, detail=error.detail) from None
     subscription.expire_at = claims.expire_at
     session.schedule()
-    return replies.reply(id, "sub_refresh", _expiry(claims.expire_at, node.wall()))
+    return replies.reply(id, "sub_refresh", replies.expiry(claims.expire_at, node.wall()))
 
-
-def _expiry(expire_at: float | None, now: float) -> dict[str, object]:
-    return {"expires": True, "ttl": max(1, int(expire_at - now))} if expire_at else {}

@@ -171,9 +171,7 @@ async def _recovered(session: Session, wanted: Wanted, position: StreamPosition)
 
 
 def _fields(session: Session, wanted: Wanted) -> dict[str, Any]:
-    fields: dict[str, Any] = {}
-    if wanted.expire_at:
-        fields |= {"expires": True, "ttl": max(1, int(wanted.expire_at - session.node.wall()))}
+    fields = replies.expiry(wanted.expire_at, session.node.wall())
     if wanted.data:
         fields["data"] = msgspec.Raw(wanted.data)
     if wanted.granted.positioned:
