@@ -57,12 +57,22 @@ class Broker:
         *,
         idempotency_key: str = "",
         skip_history: bool = False,
+        version: int = 0,
+        version_epoch: str = "",
     ) -> StreamPosition:
         """Append a publication (`body`: its JSON object without offset) and announce it; returns where it stands."""
-        return await self._published(channel, self.start_publish(channel, body, options, idempotency_key, skip_history))
+        once = (idempotency_key, skip_history, version, version_epoch)
+        return await self._published(channel, self.start_publish(channel, body, options, *once))
 
     def start_publish(
-        self, channel: str, body: bytes, options: StreamOptions, idempotency_key: str = "", skip_history: bool = False
+        self,
+        channel: str,
+        body: bytes,
+        options: StreamOptions,
+        idempotency_key: str = "",
+        skip_history: bool = False,
+        version: int = 0,
+        version_epoch: str = "",
     ) -> "asyncio.Future[Any]":
         """Send a publication off at once, in the order of calls; the raw answer comes later."""
         call = calls.publish(
@@ -72,6 +82,8 @@ class Broker:
             self.seen.get(channel),
             idempotency_key=idempotency_key,
             skip_history=skip_history,
+            version=version,
+            version_epoch=version_epoch,
         )
         shard = self.store.shard_for(call.placement)
         return shard.start(call.script, call.keys, call.args)
@@ -89,10 +101,21 @@ class Broker:
         *,
         idempotency_key: str = "",
         skip_history: bool = False,
+        version: int = 0,
+        version_epoch: str = "",
     ) -> StreamPosition:
         """`publish` for threads."""
         seen = self.seen.get(channel)
-        call = calls.publish(channel, body, options, seen, idempotency_key=idempotency_key, skip_history=skip_history)
+        call = calls.publish(
+            channel,
+            body,
+            options,
+            seen,
+            idempotency_key=idempotency_key,
+            skip_history=skip_history,
+            version=version,
+            version_epoch=version_epoch,
+        )
         position = calls.read_publish(self._run_sync(call))
         self.seen.note(channel, position)
         return position

@@ -16,7 +16,7 @@ from functools import cache
 from typing import Any, TypeVar
 
 import msgspec
-from msgspec import Raw, inspect, structs
+from msgspec import Raw, inspect
 
 Kind = TypeVar("Kind")
 
@@ -45,16 +45,17 @@ def read(text: bytes, kind: type[Kind]) -> tuple[Kind, frozenset[str]]:
 
     Raises one of UNREADABLE.
     """
+    struct: Any = kind
     try:
-        return _decoder(kind).decode(text), frozenset()
+        return _decoder(struct).decode(text), frozenset()
     except msgspec.DecodeError:
         marked, mark = _marked(text)
-        found: Kind = _decoder(kind).decode(_tidied(marked, _shape(kind)))
+        found: Kind = _decoder(struct).decode(_tidied(marked, _shape(struct)))
         return found, _put_back(found, mark) if mark else frozenset()
 
 
 def plain(text: bytes) -> Any:
-    """A text as plain Python values: half surrogates stay what they are, numbers beyond a float's range are infinite."""
+    """A text as plain Python values: half surrogates stay what they are, numbers beyond a float's range infinite."""
     try:
         return msgspec.json.decode(text)
     except msgspec.DecodeError:

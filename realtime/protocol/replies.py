@@ -13,6 +13,7 @@ from realtime.protocol.codes import CommandError, ErrorCode
 from realtime.protocol.nesting import too_deep
 
 PING = b"{}"
+ROOM_AROUND = 1024  # bytes of a reply or push around a publication: its channel's name, position, and envelope
 LONGEST_TTL = 365 * 24 * 3600  # seconds
 
 encode = msgspec.json.encode
@@ -88,6 +89,14 @@ def publication_body(data: bytes, info: bytes | None = None, tags: Mapping[str, 
     if tags:
         body += b',"tags":' + foreign.write(tags)
     return body + b"}"
+
+
+def require_sendable(body: bytes, most: int) -> None:
+    """Raise CommandError 107 for a publication that does not fit, with what goes around it, into the `most` bytes a
+    client may leave unread: whoever asked for it would be dropped, again and again."""
+    if len(body) > most - ROOM_AROUND:
+        message = f"a publication of {len(body)} bytes is too large: clients can be sent {max(0, most - ROOM_AROUND)}"
+        raise CommandError(ErrorCode.BAD_REQUEST, message)
 
 
 def with_offset(body: bytes, offset: int) -> bytes:

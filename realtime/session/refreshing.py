@@ -4,11 +4,15 @@ from realtime.access import tokens
 from realtime.protocol import replies
 from realtime.protocol.codes import CommandError, DisconnectCode, DisconnectError, ErrorCode
 from realtime.protocol.commands import TokenRequest
+from realtime.session.renewal import follow, show
 from realtime.session.session import Session
 
 
 async def refresh(session: Session, id: int, request: TokenRequest) -> bytes:
-    """Answer `refresh`: the new token must be the same user's; an expired one ends the connection with 3005."""
+    """Answer `refresh`: the new token must be the same user's; an expired one ends the connection with 3005.
+
+    What the token says counts from now on; the reply comes when it does.
+    """
     node = session.node
     if not request.token or session.identity.via != "token":
         raise DisconnectError(DisconnectCode.BAD_REQUEST, detail="refresh without need")
@@ -18,6 +22,7 @@ async def refresh(session: Session, id: int, request: TokenRequest) -> bytes:
         raise DisconnectError(DisconnectCode.EXPIRED) from error
     if claims.user != session.identity.user:
         raise DisconnectError(DisconnectCode.INVALID_TOKEN, detail="refresh with another user's token")
+    await follow(session, claims.identity())
     session.expire_at = claims.expire_at
     session.schedule()
     result = {"client": session.client, "version": node.version} | replies.expiry(claims.expire_at, node.wall())
@@ -49,5 +54,7 @@ async def sub_refresh(session: Session, id: int, request: TokenRequest) -> bytes
         raise CommandError(error.code, error.message, temporary=expired, detail=error.detail) from None
     subscription.expire_at = claims.expire_at
     session.schedule()
+    if subscription.chan_info != claims.info:
+        subscription.chan_info = claims.info
+        await show(session, subscription)
     return replies.reply(id, "sub_refresh", replies.expiry(claims.expire_at, node.wall()))
-

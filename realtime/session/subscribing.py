@@ -91,6 +91,7 @@ async def give(
     expire_at: float | None = None,
     info: bytes | None = None,
     data: bytes | None = None,
+    by_token: bool = False,
 ) -> bool:
     """Add a server-side subscription to a connection that is open; the client is told with a push.
 
@@ -107,7 +108,17 @@ async def give(
         join_leave=True,
         insecure=session.node.config.insecure,
     )
-    wanted = Wanted(channel, options, granted, position, server_side=True, expire_at=expire_at, info=info, data=data)
+    wanted = Wanted(
+        channel,
+        options,
+        granted,
+        position,
+        server_side=True,
+        expire_at=expire_at,
+        info=info,
+        data=data,
+        by_token=by_token,
+    )
     established = await establish(session, wanted)
     if session.subscriptions.get(channel) is not established.subscription:  # it went while this was on its way
         session.forget_subscription(established.subscription)

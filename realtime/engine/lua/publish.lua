@@ -4,7 +4,8 @@
 -- ARGV  1 topic  2 head of the layer message (ends with the body and the key of the epoch, two bytes)  3 body's length
 --       4 history size (0: no history)  5 history ttl ms  6 meta ttl ms
 --       7 fresh epoch  8 seen epoch  9 seen top  10 idempotency ttl ms (0: none)
--- returns {epoch, offset, repeated}
+--       11 version as decimal digits ('0': none)  12 version epoch ('': of the one that is known)
+-- returns {epoch, offset, repeated}; repeated is 1 for a known key, 2 for a version that is not newer than the known one
 -- The announcement carries Redis's own time in µs, so that its age can be told without a common clock of the hosts.
 
 local idempotent = tonumber(ARGV[10]) > 0
@@ -16,9 +17,20 @@ if idempotent then
   end
 end
 
+-- The newest version is kept in `meta`: v, and ve, its epoch. Digits are compared as text: Lua's numbers end at 2^53.
+local function outdated(version, version_epoch)
+  local known = redis.call('HMGET', KEYS[1], 'v', 've')
+  if not known[1] or (version_epoch ~= '' and version_epoch ~= known[2]) then return false end
+  return #version < #known[1] or (#version == #known[1] and version <= known[1])
+end
+
 local epoch, offset = '', 0
 if tonumber(ARGV[4]) > 0 then
   epoch, offset = position(KEYS[1], KEYS[2], ARGV[7], ARGV[8], ARGV[9], ARGV[6])
+  if ARGV[11] ~= '0' then
+    if outdated(ARGV[11], ARGV[12]) then return {epoch, offset, 2} end
+    redis.call('HSET', KEYS[1], 'v', ARGV[11], 've', ARGV[12])
+  end
   offset = offset + 1
   redis.call('HSET', KEYS[1], 't', text(offset))
   if offset == 1 then redis.call('PEXPIRE', KEYS[1], ARGV[6]) end  -- else `position` has seen to it
