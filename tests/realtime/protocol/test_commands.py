@@ -175,8 +175,11 @@ HALF = "\\ud83d"  # as it is written: what JavaScript makes of a cut emoji
 @pytest.mark.parametrize("as_bytes", [False, True])
 def test_half_a_surrogate_pair_in_a_payload_keeps_its_bytes(data: str, as_bytes: bool) -> None:
     """It is valid JSON; other commands of the message are not touched by it."""
-    lines = ['{"id":1,"rpc":{"method":"m","data":%s}}' % data, '{"id":2,"presence":{"channel":"c"}}']
-    lines += ['{"send":{"data":%s}}' % data, '{"id":3,"subscribe":{"channel":"c","data":%s}}' % data]
+    lines = ['{"id":1,"rpc":{"method":"m","data":%s}}'.replace("%s", data), '{"id":2,"presence":{"channel":"c"}}']
+    lines += [
+        '{"send":{"data":%s}}'.replace("%s", data),
+        '{"id":3,"subscribe":{"channel":"c","data":%s}}'.replace("%s", data),
+    ]
     message = "\n".join(lines)
     rpc, presence, send, subscribe = parse(message.encode() if as_bytes else message)
     assert all(command.fits for command in (rpc, presence, send, subscribe))
@@ -189,7 +192,7 @@ def test_half_a_surrogate_pair_in_a_payload_keeps_its_bytes(data: str, as_bytes:
 def test_whatever_stands_around_a_half_it_comes_through(text: str, half: int) -> None:
     """Escaped backslashes, quotes and whole pairs do not lead the search astray."""
     data = json.dumps(text)[:-1] + f"\\u{half:04X}" + json.dumps(text)[1:]
-    (command,) = parse('{"id":1,"publish":{"channel":"c","data":%s}}' % data)
+    (command,) = parse('{"id":1,"publish":{"channel":"c","data":%s}}'.replace("%s", data))
     assert command.publish is not None
     assert bytes(command.publish.data) == data.encode()
 
@@ -215,7 +218,7 @@ def test_half_a_surrogate_pair_in_a_name_is_that_command_s_fault(request_: str) 
 
 
 def test_half_a_surrogate_pair_under_an_unknown_key_is_passed_over() -> None:
-    (command,) = parse('{"id":1,"x%s":"%s","presence":{"channel":"a","y":"%s"}}' % (HALF, HALF, HALF))
+    (command,) = parse('{"id":1,"x%s":"%s","presence":{"channel":"a","y":"%s"}}'.replace("%s", HALF))
     assert command.fits
 
 
@@ -270,7 +273,7 @@ def test_a_null_is_absent_further_down_too() -> None:
 
 @pytest.mark.parametrize("written", ["7.0", "7e0", "0.7E+1", "70e-1", "7"])
 def test_a_whole_number_is_one_however_it_is_written(written: str) -> None:
-    (command,) = parse('{"id":%s,"history":{"channel":"c","limit":%s,"since":{"offset":%s}}}' % ((written,) * 3))
+    (command,) = parse('{"id":%s,"history":{"channel":"c","limit":%s,"since":{"offset":%s}}}'.replace("%s", written))
     assert command.history is not None
     assert command.history.since is not None
     assert (command.id, command.history.limit, command.history.since.offset) == (7, 7, 7)
@@ -279,14 +282,14 @@ def test_a_whole_number_is_one_however_it_is_written(written: str) -> None:
 @pytest.mark.parametrize("offset", [2**63 - 1, 2**63, 2**64 - 1])
 def test_an_offset_of_the_protocol_s_64_bits_is_one_that_no_stream_has(offset: int) -> None:
     """It is as far ahead as we can count, and no reason to end anything."""
-    (command,) = parse('{"id":1,"subscribe":{"channel":"c","recover":true,"offset":%d}}' % offset)
+    (command,) = parse('{"id":1,"subscribe":{"channel":"c","recover":true,"offset":%d}}'.replace("%d", str(offset)))
     assert command.subscribe is not None
     assert command.subscribe.offset == 2**63 - 1
 
 
 def test_of_members_that_come_twice_the_last_counts() -> None:
     for id_ in ("1", "1.0"):
-        (command,) = parse('{"id":%s,"publish":{"channel":"a","channel":"b","data":1,"data":null}}' % id_)
+        (command,) = parse('{"id":%s,"publish":{"channel":"a","channel":"b","data":1,"data":null}}'.replace("%s", id_))
         assert command.publish is not None
         assert command.publish.channel == "b"
         assert bytes(command.publish.data) == b"null"
