@@ -16,14 +16,14 @@ from realtime.api.control import OVERRIDES, to_disconnect, to_reauthorize, to_re
 from realtime.api.publishing import payload
 from realtime.engine.control import Acknowledged, Command, Control
 from realtime.engine.publication import StreamPosition
-from realtime.protocol.codes import CommandError, DisconnectCode, ErrorCode, UnsubscribeCode
+from realtime.protocol.codes import CommandError, ErrorCode, UnsubscribeCode
 from realtime.session.calls import called
 from store import get_store
 
 
 async def disconnect(asked: params.Disconnect) -> dict[str, Any]:
     """End connections of a user, one, or those in a channel."""
-    wish = asked.disconnect or params.Disconnection(DisconnectCode.FORCE_DISCONNECT)
+    wish = asked.disconnect or params.Disconnection()
     command = _checked(
         lambda: to_disconnect(asked.user, asked.client, asked.channel, wish.code, wish.reason, asked.whitelist)
     )

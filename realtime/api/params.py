@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from msgspec import Meta, Raw, Struct
 
 from realtime.protocol import foreign
-from realtime.protocol.codes import CommandError, ErrorCode
+from realtime.protocol.codes import CommandError, DisconnectCode, ErrorCode
 from realtime.protocol.commands import NO_DATA, Position
 
 Seconds = Annotated[int, Meta(ge=-(2**53), le=2**53)]
@@ -59,7 +59,7 @@ class History(Struct):
 class Disconnection(Struct):
     """How a disconnect shall look to the client."""
 
-    code: int = 0
+    code: int = int(DisconnectCode.FORCE_DISCONNECT)
     reason: str = ""
 
 

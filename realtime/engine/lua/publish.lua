@@ -17,6 +17,10 @@ if idempotent then
   end
 end
 
+local function remember(epoch, offset)
+  if idempotent then redis.call('SET', KEYS[3], text(offset) .. ':' .. epoch, 'PX', ARGV[10]) end
+end
+
 -- The newest version is kept in `meta`: v, and ve, its epoch. Digits are compared as text: Lua's numbers end at 2^53.
 local function outdated(version, version_epoch)
   local known = redis.call('HMGET', KEYS[1], 'v', 've')
@@ -28,7 +32,10 @@ local epoch, offset = '', 0
 if tonumber(ARGV[4]) > 0 then
   epoch, offset = position(KEYS[1], KEYS[2], ARGV[7], ARGV[8], ARGV[9], ARGV[6])
   if ARGV[11] ~= '0' then
-    if outdated(ARGV[11], ARGV[12]) then return {epoch, offset, 2} end
+    if outdated(ARGV[11], ARGV[12]) then
+      remember(epoch, offset)
+      return {epoch, offset, 2}
+    end
     redis.call('HSET', KEYS[1], 'v', ARGV[11], 've', ARGV[12])
   end
   offset = offset + 1
@@ -38,9 +45,7 @@ if tonumber(ARGV[4]) > 0 then
   redis.call('XADD', KEYS[2], 'MAXLEN', ARGV[4], text(offset) .. '-0', 'd', body)
   redis.call('PEXPIRE', KEYS[2], ARGV[5])
 end
-if idempotent then
-  redis.call('SET', KEYS[3], text(offset) .. ':' .. epoch, 'PX', ARGV[10])
-end
+remember(epoch, offset)
 local now = redis.call('TIME')
 local stamp = tonumber(now[1]) * 1000000 + tonumber(now[2])
 local tail = cmsgpack.pack(epoch) .. '\161o' .. cmsgpack.pack(offset) .. '\161t' .. cmsgpack.pack(stamp)
