@@ -109,7 +109,11 @@ class TestHalfAnEmoji:
 
     async def test_what_methods_are_given_they_can_hold(self, node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
         """107 instead of a text that no database takes; what a method answers arrives."""
-        monkeypatch.setitem(rpc.methods, "half", lambda user, data: {"a\udc00": ["\ud83d", data]})
+
+        async def half(user: Any, data: Any) -> Any:
+            return {"a\udc00": ["\ud83d", data]}
+
+        monkeypatch.setitem(rpc.methods, "half", half)
         peer = await reader(node)
         assert await peer.tell('"rpc":{"method":"half","data":%s}'.replace("%s", HALF)) == BAD_REQUEST
         assert await peer.tell('"rpc":{"method":"half","data":1}') == {"rpc": {"data": {"a\udc00": ["\ud83d", 1]}}}
@@ -117,7 +121,11 @@ class TestHalfAnEmoji:
     async def test_a_message_is_dropped_and_ends_nothing(self, node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
         """`send` has no answer."""
         heard: list[Any] = []
-        monkeypatch.setattr(rpc, "message_handlers", [lambda user, data: heard.append(data)])
+
+        async def hear(user: Any, data: Any) -> None:
+            heard.append(data)
+
+        monkeypatch.setattr(rpc, "message_handlers", [hear])
         peer = await reader(node)
         peer.session.receive('{"send":{"data":%s}}\n{"send":{"data":2}}'.replace("%s", HALF))
         await until(lambda: heard)
