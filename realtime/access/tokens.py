@@ -203,11 +203,11 @@ def _verified(token: str, kind: type[Kind], config: RealtimeConfig, now: float) 
     try:
         payload = _JWS.decode(token, config.token_secret, algorithms=_ALGORITHMS)
         payload.decode()  # Raw members are passed on unparsed: all of it must be UTF-8, or they would break frames
-        claims, halved = foreign.read(payload, kind)
+        claims, unfit = foreign.read(payload, kind)
     except (jwt.PyJWTError, msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise BadToken(str(error)) from error
-    if halved - {"meta"}:
-        raise BadToken(f"half a surrogate pair in {', '.join(sorted(halved))}")
+    if unfit - {"meta"}:
+        raise BadToken(f"half a surrogate pair in {', '.join(sorted(unfit))}")
     _check_recipient(claims, config)
     exp, nbf, _ = _seconds(claims.exp), _seconds(claims.nbf), _seconds(claims.iat)
     if (exp is not None and now >= exp) or (nbf is not None and now < nbf):

@@ -12,7 +12,7 @@ from realtime.protocol.commands import NO_DATA, Position
 
 Seconds = Annotated[int, Meta(ge=-(2**53), le=2**53)]
 Version = Annotated[int, Meta(ge=0)]
-WITH_HALVES = frozenset({"channels", "commands", "tags"})  # half surrogates are each one's own fault, or passed on
+EACH_FOR_ITSELF = frozenset({"channels", "commands", "tags"})  # one unfit part is no fault of the others
 
 
 class Publish(Struct):
@@ -166,7 +166,7 @@ def decode(kind: type[Any], body: bytes) -> Any:
     body.decode()  # raw members are passed on unparsed: the whole must be UTF-8
     if body.strip() in (b"", b"null"):
         return kind()
-    asked, halved = foreign.read(body, kind)
-    if halved - WITH_HALVES:
-        raise CommandError(ErrorCode.BAD_REQUEST, f"half a surrogate pair in {', '.join(sorted(halved))}")
+    asked, unfit = foreign.read(body, kind, however_deep=True)
+    if unfit - EACH_FOR_ITSELF:
+        raise CommandError(ErrorCode.BAD_REQUEST, f"cannot be used: {', '.join(sorted(unfit))}")
     return asked

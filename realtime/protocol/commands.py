@@ -2,8 +2,8 @@
 
 Parsing is strict about types and blind to unknown keys; a null is an absent member. Payloads (`data`) are kept as the
 bytes that were sent. Whatever cannot be a command ends the connection with 3501; one that is, but names something with
-half a surrogate pair, is `Unfit`: it alone is answered with 107. Whether a command is allowed *now* is the session's
-matter.
+half a surrogate pair or is nested beyond measure, is `Unfit`: it alone is answered with 107. Whether a command is
+allowed *now* is the session's matter.
 """
 
 from typing import Annotated, Any, ClassVar
@@ -159,7 +159,10 @@ class Command(Struct):
 
 
 class Unfit(Command):
-    """A command whose names (channel, token, method, …) hold half surrogates: nothing of ours is called so."""
+    """A command that cannot be used.
+
+    Its names (channel, token, method, …) hold half surrogates, or its payload is nested so deep that it was not read.
+    """
 
     fits: ClassVar[bool] = False
 
@@ -192,6 +195,7 @@ def parse(message: str | bytes) -> list[Command]:
 def _command(line: str | bytes) -> Command:
     try:
         return _decoder.decode(line)
-    except msgspec.DecodeError:
-        command, halved = foreign.read(line.encode() if isinstance(line, str) else line, Command)
-        return Unfit(*structs.astuple(command)) if halved else command
+    except (msgspec.DecodeError, RecursionError):
+        text = line.encode() if isinstance(line, str) else line
+        command, unfit = foreign.read(text, Command, however_deep=True)
+        return Unfit(*structs.astuple(command)) if unfit else command

@@ -1,31 +1,35 @@
 """JSON as others write it, read into our types and written back.
 
 Valid JSON that msgspec or our types would refuse: half of a surrogate pair as an escape (`"\\ud83d"`, an emoji that was
-cut in two), null for a member that is absent, and a whole number written `1.0`. `read` takes them; what msgspec takes
-at once costs nothing more, and everything else is gone through a fixed number of times, in time that grows with its
-length alone.
+cut in two), null for a member that is absent, a whole number written `1.0`, nesting beyond Python's recursion. `read`
+takes them; what msgspec takes at once costs nothing more, and everything else is gone through a fixed number of times,
+in time that grows with its length alone.
 
 Payloads (`Raw` members) keep every byte. To get past msgspec, the backslash and `u` of a half are replaced by a mark
-that is not in the text, and put back afterwards.
+that is not in the text, and put back afterwards. What is nested too deep cannot be used; it is only told which member
+it was, so that others of the text are not lost with it.
 """
 
 import json
 import re
 import secrets
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 from msgspec import Raw, inspect
+
+from realtime.protocol.nesting import MOST_DIGITS
 
 Kind = TypeVar("Kind")
 
 UNREADABLE = (msgspec.DecodeError, UnicodeError, RecursionError)
 """What `read`, `plain` and `one_line` raise for a text that cannot be used; ValidationError is a DecodeError."""
 
-MOST_DIGITS = 4300  # of a whole number: Python's own bound
-
 LONGEST_FRACTION = 40  # characters of a whole number with a point or an exponent
+MOST_LEVELS = 300  # of lists and objects that are read, where a text has more than Python can follow
+
+_TOO_DEEP = Raw(b"!")  # no JSON: nobody takes it for a payload
 
 _NULL = b"null"
 _FRACTION = re.compile(rb"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,2})?")
@@ -36,22 +40,33 @@ _ESCAPES = re.compile(
     rb"|\\u([dD][89a-fA-F][0-9a-fA-F]{2})"  # a half
 )
 _HALF = re.compile("[\ud800-\udfff]")
+_STRUCTURE = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\Z)|[\[{\]}]', re.DOTALL)
 _members = msgspec.json.Decoder(dict[str, Raw]).decode
 _items = msgspec.json.Decoder(list[Raw]).decode
 
 
-def read(text: bytes, kind: type[Kind]) -> tuple[Kind, frozenset[str]]:
-    """A text as a Struct, and the names of those members whose strings hold half surrogates (payloads do not count).
+def read(text: bytes, kind: type[Kind], *, however_deep: bool = False) -> tuple[Kind, frozenset[str]]:
+    """A text as a Struct, and the names of its unfit members.
+
+    These are the ones with half surrogates outside of payloads, and, where the text may be `however_deep`, those that
+    are nested beyond all measure.
 
     Raises one of UNREADABLE.
     """
     struct: Any = kind
     try:
         return _decoder(struct).decode(text), frozenset()
-    except msgspec.DecodeError:
-        marked, mark = _marked(text)
+    except (msgspec.DecodeError, RecursionError):
+        marked, half = _marked(text)
+    deep = b""
+    try:
         found: Kind = _decoder(struct).decode(_tidied(marked, _shape(struct)))
-        return found, _put_back(found, mark) if mark else frozenset()
+    except RecursionError:
+        if not however_deep:
+            raise
+        deep = _mark_for(marked)
+        found = _decoder(struct).decode(_tidied(_cut(marked, b'"%s"' % deep), _shape(struct)))
+    return found, _put_back(found, Marks(half, deep)) if half or deep else frozenset()
 
 
 def plain(text: bytes) -> Any:
@@ -83,11 +98,6 @@ def write(value: Any, enc_hook: Any = None) -> bytes:
         return msgspec.json.encode(_escaped(simple, mark)).replace(mark.encode(), b"\\u")
 
 
-def is_whole(text: str) -> bool:
-    """Whether a text has no half surrogate, and so can be written as UTF-8."""
-    return text.isascii() or _HALF.search(text) is None
-
-
 @cache
 def _decoder(kind: Any) -> Any:
     return msgspec.json.Decoder(kind)
@@ -103,47 +113,83 @@ def _fields(kind: Any) -> dict[str, inspect.Type]:
     return {field.encode_name: field.type for field in inspect.type_info(kind).fields}  # type: ignore[attr-defined]
 
 
-# Half surrogates
+# Half surrogates, and what is nested too deep
+
+
+class Marks(NamedTuple):
+    """What stands in a text for the beginning of a half surrogate, and for what was cut; b"" for none of it."""
+
+    half: bytes
+    deep: bytes
+
+
+def _mark_for(text: bytes) -> bytes:
+    """Something that is not in the text, nor to be guessed by who wrote it."""
+    while (mark := secrets.token_hex(8).encode()) in text:
+        pass
+    return mark
 
 
 def _marked(text: bytes) -> tuple[bytes, bytes]:
     """The text with halves marked, and the mark; b"" when there are none."""
     if _MAYBE_HALF.search(text) is None:
         return text, b""
-    mark = secrets.token_hex(8).encode()
-    while mark in text:
-        mark = secrets.token_hex(8).encode()
+    mark = _mark_for(text)
     marked = _ESCAPES.sub(lambda found: mark + found[1] if found[1] else found[0], text)
     return (marked, mark) if marked != text else (text, b"")
 
 
-def _put_back(found: Any, mark: bytes) -> frozenset[str]:
-    """Undo the marks in a Struct; the names of members whose strings had some."""
-    pattern = re.compile(re.escape(mark.decode()) + "([0-9a-fA-F]{4})")
-    halved = set()
+def _cut(text: bytes, instead: bytes) -> bytes:
+    """The text with everything that is nested deeper than MOST_LEVELS replaced."""
+    kept, begin, depth = [], 0, 0
+    for found in _STRUCTURE.finditer(text):
+        sign = found[0]
+        if sign in (b"[", b"{"):
+            depth += 1
+            if depth == MOST_LEVELS + 1:
+                kept.append(text[begin : found.start()])
+        elif sign in (b"]", b"}"):
+            depth -= 1
+            if depth == MOST_LEVELS:
+                kept.append(instead)
+                begin = found.end()
+    return b"".join(kept) + (text[begin:] if depth <= MOST_LEVELS else b"")
+
+
+def _put_back(found: Any, marks: Marks) -> frozenset[str]:
+    """Undo the marks in a Struct; the names of unfit members."""
+    unfit = set()
     for name in found.__struct_fields__:
-        value, changed = _unmarked(getattr(found, name), mark, pattern)
+        value, is_unfit = _unmarked(getattr(found, name), marks)
         setattr(found, name, value)
-        if changed:
-            halved.add(name)
-    return frozenset(halved)
+        if is_unfit:
+            unfit.add(name)
+    return frozenset(unfit)
 
 
-def _unmarked(value: Any, mark: bytes, pattern: re.Pattern[str]) -> tuple[Any, bool]:
+def _unmarked(value: Any, marks: Marks) -> tuple[Any, bool]:
+    """A value as it was meant, and whether it is unfit."""
     if isinstance(value, Raw):
-        return Raw(bytes(value).replace(mark, b"\\u")), False
+        payload = bytes(value)
+        if marks.deep and marks.deep in payload:
+            return _TOO_DEEP, True
+        return Raw(payload.replace(marks.half, b"\\u") if marks.half else payload), False
     if isinstance(value, str):
-        text = pattern.sub(lambda found: chr(int(found[1], 16)), value)
-        return text, text != value
+        return _with_halves(value, marks)
     if isinstance(value, msgspec.Struct):
-        return value, bool(_put_back(value, mark))
+        return value, bool(_put_back(value, marks))
     if isinstance(value, dict):
-        pairs = [(_unmarked(key, mark, pattern), _unmarked(one, mark, pattern)) for key, one in value.items()]
+        pairs = [(_unmarked(key, marks), _unmarked(one, marks)) for key, one in value.items()]
         return {key[0]: one[0] for key, one in pairs}, any(key[1] or one[1] for key, one in pairs)
     if isinstance(value, list):
-        items = [_unmarked(one, mark, pattern) for one in value]
-        return [one for one, _ in items], any(changed for _, changed in items)
+        items = [_unmarked(one, marks) for one in value]
+        return [one for one, _ in items], any(is_unfit for _, is_unfit in items)
     return value, False
+
+
+def _with_halves(text: str, marks: Marks) -> tuple[str, bool]:
+    pieces = text.split(marks.half.decode()) if marks.half else [text]
+    return pieces[0] + "".join(chr(int(one[:4], 16)) + one[4:] for one in pieces[1:]), len(pieces) > 1
 
 
 def _escaped(value: Any, mark: str) -> Any:

@@ -10,7 +10,7 @@ import msgspec
 
 from realtime.protocol import foreign
 from realtime.protocol.codes import CommandError, ErrorCode
-from realtime.protocol.nesting import too_deep
+from realtime.protocol.nesting import unreadable
 
 PING = b"{}"
 ROOM_AROUND = 1024  # bytes of a reply or push around a publication: its channel's name, position, and envelope
@@ -79,9 +79,9 @@ def client_info(user: str, client: str, conn_info: bytes | None, chan_info: byte
 def publication_body(data: bytes, info: bytes | None = None, tags: Mapping[str, str] | None = None) -> bytes:
     """A publication before its offset is known: what history keeps and the layer carries.
 
-    Raises CommandError 107 for data that is nested deeper than some clients' parsers can follow.
+    Raises CommandError 107 for data that some clients' parsers cannot follow.
     """
-    if too_deep(data):
+    if unreadable(data):
         raise CommandError(ErrorCode.BAD_REQUEST)
     body = b'{"data":' + data
     if info:

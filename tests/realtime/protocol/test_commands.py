@@ -295,6 +295,19 @@ def test_of_members_that_come_twice_the_last_counts() -> None:
         assert bytes(command.publish.data) == b"null"
 
 
+@pytest.mark.parametrize("data", ["[" * 3000 + "]" * 3000, '{"a":[' * 9000 + "0" + "]}" * 9000])
+def test_a_payload_nested_beyond_measure_is_that_command_s_fault(data: str) -> None:
+    """It is valid JSON, and what stands beside it is not lost with it."""
+    request = '"publish":{"channel":"c","data":' + data + "}"
+    deep, after, unknown = parse('{"id":1,' + request + '}\n{"id":2}\n{"id":3,"x":' + data + ',"rpc":{"data":"[["}}')
+    assert [deep.fits, after.fits, unknown.fits] == [False, True, True]
+    assert (deep.id, deep.method) == (1, "publish")
+    (both,) = parse('{"id":null,"x":"\\ud83d",' + request + "}")
+    assert not both.fits
+    assert unknown.rpc is not None
+    assert bytes(unknown.rpc.data) == b'"[["'
+
+
 @pytest.mark.parametrize("nested", ["[" * 100_000, '{"a":' * 100_000])
 def test_deep_nesting_ends_the_connection(nested: str) -> None:
     """Also inside a payload."""

@@ -145,6 +145,17 @@ class TestHalfAnEmoji:
         ] == {"n": "\ud83d"}
 
 
+class TestNesting:
+    @pytest.mark.parametrize("levels", [257, 900, 5000])
+    async def test_what_others_could_not_read_is_a_bad_request(self, node: Node, levels: int) -> None:
+        """However deep, and however long a number: 107, and the connection goes on."""
+        peer = await reader(node)
+        deep = "[" * levels + "]" * levels
+        assert await peer.tell(f'"publish":{{"channel":"open:a","data":{deep}}}') == BAD_REQUEST
+        assert await peer.tell(f'"publish":{{"channel":"open:a","data":{"7" * 4301}}}') == BAD_REQUEST
+        assert await peer.tell('"publish":{"channel":"open:a","data":1}') == {"publish": {}}
+
+
 class TestNulls:
     async def test_a_null_is_published_and_all_other_nulls_are_absent(self, node: Node) -> None:
         peer = Reader(node)
