@@ -8,6 +8,7 @@ error's `detail`, never to the client, and never the token itself.
 
 import base64
 import binascii
+import math
 import re
 import time
 from collections.abc import Sequence
@@ -103,7 +104,7 @@ def make_connection_token(
     """A connection token for a Django user or a user id ("" and AnonymousUser: anonymous), signed with HS256.
 
     `ttl` is seconds, None for no expiry. Other claims (`subs`, `meta`, `expire_at`, …) are passed on as given.
-    Raises ImproperlyConfigured without a token secret.
+    Raises ImproperlyConfigured without a token secret, ValueError for times that are not finite.
     """
     if channels:
         claims["channels"] = list(channels)
@@ -140,6 +141,7 @@ class _Sub(msgspec.Struct):
 Time = float | str | None
 """Unix seconds; as many libraries write it, also as digits in a string."""
 
+TIMES = ("exp", "nbf", "expire_at")
 _TIME = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,20})?")
 
 
@@ -279,7 +281,10 @@ def _signed(user: object, ttl: float | None, info: Any, claims: dict[str, Any]) 
     payload |= {"info": info} if info is not None else {}
     payload |= {"aud": config.token_audience} if config.token_audience else {}
     payload |= {"iss": config.token_issuer} if config.token_issuer else {}
-    return _JWS.encode(foreign.write(payload | claims), config.token_secret, algorithm=_ALGORITHMS[0])
+    payload |= claims
+    if not all(math.isfinite(payload[name]) for name in TIMES if isinstance(payload.get(name), float)):
+        raise ValueError("a time that is no number would be left out of the token, which would then never expire")
+    return _JWS.encode(foreign.write(payload), config.token_secret, algorithm=_ALGORITHMS[0])
 
 
 def user_id(user: object) -> str:

@@ -372,4 +372,5 @@ async def _refuse_unfit(session: Session, method: str) -> bytes | None:
     """Answer a command that names what nothing is called: 107, as whoever handles it would if he could read it."""
     if method == "connect":
         session.move(State.CONNECTING)
+        session.give_place_back()
     raise CommandError(ErrorCode.BAD_REQUEST)

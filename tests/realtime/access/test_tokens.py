@@ -410,3 +410,12 @@ def test_no_token_is_made_without_a_secret(settings: Any) -> None:
     settings.REALTIME, settings.REALTIME_CONFIG, settings.REALTIME_TOKEN_SECRET = {}, None, ""
     with pytest.raises(ImproperlyConfigured, match="REALTIME_TOKEN_SECRET"):
         tokens.make_connection_token("42")
+
+
+@pytest.mark.usefixtures("_configured")
+@pytest.mark.parametrize("claim", ["exp", "nbf", "expire_at"])
+@pytest.mark.parametrize("time", [float("nan"), float("inf"), -float("inf")])
+def test_no_token_is_made_with_a_time_that_is_none(claim: str, time: float) -> None:
+    """JSON has no such number: the claim would be null, and the token good for ever."""
+    with pytest.raises(ValueError, match="time"):
+        tokens.make_connection_token("42", **{"ttl": None, claim: time})
