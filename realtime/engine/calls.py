@@ -86,7 +86,7 @@ def publish(
             seen.offset,
             _milliseconds(IDEMPOTENCY_TTL) if once else 0,
             version,
-            version_epoch,
+            version_epoch if version else "",
         ),
     )
 

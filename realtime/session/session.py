@@ -369,7 +369,9 @@ class Session:
 
 
 async def _refuse_unfit(session: Session, method: str) -> bytes | None:
-    """Answer a command that names what nothing is called: 107, as whoever handles it would if he could read it."""
+    """Answer a command that cannot be used: 107, as whoever handles it would if it could be read."""
+    if method == "send":
+        return None  # it has no answer
     if method == "connect":
         session.move(State.CONNECTING)
         session.give_place_back()

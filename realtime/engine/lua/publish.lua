@@ -31,12 +31,9 @@ end
 local epoch, offset = '', 0
 if tonumber(ARGV[4]) > 0 then
   epoch, offset = position(KEYS[1], KEYS[2], ARGV[7], ARGV[8], ARGV[9], ARGV[6])
-  if ARGV[11] ~= '0' then
-    if outdated(ARGV[11], ARGV[12]) then
-      remember(epoch, offset)
-      return {epoch, offset, 2}
-    end
-    redis.call('HSET', KEYS[1], 'v', ARGV[11], 've', ARGV[12])
+  if ARGV[11] ~= '0' and outdated(ARGV[11], ARGV[12]) then
+    remember(epoch, offset)
+    return {epoch, offset, 2}
   end
   offset = offset + 1
   redis.call('HSET', KEYS[1], 't', text(offset))
@@ -44,6 +41,8 @@ if tonumber(ARGV[4]) > 0 then
   local body = string.sub(ARGV[2], -ARGV[3] - 2, -3)
   redis.call('XADD', KEYS[2], 'MAXLEN', ARGV[4], text(offset) .. '-0', 'd', body)
   redis.call('PEXPIRE', KEYS[2], ARGV[5])
+  if ARGV[11] ~= '0' then redis.call('HSET', KEYS[1], 'v', ARGV[11]) end
+  if ARGV[12] ~= '' then redis.call('HSET', KEYS[1], 've', ARGV[12]) end
 end
 remember(epoch, offset)
 local now = redis.call('TIME')

@@ -266,8 +266,11 @@ class TestVersions:
             (9, "a", 3),
             (9, "", 3),
             (10, "", 4),
-            (10, "", 4),
-            (10, "c", 5),
+            (10, "a", 4),
+            (0, "x", 5),
+            (10, "a", 5),
+            (10, "c", 6),
+            (10, "", 6),
         ):
             place = await apublish(ROOM, version, version=version, version_epoch=epoch)
             assert place.offset == offset, (version, epoch)

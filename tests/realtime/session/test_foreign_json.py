@@ -153,7 +153,10 @@ class TestNesting:
         deep = "[" * levels + "]" * levels
         assert await peer.tell(f'"publish":{{"channel":"open:a","data":{deep}}}') == BAD_REQUEST
         assert await peer.tell(f'"publish":{{"channel":"open:a","data":{"7" * 4301}}}') == BAD_REQUEST
+        lines = len(peer.socket.lines)
+        peer.session.receive(f'{{"send":{{"data":{"[" * 5000 + "]" * 5000}}}}}')
         assert await peer.tell('"publish":{"channel":"open:a","data":1}') == {"publish": {}}
+        assert len(peer.socket.lines) == lines + 1
 
 
 class TestNulls:
