@@ -24,6 +24,7 @@ from realtime.api.publishing import broker, options_of
 from realtime.api.python import publish
 from realtime.conf import ChannelOptions
 from realtime.models import Channel
+from realtime.protocol import foreign
 from realtime.protocol.codes import CommandError, ErrorCode
 from store import StoreUnavailable
 
@@ -128,7 +129,7 @@ def _newest(name: str, options: ChannelOptions) -> tuple[list[dict[str, Any]], b
     page = broker().history_sync(name, options, limit=NEWEST, reverse=True, max_bytes=MOST_BYTES, whole=True)
     newest = []
     for publication in page.publications:
-        told = msgspec.json.decode(publication.body, type=_Told)
+        told, _ = foreign.read(publication.body, _Told)
         said = bytes(told.data).decode()[:MOST_SHOWN]
         newest.append({"offset": publication.offset, "said": said, "info": told.info})
     return newest, page.overflow

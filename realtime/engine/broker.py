@@ -41,15 +41,33 @@ class Broker:
         *,
         idempotency_key: str = "",
         skip_history: bool = False,
+        version: int = 0,
+        version_epoch: str = "",
     ) -> StreamPosition:
         """Append a publication (`body`: its JSON object without offset) and announce it; returns where it stands."""
-        return self.published(channel, await self.start_publish(channel, body, options, idempotency_key, skip_history))
+        once = (idempotency_key, skip_history, version, version_epoch)
+        return self.published(channel, await self.start_publish(channel, body, options, *once))
 
     def start_publish(
-        self, channel: str, body: bytes, options: StreamOptions, idempotency_key: str = "", skip_history: bool = False
+        self,
+        channel: str,
+        body: bytes,
+        options: StreamOptions,
+        idempotency_key: str = "",
+        skip_history: bool = False,
+        version: int = 0,
+        version_epoch: str = "",
     ) -> "asyncio.Future[Any]":
         """Send a publication off at once, in the order of calls; the answer, which is for `published`, comes later."""
-        call = calls.publish(channel, body, options, idempotency_key=idempotency_key, skip_history=skip_history)
+        call = calls.publish(
+            channel,
+            body,
+            options,
+            idempotency_key=idempotency_key,
+            skip_history=skip_history,
+            version=version,
+            version_epoch=version_epoch,
+        )
         shard = self.store.shard_for(call.placement)
         return shard.start(call.script, call.keys, call.args)
 
@@ -67,9 +85,19 @@ class Broker:
         *,
         idempotency_key: str = "",
         skip_history: bool = False,
+        version: int = 0,
+        version_epoch: str = "",
     ) -> StreamPosition:
         """`publish` for threads."""
-        call = calls.publish(channel, body, options, idempotency_key=idempotency_key, skip_history=skip_history)
+        call = calls.publish(
+            channel,
+            body,
+            options,
+            idempotency_key=idempotency_key,
+            skip_history=skip_history,
+            version=version,
+            version_epoch=version_epoch,
+        )
         position, count = calls.read_publish(self._run_sync(call))
         self._count(channel, position.epoch, count)
         return position

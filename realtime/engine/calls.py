@@ -61,8 +61,10 @@ def publish(
     *,
     idempotency_key: str = "",
     skip_history: bool = False,
+    version: int = 0,
+    version_epoch: str = "",
 ) -> Call:
-    """Append and announce a publication."""
+    """Append and announce a publication, unless one of its `version` (0: none) or a newer one is there already."""
     placement = place(channel)
     size = 0 if skip_history or not keeps_history(options) else options.history_size
     once = blake2b(idempotency_key.encode(), digest_size=12).hexdigest() if idempotency_key else ""
@@ -79,6 +81,8 @@ def publish(
             _milliseconds(options.history_meta_ttl),
             _milliseconds(IDEMPOTENCY_TTL) if once else 0,
             *placement.marks,
+            version,
+            version_epoch if version else "",
         ),
     )
 

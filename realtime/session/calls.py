@@ -12,7 +12,7 @@ from channels.db import database_sync_to_async
 
 from realtime import rpc as registry
 from realtime.access.hooks import name_of, user_of
-from realtime.protocol import replies
+from realtime.protocol import foreign, replies
 from realtime.protocol.codes import CommandError, DisconnectCode, DisconnectError, ErrorCode
 from realtime.protocol.commands import RpcRequest, SendRequest, decoded
 from realtime.session.session import Session
@@ -35,7 +35,7 @@ async def called(handler: registry.Handler, user: Any, data: msgspec.Raw) -> byt
     """What a method answers, as JSON; the HTTP API calls methods too. Raises CommandError 100 for its faults."""
     result = await _call(handler, user, data)
     try:
-        return replies.encode(result)
+        return foreign.write(result)
     except (TypeError, ValueError, RecursionError):
         logger.exception("%s returned what JSON cannot hold", name_of(handler))
         raise CommandError(ErrorCode.INTERNAL) from None

@@ -117,6 +117,8 @@ def _send_off(session: Session, id: int, request: PublishRequest, options: Chann
     subscription = session.subscriptions.get(request.channel)
     info = session.client_info(subscription.chan_info if subscription else None)
     body = replies.publication_body(bytes(request.data), info)
+    if options.has_history:
+        replies.require_sendable(body, session.node.config.max_outgoing_bytes)
     answer = session.node.broker.start_publish(request.channel, body, options)
     session.unanswered += 1
     session.node.published(1)

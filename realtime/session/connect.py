@@ -1,6 +1,7 @@
 """The connect command: who is it, which channels does the server give it, and the reply that opens everything."""
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -12,7 +13,7 @@ from realtime.access.identity import Identity, ServerSub
 from realtime.engine.publication import StreamPosition
 from realtime.protocol import replies
 from realtime.protocol.codes import CommandError, ErrorCode
-from realtime.protocol.commands import ConnectRequest
+from realtime.protocol.commands import ConnectRequest, SubscribeRequest
 from realtime.session.seats import take_seat
 from realtime.session.session import Session
 from realtime.session.states import State
@@ -38,7 +39,7 @@ async def _connect(session: Session, id: int, request: ConnectRequest) -> None:
     session.expire_at = identity.expire_at
     session.name = request.name[:64]
     session.since = round(node.wall(), 3)  # which connection of a user is the oldest is told by it
-    wishes = _server_side(session, identity, request)
+    wishes = server_side(session, identity, request.subs)
     established = await _establish_all(session, wishes)
     session.registered = True
     try:
@@ -59,8 +60,11 @@ async def _connect(session: Session, id: int, request: ConnectRequest) -> None:
         node.background(node.rechecker.recheck([session]))
 
 
-def _server_side(session: Session, identity: Identity, request: ConnectRequest) -> list[Wanted]:
-    """The subscriptions the server gives this connection. Raises CommandError for a channel that cannot be."""
+def server_side(session: Session, identity: Identity, before: Mapping[str, SubscribeRequest]) -> list[Wanted]:
+    """The subscriptions the server gives this connection; `before` are those the client had, with their positions.
+
+    Raises CommandError for a channel that cannot be, DisconnectError 3505 for too many.
+    """
     config = session.node.config
     subs = {sub.channel: sub for sub in identity.channels}
     personal = personal_channel(identity.user, config)
@@ -70,12 +74,23 @@ def _server_side(session: Session, identity: Identity, request: ConnectRequest) 
     wishes = []
     for sub in subs.values():
         options = sub.overrides.apply(options_for(sub.channel, config))
-        known = request.subs.get(sub.channel)
+        known = before.get(sub.channel)
         granted = permissions.grants(
             options, user=identity.user, recoverable=True, positioned=True, join_leave=True, insecure=config.insecure
         )
         position = StreamPosition(known.epoch, known.offset) if known is not None and known.recover else None
-        wishes.append(Wanted(sub.channel, options, granted, position, server_side=True, info=sub.info, data=sub.data))
+        wishes.append(
+            Wanted(
+                sub.channel,
+                options,
+                granted,
+                position,
+                server_side=True,
+                info=sub.info,
+                data=sub.data,
+                by_token=sub in identity.channels,
+            )
+        )
     return wishes
 
 
@@ -116,8 +131,8 @@ def _told(established: list[Established], room: int) -> dict[str, Any]:
 def _result(session: Session, identity: Identity, established: list[Established]) -> dict[str, Any]:
     config = session.node.config
     result: dict[str, Any] = {"client": session.client, "version": session.node.version}
-    if identity.expire_at and identity.via == "token":
-        result |= {"expires": True, "ttl": max(1, int(identity.expire_at - session.node.wall()))}
+    if identity.via == "token":
+        result |= replies.expiry(identity.expire_at, session.node.wall())
     data = session.node.connect_data(session)
     if data is not None:
         result["data"] = msgspec.Raw(data)

@@ -162,6 +162,8 @@ class Session:
         if not command.id and method != "send":
             raise DisconnectError(DisconnectCode.BAD_REQUEST, detail=f"{method} without an id")
         self.node.stats.commands[method] += 1
+        if not command.fits:
+            return partial(_refuse_unfit, self, method)
         if method not in AT_ONCE:
             return partial(handler, self, command.id, getattr(command, method))
         try:
@@ -214,6 +216,8 @@ class Session:
             async with asyncio.timeout_at(self.due):
                 answer = await rest()
         except CommandError as error:
+            if error.detail:
+                logger.info("%s", error.detail, extra=self.log_context() | {"code": error.code})
             self.node.stats.errors[error.code] += 1
             answer = replies.error(command.id, error)
         except (StoreUnavailable, TimeoutError) as error:
@@ -373,3 +377,13 @@ class Session:
     def log_context(self) -> dict[str, Any]:
         """Who this is, for the log: ids only."""
         return {"client": self.client, "user": self.identity.user, "address": self.address}
+
+
+async def _refuse_unfit(session: Session, method: str) -> bytes | None:
+    """Answer a command that cannot be used: 107, as whoever handles it would if it could be read."""
+    if method == "send":
+        return None  # it has no answer
+    if method == "connect":
+        session.move(State.CONNECTING)
+        session.give_place_back()
+    raise CommandError(ErrorCode.BAD_REQUEST)

@@ -117,6 +117,7 @@ async def give(
     expire_at: float | None = None,
     info: bytes | None = None,
     data: bytes | None = None,
+    by_token: bool = False,
 ) -> bool:
     """Add a server-side subscription to a connection that is open; the client is told with a push.
 
@@ -133,7 +134,17 @@ async def give(
         join_leave=True,
         insecure=session.node.config.insecure,
     )
-    wanted = Wanted(channel, options, granted, position, server_side=True, expire_at=expire_at, info=info, data=data)
+    wanted = Wanted(
+        channel,
+        options,
+        granted,
+        position,
+        server_side=True,
+        expire_at=expire_at,
+        info=info,
+        data=data,
+        by_token=by_token,
+    )
     established = await establish(session, wanted)
     if session.subscriptions.get(channel) is not established.subscription:  # it went while this was on its way
         session.forget_subscription(established.subscription)
@@ -194,9 +205,7 @@ async def _recovered(
 
 
 def _fields(session: Session, wanted: Wanted) -> dict[str, Any]:
-    fields: dict[str, Any] = {}
-    if wanted.expire_at:
-        fields |= {"expires": True, "ttl": max(1, int(wanted.expire_at - session.node.wall()))}
+    fields = replies.expiry(wanted.expire_at, session.node.wall())
     if wanted.data:
         fields["data"] = msgspec.Raw(wanted.data)
     if wanted.granted.positioned:

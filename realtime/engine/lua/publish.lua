@@ -4,7 +4,9 @@
 -- ARGV  1 topic  2 head of the layer message (ends with the body and the key of the epoch, two bytes)  3 body's length
 --       4 history size (0: no history)  5 history ttl ms  6 meta ttl ms  7 idempotency ttl ms (0: none)
 --       8-9 two bits of `made`, by a hash of the channel
--- returns {epoch, offset, repeated, count of the partition}, or the error DOUBT
+--       10 version as decimal digits ('0': none)  11 version epoch ('': of the one that is known)
+-- returns {epoch, offset, repeated, count of the partition}, or the error DOUBT; repeated is 1 for a known key, 2 for a
+-- version that is not newer than the known one
 -- The announcement carries Redis's own time in µs, so that its age can be told without a common clock of the hosts, and
 -- the partition's count, so that whoever hears it knows how far Redis has come.
 
@@ -27,32 +29,49 @@ if idempotent then
   end
 end
 
+local function remember(epoch, offset)
+  if idempotent then redis.call('SET', KEYS[3], text(offset) .. ':' .. epoch, 'PX', ARGV[7]) end
+end
+
+-- The newest version is kept in `meta`: v, and ve, its epoch. Digits are compared as text: Lua's numbers end at 2^53.
+local function outdated(version, version_epoch)
+  local known = redis.call('HMGET', KEYS[1], 'v', 've')
+  if not known[1] or (version_epoch ~= '' and version_epoch ~= known[2]) then return false end
+  return #version < #known[1] or (#version == #known[1] and version <= known[1])
+end
+
+local function begin()
+  era = era_for(KEYS[4], KEYS[5], era, ARGV[6])
+  -- setting the bits tells whether they were set: then it may have had a stream in this era, which is gone
+  if redis.call('SETBIT', KEYS[5], ARGV[8], 1) + redis.call('SETBIT', KEYS[5], ARGV[9], 1) == 2 then
+    era = new_era(KEYS[4], KEYS[5], era)
+    redis.call('SETBIT', KEYS[5], ARGV[8], 1)
+    redis.call('SETBIT', KEYS[5], ARGV[9], 1)
+  end
+  redis.call('DEL', KEYS[1], KEYS[2])
+  redis.call('HSET', KEYS[1], 'e', epoch_of(generation, era), 't', '0')
+  return epoch_of(generation, era), 0
+end
+
 local epoch, offset, count = '', 0, 0
 if kept then
   epoch, offset = stream_of(KEYS[1], generation)
-  count = redis.call('HINCRBY', KEYS[4], 'n', 1)  -- the first write is one that a full Redis refuses
-  if not epoch then
-    era = era_for(KEYS[4], KEYS[5], era, ARGV[6])
-    -- setting the bits tells whether they were set: then it may have had a stream in this era, which is gone
-    if redis.call('SETBIT', KEYS[5], ARGV[8], 1) + redis.call('SETBIT', KEYS[5], ARGV[9], 1) == 2 then
-      era = new_era(KEYS[4], KEYS[5], era)
-      redis.call('SETBIT', KEYS[5], ARGV[8], 1)
-      redis.call('SETBIT', KEYS[5], ARGV[9], 1)
-    end
-    epoch, offset = epoch_of(generation, era), 0
-    redis.call('DEL', KEYS[1], KEYS[2])
-    redis.call('HSET', KEYS[1], 'e', epoch, 't', '0')
+  if epoch and ARGV[10] ~= '0' and outdated(ARGV[10], ARGV[11]) then
+    remember(epoch, offset)
+    return {epoch, offset, 2, 0}
   end
+  count = redis.call('HINCRBY', KEYS[4], 'n', 1)  -- the first write is one that a full Redis refuses
+  if not epoch then epoch, offset = begin() end
   offset = offset + 1
   local body = string.sub(ARGV[2], -ARGV[3] - 2, -3)
   redis.call('XADD', KEYS[2], 'MAXLEN', ARGV[4], text(offset) .. '-0', 'd', body)
   redis.call('HSET', KEYS[1], 't', text(offset))
   redis.call('PEXPIRE', KEYS[1], ARGV[6])
   redis.call('PEXPIRE', KEYS[2], ARGV[5])
+  if ARGV[10] ~= '0' then redis.call('HSET', KEYS[1], 'v', ARGV[10]) end
+  if ARGV[11] ~= '' then redis.call('HSET', KEYS[1], 've', ARGV[11]) end
 end
-if idempotent then
-  redis.call('SET', KEYS[3], text(offset) .. ':' .. epoch, 'PX', ARGV[7])
-end
+remember(epoch, offset)
 local now = redis.call('TIME')
 local stamp = tonumber(now[1]) * 1000000 + tonumber(now[2])
 local tail = cmsgpack.pack(epoch) .. '\161o' .. cmsgpack.pack(offset) .. '\161t' .. cmsgpack.pack(stamp)
