@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from ratelimit import service
+from ratelimit.limiter import Patience
 from ratelimit.service import get_limits, reset_limits
 from realtime import rpc
 from realtime.conf import get_config
@@ -27,8 +28,8 @@ DENIED = re.compile(r"too many requests: retry in \d+\.\d\d s")
 def limited(configured: Any, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Makes nodes with limits."""
     configured.RATE_LIMIT_REDIS_URL = redis_url
-    for name in ("TIMEOUT", "DEADLINE"):
-        monkeypatch.setattr(service, name, 10.0)
+    monkeypatch.setattr(service, "TIMEOUT", 10.0)
+    monkeypatch.setattr(service, "PATIENCE", Patience(10.0, 10.0, 10.0))
     configured.RATE_LIMIT_UPKEEP = False
 
     @asynccontextmanager
