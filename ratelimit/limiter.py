@@ -152,22 +152,23 @@ class Limiter:
     # What Redis says
 
     def _asked(self, claims: Sequence[Claim]) -> "_Question":
-        debts = self._shares.ask([claim for claim in claims if _by_share(claim)])
-        return _Question(claims, debts)
+        question = _Question(claims)
+        question.debts = self._shares.ask(question.shares)
+        return question
 
     def _call(self, question: "_Question") -> tuple[list[str], list[Any]]:
-        claims, debts = question.claims, iter(question.debts)
-        keys, args = [claim.key for claim in claims], list[Any]((len(claims),))
-        args_of = [
-            ("s", c.policy.cost, int(c.policy.shadow), c.rate.period_us, c.rate.count, c.rate.grain)
-            if c.rate.strict
-            else ("g", c.policy.cost, int(c.policy.shadow), c.rate.interval, c.rate.quota, 0)
-            for c in claims
-        ]
+        debts = iter(question.debts)
+        keys, args = [claim.key for claim in question.claims], list[Any]((len(question.claims),))
+        for claim in question.claims:
+            policy, rate = claim.policy, claim.rate
+            args += (
+                ("s", policy.cost, int(policy.shadow), rate.period_us, rate.count, rate.grain)
+                if rate.strict
+                else ("g", policy.cost, int(policy.shadow), rate.interval, rate.quota, 0)
+            )
+            args.append(next(debts) if _by_share(claim) else 0)
         if self._journal:
             keys.append(self._journal)
-        for claim, values in zip(claims, args_of, strict=True):
-            args += [*values, next(debts) if _by_share(claim) else 0]
         return keys, args
 
     def _after(self, question: "_Question", here: list[Verdict], reply: _Reply) -> Decision:
@@ -188,8 +189,9 @@ class Limiter:
             if not answer.allowed and not claim.policy.shadow:
                 taken = False
                 self.denials.remember(claim.key, claim.policy.cost, question.asked, answer.retry_after / 1e6)
-        of_shares = [answer for claim, answer in zip(question.claims, answers, strict=True) if _by_share(claim)]
-        self._shares.hear(question.shares, of_shares, taken=taken, admitted=question.admitted)
+        if len(question.shares) < len(answers):
+            answers = [answer for claim, answer in zip(question.claims, answers, strict=True) if _by_share(claim)]
+        self._shares.hear(question.shares, answers, taken=taken, admitted=question.admitted)
 
     def _late(self, question: "_Question", answer: "asyncio.Future[Any]") -> None:
         """An answer for which nobody waited to the end."""
@@ -283,10 +285,10 @@ class _Question:
 
     __slots__ = ("admitted", "asked", "claims", "debts", "shares")
 
-    def __init__(self, claims: Sequence[Claim], debts: Sequence[int]) -> None:
+    def __init__(self, claims: Sequence[Claim]) -> None:
         self.claims = claims
         self.shares = [claim for claim in claims if _by_share(claim)]
-        self.debts = debts  # of `shares`
+        self.debts: Sequence[int] = ()  # of `shares`
         self.asked = time.monotonic()
         self.admitted = False  # without waiting for the answer
 

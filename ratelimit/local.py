@@ -12,7 +12,17 @@ from ratelimit import gcra, window
 from ratelimit.answers import Answer
 from ratelimit.decisions import Claim
 from ratelimit.rates import TICKS
-from ratelimit.states import MOST_KEYS, States
+from ratelimit.states import MOST_KEYS, Remembered, States
+
+
+class Bucket(Remembered):
+    """The state of one key, as the arithmetic of its kind of rate has it; None is a full one."""
+
+    __slots__ = ("state",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.state: Any = None
 
 
 class LocalBuckets:
@@ -20,33 +30,36 @@ class LocalBuckets:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic, most: int = MOST_KEYS) -> None:
         self._clock = clock
-        self._states: States[Any] = States(most)
+        self._states: States[Bucket] = States(most)
         self._lock = threading.Lock()
 
     def take(self, claims: Sequence[Claim]) -> list[Answer]:
         """Each claim's answer; taken from all, or from none when one that is not a shadow denies."""
         now = int(self._clock() * 1_000_000)
         with self._lock:
-            found = [self._look(claim, now) for claim in claims]
+            buckets = [self._states.of(claim, now, Bucket) for claim in claims]
+            found = [_look(bucket, claim, now) for bucket, claim in zip(buckets, claims, strict=True)]
             if all(answer.allowed or claim.policy.shadow for claim, (answer, _) in zip(claims, found, strict=True)):
-                for claim, (answer, state) in zip(claims, found, strict=True):
+                for bucket, (answer, state) in zip(buckets, found, strict=True):
                     if answer.allowed:
-                        self._states.keep(claim, state, now + answer.reset, now)
+                        bucket.state, bucket.until = state, now + answer.reset
         return [answer for answer, _ in found]
 
     def give_back(self, claims: Sequence[Claim], answers: Sequence[Answer]) -> None:
         """Undo what `take` took: another limit denied the request."""
+        now = int(self._clock() * 1_000_000)
         with self._lock:
             for claim, answer in zip(claims, answers, strict=True):
-                state = self._states.get(claim)
-                if answer.allowed and state is not None:
-                    self._states.change(claim, _less(state, claim))
+                bucket = self._states.of(claim, now, Bucket)
+                if answer.allowed and bucket.state is not None:
+                    bucket.state = _less(bucket.state, claim)
 
-    def _look(self, claim: Claim, now: int) -> tuple[Answer, Any]:
-        state, cost, rate = self._states.get(claim), claim.policy.cost, claim.rate
-        if rate.strict:
-            return window.take(state or (), now, cost, rate)
-        return gcra.take(state or 0, now * TICKS, cost, rate)
+
+def _look(bucket: Bucket, claim: Claim, now: int) -> tuple[Answer, Any]:
+    state, cost, rate = bucket.state, claim.policy.cost, claim.rate
+    if rate.strict:
+        return window.take(state or (), now, cost, rate)
+    return gcra.take(state or 0, now * TICKS, cost, rate)
 
 
 def _less(state: Any, claim: Claim) -> Any:

@@ -20,38 +20,16 @@ def take(log: Log, now: int, cost: int, rate: Rate) -> tuple[Answer, Log]:
         shift = log[-1][0] - now
         log = tuple((start - shift, count) for start, count in log)
     live = tuple(entry for entry in log if entry[0] + lasts >= now)
-    total = taken(live)
+    total = sum(count for _, count in live)
     if total + cost > rate.count:
         return Answer(
             False, rate.count - total, _retry_after(live, now, total + cost, rate), _reset(live, now, lasts)
         ), old
-    live = _with(live, now, cost, rate)
-    return Answer(True, rate.count - total - cost, 0, _reset(live, now, lasts)), live
-
-
-def enter(log: Log, now: int, cost: int, rate: Rate) -> Log:
-    """The state with what was admitted elsewhere, whatever the limit says; of more than it the newest are kept."""
-    live = _with(live_at(log, now, rate), now, cost, rate)
-    over = taken(live) - rate.count
-    while over >= live[0][1]:
-        over, live = over - live[0][1], live[1:]
-    return live
-
-
-def live_at(log: Log, now: int, rate: Rate) -> Log:
-    """What of a log still counts."""
-    return tuple(entry for entry in log if entry[0] + rate.grain + rate.period_us >= now)
-
-
-def taken(log: Log) -> int:
-    """How many are in a log."""
-    return sum(count for _, count in log)
-
-
-def _with(live: Log, now: int, cost: int, rate: Rate) -> Log:
     if live and (now < live[-1][0] + rate.grain or now == live[-1][0]):
-        return (*live[:-1], (live[-1][0], live[-1][1] + cost))
-    return (*live, (now, cost))
+        live = (*live[:-1], (live[-1][0], live[-1][1] + cost))
+    else:
+        live = (*live, (now, cost))
+    return Answer(True, rate.count - total - cost, 0, _reset(live, now, lasts)), live
 
 
 def give_back(log: Log, cost: int) -> Log:

@@ -65,6 +65,13 @@ def test_memory_comes_back_when_buckets_are_full_again(clock: Clock, rate: str) 
     assert take(buckets, "a-7", 41, rate) == 40
 
 
+def test_what_is_taken_from_several_buckets_at_once_is_taken_from_each(clock: Clock) -> None:
+    buckets = LocalBuckets(clock)
+    together = [claim("20/h burst=3", name, "connection:1", key="connection") for name in "abc"]
+    assert sum(all(answer.allowed for answer in buckets.take(together)) for _ in range(5)) == 3
+    assert [buckets.take([one])[0].allowed for one in together] == [False] * 3
+
+
 def test_a_bucket_that_is_used_again_and_again_stays(clock: Clock) -> None:
     buckets = LocalBuckets(clock, most=10)
     for minute in range(20):
