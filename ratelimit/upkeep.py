@@ -89,6 +89,7 @@ class Upkeep:
         try:
             shard = self._limits.limiter.sync_shard
             version, self.instances = shard.run_sync(_LOOK, [keys.version(), keys.alive(), keys.hottest()], args)
+            self._limits.limiter.heard()
         except StoreUnavailable:
             return None
         return int(version)
