@@ -333,12 +333,11 @@ class Burster(Member):
 
     def greet(self) -> None:
         """In, out and in again in the first message, as React's StrictMode does."""
-        for channel in self.channels:
-            self.positions.pop(channel, None)
-        commands = []
         for channel in sorted(self.channels):
-            commands += [self.subscribe(channel), self.command("unsubscribe", {"channel": channel})]
-        self.say(*commands, *(self.subscribe(channel) for channel in sorted(self.channels)))
+            self.positions.pop(channel, None)
+            self.say(
+                self.subscribe(channel), self.command("unsubscribe", {"channel": channel}), self.subscribe(channel)
+            )
 
 
 async def never_read(port: int, token: str, channels: tuple[str, ...], until: Awaitable[Any]) -> int:

@@ -8,22 +8,23 @@ import asyncio
 import random
 from typing import Any
 
+from harness import API_KEY, SECRET
 from tests.chaos.client import Burster, Liar, Member, never_read
 from tests.chaos.publishers import Publisher, SocketPublisher
 from tests.chaos.wire import token
-from tests.chaos.world import API_KEY, SECRET, Way, World
+from tests.chaos.world import Way, World
 
 ROOMS = [f"room:{number}" for number in range(10)]
 BULK = "bulk:hall"
 FLOOD = "flood:gate"
 FLOOD_RATE, FLOOD_BURST = 20, 40
 READERS = 6  # of a room, beside one by its token
-HTTP_PUBLISHERS, HTTP_RATE = 8, 18.0
-SOCKET_PUBLISHERS, SOCKET_RATE = 4, 8.0
+HTTP_PUBLISHERS, HTTP_RATE, HTTP_BATCH = 5, 5.0, 4  # every other one sends its publications one by one
+SOCKET_PUBLISHERS, SOCKET_RATE = 6, 12.0
 FLOODERS, FLOODER_RATE = 4, 15.0
 HANGING = 4  # clients that never read
-BULKS, BULK_SIZE = 100, 32_000
-PLACES = [(f"g{number}", 10**9) for number in range(3)]
+BULKS, BULK_SIZE, BULK_BATCH = 64, 32_000, 4
+BULK_WITHIN = 4.0  # seconds
 
 _ROOM: dict[str, Any] = {
     "history_size": 100_000,
@@ -71,7 +72,7 @@ def _lie(epoch: str, offset: int) -> tuple[str, int]:
             (epoch, offset + random.randint(1, 50)),
             (epoch, max(0, offset - random.randint(1, 50))),
             ("nowhere", offset),
-            (epoch, 2**63),
+            (epoch, 2**53 - 1),
             ("", offset + 1000),
         )
     )
@@ -109,8 +110,11 @@ class Crowd:
             for number in range(FLOODERS)
         ]
         self.members = [*self.readers, *self.bursters, *self.liars, *self.socket_publishers, *self.flooders]
-        ports = [Way(world) for _ in range(HTTP_PUBLISHERS)]
-        self.publishers = [Publisher(world.log, way.port, API_KEY, ROOMS, HTTP_RATE) for way in ports]
+        self.publishers = [
+            Publisher(world.log, Way(world).port, API_KEY, ROOMS, HTTP_RATE * (1 if number % 2 else 2), batch)
+            for number in range(HTTP_PUBLISHERS)
+            for batch in (HTTP_BATCH if number % 2 else 1,)
+        ]
         self._bulk = Publisher(world.log, Way(world).port, API_KEY, [BULK], 1.0)
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -161,13 +165,15 @@ class Crowd:
             and not (member.here and all(member.freshest.get(room, 0.0) >= since for room in member.live))
         ]
 
-    async def burst(self, seconds: float) -> None:
-        """The bursters go out and in, several times in one message."""
+    async def burst(self, seconds: float, again: bool = False) -> None:
+        """The bursters go out and in, several times in one message; `again`: then half of them come anew."""
         until = self.world.log.now + seconds
         while self.world.log.now < until:
             for burster in self.bursters:
                 burster.burst(random.randint(1, 4))
             await asyncio.sleep(0.3)
+        for burster in self.bursters[::2] if again else ():
+            burster.drop()
 
     async def lie(self, seconds: float) -> None:
         """The liars come back with claims that are not true."""
@@ -182,15 +188,15 @@ class Crowd:
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         port = self.world.client_links[instance].port
         hanging = [
-            asyncio.create_task(
-                never_read(port, token(SECRET, f"hanging {number}"), (BULK,), asyncio.shield(done))
-            )
+            asyncio.create_task(never_read(port, token(SECRET, f"hanging {number}"), (BULK,), asyncio.shield(done)))
             for number in range(HANGING)
         ]
         try:
             await asyncio.sleep(0.5)
-            for _ in range(BULKS):
-                await self._bulk.publish(BULK, BULK_SIZE, tries=30)
+            until = self.world.log.now + BULK_WITHIN
+            for _ in range(BULKS // BULK_BATCH):
+                if self.world.log.now < until:
+                    await self._bulk.publish(BULK_BATCH, BULK_SIZE, BULK_WITHIN)
         finally:
             done.set_result(None)
             await asyncio.gather(*hanging, return_exceptions=True)

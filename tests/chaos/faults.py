@@ -1,8 +1,8 @@
 """The faults: what each does, how long it lasts, and how it is taken back.
 
-A fault belongs to a lane; those of one lane follow each other, the lanes go side by side. `lossless` ones may cost time
-but nothing that was acknowledged. Which instance or Redis is meant, how long and how hard, was chosen before (`Choice`),
-from the seed alone, so that a seed repeats them.
+A fault belongs to a lane; those of one lane follow each other, the lanes go side by side. `lossless` ones may cost
+time but nothing that was acknowledged. Which instance or Redis is meant, how long and how hard, was chosen before
+(`Choice`), from the seed alone, so that a seed repeats them.
 """
 
 import asyncio

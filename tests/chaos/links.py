@@ -1,8 +1,8 @@
 """A stretch of network that can fail: a relay on loopback before one port.
 
-While it is whole it only passes on. `cut` ends every connection and refuses new ones, `half_open` swallows what comes on
-the connections that there are, without a word to either side, and `slow` delays each byte. The order of the bytes of a
-connection is kept in every state, and a connection that lost some never gets any more.
+While it is whole it only passes on. `cut` ends every connection and refuses new ones, `half_open` swallows what comes
+on the connections that there are, without a word to either side, and `slow` delays each byte. The order of the bytes of
+a connection is kept in every state, and a connection that lost some never gets any more.
 """
 
 import asyncio

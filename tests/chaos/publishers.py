@@ -92,46 +92,62 @@ async def _chunks(reader: asyncio.StreamReader) -> bytes:
 
 
 class Publisher:
-    """Publishes over HTTP into `channels` in turn, `rate` a second, one after the other."""
+    """Publishes over HTTP into `channels` in turn, `rate` requests a second, each of `batch` publications."""
 
     def __init__(
-        self, log: Log, where: Callable[[], int], api_key: str, channels: list[str], rate: float, size: int = 40
+        self, log: Log, where: Callable[[], int], api_key: str, channels: list[str], rate: float, batch: int = 1
     ) -> None:
         self._log = log
         self._http = HttpCaller(where, api_key)
         self._channels = channels
         self._rate = rate
-        self._size = size
+        self._batch = batch
+        self._turn = random.randrange(len(channels))
         self.enough = False
 
     async def run(self) -> None:
         """Publish until it is `enough`; what was begun is finished."""
         due = self._log.now + random.uniform(0, 1 / self._rate)
-        turn = random.randrange(len(self._channels))
         while not self.enough:
             await asyncio.sleep(max(0.0, due - self._log.now))
             due = max(due + 1 / self._rate, self._log.now - MOST_BEHIND)
-            turn += 1
-            await self.publish(self._channels[turn % len(self._channels)], self._size)
+            await self.publish(self._batch)
         self._http.close()
 
-    async def publish(self, channel: str, size: int = 40, tries: int = 1000) -> bool:
-        """Publish once, however often it must be asked for; False when it was given up."""
-        number, data = publication(self._log, size)
-        params = {"channel": channel, "data": data, "idempotency_key": f"chaos-{number}"}
+    async def publish(self, count: int, size: int = 40, within: float = 120.0) -> bool:
+        """Publish `count` times, asking for each until it is answered; False when that took too long."""
+        waiting: dict[int, dict[str, Any]] = {}
+        for _ in range(count):
+            self._turn += 1
+            number, data = publication(self._log, size)
+            channel = self._channels[self._turn % len(self._channels)]
+            waiting[number] = {"channel": channel, "data": data, "idempotency_key": f"chaos-{number}"}
         sent = self._log.now
-        for _ in range(tries):
-            try:
-                answer = await self._http.call("publish", params)
-            except (OSError, TimeoutError, ValueError):
-                answer = {}
-            if "result" in answer:
-                epoch, offset = answer["result"].get("epoch", ""), answer["result"].get("offset", 0)
-                self._log.append(Acknowledged(self._log.now, channel, number, epoch, offset, sent))
-                self._log.publications += 1
-                return True
-            await asyncio.sleep(random.uniform(0.05, 0.2))
-        return False
+        while waiting and self._log.now < sent + within:
+            asked = list(waiting)
+            for number, answer in zip(asked, await self._try([waiting[number] for number in asked]), strict=False):
+                if "error" not in answer:
+                    self._acknowledged(waiting.pop(number)["channel"], number, answer, sent)
+            if waiting:
+                await asyncio.sleep(random.uniform(0.05, 0.2))
+        return not waiting
+
+    async def _try(self, publications: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The answers, in order; none where there was no answer."""
+        try:
+            if len(publications) == 1:
+                answer = await self._http.call("publish", publications[0])
+                return [answer.get("result", {"error": answer.get("error")})]
+            commands = [{"publish": one} for one in publications]
+            answer = await self._http.call("batch", {"commands": commands, "parallel": True})
+            return [reply.get("publish", {"error": reply.get("error")}) for reply in answer["replies"]]
+        except (OSError, TimeoutError, ValueError, KeyError):
+            return []
+
+    def _acknowledged(self, channel: str, number: int, answer: dict[str, Any], sent: float) -> None:
+        epoch, offset = answer.get("epoch", ""), answer.get("offset", 0)
+        self._log.append(Acknowledged(self._log.now, channel, number, epoch, offset, sent))
+        self._log.publications += 1
 
 
 class SocketPublisher(Member):

@@ -113,9 +113,7 @@ def _violations(violations: Sequence[Violation], windows: _Windows) -> None:
             print(f"  {violation.at:7.2f} s  [{', '.join(windows.at(violation.at))}]  {violation.text}")
 
 
-def _unmeasured(
-    table: defaultdict[str, Counter[str]], publications: int, deliveries: int, minutes: float
-) -> list[str]:
+def _unmeasured(table: defaultdict[str, Counter[str]], publications: int, deliveries: int, minutes: float) -> list[str]:
     """Why the run says too little; empty when it says enough."""
     least = least_faults(minutes)
     found = [
@@ -127,6 +125,3 @@ def _unmeasured(
         if count < rate * minutes:
             found.append(f"{count} {what} of {rate * minutes:.0f}")
     return found
-
-
-

@@ -1,7 +1,7 @@
 """The campaign: `make chaos`. Minutes of faults on a cluster under load, and a verdict.
 
-A lane of faults goes through the servers (instances, Redis, the links between them), another through the clients, each in
-an order that the seed decides. After each fault the crowd must come to rest. At the end everything must be whole:
+A lane of faults goes through the servers (instances, Redis, the links between them), another through the clients, each
+in an order that the seed decides. After each fault the crowd must come to rest. At the end everything must be whole:
 history, presence, one leave each, memory. The verdict is the checker's, from the log alone.
 
 Exit status: 0 no violation, 1 violations, 2 not measured (too few publications, deliveries or faults to say anything).
@@ -23,6 +23,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from harness import API_KEY, SECRET
 from tests.chaos import report
 from tests.chaos.checker import Rules, check
 from tests.chaos.client import Member
@@ -31,7 +32,7 @@ from tests.chaos.faults import CLIENTS, FAULTS, SERVERS, Choice, Fault, Stage, s
 from tests.chaos.log import Census, FaultBegan, FaultEnded, Health, Log, LogLine, Phase, Presence, Settled
 from tests.chaos.publishers import HttpCaller
 from tests.chaos.wire import token
-from tests.chaos.world import API_KEY, SECRET, World
+from tests.chaos.world import World
 
 INSTANCES = 2
 SETTLED_WITHIN = 20.0  # seconds after a fault
@@ -127,7 +128,22 @@ class Campaign:
         self.log.append(Settled(self.log.now, waited, missing))
         for instance, one in zip(self.world.instances, ready, strict=True):
             self.log.append(Health(self.log.now, instance.name, one, waited))
+        for number, one in enumerate(ready):
+            if not one and waited > SETTLED_WITHIN:
+                await self._restart(number)
+        for member in self.crowd.members:
+            if member.name in missing:
+                member.drop()
         self._measure()
+
+    async def _restart(self, number: int) -> None:
+        """As an operator would with an instance that does not come back by itself, so that the rest is measured."""
+        instance = self.world.instances[number]
+        self.world.disturb(number)
+        await asyncio.to_thread(instance.kill)
+        self.world.launch(number)
+        await asyncio.to_thread(instance.wait_ready)
+        self.world.undisturb(number)
 
     def _measure(self) -> None:
         """Note what each new life of an instance holds, once it serves."""
@@ -140,6 +156,7 @@ class Campaign:
 
     async def _rest(self) -> None:
         await self._settle()
+        await self.crowd.burst(1.0, again=True)
         await self.crowd.fall_silent()
         self.log.append(Phase(self.log.now, "quiet"))
         await asyncio.sleep(1.0)
@@ -256,7 +273,9 @@ class Campaign:
 
 def main() -> int:
     """Read the options, run and judge."""
-    parser = argparse.ArgumentParser(description="Minutes of faults under load: is anything lost, doubled or left behind?")
+    parser = argparse.ArgumentParser(
+        description="Minutes of faults under load: is anything lost, doubled or left behind?"
+    )
     parser.add_argument("--minutes", type=float, default=5.0)
     parser.add_argument("--seed", type=int, default=None, help="repeats the faults of an earlier run")
     parser.add_argument("--shards", type=int, default=1, help="how many Redises")

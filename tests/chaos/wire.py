@@ -94,23 +94,28 @@ class Wire(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self.heard = asyncio.get_running_loop().time()
         self._buffer += data
-        if not self.opened.done() and not self._handshake():
+        if not self.opened.done():
+            self._handshake()
+        if not self._is_open:
             return
         while (frame := self._next()) is not None:
             self._take(*frame)
 
-    def _handshake(self) -> bool:
+    @property
+    def _is_open(self) -> bool:
+        return self.opened.done() and not self.opened.cancelled() and self.opened.exception() is None
+
+    def _handshake(self) -> None:
         end = self._buffer.find(b"\r\n\r\n")
         if end < 0:
-            return False
+            return
         status = bytes(self._buffer[: self._buffer.find(b"\r\n")])
         del self._buffer[: end + 4]
         if b" 101 " in status:
             self.opened.set_result(None)
-            return True
+            return
         self.opened.set_exception(ConnectionRefusedError(status.decode(errors="replace")))
         self.abort()
-        return False
 
     def _next(self) -> tuple[int, bool, bytes] | None:
         buffer = self._buffer
@@ -146,7 +151,7 @@ class Wire(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         if not self.opened.done():
             self.opened.set_exception(ConnectionResetError("closed before the handshake was answered"))
-        elif self.opened.exception() is None:
+        elif self._is_open:
             self._on_end(self._code)
 
 
@@ -168,9 +173,7 @@ async def open_wire(
             return wire
     except BaseException:
         if wire is not None:
-            if not wire.opened.done():
-                wire.opened.set_exception(TimeoutError())
-            wire.opened.exception()
+            wire.opened.cancel()
             wire.abort()
         plain.close()
         raise

@@ -1,7 +1,7 @@
 """What the faults are made on: Redises, instances, and the stretches of network between them and before them.
 
-Every instance reaches each Redis over a link of its own, and clients reach each instance over one. Each instance has its
-port; one that is started again keeps it. `disturbed` knows which instances clients cannot fairly expect an answer from.
+Every instance reaches each Redis over a link of its own, and clients reach each instance over one. Each instance has
+its port; one that is started again keeps it. `shielded` says which instances clients may expect an answer from.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from typing import Any
 
 import psutil
 
-from harness import API_KEY, SECRET, Instance, environment, manage
+from harness import Instance, environment, manage
 from processes import Redis
 from tests.chaos.links import Link
 from tests.chaos.log import Log, Size
@@ -144,6 +144,3 @@ class World:
         except psutil.Error:
             return
         self.log.append(Size(self.log.now, instance.name, self.lives[number], moment, memory, files))
-
-
-__all__ = ["API_KEY", "SECRET", "Store", "Way", "World"]
