@@ -104,9 +104,9 @@ class Crowd:
             self._member(SocketPublisher, f"publisher-{number}", (ROOMS[number],), into=ROOMS, rate=SOCKET_RATE)
             for number in range(SOCKET_PUBLISHERS)
         ]
-        flooder = {"into": [FLOOD], "rate": FLOODER_RATE, "policy": "flood"}
+        flooder: dict[str, Any] = {"into": [FLOOD], "rate": FLOODER_RATE, "policy": "flood"}
         self.flooders = [
-            self._member(SocketPublisher, f"flooder-{number}", (), user="flooder", only=number % 2, **flooder)
+            self._member(SocketPublisher, f"flooder-{number}", (), (), "flooder", number % 2, **flooder)
             for number in range(FLOODERS)
         ]
         self.members = [*self.readers, *self.bursters, *self.liars, *self.socket_publishers, *self.flooders]

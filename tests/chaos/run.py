@@ -10,37 +10,32 @@ Exit status: 0 no violation, 1 violations, 2 not measured (too few publications,
 import argparse
 import asyncio
 import contextlib
-import json
 import random
-import re
 import shutil
 import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
-from datetime import datetime
 from pathlib import Path
-from typing import Any
 
-from harness import API_KEY, SECRET
+from harness import SECRET
 from tests.chaos import report
 from tests.chaos.checker import Rules, check
 from tests.chaos.client import Member
 from tests.chaos.crowd import CONFIG, FLOOD_BURST, FLOOD_RATE, ROOMS, Crowd
 from tests.chaos.faults import CLIENTS, FAULTS, SERVERS, Choice, Fault, Stage, schedule
-from tests.chaos.log import Census, FaultBegan, FaultEnded, Health, Log, LogLine, Phase, Presence, Settled
-from tests.chaos.publishers import HttpCaller
+from tests.chaos.inspection import Inspection
+from tests.chaos.log import FaultBegan, FaultEnded, Health, Log, LogLine, Phase, Settled
 from tests.chaos.wire import token
 from tests.chaos.world import World
 
 INSTANCES = 2
 SETTLED_WITHIN = 20.0  # seconds after a fault
-AT_REST_WITHIN = 15.0
+WATCHING_WITHIN = 30.0
 LONGER = 0.5  # of the time on top, so that a slow machine gets through every fault
 WARM = 3.0
 RULES = Rules(limits={"flood": (FLOOD_RATE, FLOOD_BURST)})
-UNHANDLED = re.compile(r'Traceback|"traceback"|"level": "(ERROR|CRITICAL)"|never retrieved|Task was destroyed')
 
 
 class Campaign:
@@ -54,12 +49,12 @@ class Campaign:
         self.shards = shards
         self.world = World(home, self.log, CONFIG, INSTANCES, shards)
         self.crowd = Crowd(self.world)
+        self._inspection = Inspection(self.world)
         self._counts: Counter[str] = Counter()
         self._calm = asyncio.Event()
         self._calm.set()
         self._now = dict.fromkeys((SERVERS, CLIENTS), "")
         self._measured: set[tuple[int, int]] = set()
-        self._censuses: dict[str, tuple[str, int]] = {}
         self._ends = 0.0
 
     async def run(self) -> None:
@@ -77,7 +72,7 @@ class Campaign:
         finally:
             late = await self.world.stop()
         self.log += [LogLine(self.log.now, "campaign", text) for text in late]
-        self._read_logs()
+        self._inspection.read_logs()
 
     # ---- the faults
 
@@ -101,7 +96,7 @@ class Campaign:
 
     async def _fault(self, stage: Stage, fault: Fault, choice: Choice) -> None:
         if not fault.lossless:
-            await self._census()
+            await self._inspection.census()
         self._now[fault.lane] = fault.name
         log = self.log
         log.append(FaultBegan(log.now, fault.name, fault.lane, fault.lossless, fault.deafens, fault.target(choice)))
@@ -160,21 +155,21 @@ class Campaign:
         await self.crowd.fall_silent()
         self.log.append(Phase(self.log.now, "quiet"))
         await asyncio.sleep(1.0)
-        await self._at_rest("present", lambda: self.crowd.members)
-        await self._census()
+        await self._inspection.at_rest("present", self.crowd.members)
+        await self._inspection.census()
         watchers = [
-            Member(f"watcher-{number}", self.log, lambda port=one.port: port, token(SECRET, "watcher"), tuple(ROOMS))
-            for number, one in enumerate(self.world.instances)
+            Member(f"watcher-{number}", self.log, self.world.direct(number), token(SECRET, "watcher"), tuple(ROOMS))
+            for number in range(INSTANCES)
         ]
         for watcher in watchers:
             watcher.start()
-        async with asyncio.timeout(AT_REST_WITHIN):
+        async with asyncio.timeout(WATCHING_WITHIN):
             while not all(watcher.here for watcher in watchers):
                 await asyncio.sleep(0.05)
         await asyncio.sleep(0.5)
         self.log.append(Phase(self.log.now, "leaving"))
         await self.crowd.leave()
-        await self._at_rest("left", lambda: watchers)
+        await self._inspection.at_rest("left", watchers)
         await asyncio.sleep(1.0)
         self.log.append(Phase(self.log.now, "left"))
         await asyncio.gather(*(watcher.leave() for watcher in watchers))
@@ -182,73 +177,6 @@ class Campaign:
         for number in range(INSTANCES):
             self.world.measure(number, "after")
         self.log.append(Phase(self.log.now, "end"))
-
-    async def _at_rest(self, phase: str, who: Any) -> None:
-        """Wait until presence is who is there, and note what it is then, or when it had time enough."""
-        callers = [HttpCaller(lambda port=one.port: port, API_KEY) for one in self.world.instances]
-        deadline = self.log.now + AT_REST_WITHIN
-        while True:
-            seen = []
-            for instance, caller in zip(self.world.instances, callers, strict=True):
-                for room in ROOMS:
-                    try:
-                        answer = await caller.call("presence", {"channel": room})
-                        clients = sorted(answer["result"]["presence"])
-                    except (OSError, TimeoutError, ValueError, KeyError) as error:
-                        clients = [repr(error)]
-                    seen.append(Presence(self.log.now, room, instance.name, clients, phase))
-            expected = {room: sorted(m.client for m in who() if room in m.live) for room in ROOMS}
-            if all(one.clients == expected[one.channel] for one in seen) or self.log.now > deadline:
-                break
-            await asyncio.sleep(0.3)
-        self.log += seen
-        for caller in callers:
-            caller.close()
-
-    async def _census(self) -> None:
-        """Read on in the history of every room."""
-        caller = HttpCaller(lambda: random.choice(self.world.instances).port, API_KEY)
-        for room in ROOMS:
-            with contextlib.suppress(OSError, TimeoutError, ValueError, KeyError):
-                await self._history(caller, room)
-        caller.close()
-
-    async def _history(self, caller: HttpCaller, room: str) -> None:
-        epoch, since = self._censuses.get(room, ("", 0))
-        asked = self.log.now
-        first, found = since, []
-        while True:
-            place = {"offset": since} | ({"epoch": epoch} if epoch else {})
-            answer = await caller.call("history", {"channel": room, "limit": 500, "since": place})
-            if "error" in answer and (since or epoch):  # another epoch: from its beginning
-                epoch, since, first, found = "", 0, 0, []
-                continue
-            result = answer["result"]
-            if epoch and result["epoch"] != epoch:
-                epoch, since, first, found = "", 0, 0, []
-                continue
-            epoch = result["epoch"]
-            page = [(one["offset"], one["data"]["n"]) for one in result["publications"]]
-            found += page
-            if not page or page[-1][0] >= result["offset"]:
-                break
-            since = page[-1][0]
-        top = found[-1][0] if found else first
-        self._censuses[room] = epoch, top
-        self.log.append(Census(self.log.now, room, epoch, result["offset"], first, asked, found))
-
-    def _read_logs(self) -> None:
-        for instance in self.world.instances:
-            for line in instance.log.read_text(errors="replace").splitlines():
-                if UNHANDLED.search(line):
-                    self.log.append(LogLine(self._moment(line), instance.name, line[:2000]))
-
-    def _moment(self, line: str) -> float:
-        """When a line was logged, by the log's clock; now, if it does not say so."""
-        try:
-            return datetime.fromisoformat(json.loads(line)["time"]).timestamp() - self.log.wall
-        except (ValueError, KeyError, TypeError):
-            return self.log.now
 
     @contextlib.asynccontextmanager
     async def _progress(self) -> AsyncIterator[None]:

@@ -7,6 +7,7 @@ its port; one that is started again keeps it. `shielded` says which instances cl
 import asyncio
 import random
 import socket
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,10 @@ class World:
             self.launch(number)
         for instance in self.instances:
             await asyncio.to_thread(instance.wait_ready)
+
+    def direct(self, number: int) -> Callable[[], int]:
+        """Where an instance listens itself, past its link; as members take it."""
+        return lambda: self.instances[number].port
 
     def launch(self, number: int) -> None:
         """Start an instance that does not run."""
