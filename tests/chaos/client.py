@@ -17,6 +17,7 @@ from tests.chaos.wire import Wire, open_wire
 
 ANSWER_WITHIN = 5.0  # seconds, as the SDKs wait
 FIRST_DELAY, LONGEST_DELAY = 0.2, 2.0
+MOST_WAITING = 12  # commands of a burster
 PING, PING_SLACK = 3.0, 3.0  # the server's interval, and how much later a client gives the connection up
 
 _numbers = itertools.count(1)
@@ -205,7 +206,7 @@ class Member:
         asyncio.get_running_loop().call_later(random.uniform(0.2, 0.8), again)
 
     def _late(self, number: int, shielded: bool) -> None:
-        if number in self._asked and self._wire is not None:
+        if number in self._asked and self._wire is not None and not self._wire.closing:
             name, _, asked, _ = self._asked[number]
             shielded = shielded and self._shielded()
             self._log.append(Unanswered(self._log.now, self._conn, name, asked, shielded))
@@ -308,7 +309,7 @@ class Liar(Member):
 
     def lie(self) -> None:
         """Leave its channels and claim something else in each, in one message."""
-        if not self.client:
+        if not self.client or len(self._asked) > MOST_WAITING:
             return
         for channel in sorted(self.channels):
             if channel in self.positions:
@@ -321,8 +322,8 @@ class Burster(Member):
     """Subscribes and unsubscribes faster than it is answered, and always ends subscribed."""
 
     def burst(self, pairs: int) -> None:
-        """`pairs` times out and in again, in one message, all channels at a time."""
-        if not self.client:
+        """`pairs` times out and in again, in one message, all channels at a time; not while much is unanswered."""
+        if not self.client or len(self._asked) > MOST_WAITING:
             return
         commands = []
         for _ in range(pairs):

@@ -191,12 +191,13 @@ class Campaign:
                     flush=True,
                 )
 
-        task = asyncio.create_task(show())
+        tasks = [asyncio.create_task(show()), asyncio.create_task(self.world.watch_itself())]
         try:
             yield
         finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def main() -> int:

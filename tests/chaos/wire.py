@@ -72,6 +72,11 @@ class Wire(asyncio.Protocol):
             self._code = code
             self.transport.abort()
 
+    @property
+    def closing(self) -> bool:
+        """Whether it is on its way out."""
+        return self.transport is None or self.transport.is_closing()
+
     def stop_reading(self) -> None:
         """Read nothing more."""
         if self.transport is not None and not self.transport.is_closing():

@@ -18,6 +18,7 @@ from processes import Redis
 from tests.chaos.links import Link
 from tests.chaos.log import Log, Size
 
+HELD_UP = 0.3  # seconds
 AFTERMATH = 6.0  # seconds after a disturbance in which an answer may still be missing
 
 
@@ -75,6 +76,7 @@ class World:
         self.redis_links: list[list[Link]] = []  # by instance, then by shard
         self._disturbed: list[int] = [0] * instances
         self._since: list[float] = [-AFTERMATH] * instances
+        self._late = -AFTERMATH  # when the campaign itself was last held up
 
     async def start(self) -> None:
         """Start everything and wait until it is ready."""
@@ -129,8 +131,17 @@ class World:
         self._since[number] = self.log.now
 
     def shielded(self, number: int) -> bool:
-        """Whether an instance can be expected to answer at once."""
-        return not self._disturbed[number] and self.log.now - self._since[number] > AFTERMATH
+        """Whether an instance can be expected to answer at once, and the answer to be seen at once."""
+        since = max(self._since[number], self._late)
+        return not self._disturbed[number] and self.log.now - since > AFTERMATH
+
+    async def watch_itself(self) -> None:
+        """Notice when this very process is held up: what is late then is not the instances' fault."""
+        while True:
+            asked = self.log.now
+            await asyncio.sleep(0.1)
+            if self.log.now - asked > 0.1 + HELD_UP:
+                self._late = self.log.now
 
     async def ready(self) -> list[bool]:
         """Which instances say that they are ready."""
