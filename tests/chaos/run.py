@@ -35,6 +35,7 @@ SETTLED_WITHIN = 20.0  # seconds after a fault
 WATCHING_WITHIN = 30.0
 LONGER = 0.5  # of the time on top, so that a slow machine gets through every fault
 WARM = 3.0
+BETWEEN = 2.0  # seconds between faults of the clients
 RULES = Rules(limits={"flood": (FLOOD_RATE, FLOOD_BURST)})
 
 
@@ -84,7 +85,7 @@ class Campaign:
             if lane == CLIENTS:
                 await self._calm.wait()
             await self._fault(stage, fault, choice)
-            await (self._settle() if lane == SERVERS else asyncio.sleep(1.0))
+            await (self._settle() if lane == SERVERS else asyncio.sleep(BETWEEN))
 
     def _enough(self, lane: str) -> bool:
         over = self.log.now - self._ends

@@ -360,6 +360,11 @@ def test_a_bucket_that_is_kept_to_is_never_called_overshot(times: list[float], r
     assert overshoot(granted, rate, burst) < 1e-6
 
 
+def test_the_guarantees_name_every_kind_of_violation() -> None:
+    guarantees = (Path(__file__).parents[2] / "docs" / "GUARANTEES.md").read_text()
+    assert [kind for _, kind, _ in DOCTORED.values() if f"`{kind}`" not in guarantees] == []
+
+
 def test_a_log_can_be_kept_and_read_again(tmp_path: Path) -> None:
     log = Log(clean())
     log.save(tmp_path / "events.jsonl")
