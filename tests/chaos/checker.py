@@ -33,6 +33,7 @@ from tests.chaos.log import (
     Event,
     FaultBegan,
     FaultEnded,
+    Ghosts,
     Granted,
     Health,
     LogLine,
@@ -61,9 +62,19 @@ class Rules:
     rediscovery: float = 5.0  # after a fault that loses: what is acknowledged meanwhile may be lost too
     afterglow: float = 12.0  # after a fault that deafens: joins and leaves may be missed or repeated
     unready: float = 15.0  # an instance must be ready by then
-    limits: dict[str, tuple[float, float]] = field(default_factory=dict)  # name: (rate a second, burst)
+    buried: float = 12.0  # after a kill: nobody of the killed instance is present any more
+    limits: dict[str, "Limit"] = field(default_factory=dict)
     memory: int = 30 << 20
     files: int = 15
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """What a policy allows: `rate` a second and `burst`. `free_while_away`: anything while its Redis is away."""
+
+    rate: float
+    burst: float
+    free_while_away: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +127,7 @@ class _Faults:
         self.all: list[tuple[float, float]] = []
         self.losing: list[tuple[float, float]] = []
         self.deafening: list[tuple[float, float]] = []
+        self.away: list[tuple[float, float]] = []
         open_: dict[str, FaultBegan] = {}
         for event in events:
             if isinstance(event, FaultBegan):
@@ -132,6 +144,8 @@ class _Faults:
             self.losing.append((began.at, ended))
         if began.deafens:
             self.deafening.append((began.at, ended))
+        if began.away:
+            self.away.append((began.at, ended))
 
     def calm_after(self, at: float, seconds: float) -> float:
         """The first moment by which there were `seconds` without a fault, all after `at`."""
@@ -467,25 +481,27 @@ def _last_leaves(
 def _limits(events: Sequence[Event], faults: _Faults, rules: Rules) -> list[Violation]:
     """Whether more was granted, over any time, than a limit gives. A Redis that forgot may grant its burst again."""
     found = []
-    for policy, (rate, burst) in rules.limits.items():
+    for policy, limit in rules.limits.items():
         grants = sorted(
             (one for one in events if isinstance(one, Granted) and one.policy == policy), key=lambda g: g.sent
         )
-        for stretch in _lives(grants, faults):
-            if (worst := overshoot([(one.sent, one.at) for one in stretch], rate, burst)) >= 1:
-                text = f"{policy} granted {worst:.0f} more than {rate:g}/s and a burst of {burst:g} allow"
+        cuts = (
+            [(start, end + rules.rediscovery) for start, end in faults.away] if limit.free_while_away else faults.losing
+        )
+        for stretch in _stretches(grants, cuts):
+            if (worst := overshoot([(one.sent, one.at) for one in stretch], limit.rate, limit.burst)) >= 1:
+                text = f"{policy} granted {worst:.0f} more than {limit.rate:g}/s and a burst of {limit.burst:g} allow"
                 found.append(Violation("limit", stretch[0].sent, f"{text}, somewhere after this"))
     return found
 
 
-def _lives(grants: list[Granted], faults: _Faults) -> list[list[Granted]]:
-    """The grants between two losses; what touches a loss is left out."""
-    lives: dict[int, list[Granted]] = defaultdict(list)
-    losing = sorted(faults.losing)
+def _stretches(grants: list[Granted], cuts: list[tuple[float, float]]) -> list[list[Granted]]:
+    """The grants between cuts; what touches a cut is left out."""
+    found: dict[int, list[Granted]] = defaultdict(list)
     for one in grants:
-        if not faults.lossy(one.sent, one.at, 0.0):
-            lives[sum(ended < one.sent for _, ended in losing)].append(one)
-    return list(lives.values())
+        if not any(start <= one.at and one.sent <= end for start, end in cuts):
+            found[sum(end < one.sent for _, end in cuts)].append(one)
+    return list(found.values())
 
 
 def overshoot(grants: list[tuple[float, float]], rate: float, burst: float) -> float:
@@ -507,6 +523,9 @@ def _instances(events: Sequence[Event], faults: _Faults, rules: Rules) -> list[V
         if isinstance(event, Health) and not event.ready and event.waited >= rules.unready:
             text = f"{event.instance} is not ready {event.waited:.0f} s after the last fault"
             found.append(Violation("not ready", event.at, text))
+        elif isinstance(event, Ghosts) and event.clients and event.waited >= rules.buried:
+            text = f"{len(event.clients)} of {event.instance} are present {event.waited:.0f} s after it was killed"
+            found.append(Violation("presence", event.at, text))
         elif isinstance(event, Settled) and event.missing and event.waited >= rules.unready:
             text = f"{event.waited:.0f} s after the last fault {len(event.missing)} get nothing: {event.missing[:5]}"
             found.append(Violation("not back", event.at, text))

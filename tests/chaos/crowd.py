@@ -1,7 +1,7 @@
 """Who is there while the faults happen: readers, those who burst, lie and never read, publishers, and a flooder.
 
 Rooms keep history and presence, and tell joins and leaves. Some readers are in their room by their token (server-side).
-The flooder asks for more than the limit of its namespace gives, over several connections.
+Flooders ask for more than the limits of their namespaces give, over several connections of one user.
 """
 
 import asyncio
@@ -16,14 +16,14 @@ from tests.chaos.world import Way, World
 
 ROOMS = [f"room:{number}" for number in range(10)]
 BULK = "bulk:hall"
-FLOOD = "flood:gate"
+FLOODS = {"flood": "closed", "open": "open"}  # policy and namespace: what it does without Redis
 FLOOD_RATE, FLOOD_BURST = 20, 40
 READERS = 6  # of a room, beside one by its token
 HTTP_PUBLISHERS, HTTP_RATE, HTTP_BATCH = 5, 5.0, 4  # every other one sends its publications one by one
 SOCKET_PUBLISHERS, SOCKET_RATE = 6, 12.0
-FLOODERS, FLOODER_RATE = 4, 15.0
+FLOODERS, FLOODER_RATE = 3, 14.0  # of each limit
 HANGING = 4  # clients that never read
-BULKS, BULK_SIZE, BULK_BATCH = 64, 32_000, 4
+BULKS, BULK_SIZE, BULK_BATCH = 160, 32_000, 8
 BULK_WITHIN = 4.0  # seconds
 
 _ROOM: dict[str, Any] = {
@@ -50,16 +50,17 @@ CONFIG: dict[str, Any] = {
             "force_recovery": True,
             "allow_subscribe_for_client": True,
         },
-        "flood": {"allow_publish_for_client": True},
+        **{name: {"allow_publish_for_client": True} for name in FLOODS},
     },
     "rate_limits": {
-        "flood": {
-            "guards": "ws.publish:flood",
+        name: {
+            "guards": f"ws.publish:{name}",
             "key": "user",
             "rate": f"{FLOOD_RATE}/s",
             "burst": FLOOD_BURST,
-            "failure": "closed",
+            "failure": failure,
         }
+        for name, failure in FLOODS.items()
     },
 }
 
@@ -104,9 +105,18 @@ class Crowd:
             self._member(SocketPublisher, f"publisher-{number}", (ROOMS[number],), into=ROOMS, rate=SOCKET_RATE)
             for number in range(SOCKET_PUBLISHERS)
         ]
-        flooder: dict[str, Any] = {"into": [FLOOD], "rate": FLOODER_RATE, "policy": "flood"}
         self.flooders = [
-            self._member(SocketPublisher, f"flooder-{number}", (), (), "flooder", number % 2, **flooder)
+            self._member(
+                SocketPublisher,
+                f"flooder-{policy}-{number}",
+                (),
+                user=f"flooder of {policy}",
+                only=number,
+                into=[f"{policy}:gate"],
+                rate=FLOODER_RATE,
+                policy=policy,
+            )
+            for policy in FLOODS
             for number in range(FLOODERS)
         ]
         self.members = [*self.readers, *self.bursters, *self.liars, *self.socket_publishers, *self.flooders]
@@ -165,6 +175,10 @@ class Crowd:
             and not (member.here and all(member.freshest.get(room, 0.0) >= since for room in member.live))
         ]
 
+    def at(self, instance: int) -> list[str]:
+        """The client ids of those who are connected to an instance now."""
+        return [one.client for one in self.members if one.client and self._ways[one.name].index == instance]
+
     async def burst(self, seconds: float, again: bool = False) -> None:
         """The bursters go out and in, several times in one message; `again`: then half of them come anew."""
         until = self.world.log.now + seconds
@@ -186,7 +200,7 @@ class Crowd:
     async def never_read(self, instance: int) -> None:
         """Some clients hang while more is published than may be kept for them."""
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        port = self.world.client_links[instance].port
+        port = self.world.instances[instance].port  # a link would keep much for them
         hanging = [
             asyncio.create_task(never_read(port, token(SECRET, f"hanging {number}"), (BULK,), asyncio.shield(done)))
             for number in range(HANGING)

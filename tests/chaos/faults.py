@@ -46,8 +46,8 @@ Act = Callable[[Stage, Choice], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One kind of fault. `deafens`: pushes that are kept nowhere (joins, leaves) may be lost. `about`: whether it hits
-    an instance, a Redis, the link between the two, or the crowd."""
+    """One kind of fault. `deafens`: pushes that are kept nowhere (joins, leaves) may be lost. `away`: a Redis cannot be
+    reached. `about`: whether it hits an instance, a Redis, the link between the two, or the crowd."""
 
     name: str
     lane: str
@@ -57,6 +57,7 @@ class Fault:
     undo: Act
     lossless: bool = True
     deafens: bool = True
+    away: bool = False
 
     def target(self, choice: Choice) -> str:
         """Whom it hits, in words."""
@@ -243,19 +244,26 @@ FAULTS = (
     Fault("instance killed", SERVERS, "instance", (0.1, 0.5), _kill, _launch, deafens=False),
     Fault("instance stopped", SERVERS, "instance", (7.0, 8.0), _pause, _resume, deafens=False),
     Fault("instance ended", SERVERS, "instance", (0.1, 0.5), _terminate, _launch, deafens=False),
-    Fault("redis ended", SERVERS, "redis", (0.2, 1.5), _redis_end, _redis_start),
-    Fault("redis killed", SERVERS, "redis", (0.2, 1.5), _redis_kill, _redis_start),
-    Fault("redis read-only", SERVERS, "redis", (0.8, 2.5), _readonly, _writable),
-    Fault("redis busy", SERVERS, "redis", (0.8, 2.5), _busy, _free),
-    Fault("redis hung", SERVERS, "redis", (2.5, 5.0), _redis_pause, _redis_resume),
-    Fault("redis link cut", SERVERS, "link", (0.2, 2.0), _redis_cut, _redis_mend),
-    Fault("redis link half-open", SERVERS, "link", (3.0, 4.5), _redis_half_open, _redis_mend),
+    Fault("redis ended", SERVERS, "redis", (0.2, 1.5), _redis_end, _redis_start, away=True),
+    Fault("redis killed", SERVERS, "redis", (0.2, 1.5), _redis_kill, _redis_start, away=True),
+    Fault("redis read-only", SERVERS, "redis", (0.8, 2.5), _readonly, _writable, away=True),
+    Fault("redis busy", SERVERS, "redis", (0.8, 2.5), _busy, _free, away=True),
+    Fault("redis hung", SERVERS, "redis", (2.5, 5.0), _redis_pause, _redis_resume, away=True),
+    Fault("redis link cut", SERVERS, "link", (0.2, 2.0), _redis_cut, _redis_mend, away=True),
+    Fault("redis link half-open", SERVERS, "link", (3.0, 4.5), _redis_half_open, _redis_mend, away=True),
     Fault("redis link slow", SERVERS, "link", (2.0, 4.0), _redis_slow, _redis_mend),
-    Fault("redis older", SERVERS, "redis", (1.0, 2.0), _redis_snapshot, _redis_restore, lossless=False),
+    Fault("redis older", SERVERS, "redis", (1.0, 2.0), _redis_snapshot, _redis_restore, lossless=False, away=True),
     Fault(
-        "redis older, all killed", SERVERS, "redis", (1.0, 2.0), _redis_snapshot, _redis_restore_alone, lossless=False
+        "redis older, all killed",
+        SERVERS,
+        "redis",
+        (1.0, 2.0),
+        _redis_snapshot,
+        _redis_restore_alone,
+        lossless=False,
+        away=True,
     ),
-    Fault("redis empty", SERVERS, "redis", (0.1, 0.2), _redis_empty, nothing, lossless=False),
+    Fault("redis empty", SERVERS, "redis", (0.1, 0.2), _redis_empty, nothing, lossless=False, away=True),
     Fault("client link cut", CLIENTS, "instance", (0.2, 1.5), _clients_cut, _clients_mend, deafens=False),
     Fault("client link half-open", CLIENTS, "instance", (6.0, 7.5), _clients_half_open, _clients_mend, deafens=False),
     Fault("client link slow", CLIENTS, "instance", (2.0, 4.0), _clients_slow, _clients_mend, deafens=False),

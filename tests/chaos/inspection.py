@@ -11,11 +11,12 @@ from datetime import datetime
 from harness import API_KEY
 from tests.chaos.client import Member
 from tests.chaos.crowd import ROOMS
-from tests.chaos.log import Census, LogLine, Presence
+from tests.chaos.log import Census, Ghosts, LogLine, Presence
 from tests.chaos.publishers import HttpCaller
 from tests.chaos.world import World
 
 AT_REST_WITHIN = 15.0  # seconds
+BURIED_WITHIN = 13.0
 PAGE = 500  # publications
 LONGEST = 2000  # characters of a log's line
 UNHANDLED = re.compile(r'Traceback|"traceback"|"level": "(ERROR|CRITICAL)"|never retrieved|Task was destroyed')
@@ -53,6 +54,20 @@ class Inspection:
                 clients = [repr(error)]
             found.append(Presence(self._log.now, room, self._world.instances[number].name, clients, phase))
         return found
+
+    async def buried(self, number: int, clients: Sequence[str], since: float) -> None:
+        """Wait until none of some clients of an instance is present, and note who is when that took too long."""
+        others = [other for other in range(len(self._world.instances)) if other != number] or [number]
+        caller = HttpCaller(self._world.direct(others[0]), API_KEY)
+        while True:
+            present = {client for one in await self._present(caller, number, "") for client in one.clients}
+            ghosts = sorted(present.intersection(clients))
+            waited = self._log.now - since
+            if not ghosts or waited > BURIED_WITHIN:
+                break
+            await asyncio.sleep(0.3)
+        caller.close()
+        self._log.append(Ghosts(self._log.now, self._world.instances[number].name, waited, ghosts))
 
     async def census(self) -> None:
         """Read on in the history of every room; one that cannot be read now is read the next time."""

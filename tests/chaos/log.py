@@ -22,13 +22,15 @@ class Event:
 @dataclass(slots=True)
 class FaultBegan(Event):
     """A fault is about to be made. `lane`: faults of one lane never overlap. `deafens`: joins and leaves, which are
-    kept nowhere, may be missed while it lasts. `lossless`: what was acknowledged must be there after it."""
+    kept nowhere, may be missed while it lasts. `lossless`: what was acknowledged must be there after it. `away`: a
+    Redis cannot be reached, or answers nobody as it should."""
 
     name: str
     lane: str
     lossless: bool
     deafens: bool
     target: str = ""
+    away: bool = False
 
 
 @dataclass(slots=True)
@@ -158,6 +160,15 @@ class Presence(Event):
     instance: str
     clients: list[str]
     phase: str
+
+
+@dataclass(slots=True)
+class Ghosts(Event):
+    """Which connections of a killed instance are still present, `waited` seconds after the kill."""
+
+    instance: str
+    waited: float
+    clients: list[str]
 
 
 @dataclass(slots=True)

@@ -1,5 +1,6 @@
 """What a campaign comes to, for people: a table by fault, totals, the first violations, and whether it counts."""
 
+import re
 from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -19,6 +20,8 @@ from tests.chaos.log import (
 PUBLICATIONS, DELIVERIES = 6_000, 30_000  # a minute, at least
 FAULTS_IN_FIVE = 3
 SHOWN = 12  # violations of each kind
+LONGEST = 600  # characters of one
+VARYING = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}|\d+|user of [\w-]+|/tmp/\S+")
 COLUMNS = ("times", "publications", "deliveries", "told", "recovered", "unrecovered", "settled", "violations")
 
 
@@ -109,8 +112,14 @@ def _violations(violations: Sequence[Violation], windows: _Windows) -> None:
     kinds = Counter(violation.kind for violation in violations)
     for kind, count in kinds.most_common():
         print(f"\n{count} × {kind}")
-        for violation in [one for one in violations if one.kind == kind][:SHOWN]:
-            print(f"  {violation.at:7.2f} s  [{', '.join(windows.at(violation.at))}]  {violation.text}")
+        rows: dict[str, list[Violation]] = defaultdict(list)
+        for violation in violations:
+            if violation.kind == kind:
+                rows[VARYING.sub("…", violation.text) if kind == "log" else violation.text].append(violation)
+        for row in list(rows.values())[:SHOWN]:
+            first, again = row[0], f" ({len(row)} times)" if len(row) > 1 else ""
+            text = first.text if len(first.text) < LONGEST else first.text[:LONGEST] + " …"
+            print(f"  {first.at:7.2f} s  [{', '.join(windows.at(first.at))}]  {text}{again}")
 
 
 def _unmeasured(table: defaultdict[str, Counter[str]], publications: int, deliveries: int, minutes: float) -> list[str]:

@@ -21,9 +21,9 @@ from pathlib import Path
 
 from harness import SECRET
 from tests.chaos import report
-from tests.chaos.checker import Rules, check
+from tests.chaos.checker import Limit, Rules, check
 from tests.chaos.client import Member
-from tests.chaos.crowd import CONFIG, FLOOD_BURST, FLOOD_RATE, ROOMS, Crowd
+from tests.chaos.crowd import CONFIG, FLOOD_BURST, FLOOD_RATE, FLOODS, ROOMS, Crowd
 from tests.chaos.faults import CLIENTS, FAULTS, SERVERS, Choice, Fault, Stage, schedule
 from tests.chaos.inspection import Inspection
 from tests.chaos.log import FaultBegan, FaultEnded, Health, Log, LogLine, Phase, Settled
@@ -36,7 +36,8 @@ WATCHING_WITHIN = 30.0
 LONGER = 0.5  # of the time on top, so that a slow machine gets through every fault
 WARM = 3.0
 BETWEEN = 2.0  # seconds between faults of the clients
-RULES = Rules(limits={"flood": (FLOOD_RATE, FLOOD_BURST)})
+RULES = Rules(limits={name: Limit(FLOOD_RATE, FLOOD_BURST, failure == "open") for name, failure in FLOODS.items()})
+KILLED = "instance killed"
 
 
 class Campaign:
@@ -100,11 +101,15 @@ class Campaign:
             await self._inspection.census()
         self._now[fault.lane] = fault.name
         log = self.log
-        log.append(FaultBegan(log.now, fault.name, fault.lane, fault.lossless, fault.deafens, fault.target(choice)))
+        target = fault.target(choice)
+        log.append(FaultBegan(log.now, fault.name, fault.lane, fault.lossless, fault.deafens, target, fault.away))
+        began, there = log.now, self.crowd.at(choice.instance)
         await fault.do(stage, choice)
         await asyncio.sleep(choice.seconds if fault.undo.__name__ != "nothing" else 0)
         await fault.undo(stage, choice)
         log.append(FaultEnded(log.now, fault.name, fault.lane))
+        if fault.name == KILLED:
+            await self._inspection.buried(choice.instance, there, began)
         self._counts[fault.name] += 1
         self._now[fault.lane] = ""
 

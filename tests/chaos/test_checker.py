@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.chaos.checker import Rules, check, overshoot
+from tests.chaos.checker import Limit, Rules, check, overshoot
 from tests.chaos.log import (
     Acknowledged,
     Census,
@@ -18,6 +18,7 @@ from tests.chaos.log import (
     Event,
     FaultBegan,
     FaultEnded,
+    Ghosts,
     Granted,
     Health,
     Log,
@@ -36,7 +37,7 @@ from tests.chaos.log import (
 )
 
 ROOM = "room:1"
-RULES = Rules(limits={"flood": (20.0, 40.0)})
+RULES = Rules(limits={"flood": Limit(20.0, 40.0), "open": Limit(20.0, 40.0, free_while_away=True)})
 ANN, BEN, WATCHER = 1, 2, 3
 CLIENTS = {ANN: "client-ann", BEN: "client-ben", WATCHER: "client-watcher"}
 COUNT = 60
@@ -204,6 +205,14 @@ def _too_many(events: list[Event]) -> None:
     events += [Granted(25.0, "flood", 24.99) for _ in range(43)]
 
 
+def _too_many_of_an_open_one(events: list[Event]) -> None:
+    events += [Granted(25.0, "open", 24.99) for _ in range(43)]
+
+
+def _not_buried(events: list[Event]) -> None:
+    events.append(Ghosts(50.0, "one", 15.0, ["client-x"]))
+
+
 def _hopeless(events: list[Event]) -> None:
     events.append(Health(50.0, "one", False, 20.0))
 
@@ -254,6 +263,8 @@ DOCTORED: dict[str, tuple[Doctor, str, set[str]]] = {  # name: (what was done, w
     "two leaves": (_left_twice, "joins", set()),
     "two joins": (_joined_twice, "joins", set()),
     "a limit grants too much": (_too_many, "limit", set()),
+    "an open limit grants too much while Redis is there": (_too_many_of_an_open_one, "limit", set()),
+    "who was killed is present": (_not_buried, "presence", set()),
     "an instance is not ready any more": (_hopeless, "not ready", set()),
     "somebody does not come back": (_abandoned, "not back", set()),
     "a command is not answered": (_silence, "unanswered", set()),
@@ -341,6 +352,13 @@ def test_an_offset_given_again_after_a_loss_is_found_though_it_was_allowed_to_lo
         Acknowledged(41.6, ROOM, 6001, "e1", 60, 41.5),
     ]
     assert "changed" in kinds(events)
+
+
+def test_a_limit_that_is_open_without_redis_may_let_through_what_it_likes_then() -> None:
+    events = clean()
+    events += [FaultBegan(24.0, "hung", "servers", True, True, away=True), FaultEnded(27.0, "hung", "servers")]
+    _too_many_of_an_open_one(events)
+    assert kinds(events) == set()
 
 
 def test_a_slow_answer_is_no_overshoot() -> None:
