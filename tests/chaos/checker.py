@@ -228,6 +228,9 @@ class _Streams:
             self.names[event.conn] = event.who, event.client
         elif isinstance(event, Subscribed):
             self._subscribed(event)
+        elif isinstance(event, Seen):
+            if (event.conn, event.channel) not in self._live:
+                self._stray(event, f"a {'join' if event.joined else 'leave'} in {event.channel}")
         elif isinstance(event, Told | Unsubscribed):
             self._end(event.conn, event.channel, event.at)
         elif isinstance(event, Closed):
@@ -276,8 +279,7 @@ class _Streams:
         subscription = self._live.get((event.conn, event.channel))
         what = f"{event.channel} {event.offset} (publication {event.payload})"
         if subscription is None:
-            kind = "after end" if (event.conn, event.channel) in self._over else "before reply"
-            self._bad(kind, event.at, f"{self._who(event.conn)} got {what}")
+            self._stray(event, what)
             return
         fresh, subscription.fresh = subscription.fresh, False
         if not event.offset:
@@ -289,6 +291,10 @@ class _Streams:
         subscription.position = max(subscription.position, event.offset)
         whose = f"delivered to {self._who(event.conn)}"
         self._is(event.at, event.channel, subscription.epoch, event.offset, event.payload, whose)
+
+    def _stray(self, event: Delivered | Seen, what: str) -> None:
+        kind = "after end" if (event.conn, event.channel) in self._over else "before reply"
+        self._bad(kind, event.at, f"{self._who(event.conn)} got {what}")
 
     def _order(self, subscription: _Subscription, event: Delivered, what: str, fresh: bool) -> None:
         expected = subscription.position + 1

@@ -12,6 +12,7 @@ from tests.chaos.log import (
     Delivered,
     Event,
     FaultBegan,
+    Opened,
     Settled,
     Subscribed,
     Told,
@@ -20,6 +21,7 @@ from tests.chaos.log import (
 PUBLICATIONS, DELIVERIES = 6_000, 30_000  # a minute, at least
 FAULTS_IN_FIVE = 3
 SHOWN = 12  # violations of each kind
+LIARS = "liar"  # how their names begin
 LONGEST = 600  # characters of one
 VARYING = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}|\d+|user of [\w-]+|/tmp/\S+")
 COLUMNS = ("times", "publications", "deliveries", "told", "recovered", "unrecovered", "settled", "violations")
@@ -81,10 +83,14 @@ def _table(
     events: Sequence[Event], violations: Sequence[Violation], windows: _Windows
 ) -> defaultdict[str, Counter[str]]:
     table: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    liars: set[int] = set()
     for event in events:
         if isinstance(event, FaultBegan):
             table[event.name]["times"] += 1
-        elif (column := _column(event)) is not None:
+        elif isinstance(event, Opened):
+            if event.who.startswith(LIARS):
+                liars.add(event.conn)
+        elif (column := _column(event, liars)) is not None:
             for name in windows.at(event.at):
                 table[name][column] += 1
         elif isinstance(event, Settled):
@@ -96,11 +102,14 @@ def _table(
     return table
 
 
-def _column(event: Event) -> str | None:
+def _column(event: Event, liars: set[int]) -> str | None:
+    """What an event counts for; how liars are answered counts for nothing."""
     if isinstance(event, Acknowledged):
         return "publications"
     if isinstance(event, Delivered):
         return "deliveries"
+    if isinstance(event, Told | Subscribed) and event.conn in liars:
+        return None
     if isinstance(event, Told):
         return "told"
     if isinstance(event, Subscribed) and event.claimed is not None:

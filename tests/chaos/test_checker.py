@@ -171,6 +171,10 @@ def _early(events: list[Event]) -> None:
     events.append(Delivered(0.15, ANN, ROOM, 1, 1001))
 
 
+def _early_join(events: list[Event]) -> None:
+    events.append(Seen(0.15, ANN, ROOM, "client-x", True))
+
+
 def _late(events: list[Event]) -> None:
     events.append(Delivered(64.35, BEN + 10, ROOM, COUNT + 1, 4711))
 
@@ -255,6 +259,7 @@ DOCTORED: dict[str, tuple[Doctor, str, set[str]]] = {  # name: (what was done, w
     "recovered from an epoch of nobody": (_recovered_from_elsewhere, "untrue recovery", {"changed"}),
     "recovered from beyond the top": (_recovered_beyond, "untrue recovery", {"reorder"}),
     "a publication before the reply": (_early, "before reply", set()),
+    "a join before the reply": (_early_join, "before reply", set()),
     "a publication after unsubscribing": (_late, "after end", set()),
     "a publication after 2500": (_late_after_told, "after end", {"presence", "joins"}),
     "a ghost": (_ghost, "presence", set()),
