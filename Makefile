@@ -20,7 +20,7 @@ BENCH_STAMP := $(VENV)/installed-bench-$(call checksum,requirements.txt requirem
 NODE_PROJECTS := $(filter-out tests/bench tests/load,$(patsubst %/package-lock.json,%,$(wildcard tests/*/package-lock.json)))
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-plain test-compose campaign rolling drained burst revoke admin-scale drill \
+.PHONY: help run test test-plain test-compose chaos rolling drained burst revoke admin-scale drill \
 	prove-dashboards load load-gate bench check format clean \
 	node-projects bench-node-project
 
@@ -39,8 +39,9 @@ test-plain: $(DEV_STAMP) node-projects ## the cluster tests on another ASGI serv
 test-compose: $(DEV_STAMP) node-projects ## docker-compose.yml end to end: faults, alerts, a rolling restart; eight minutes and a container engine
 	@exec $(PY) -m pytest $(COMPOSE_TESTS) $(ARGS)
 
-campaign: $(DEV_STAMP) ## minutes of kills under load: 20,000 publications, 200 subscribers, nothing lost
-	@cd tests/cluster && PYTHONPATH=../.. exec ../../$(PY) campaign.py $(ARGS)
+chaos: $(DEV_STAMP) ## MINUTES (5) of every fault under load, by SEED, on SHARDS (1) Redises: nothing lost, doubled or left behind
+	@PYTHONPATH=tests/cluster exec $(PY) -m tests.chaos.run --minutes $(or $(MINUTES),5) \
+		$(if $(SEED),--seed $(SEED)) $(if $(SHARDS),--shards $(SHARDS)) $(ARGS)
 
 rolling: $(DEV_STAMP) ## a rolling restart under 1,000 clients and 200 publications/s: nothing lost, no error, no storm
 	@cd tests/cluster && PYTHONPATH=../.. exec ../../$(PY) rolling.py $(ARGS)

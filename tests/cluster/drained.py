@@ -15,12 +15,12 @@ import tempfile
 import time
 from pathlib import Path
 
-from campaign import CONFIG, Faults
 from conftest import running
 from harness import Cluster
 from movers import Member, Report
 from processes import eventually
 from rolling import AT_ONCE, MEMBERS
+from subscribers import CONFIG, Faults
 
 END_WITHIN = 20.0  # seconds from SIGTERM to the end
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from campaign import Faults
 from light import LightClient, open_light
+from subscribers import Faults
 
 FIRST_DELAY = 0.5  # seconds, as the SDK's `minReconnectDelay`
 SHUTDOWN = 3001

@@ -24,10 +24,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from campaign import CONFIG, Faults
 from harness import API_KEY, Served
 from movers import Member, Report
 from processes import eventually
+from subscribers import CONFIG, Faults
 
 MEMBERS = 20  # of a room
 AT_ONCE = 40  # clients connecting side by side at the beginning

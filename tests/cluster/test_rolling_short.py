@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from campaign import Faults
 from rolling import restart
+from subscribers import Faults
 
 
 @pytest.mark.timeout(200)

@@ -1,6 +1,6 @@
 """Many clients and steady publishers before the balancer, and the count of what they got.
 
-A member is a client of the protocol that comes back by itself (`campaign.Subscriber`) and notes when which instance
+A member is a client of the protocol that comes back by itself (`subscribers.Subscriber`) and notes when which instance
 let it in. `Crowd.faults` compares what each member was given with what was acknowledged.
 """
 
@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
-from campaign import Faults, Subscriber
 from processes import eventually
+from subscribers import Faults, Subscriber
 from tests.compose.publishing import Publishers
 from tests.compose.stack import Stack
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from campaign import Faults
 from processes import eventually
+from subscribers import Faults
 from tests.compose.crowd import Crowd, rates
 from tests.compose.stack import BACKENDS, Stack
 

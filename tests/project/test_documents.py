@@ -16,7 +16,17 @@ def test_links_lead_somewhere(document: Path) -> None:
     assert missing == []
 
 
+def _tests_named_in(document: str) -> list[str]:
+    return re.findall(r"`(tests/[\w/]+\.py)`", (ROOT / "docs" / document).read_text())
+
+
+def test_checks_of_guarantees_are_tests_that_exist() -> None:
+    named = _tests_named_in("GUARANTEES.md")
+    assert len(named) > 5
+    assert [path for path in named if not (ROOT / path).is_file()] == []
+
+
 def test_guards_of_security_are_tests_that_exist() -> None:
-    named = re.findall(r"`(tests/[\w/]+\.py)`", (ROOT / "docs" / "SECURITY.md").read_text())
+    named = _tests_named_in("SECURITY.md")
     assert len(named) > 20
     assert [path for path in named if not (ROOT / path).is_file()] == []

@@ -1,0 +1,285 @@
+"""The faults: what each does, how long it lasts, and how it is taken back.
+
+A fault belongs to a lane; those of one lane follow each other, the lanes go side by side. `lossless` ones may cost
+time but nothing that was acknowledged. Which instance or Redis is meant, how long and how hard, was chosen before
+(`Choice`), from the seed alone, so that a seed repeats them.
+"""
+
+import asyncio
+import random
+import signal
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tests.chaos.world import Store, World
+
+if TYPE_CHECKING:
+    from tests.chaos.crowd import Crowd
+
+SERVERS, CLIENTS = "servers", "clients"
+ENDED_WITHIN = 25.0  # seconds that SIGTERM may take
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What the seed chose for one fault: whom it hits, how long it lasts (seconds), how hard (0 to 1)."""
+
+    instance: int
+    shard: int
+    seconds: float
+    force: float
+
+
+@dataclass(slots=True)
+class Stage:
+    """What a fault is made on. `snapshot`: what it keeps between its beginning and its end."""
+
+    world: World
+    crowd: "Crowd"
+    snapshot: Path | None = None
+
+
+Act = Callable[[Stage, Choice], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One kind of fault. `deafens`: pushes that are kept nowhere (joins, leaves) may be lost. `away`: a Redis cannot be
+    reached. `about`: whether it hits an instance, a Redis, the link between the two, or the crowd."""
+
+    name: str
+    lane: str
+    about: str
+    seconds: tuple[float, float]
+    do: Act
+    undo: Act
+    lossless: bool = True
+    deafens: bool = True
+    away: bool = False
+
+    def target(self, choice: Choice) -> str:
+        """Whom it hits, in words."""
+        names = {"instance": f"instance-{choice.instance}", "redis": f"redis-{choice.shard}"}
+        return names.get(self.about, f"instance-{choice.instance}/redis-{choice.shard}" if self.about == "link" else "")
+
+
+async def nothing(stage: Stage, choice: Choice) -> None:
+    """Nothing is to be taken back."""
+
+
+def _store(stage: Stage, choice: Choice) -> Store:
+    return stage.world.stores[choice.shard]
+
+
+# ---- instances
+
+
+async def _kill(stage: Stage, choice: Choice) -> None:
+    stage.world.disturb(choice.instance)
+    await asyncio.to_thread(stage.world.instances[choice.instance].kill)
+
+
+async def _launch(stage: Stage, choice: Choice) -> None:
+    stage.world.launch(choice.instance)
+    await asyncio.to_thread(stage.world.instances[choice.instance].wait_ready)
+    stage.world.undisturb(choice.instance)
+
+
+async def _pause(stage: Stage, choice: Choice) -> None:
+    stage.world.disturb(choice.instance)
+    stage.world.instances[choice.instance].send(signal.SIGSTOP)
+
+
+async def _resume(stage: Stage, choice: Choice) -> None:
+    stage.world.instances[choice.instance].send(signal.SIGCONT)
+    stage.world.undisturb(choice.instance)
+
+
+async def _terminate(stage: Stage, choice: Choice) -> None:
+    stage.world.disturb(choice.instance)
+    instance = stage.world.instances[choice.instance]
+    instance.send(signal.SIGTERM)
+    await asyncio.to_thread(instance.wait, ENDED_WITHIN)
+
+
+# ---- Redis
+
+
+async def _redis_end(stage: Stage, choice: Choice) -> None:
+    await asyncio.to_thread(_store(stage, choice).stop)
+
+
+async def _redis_kill(stage: Stage, choice: Choice) -> None:
+    await asyncio.to_thread(_store(stage, choice).kill)
+
+
+async def _redis_start(stage: Stage, choice: Choice) -> None:
+    await asyncio.to_thread(_store(stage, choice).start)
+
+
+async def _redis_snapshot(stage: Stage, choice: Choice) -> None:
+    stage.snapshot = await asyncio.to_thread(_store(stage, choice).snapshot)
+
+
+async def _redis_restore(stage: Stage, choice: Choice) -> None:
+    await asyncio.to_thread(_store(stage, choice).restore, stage.snapshot)
+
+
+async def _redis_restore_alone(stage: Stage, choice: Choice) -> None:
+    """Everything dies, and Redis comes back older: nobody is left who has seen more."""
+    world = stage.world
+    for number, instance in enumerate(world.instances):
+        world.disturb(number)
+        await asyncio.to_thread(instance.kill)
+    await _redis_restore(stage, choice)
+    for number in range(len(world.instances)):
+        world.launch(number)
+    for number, instance in enumerate(world.instances):
+        await asyncio.to_thread(instance.wait_ready)
+        world.undisturb(number)
+
+
+async def _redis_empty(stage: Stage, choice: Choice) -> None:
+    await asyncio.to_thread(_store(stage, choice).restore, None)
+
+
+async def _readonly(stage: Stage, choice: Choice) -> None:
+    """It believes to be the replica of a master that is not there: READONLY, or MASTERDOWN to everything."""
+    store = _store(stage, choice)
+    stale = "no" if choice.force < 0.3 else "yes"
+    await asyncio.to_thread(store.command, "CONFIG", "SET", "replica-serve-stale-data", stale)
+    await asyncio.to_thread(store.command, "REPLICAOF", "127.0.0.1", "1")
+
+
+async def _writable(stage: Stage, choice: Choice) -> None:
+    await asyncio.to_thread(_store(stage, choice).command, "REPLICAOF", "NO", "ONE")
+
+
+async def _busy(stage: Stage, choice: Choice) -> None:
+    store = _store(stage, choice)
+    asyncio.get_running_loop().run_in_executor(None, _spin, store)
+
+
+def _spin(store: Store) -> None:
+    try:
+        store.command("EVAL", "while true do end", "0", within=60)
+    except OSError:
+        pass
+
+
+async def _free(stage: Stage, choice: Choice) -> None:
+    await asyncio.to_thread(_store(stage, choice).command, "SCRIPT", "KILL")
+
+
+async def _redis_pause(stage: Stage, choice: Choice) -> None:
+    _store(stage, choice).send(signal.SIGSTOP)
+
+
+async def _redis_resume(stage: Stage, choice: Choice) -> None:
+    _store(stage, choice).send(signal.SIGCONT)
+
+
+# ---- links
+
+
+async def _redis_cut(stage: Stage, choice: Choice) -> None:
+    stage.world.redis_links[choice.instance][choice.shard].cut()
+
+
+async def _redis_half_open(stage: Stage, choice: Choice) -> None:
+    stage.world.redis_links[choice.instance][choice.shard].half_open()
+
+
+async def _redis_slow(stage: Stage, choice: Choice) -> None:
+    stage.world.redis_links[choice.instance][choice.shard].slow(0.01 + 0.05 * choice.force)
+
+
+async def _redis_mend(stage: Stage, choice: Choice) -> None:
+    stage.world.redis_links[choice.instance][choice.shard].mend()
+
+
+async def _clients_cut(stage: Stage, choice: Choice) -> None:
+    stage.world.disturb(choice.instance)
+    stage.world.client_links[choice.instance].cut()
+
+
+async def _clients_half_open(stage: Stage, choice: Choice) -> None:
+    stage.world.disturb(choice.instance)
+    stage.world.client_links[choice.instance].half_open()
+
+
+async def _clients_slow(stage: Stage, choice: Choice) -> None:
+    stage.world.disturb(choice.instance)
+    stage.world.client_links[choice.instance].slow(0.05 + 0.25 * choice.force)
+
+
+async def _clients_mend(stage: Stage, choice: Choice) -> None:
+    stage.world.client_links[choice.instance].mend()
+    stage.world.undisturb(choice.instance)
+
+
+# ---- the crowd
+
+
+async def _storm(stage: Stage, choice: Choice) -> None:
+    for member in stage.crowd.members:
+        member.drop()
+
+
+async def _burst(stage: Stage, choice: Choice) -> None:
+    await stage.crowd.burst(choice.seconds)
+
+
+async def _lie(stage: Stage, choice: Choice) -> None:
+    await stage.crowd.lie(choice.seconds)
+
+
+async def _never_read(stage: Stage, choice: Choice) -> None:
+    await stage.crowd.never_read(choice.instance)
+
+
+FAULTS = (
+    Fault("instance killed", SERVERS, "instance", (0.1, 0.5), _kill, _launch, deafens=False),
+    Fault("instance stopped", SERVERS, "instance", (7.0, 8.0), _pause, _resume, deafens=False),
+    Fault("instance ended", SERVERS, "instance", (0.1, 0.5), _terminate, _launch, deafens=False),
+    Fault("redis ended", SERVERS, "redis", (0.2, 1.5), _redis_end, _redis_start, away=True),
+    Fault("redis killed", SERVERS, "redis", (0.2, 1.5), _redis_kill, _redis_start, away=True),
+    Fault("redis read-only", SERVERS, "redis", (0.8, 2.5), _readonly, _writable, away=True),
+    Fault("redis busy", SERVERS, "redis", (0.8, 2.5), _busy, _free, away=True),
+    Fault("redis hung", SERVERS, "redis", (2.5, 5.0), _redis_pause, _redis_resume, away=True),
+    Fault("redis link cut", SERVERS, "link", (0.2, 2.0), _redis_cut, _redis_mend, away=True),
+    Fault("redis link half-open", SERVERS, "link", (3.0, 4.5), _redis_half_open, _redis_mend, away=True),
+    Fault("redis link slow", SERVERS, "link", (2.0, 4.0), _redis_slow, _redis_mend),
+    Fault("redis older", SERVERS, "redis", (1.0, 2.0), _redis_snapshot, _redis_restore, lossless=False, away=True),
+    Fault(
+        "redis older, all killed",
+        SERVERS,
+        "redis",
+        (1.0, 2.0),
+        _redis_snapshot,
+        _redis_restore_alone,
+        lossless=False,
+        away=True,
+    ),
+    Fault("redis empty", SERVERS, "redis", (0.1, 0.2), _redis_empty, nothing, lossless=False, away=True),
+    Fault("client link cut", CLIENTS, "instance", (0.2, 1.5), _clients_cut, _clients_mend, deafens=False),
+    Fault("client link half-open", CLIENTS, "instance", (6.0, 7.5), _clients_half_open, _clients_mend, deafens=False),
+    Fault("client link slow", CLIENTS, "instance", (2.0, 4.0), _clients_slow, _clients_mend, deafens=False),
+    Fault("storm of reconnects", CLIENTS, "crowd", (1.0, 2.0), _storm, nothing, deafens=False),
+    Fault("bursts of subscribes", CLIENTS, "crowd", (2.0, 3.0), _burst, nothing, deafens=False),
+    Fault("clients that never read", CLIENTS, "instance", (0.1, 0.2), _never_read, nothing, deafens=False),
+    Fault("lies about positions", CLIENTS, "crowd", (2.0, 3.0), _lie, nothing, deafens=False),
+)
+
+
+def schedule(seed: int, lane: str, instances: int, shards: int, only: str = "") -> Iterator[tuple[Fault, Choice]]:
+    """The lane's faults without end, each once in every round, in an order that the seed decides."""
+    chance = random.Random(f"{seed} {lane}")
+    faults = [fault for fault in FAULTS if fault.lane == lane and only in fault.name]
+    while faults:
+        chance.shuffle(faults)
+        for fault in faults:
+            seconds = chance.uniform(*fault.seconds)
+            yield fault, Choice(chance.randrange(instances), chance.randrange(shards), seconds, chance.random())

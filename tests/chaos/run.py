@@ -1,0 +1,241 @@
+"""The campaign: `make chaos`. Minutes of faults on a cluster under load, and a verdict.
+
+A lane of faults goes through the servers (instances, Redis, the links between them), another through the clients, each
+in an order that the seed decides. After each fault the crowd must come to rest. At the end everything must be whole:
+history, presence, one leave each, memory. The verdict is the checker's, from the log alone.
+
+Exit status: 0 no violation, 1 violations, 2 not measured (too few publications, deliveries or faults to say anything).
+"""
+
+import argparse
+import asyncio
+import contextlib
+import random
+import shutil
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from harness import SECRET
+from tests.chaos import report
+from tests.chaos.checker import Limit, Rules, check
+from tests.chaos.client import Member
+from tests.chaos.crowd import CONFIG, FLOOD_BURST, FLOOD_RATE, FLOODS, ROOMS, Crowd
+from tests.chaos.faults import CLIENTS, FAULTS, SERVERS, Choice, Fault, Stage, schedule
+from tests.chaos.inspection import Inspection
+from tests.chaos.log import FaultBegan, FaultEnded, Health, Log, LogLine, Phase, Settled
+from tests.chaos.wire import token
+from tests.chaos.world import World
+
+INSTANCES = 2
+SETTLED_WITHIN = 20.0  # seconds after a fault
+WATCHING_WITHIN = 30.0
+LONGER = 0.5  # of the time on top, so that a slow machine gets through every fault
+WARM = 3.0
+BETWEEN = 2.0  # seconds between faults of the clients
+RULES = Rules(limits={name: Limit(FLOOD_RATE, FLOOD_BURST, failure == "open") for name, failure in FLOODS.items()})
+KILLED = "instance killed"
+
+
+class Campaign:
+    """One run. `log` has everything that was seen."""
+
+    def __init__(self, home: Path, minutes: float, seed: int, shards: int, only: str = "") -> None:
+        self.log = Log()
+        self.minutes = minutes
+        self.seed = seed
+        self.only = only
+        self.shards = shards
+        self.world = World(home, self.log, CONFIG, INSTANCES, shards)
+        self.crowd = Crowd(self.world)
+        self._inspection = Inspection(self.world)
+        self._counts: Counter[str] = Counter()
+        self._calm = asyncio.Event()
+        self._calm.set()
+        self._now = dict.fromkeys((SERVERS, CLIENTS), "")
+        self._measured: set[tuple[int, int]] = set()
+        self._ends = 0.0
+
+    async def run(self) -> None:
+        """All of it."""
+        try:
+            await self.world.start()
+            async with self._progress():
+                await self.crowd.come()
+                self.crowd.publish()
+                await asyncio.sleep(WARM)
+                self._measure()
+                self._ends = self.log.now + self.minutes * 60
+                await asyncio.gather(self._lane(SERVERS), self._lane(CLIENTS))
+                await self._rest()
+        finally:
+            late = await self.world.stop()
+        self.log += [LogLine(self.log.now, "campaign", text) for text in late]
+        self._inspection.read_logs()
+
+    # ---- the faults
+
+    async def _lane(self, lane: str) -> None:
+        stage = Stage(self.world, self.crowd)
+        for fault, choice in schedule(self.seed, lane, INSTANCES, self.shards, self.only):
+            if self._enough(lane):
+                return
+            if lane == CLIENTS:
+                await self._calm.wait()
+            await self._fault(stage, fault, choice)
+            await (self._settle() if lane == SERVERS else asyncio.sleep(BETWEEN))
+
+    def _enough(self, lane: str) -> bool:
+        over = self.log.now - self._ends
+        if over < 0:
+            return False
+        least = report.least_faults(self.minutes)
+        whole = all(self._counts[f.name] >= least for f in FAULTS if f.lane == lane and self.only in f.name)
+        return whole or over > LONGER * self.minutes * 60
+
+    async def _fault(self, stage: Stage, fault: Fault, choice: Choice) -> None:
+        if not fault.lossless:
+            await self._inspection.census()
+        self._now[fault.lane] = fault.name
+        log = self.log
+        target = fault.target(choice)
+        log.append(FaultBegan(log.now, fault.name, fault.lane, fault.lossless, fault.deafens, target, fault.away))
+        began, there = log.now, self.crowd.at(choice.instance)
+        await fault.do(stage, choice)
+        await asyncio.sleep(choice.seconds if fault.undo.__name__ != "nothing" else 0)
+        await fault.undo(stage, choice)
+        log.append(FaultEnded(log.now, fault.name, fault.lane))
+        if fault.name == KILLED:
+            await self._inspection.buried(choice.instance, there, began)
+        self._counts[fault.name] += 1
+        self._now[fault.lane] = ""
+
+    async def _settle(self) -> None:
+        """Wait until all instances are ready and everybody gets what is published from now on."""
+        began = self.log.now
+        while True:
+            ready = await self.world.ready()
+            missing = self.crowd.missing(began)
+            waited = self.log.now - began
+            if (all(ready) and not missing) or waited > SETTLED_WITHIN:
+                break
+            if waited > 3.0:
+                self._calm.clear()
+            await asyncio.sleep(0.1)
+        self._calm.set()
+        self.log.append(Settled(self.log.now, waited, missing))
+        for instance, one in zip(self.world.instances, ready, strict=True):
+            self.log.append(Health(self.log.now, instance.name, one, waited))
+        for number, one in enumerate(ready):
+            if not one and waited > SETTLED_WITHIN:
+                await self._restart(number)
+        for member in self.crowd.members:
+            if member.name in missing:
+                member.drop()
+        self._measure()
+
+    async def _restart(self, number: int) -> None:
+        """As an operator would with an instance that does not come back by itself, so that the rest is measured."""
+        instance = self.world.instances[number]
+        self.world.disturb(number)
+        await asyncio.to_thread(instance.kill)
+        self.world.launch(number)
+        await asyncio.to_thread(instance.wait_ready)
+        self.world.undisturb(number)
+
+    def _measure(self) -> None:
+        """Note what each new life of an instance holds, once it serves."""
+        for number, life in enumerate(self.world.lives):
+            if (number, life) not in self._measured:
+                self._measured.add((number, life))
+                self.world.measure(number, "before")
+
+    # ---- the end
+
+    async def _rest(self) -> None:
+        await self._settle()
+        await self.crowd.burst(1.0, again=True)
+        await self.crowd.fall_silent()
+        self.log.append(Phase(self.log.now, "quiet"))
+        await asyncio.sleep(1.0)
+        await self._inspection.at_rest("present", self.crowd.members)
+        await self._inspection.census()
+        watchers = [
+            Member(f"watcher-{number}", self.log, self.world.direct(number), token(SECRET, "watcher"), tuple(ROOMS))
+            for number in range(INSTANCES)
+        ]
+        for watcher in watchers:
+            watcher.start()
+        async with asyncio.timeout(WATCHING_WITHIN):
+            while not all(watcher.here for watcher in watchers):
+                await asyncio.sleep(0.05)
+        await asyncio.sleep(0.5)
+        self.log.append(Phase(self.log.now, "leaving"))
+        await self.crowd.leave()
+        await self._inspection.at_rest("left", watchers)
+        await asyncio.sleep(1.0)
+        self.log.append(Phase(self.log.now, "left"))
+        await asyncio.gather(*(watcher.leave() for watcher in watchers))
+        await asyncio.sleep(WARM)
+        for number in range(INSTANCES):
+            self.world.measure(number, "after")
+        self.log.append(Phase(self.log.now, "end"))
+
+    @contextlib.asynccontextmanager
+    async def _progress(self) -> AsyncIterator[None]:
+        async def show() -> None:
+            while True:
+                await asyncio.sleep(5)
+                here = sum(member.here for member in self.crowd.members)
+                print(
+                    f"{self.log.now:6.0f} s  {self.log.publications:7d} published  {self.log.deliveries:8d} delivered"
+                    f"  {here:3d} here  {sum(self._counts.values()):3d} faults"
+                    f"  now: {', '.join(filter(None, self._now.values())) or '-'}",
+                    flush=True,
+                )
+
+        tasks = [asyncio.create_task(show()), asyncio.create_task(self.world.watch_itself())]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def main() -> int:
+    """Read the options, run and judge."""
+    parser = argparse.ArgumentParser(
+        description="Minutes of faults under load: is anything lost, doubled or left behind?"
+    )
+    parser.add_argument("--minutes", type=float, default=5.0)
+    parser.add_argument("--seed", type=int, default=None, help="repeats the faults of an earlier run")
+    parser.add_argument("--shards", type=int, default=1, help="how many Redises")
+    parser.add_argument("--only", default="", help="faults whose name has this in it (then nothing counts as measured)")
+    parser.add_argument("--report", type=Path, default=None, help="a folder for the log of events and of the processes")
+    wanted = parser.parse_args()
+    seed = random.SystemRandom().randrange(1_000_000) if wanted.seed is None else wanted.seed
+    if wanted.report is not None:
+        wanted.report.mkdir(parents=True, exist_ok=True)
+    home = Path(tempfile.mkdtemp(prefix=f"flotilla-chaos-{seed}-", dir=wanted.report))
+    print(f"seed {seed}, {wanted.minutes:g} minutes, {wanted.shards} Redis; {home}", flush=True)
+    campaign = Campaign(home, wanted.minutes, seed, wanted.shards, wanted.only)
+    began = time.monotonic()
+    try:
+        asyncio.run(campaign.run())
+    finally:
+        campaign.log.sort(key=lambda event: event.at)
+        campaign.log.save(home / "events.jsonl")
+    violations = check(campaign.log, RULES)
+    status = report.show(campaign.log, violations, wanted.minutes, time.monotonic() - began, bool(wanted.only))
+    print(f"seed {seed}" + (f", log {home / 'events.jsonl'}" if status == 1 or wanted.report else ""))
+    if not status and wanted.report is None:
+        shutil.rmtree(home)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,162 @@
+"""What the faults are made on: Redises, instances, and the stretches of network between them and before them.
+
+Every instance reaches each Redis over a link of its own, and clients reach each instance over one. Each instance has
+its port; one that is started again keeps it. `shielded` says which instances clients may expect an answer from.
+"""
+
+import asyncio
+import random
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from harness import Instance, environment, manage
+from processes import Redis
+from tests.chaos.links import Link
+from tests.chaos.log import Log, Size
+
+HELD_UP = 0.3  # seconds
+AFTERMATH = 6.0  # seconds after a disturbance in which an answer may still be missing
+
+
+class Store(Redis):
+    """A Redis that says BUSY soon; each write is on disk before it is answered."""
+
+    def __init__(self, home: Path, name: str) -> None:
+        home = home / name
+        home.mkdir()
+        super().__init__(home)
+        self.name = name
+
+    def start(self) -> None:
+        """Start with what its directory holds."""
+        super().start()
+        self.command("CONFIG", "SET", "lua-time-limit", "200")
+
+    def command(self, *words: str, within: float = 10.0) -> bytes:
+        """Send one command past all links, and return the first of its answer."""
+        request = f"*{len(words)}\r\n" + "".join(f"${len(word.encode())}\r\n{word}\r\n" for word in words)
+        with socket.create_connection(("127.0.0.1", self.port), timeout=within) as connection:
+            connection.sendall(request.encode())
+            return connection.recv(4096)
+
+
+class Way:
+    """How one member comes to the instances: over a link of any of them, in turn at random."""
+
+    def __init__(self, world: "World", only: int | None = None) -> None:
+        self._world = world
+        self._only = only
+        self.index = only or 0
+
+    def port(self) -> int:
+        """Where the next try goes."""
+        self.index = random.randrange(len(self._world.instances)) if self._only is None else self._only
+        return self._world.client_links[self.index].port
+
+    def shielded(self) -> bool:
+        """Whether nothing stands between the member and a running instance, nor did just now."""
+        return self._world.shielded(self.index)
+
+
+class World:
+    """All of it. `start` before anything else, `stop` whatever happened."""
+
+    def __init__(self, home: Path, log: Log, config: dict[str, Any], instances: int, shards: int) -> None:
+        self.home = home
+        self.log = log
+        self._config = config
+        self.stores = [Store(home, f"redis-{number}") for number in range(shards)]
+        self.instances: list[Instance] = []
+        self.lives = [0] * instances
+        self.client_links: list[Link] = []
+        self.redis_links: list[list[Link]] = []  # by instance, then by shard
+        self._disturbed: list[int] = [0] * instances
+        self._since: list[float] = [-AFTERMATH] * instances
+        self._late = -AFTERMATH  # when the campaign itself was last held up
+
+    async def start(self) -> None:
+        """Start everything and wait until it is ready."""
+        for store in self.stores:
+            await asyncio.to_thread(store.start)
+        for number in range(len(self.lives)):
+            links = [Link(store.port) for store in self.stores]
+            for link in links:
+                await link.start()
+            self.redis_links.append(links)
+            urls = ",".join(f"redis://127.0.0.1:{link.port}" for link in links)
+            env = environment(self.home, urls, self._config)
+            if not number:
+                await asyncio.to_thread(manage, env, "migrate", "--verbosity", "0")
+            instance = Instance(f"instance-{number}", self.home, env)
+            self.instances.append(instance)
+            link = Link(instance.port)
+            await link.start()
+            self.client_links.append(link)
+            self.launch(number)
+        for instance in self.instances:
+            await asyncio.to_thread(instance.wait_ready)
+
+    def direct(self, number: int) -> Callable[[], int]:
+        """Where an instance listens itself, past its link; as members take it."""
+        return lambda: self.instances[number].port
+
+    def launch(self, number: int) -> None:
+        """Start an instance that does not run."""
+        self.lives[number] += 1
+        self.instances[number].launch()
+
+    async def stop(self) -> list[str]:
+        """End everything; returns what did not end in time."""
+        late = []
+        for process in (*self.instances, *self.stores):
+            try:
+                await asyncio.to_thread(process.stop)
+            except AssertionError as error:
+                late.append(f"{process.name}: {str(error).splitlines()[0]}")
+        for link in (*self.client_links, *(link for links in self.redis_links for link in links)):
+            await link.stop()
+        return late
+
+    def disturb(self, number: int) -> None:
+        """From now on an instance, or the way to it, is not what it should be."""
+        self._disturbed[number] += 1
+
+    def undisturb(self, number: int) -> None:
+        """It is again, from now on."""
+        self._disturbed[number] -= 1
+        self._since[number] = self.log.now
+
+    def shielded(self, number: int) -> bool:
+        """Whether an instance can be expected to answer at once, and the answer to be seen at once."""
+        since = max(self._since[number], self._late)
+        return not self._disturbed[number] and self.log.now - since > AFTERMATH
+
+    async def watch_itself(self) -> None:
+        """Notice when this very process is held up: what is late then is not the instances' fault."""
+        while True:
+            asked = self.log.now
+            await asyncio.sleep(0.1)
+            if self.log.now - asked > 0.1 + HELD_UP:
+                self._late = self.log.now
+
+    async def ready(self) -> list[bool]:
+        """Which instances say that they are ready."""
+        return list(await asyncio.gather(*(asyncio.to_thread(instance.ready) for instance in self.instances)))
+
+    def measure(self, number: int, moment: str) -> None:
+        """Note what an instance holds; the sockets of its clients are not counted."""
+        instance = self.instances[number]
+        try:
+            process = psutil.Process(instance.pid)
+            clients = sum(
+                bool(one.laddr) and one.laddr.port == instance.port and one.status == psutil.CONN_ESTABLISHED
+                for one in process.net_connections("inet")
+            )
+            memory, files = process.memory_info().rss, process.num_fds() - clients
+        except psutil.Error:
+            return
+        self.log.append(Size(self.log.now, instance.name, self.lives[number], moment, memory, files))
