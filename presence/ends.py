@@ -13,8 +13,6 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
-from redis.exceptions import ResponseError
-
 from presence.entries import Leaving
 from presence.keys import District
 from presence.lane import Lane
@@ -25,7 +23,7 @@ from store.shards import Shard
 logger = logging.getLogger(__name__)
 
 CLAIM, ENDS = (Script.load("presence", name) for name in ("claim", "ends"))
-FAILURES = (StoreUnavailable, ResponseError)
+FAILURES = (StoreUnavailable,)
 PAGE = 200  # ends fetched at a time
 MOST_PARKED = 10_000  # ends kept in memory while their Redis is away; more wait in it
 TURN = 0.25  # seconds between two looks at what waits in Redis

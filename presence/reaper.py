@@ -12,8 +12,6 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from redis.exceptions import ResponseError
-
 from presence import keys
 from presence.diff import Continuity, Sightings, chunks, known_ended, may_reap
 from presence.ends import Ends
@@ -24,7 +22,7 @@ from store.shards import Shard
 
 logger = logging.getLogger(__name__)
 
-FAILURES = (StoreUnavailable, ResponseError)
+FAILURES = (StoreUnavailable,)
 SCOPES_AT_ONCE = 64
 AGAIN_AFTER = 0.4  # seconds until what could not be done is tried again
 

@@ -204,9 +204,7 @@ class Limiter:
         self._shares.fail(question.shares, question.debts, admitted=question.admitted)
         was_open = self.breaker.open
         self.breaker.failed(for_long=silent)
-        if isinstance(error, ResponseError):
-            logger.error("the script of the limits failed: %s", error)
-        elif self.breaker.open and not was_open:
+        if self.breaker.open and not was_open:
             logger.warning("limits are decided without Redis: %s", error)
 
     def _give_back(self, here: list[Verdict]) -> None:
