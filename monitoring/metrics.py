@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 _STANDARD = (1000, 1001, 1002, 1003, 1006, 1007, 1009, 1011)  # RFC 6455, 7.4.1
 _KNOWN = {str(int(code)) for code in (*_STANDARD, *DisconnectCode)}
 _ERRORS = {int(code) for code in ErrorCode}
+SIGNALS = ("on_connect", "on_disconnect", "user_joined", "user_left")
 
 
 def close_label(code: str) -> str:
@@ -90,6 +91,7 @@ class NodeCollector(Collector):
             yield from _messages(node)
             yield from _publications(node)
             yield from _presence(node)
+            yield from _signals(node)
             yield histogram(
                 "event_loop_lag_seconds", "How late the event loop woke up, ten times a second.", node.pulse.lag
             )
@@ -205,6 +207,19 @@ def _presence(node: "Node") -> Iterator[Metric]:
     yield gauge("lease_held", "1 while this instance holds its lease.", float(node.presence.alive))
     reaped = _filled(("user", "channel"), node.stats.reaped)
     yield counters("presence_reaped", "Entries of dead instances that this one removed.", "scope", reaped)
+
+
+def _signals(node: "Node") -> Iterator[Metric]:
+    lane = node.lifecycle.lane
+    waiting = lane.waiting + node.presence.ends.waiting
+    yield gauge("signals_waiting", "Calls of signal receivers that have not begun, those left in Redis too.", waiting)
+    yield gauge("signals_lag_seconds", "How long the oldest call of a signal's receivers has waited.", lane.lag)
+    for name, says, counted in (
+        ("signal_calls", "Signals sent to receivers.", lane.calls),
+        ("signal_failures", "Receivers of a signal that raised.", lane.failures),
+        ("signal_slow", "Receivers of a signal that took longer than they should.", lane.slow),
+    ):
+        yield counters(name, says, "signal", _filled(SIGNALS, counted))
 
 
 def _by_server(code: str) -> bool:

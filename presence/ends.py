@@ -58,18 +58,19 @@ class Ends:
         self._here: set[tuple[str, str]] = set()  # (owner, client) in the lane, in a call or parked
         self._parked: list[End] = []
         self._told: dict[tuple[str, District], list[str]] = {}  # to be crossed off
-        self._more: dict[tuple[str, District], None] = {}  # an ordered set: queues with something this process left
+        self._more: dict[tuple[str, District], int] = {}  # queues where this process left some → how many, when seen
+        self._looking = False
         self._resting: dict[int, tuple[float, Backoff]] = {}  # shard → until when, after failures
 
     @property
     def clear(self) -> bool:
         """Whether everything that this process knows of has been told."""
-        return not self._here and not self._more
+        return not self._here and not self._more and not self._looking
 
     @property
-    def parked(self) -> int:
-        """Ends in memory whose Redis does not answer."""
-        return len(self._parked)
+    def waiting(self) -> int:
+        """Ends that wait outside of the lane: their Redis does not answer, or there was no room. Any thread may ask."""
+        return len(self._parked) + sum(list(self._more.values()))
 
     def queued(self, owner: str, district: District, leaving: list[Leaving]) -> None:
         """These were just noted by this process for `owner`, itself."""
@@ -79,7 +80,7 @@ class Ends:
 
     def look(self, owner: str, district: District) -> None:
         """This process's own queue may hold ends that it does not know of."""
-        self._more[owner, district] = None
+        self._more.setdefault((owner, district), 1)
 
     def forget(self, owner: str) -> None:
         """`owner` is no longer this process: its queues are the reapers'."""
@@ -103,16 +104,31 @@ class Ends:
         """One look: cross off what was told, try again what was parked, fetch what waits in Redis."""
         parked, self._parked = self._parked, []
         for end in parked:
-            self._offer(end, again=True)
+            if self._rests(self.shard(end.district)):
+                self._parked.append(end)
+            else:
+                self._put(end)
         await self.cross_off()
-        for owner, district in list(self._more):
-            if self._lane.full or self._rests(self.shard(district)):
-                continue
-            try:
-                if await self._fetch(owner, district, taken=False) == 0:
-                    self._more.pop((owner, district), None)
-            except FAILURES:
-                self._rest(self.shard(district))
+        for key in list(self._more):
+            if not self._lane.full and not self._rests(self.shard(key[1])):
+                await self._look_again(*key)
+
+    async def _look_again(self, owner: str, district: District) -> None:
+        """Fetch what this process left in a queue; whoever leaves something there meanwhile has it looked at again."""
+        before = self._more.pop((owner, district), 1)
+        self._looking = True
+        try:
+            left = await self._fetch(owner, district, taken=False)
+        except BaseException as error:
+            self._more[owner, district] = before
+            if not isinstance(error, FAILURES):
+                raise
+            self._rest(self.shard(district))
+        else:
+            if left:
+                self._more[owner, district] = left
+        finally:
+            self._looking = False
 
     async def cross_off(self) -> None:
         """Take out of Redis what was told."""
@@ -129,44 +145,37 @@ class Ends:
             self._offer(End(owner, district, client.decode(), user, note, noted=False))
         return int(count)
 
-    def _offer(self, end: End, *, again: bool = False) -> None:
-        key = (end.owner, end.client)
-        if key in self._here and not again:
+    def _offer(self, end: End) -> None:
+        """Have an end told, unless that is under way here; one for which there is no room stays in Redis."""
+        if (end.owner, end.client) in self._here:
             return
-        if self._rests(self.shard(end.district)):
-            self._park(end)
-        elif self._lane.full:
-            self._leave(end)
+        if self._rests(self.shard(end.district)) and len(self._parked) < MOST_PARKED:
+            self._here.add((end.owner, end.client))
+            self._parked.append(end)
+        elif self._lane.full or self._rests(self.shard(end.district)):
+            self.look(end.owner, end.district)
         else:
-            self._here.add(key)
-            self._lane.put(end.client, NAME, lambda: self._claim_and_tell(end))
+            self._here.add((end.owner, end.client))
+            self._put(end)
 
-    def _park(self, end: End) -> None:
-        if len(self._parked) >= MOST_PARKED:
-            self._leave(end)
-            return
-        self._here.add((end.owner, end.client))
-        self._parked.append(end)
-
-    def _leave(self, end: End) -> None:
-        """It stays in Redis, from where it is fetched later."""
-        self._here.discard((end.owner, end.client))
-        self.look(end.owner, end.district)
+    def _put(self, end: End) -> None:
+        self._lane.put(end.client, NAME, lambda: self._claim_and_tell(end))
 
     async def _claim_and_tell(self, end: End) -> None:
         shard = self.shard(end.district)
         if self._rests(shard):
-            self._park(end)
+            self._parked.append(end)
             return
         arguments: list[Argument] = [end.client, self._who, self._key_ttl, int(end.noted)]
         try:
             ours = await shard.run(CLAIM, end.district.of(end.owner), arguments)
-        except FAILURES:  # it may have been given all the same: who asks again will hear so
+        except FAILURES:  # it may have been given all the same, and then nobody else gets it: to be asked for again
             self._rest(shard)
-            self._parked.append(end)  # above the bound, too: Redis may not have it for others any more
+            self._parked.append(end)
             return
         except BaseException:
-            self._leave(end)
+            self._here.discard((end.owner, end.client))
+            self.look(end.owner, end.district)
             raise
         self._resting.pop(shard.index, None)
         try:

@@ -24,7 +24,9 @@ logger = logging.getLogger(__name__)
 
 WORKERS = 8  # calls at a time
 MOST_WAITING = 2000  # calls in memory from which on who puts in more must wait, or leave it in Redis
-SLOW = 0.25  # seconds a receiver may take without being named
+SLOW = 0.25  # seconds a receiver may take without being named,
+SLOW_NOW = 0.025  # and while the lane is behind
+BEHIND = 2.0  # seconds a call has waited, from which on the lane is behind
 NAME_EVERY = 10.0  # seconds until the same receiver is named again
 
 Call = Callable[[], Awaitable[None]]
@@ -36,13 +38,14 @@ class Lane:
     def __init__(self, workers: int = WORKERS) -> None:
         self.calls: Counter[str] = Counter()  # made, by name
         self.failures: Counter[str] = Counter()  # receivers that raised, by name
-        self.slow: Counter[str] = Counter()  # receivers that took longer than SLOW, by name
+        self.slow: Counter[str] = Counter()  # receivers that were slow, by name
         self._size = workers
         self._waiting: dict[Hashable, deque[tuple[float, str, Call]]] = {}  # by key, in order; the oldest key first
         self._count = 0
         self._running: set[Hashable] = set()
         self._ready: deque[Hashable] = deque()  # keys with a call that may begin
         self._halted = False
+        self._waited = 0.0  # by the call that began last
         self._due = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
@@ -117,7 +120,7 @@ class Lane:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def run(self) -> None:
-        """Work for ever. Cancelling it ends the calls that are under way; those that wait stay."""
+        """Work until halted. Cancelling it ends the calls that are under way; those that wait stay."""
         async with asyncio.TaskGroup() as group:
             for _ in range(self._size):
                 group.create_task(self._work())
@@ -131,8 +134,11 @@ class Lane:
             await self._next(self._ready.popleft())
 
     async def _next(self, key: Hashable) -> None:
-        calls = self._waiting[key]
-        _, name, call = calls.popleft()
+        calls = self._waiting.get(key)
+        if not calls:
+            return
+        since, name, call = calls.popleft()
+        self._waited = time.monotonic() - since
         if not calls:
             del self._waiting[key]
         self._took(1)
@@ -184,13 +190,16 @@ class Lane:
             self.failures[name] += 1
             logger.exception("a receiver of %s failed: %s", name, _called(receiver))
         took = time.monotonic() - began
-        if took < SLOW:
+        if took < (SLOW_NOW if self._waited > BEHIND else SLOW):
             return
         self.slow[name] += 1
         who = _called(receiver)
         if self._name_at.get(who, 0.0) <= began:
             self._name_at[who] = time.monotonic() + NAME_EVERY
-            logger.warning("a receiver of %s is slow: %s took %.2f s; %d calls wait", name, who, took, self.waiting)
+            behind = (self.waiting, self._waited)
+            logger.warning(
+                "a receiver of %s is slow: %s took %.3f s; %d calls wait, the last for %.1f s", name, who, took, *behind
+            )
 
 
 def _called(receiver: Any) -> str:

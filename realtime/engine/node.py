@@ -214,9 +214,14 @@ class Node:
             subscription.present = False
             self.presence.remove(f"c:{subscription.channel}", session.client)
 
-    async def enter(self, scope: str, session: Session, info: bytes, most: int = 0) -> None:
-        """Make a connection present in a scope. Raises DisconnectError 3011 when this instance was declared dead, and
-        presence's Full when `most` others are there (0: any number may be)."""
+    async def enter(
+        self, scope: str, session: Session, info: bytes, most: int = 0, subscription: Subscription | None = None
+    ) -> None:
+        """Make a connection present in a scope, for a subscription if it is a channel's. Raises DisconnectError 3011
+        when this instance was declared dead, and presence's Full when `most` others are there (0: any number may be).
+        """
+        if subscription is not None:
+            subscription.present = True  # in the same step as the add takes its turn: `leave` comes before or after
         try:
             await self.presence.add(scope, session.client, session.identity.user, info, most)
         except Fenced:

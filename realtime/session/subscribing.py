@@ -180,8 +180,7 @@ async def _enter(session: Session, subscription: Subscription, wanted: Wanted) -
     """Make the connection present; the join comes back through the hub and waits for the reply."""
     if not (wanted.options.presence or wanted.options.join_leave):
         return
-    subscription.present = True
-    await session.node.enter(f"c:{wanted.channel}", session, session.client_info(wanted.info))
+    await session.node.enter(f"c:{wanted.channel}", session, session.client_info(wanted.info), 0, subscription)
 
 
 def _from_now_on(session: Session, channel: LocalChannel, wanted: Wanted) -> tuple[int, dict[str, Any]]:
