@@ -17,7 +17,7 @@ from realtime.protocol.codes import CommandError, DisconnectCode, DisconnectErro
 from realtime.protocol.commands import ChannelRequest, HistoryRequest, PublishRequest, SubscribeRequest
 from realtime.session.session import Continuation, Session
 from realtime.session.subscribing import Wanted, check_room, establish
-from store import StoreUnavailable, reading
+from store import StoreUnavailable
 
 MAX_HISTORY = 300  # publications a client gets at a time
 
@@ -127,8 +127,7 @@ def _published(session: Session, id: int, channel: str, done: "asyncio.Future[An
     if done.cancelled():
         return
     try:
-        with reading("a publish"):
-            position = calls.read_publish(done.result())
+        position = calls.read_publish(done.result())
     except Exception as error:  # noqa: BLE001  nobody is above a callback; the client wants its reply
         if not isinstance(error, StoreUnavailable):
             session.node.log_failure("publish", error, session)
