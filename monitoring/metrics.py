@@ -24,6 +24,7 @@ from realtime.session.states import State
 from realtime.version import VERSION
 from store import get_store
 from store.stats import Histogram
+from store.supervised import restarts
 
 if TYPE_CHECKING:
     from realtime.engine.node import Node
@@ -32,6 +33,7 @@ _STANDARD = (1000, 1001, 1002, 1003, 1006, 1007, 1009, 1011)  # RFC 6455, 7.4.1
 _KNOWN = {str(int(code)) for code in (*_STANDARD, *DisconnectCode)}
 _ERRORS = {int(code) for code in ErrorCode}
 SIGNALS = ("on_connect", "on_disconnect", "user_joined", "user_left")
+LONG = 5.0  # seconds after which a channel's passing state is one that lasts
 
 
 def close_label(code: str) -> str:
@@ -86,6 +88,7 @@ class NodeCollector(Collector):
         node = current_node()
         yield from _readiness()
         yield from _redis()
+        yield counters("task_restarts", "Tasks that failed and were begun again, by name.", "task", dict(restarts))
         if node is not None:
             yield from _connections(node)
             yield from _messages(node)
@@ -134,6 +137,14 @@ def _connections(node: "Node") -> Iterator[Metric]:
     yield gauge("connections", "WebSocket connections open now.", len(sessions))
     yield gauge("users", "Distinct users connected here now.", len(node.users))
     yield gauge("channels", "Channels with a subscriber here now.", len(node.hub.channels))
+    family = GaugeMetricFamily(
+        "flotilla_channels_not_live",
+        "Channels that wait for more than 5 s to be confirmed, or for what is missing, by state.",
+        labels=["state"],
+    )
+    for state, count in node.hub.unsettled(LONG).items():
+        family.add_metric([state], count)
+    yield family
     waiting = sum(session.socket.unsent for session in sessions)
     yield gauge("outgoing_waiting_bytes", "Bytes that clients have not taken yet.", waiting)
     yield counter("connections_opened", "WebSocket connections accepted.", node.connections_opened)

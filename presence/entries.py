@@ -172,7 +172,7 @@ class Entries:
     async def stats(self, scope: str) -> tuple[int, int]:
         """(connections, distinct users), in constant time."""
         home, shard = home_of(scope), self.shard(scope)
-        clients, users = shard.execute("HLEN", home.entries), shard.execute("HLEN", home.users)
+        clients, users = shard.call("HLEN", home.entries), shard.call("HLEN", home.users)
         return int(await clients), int(await users)
 
 

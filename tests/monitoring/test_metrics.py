@@ -8,14 +8,16 @@ from django.conf import settings
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+from monitoring import metrics
 from monitoring.metrics import NodeCollector
 from presence import Reaped
 from realtime.engine import node as node_module
 from realtime.engine.node import Node
 from realtime.protocol.codes import DisconnectCode
 from realtime.signals import on_disconnect
+from store import place
 from tests.realtime.session.peers import Peer
-from tests.store.redis_process import until
+from tests.store.redis_process import RedisProcess, until
 
 pytestmark = pytest.mark.asyncio
 
@@ -138,6 +140,42 @@ async def test_gaps_are_counted_and_what_filled_them(node: Node, scrape: Any) ->
     assert scrape("flotilla_refills_total") == 1
     assert scrape("flotilla_refilled_publications_total") == 2
     assert scrape("flotilla_positions_lost_total") == 0
+
+
+async def test_channels_that_stay_in_a_passing_state_are_told_by_state(
+    node: Node, scrape: Any, monkeypatch: pytest.MonkeyPatch, redis_process: RedisProcess
+) -> None:
+    """After a while; those that pass are none."""
+    monkeypatch.setattr(metrics, "LONG", 0.3)
+    peer = Peer(node)
+    await peer.connect()
+    await peer.subscribe("open:a")
+    redis_process.ask("SET", place("open:poisoned").key("meta"), "poison")
+    peer.say(subscribe={"channel": "open:poisoned"})
+    await until(lambda: scrape("flotilla_channels_not_live", state="confirming") == 1)
+    assert scrape("flotilla_channels_not_live", state="refilling") == 0
+    assert scrape("flotilla_channels_not_live", state="reconfirming") == 0
+    redis_process.ask("DEL", place("open:poisoned").key("meta"))
+    await until(lambda: scrape("flotilla_channels_not_live", state="confirming") == 0)
+
+
+async def test_tasks_that_were_begun_again_are_counted_by_name(node: Node, scrape: Any) -> None:
+    """Every task is there from its start, at 0, so that a first failure shows."""
+    before = scrape("flotilla_task_restarts_total", task="blocks")
+    assert before is not None
+    failures = [TypeError("?")]
+    inner = node.blocks.look
+
+    async def look() -> None:
+        if failures:
+            raise failures.pop()
+        await inner()
+
+    node.blocks.look = look  # type: ignore[method-assign]
+    node.blocks.look_soon()
+    await until(lambda: scrape("flotilla_task_restarts_total", task="blocks") == before + 1)
+    for task in ("heartbeat", "pulse-redis", "presence-lease", "presence-upkeep", "hub-positions", "layer-receiver"):
+        assert scrape("flotilla_task_restarts_total", task=task) is not None
 
 
 async def test_presence_and_leases_are_counted_and_agree(node: Node, scrape: Any) -> None:

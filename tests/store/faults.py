@@ -34,6 +34,7 @@ async def masterdown(server: RedisProcess) -> AsyncIterator[None]:
     server.ask("CONFIG", "SET", "replica-serve-stale-data", "no")
     async with readonly(server):
         yield
+    server.ask("CONFIG", "SET", "replica-serve-stale-data", "yes")
 
 
 @contextlib.asynccontextmanager
@@ -47,6 +48,7 @@ async def busy(server: RedisProcess) -> AsyncIterator[None]:
     finally:
         await asyncio.to_thread(server.ask, "SCRIPT", "KILL")
         await script
+        server.ask("CONFIG", "SET", "lua-time-limit", "5000")
 
 
 def _suppressed(server: RedisProcess, *command: str) -> None:

@@ -191,6 +191,33 @@ class TestConfirming:
         await one.publish()
         await until(expect(client, start + 1, start + 1))
 
+    async def test_channels_of_a_shard_that_hangs_keep_no_channel_of_another_waiting(
+        self, redis_process: RedisProcess, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Those that are confirmed again wait for each other within their shard."""
+        monkeypatch.setattr(hub, "RESYNC_AT_ONCE", 1)
+        other = RedisProcess()
+        process = await Process(redis_process.url, other.url).start()
+        try:
+            shards = [[name for name in map(str, range(40)) if on_shard(process, name) == shard] for shard in (0, 1)]
+            for name in shards[1]:
+                await process.subscribe(name)
+            client, _, _ = await process.subscribe(shards[0][0])
+            lost = drop(monkeypatch, process, 1)
+            await process.publish(1, shards[0][0])
+            await until(lambda: lost)
+            async with faults.hanging(other):
+                process.hub.resync()
+                await until(expect(client, 1, 1))
+            await until(lambda: all(channel.settled for channel in process.hub.channels.values()))
+        finally:
+            await process.close()
+            other.close()
+
+
+def on_shard(process: Process, name: str) -> int:
+    return process.store.shard_for(place(name)).index
+
 
 class TestPoisoned:
     @pytest.mark.parametrize("kind", ["meta", "stream"])
