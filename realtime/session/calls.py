@@ -15,6 +15,7 @@ from realtime.access.hooks import name_of, user_of
 from realtime.protocol import foreign, replies
 from realtime.protocol.codes import CommandError, DisconnectCode, DisconnectError, ErrorCode
 from realtime.protocol.commands import RpcRequest, SendRequest, decoded
+from realtime.session.patience import or_left_behind
 from realtime.session.session import Session
 
 logger = logging.getLogger("realtime.calls")
@@ -61,7 +62,7 @@ async def _call(handler: registry.Handler, user: Any, data: msgspec.Raw) -> Any:
     given = decoded(data) if data else None
     try:
         if iscoroutinefunction(handler):
-            return await handler(user, given)
+            return await or_left_behind(handler(user, given))
         return await database_sync_to_async(handler)(user, given)
     except (CommandError, DisconnectError):
         raise

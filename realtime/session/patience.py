@@ -5,9 +5,13 @@ behind it is answered as early as it is. A command whose time is over when its t
 """
 
 import asyncio
+import logging
+from collections.abc import Coroutine
 from typing import Any
 
 from store import StoreUnavailable
+
+logger = logging.getLogger("realtime.patience")
 
 LEAST = 0.1  # seconds a command must have left to be begun: what cannot be done in time is not tried
 ALWAYS = frozenset({"unsubscribe"})
@@ -36,6 +40,29 @@ def in_time(answer: "asyncio.Future[Any]", due: float) -> "asyncio.Future[Any]":
     timer = loop.call_at(due, lambda: _fail(told, StoreUnavailable("no reply in the command's time")))
     answer.add_done_callback(pass_on)
     return told
+
+
+_left_behind: set[asyncio.Task[Any]] = set()
+
+
+async def or_left_behind(work: Coroutine[Any, Any, Any]) -> Any:
+    """The result of the project's own code. Whoever is cancelled while it waits does not wait for that code to stop: it
+    is told to, and may do as it likes."""
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        if not task.done():
+            task.cancel()
+            _left_behind.add(task)
+            task.add_done_callback(_stopped)
+        raise
+
+
+def _stopped(task: "asyncio.Task[Any]") -> None:
+    _left_behind.discard(task)
+    if not task.cancelled() and (error := task.exception()) is not None:
+        logger.error("what was left behind failed", exc_info=error)
 
 
 def _fail(told: "asyncio.Future[Any]", error: BaseException) -> None:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+import cent
 import pytest
 import redis
 
@@ -80,7 +81,9 @@ async def test_a_connection_that_breaks_midway_was_not_in_vain(
         await publish(api, channel, 2, MOST + 1)
         for part in (80, 160):
             await eventually(lambda part=part: len(client.seen.published(channel)) > part, f"{part} publications", LONG)
+            before = len(client.seen.named("subscribed"))
             door.cut()
+            await eventually(lambda before=before: len(client.seen.named("subscribed")) > before, "it is back", LONG)
         await eventually(lambda: len(client.seen.published(channel)) > MOST, "all publications", LONG)
         assert client.seen.offsets(channel) == list(range(1, MOST + 2))
         again = client.seen.named("subscribed")[1:]
@@ -103,7 +106,7 @@ def offsets(client: RawClient, channel: str) -> list[int]:
 async def test_replies_go_before_what_was_missed(cluster: Cluster, fresh: Fresh, api: Api, server: int) -> None:
     """Many channels recovered in one message: every reply comes at once, then each channel in order, with what is
     published meanwhile behind it."""
-    channels = [fresh("open") for _ in range(6)]
+    channels = [fresh("open") for _ in range(4)]
     epochs = await _positions(cluster, channels)
     for channel in channels:
         await publish(api, channel, 1, 100)
@@ -147,23 +150,6 @@ async def test_server_side_subscriptions_follow_the_connect_reply(cluster: Clust
         assert offsets(client, large) == list(range(1, 201))
 
 
-async def test_who_is_slower_than_history_is_told(cluster: Cluster, fresh: Fresh, api: Api) -> None:
-    """What was promised and is gone meanwhile is never left out silently: 2500."""
-    channel = fresh("open")
-    epochs = await _positions(cluster, [channel])
-    await publish(api, channel, 1, 300)
-    async with Narrow(cluster[0].port, RATE / 2) as door, RawClient(door.url) as client:
-        await client.connect("ann")
-        result = await client.subscribe(channel, recover=True, offset=0, epoch=epochs[channel])
-        assert result["recovered"]
-        for _ in range(20):  # more than history keeps, and more than may wait in memory
-            await publish(api, channel, 1, 100)
-        door.rate = 100 * RATE
-        assert (await client.push("unsubscribe", channel, within=LONG))["code"] == 2500
-        got = offsets(client, channel)
-        assert got == list(range(1, len(got) + 1))
-
-
 def lose(cluster: Cluster, channel: str, count: int) -> None:
     """So many publications that are stored but that the channel layer has lost."""
     meta, stream = raw_keys(channel)
@@ -179,10 +165,19 @@ def lose(cluster: Cluster, channel: str, count: int) -> None:
             pipeline.execute()
 
 
-@pytest.mark.parametrize("server", SERVERS)
-async def test_a_long_refill_drops_nobody_who_reads(cluster: Cluster, fresh: Fresh, api: Api, server: int) -> None:
-    """13.8 MB that the layer lost: a client on a slow link gets all of it, and one that is fast is not held up."""
-    channel, lost = fresh("long"), 9000
+@pytest.mark.parametrize(
+    ("server", "lost"),
+    [
+        pytest.param(0, 9000, id="flotilla"),  # 13.8 MB
+        pytest.param(2, 5000, id="daphne"),
+        pytest.param(3, 5000, id="uvicorn"),
+    ],
+)
+async def test_a_long_refill_drops_nobody_who_reads(
+    cluster: Cluster, fresh: Fresh, api: Api, server: int, lost: int
+) -> None:
+    """Far more than may wait for a client: who is on a slow link gets all of it, and who is fast is not held up."""
+    channel = fresh("long")
     async with (
         Narrow(cluster[server].port, 3 * 1024 * 1024) as door,
         RawClient(door.url) as slow,
@@ -203,7 +198,7 @@ async def test_a_long_refill_drops_nobody_who_reads(cluster: Cluster, fresh: Fre
 
 async def test_who_reads_nothing_holds_nobody_up(cluster: Cluster, fresh: Fresh, api: Api) -> None:
     """And is dropped."""
-    channel, lost = fresh("long"), 6000
+    channel, lost = fresh("long"), 5000
     async with (
         Narrow(cluster[0].port, 1024 * 1024) as door,
         RawClient(door.url, silent=True) as silent,
@@ -213,9 +208,11 @@ async def test_who_reads_nothing_holds_nobody_up(cluster: Cluster, fresh: Fresh,
             await client.connect("ann")
             await client.subscribe(channel)
         door.rate = 1
-        await asyncio.sleep(0)
         await asyncio.to_thread(lose, cluster, channel, lost)  # pings are answered meanwhile
         await api.say(channel, {"n": lost + 1})
         await fast.push("pub", channel, within=LONG, offset=lost + 1)
         assert offsets(fast, channel) == list(range(1, lost + 2))
-        await eventually(lambda: not door._pairs, "the silent client was dropped", LONG)
+        wish = cent.ChannelsRequest(pattern=channel)
+        async with asyncio.timeout(LONG):
+            while (await api.channels(wish)).channels[channel].num_clients > 1:
+                await asyncio.sleep(0.1)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 from functools import partial
 from typing import Any
 
@@ -122,6 +123,45 @@ class TestBehindSlowCode:
         assert position["offset"] == 0
         answers = [line["id"] for line in peer.socket.lines if line.get("id", 0) >= slow_ids[0]]
         assert answers == sorted(answers)
+
+    async def test_a_thread_that_is_slow_is_not_waited_for(
+        self, node: Node, monkeypatch: pytest.MonkeyPatch, quick: None
+    ) -> None:
+        """It cannot be stopped, but its client is answered in time, and so is who waits behind it."""
+        end = threading.Event()
+        monkeypatch.setattr(rpc, "methods", {"slow": lambda user, data: end.wait(20)})
+        peer = Peer(node)
+        await peer.connect()
+        try:
+            ids = [peer.say(rpc={"method": "slow", "data": 1}), peer.say(history={"channel": "open:a"})]
+            for id in ids:
+                assert await peer.reply(id) == AWAY
+        finally:
+            end.set()
+
+    async def test_a_handler_that_does_not_end_is_not_waited_for(
+        self, node: Node, monkeypatch: pytest.MonkeyPatch, quick: None, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Not even one that goes on when it is told to stop: the connection's other commands are done meanwhile."""
+        end = asyncio.Event()
+
+        async def stubborn(user: Any, data: Any) -> int:
+            while not end.is_set():
+                try:
+                    await end.wait()
+                except asyncio.CancelledError:
+                    continue
+            return 1
+
+        monkeypatch.setattr(rpc, "methods", {"slow": stubborn})
+        peer = Peer(node)
+        await peer.connect()
+        try:
+            slow = peer.say(rpc={"method": "slow", "data": 1})
+            assert await peer.reply(slow) == AWAY
+            assert "history" in await peer.ask(history={"channel": "open:a"})
+        finally:
+            end.set()
 
     async def test_a_message_whose_time_is_over_is_not_handed_on(
         self, node: Node, monkeypatch: pytest.MonkeyPatch, quick: None
