@@ -4,7 +4,7 @@ from realtime.access import tokens
 from realtime.protocol import replies
 from realtime.protocol.codes import CommandError, DisconnectCode, DisconnectError, ErrorCode
 from realtime.protocol.commands import TokenRequest
-from realtime.session.renewal import follow, show
+from realtime.session.renewal import follow, show_as
 from realtime.session.session import Session
 
 
@@ -52,9 +52,7 @@ async def sub_refresh(session: Session, id: int, request: TokenRequest) -> bytes
     except CommandError as error:
         expired = error.code == ErrorCode.TOKEN_EXPIRED
         raise CommandError(error.code, error.message, temporary=expired, detail=error.detail) from None
+    await show_as(session, subscription, claims.info)
     subscription.expire_at = claims.expire_at
     session.schedule()
-    if subscription.chan_info != claims.info:
-        subscription.chan_info = claims.info
-        await show(session, subscription)
     return replies.reply(id, "sub_refresh", replies.expiry(claims.expire_at, node.wall()))

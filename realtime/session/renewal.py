@@ -6,6 +6,7 @@ was told to try again gets the rest.
 """
 
 import asyncio
+from collections.abc import Mapping
 
 from realtime.access.identity import Identity
 from realtime.engine.subscription import Subscription
@@ -30,6 +31,29 @@ async def follow(session: Session, identity: Identity) -> None:
         if subscription.server_side and subscription.by_token and subscription.channel not in wishes:
             code = UnsubscribeCode.SERVER
             await session.end_channel(subscription.channel, code, code.reason)
+    before = session.identity, {one: one.chan_info for one in session.subscriptions.values()}
+    try:
+        await _show_all(session, identity, wishes)
+        await asyncio.gather(*(_begin(session, wanted) for wanted in wishes.values()))
+    except BaseException:  # the next attempt must find what was not shown
+        session.identity, infos = before
+        for subscription, info in infos.items():
+            subscription.chan_info = info
+        raise
+
+
+async def show_as(session: Session, subscription: Subscription, info: bytes | None) -> None:
+    """A subscription's info is another one; when others cannot be shown it, the old one stays."""
+    before, subscription.chan_info = subscription.chan_info, info
+    try:
+        if info != before:
+            await _show(session, subscription)
+    except BaseException:
+        subscription.chan_info = before
+        raise
+
+
+async def _show_all(session: Session, identity: Identity, wishes: Mapping[str, Wanted]) -> None:
     changed = set(session.subscriptions.values()) if identity.info != session.identity.info else set()
     session.identity = identity
     for wanted in wishes.values():
@@ -37,11 +61,10 @@ async def follow(session: Session, identity: Identity) -> None:
         if known is not None and known.server_side and known.by_token and known.chan_info != wanted.info:
             known.chan_info = wanted.info
             changed.add(known)
-    await asyncio.gather(*(show(session, subscription) for subscription in changed))
-    await asyncio.gather(*(_begin(session, wanted) for wanted in wishes.values()))
+    await asyncio.gather(*(_show(session, subscription) for subscription in changed))
 
 
-async def show(session: Session, subscription: Subscription) -> None:
+async def _show(session: Session, subscription: Subscription) -> None:
     """Have others see what is known of the connection now, where it is present."""
     channel = subscription.channel
     if subscription.present and session.subscriptions.get(channel) is subscription:

@@ -155,6 +155,30 @@ class TestInfo:
         (seen,) = (await node.presence.members("c:$open:a")).values()
         assert b'"chan_info":{"role":"host"}' in seen
 
+    async def test_info_that_could_not_be_shown_is_shown_by_the_next_attempt(
+        self, node: Node, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Error 100 meanwhile, and the old one counts."""
+        peer = await joined(node, info=1)
+        await peer.subscribe("$open:a", token=make_subscription_token("42", "$open:a", info=1))
+        token = make_subscription_token("42", "$open:a", info=2)
+        inner = node.presence.add
+
+        async def away(*_: Any) -> Any:
+            raise StoreUnavailable("away")
+
+        for attempt, code in ((away, 100), (inner, None)):
+            monkeypatch.setattr(node.presence, "add", attempt)
+            for reply in (
+                await refreshed(peer, info=2),
+                await peer.ask(sub_refresh={"channel": "$open:a", "token": token}),
+            ):
+                assert reply.get("error", {}).get("code") == code
+            (seen,) = (await node.presence.members("c:$open:a")).values()
+            shown = msgspec.json.decode(seen)
+            assert (shown["conn_info"], shown["chan_info"]) == ((1, 1) if code else (2, 2))
+            assert msgspec.json.decode(peer.session.client_info(None))["conn_info"] == (1 if code else 2)
+
 
 class TestSubscriptionTokens:
     @pytest.mark.parametrize("token", ["garbage", "a.b.c", "connection", "forged", "types"])
