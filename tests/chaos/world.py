@@ -15,10 +15,10 @@ import psutil
 
 from harness import Instance, environment, manage
 from processes import Redis
+from tests.chaos.client import HELD_UP
 from tests.chaos.links import Link
 from tests.chaos.log import Log, Size
 
-HELD_UP = 0.3  # seconds
 AFTERMATH = 6.0  # seconds after a disturbance in which an answer may still be missing
 
 
