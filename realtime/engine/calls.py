@@ -119,6 +119,7 @@ def history(
             int(reverse),
             max_bytes,
             int(whole),
+            *placement.marks,
         ),
     )
 
@@ -144,6 +145,7 @@ def confirm(channel: str, nonce: str, options: StreamOptions) -> Call:
             envelope.live_head(channel, nonce),
             int(keeps_history(options)),
             _milliseconds(options.history_meta_ttl),
+            *placement.marks,
         ),
     )
 

@@ -3,10 +3,9 @@
 -- the generation changes when Redis lost something (`store/lua/arrive.lua`); the era is a moment, in ms of Redis's clock
 -- as hexadecimal digits, and another before a stream that went (expired, or evicted) could be made again in it. So no
 -- epoch ever names two streams of a channel, and nothing has to be kept of those that are gone: `made` is a bitmap of
--- fixed size that says which channels may have had a stream in this era.
+-- 16 KB at most that says which channels may have had a stream in this era.
 
 local DOUBT = 'DOUBT the instances are still comparing what they know with this run of Redis'
-local BITS = 131072  -- of `made`: 16 KB a partition at most
 
 local function text(number)
   return string.format('%.0f', number)
@@ -40,10 +39,12 @@ local function new_era(partition, made, era)
   return era
 end
 
--- The era for a stream that lives for `meta_ttl` ms: one that began so lately that none of the channel's can have expired.
-local function era_for(partition, made, era, meta_ttl)
+-- The era for a stream that a channel has not got, and that lives for `meta_ttl` ms. It began so lately that none of the
+-- channel's streams can have expired in it, and `made` has not both of the channel's bits.
+local function era_for(partition, made, era, meta_ttl, mark, other)
   local age = now_ms() - era
-  if age >= 0 and age * 2 < tonumber(meta_ttl) then return era end
+  local fresh = age >= 0 and age * 2 < tonumber(meta_ttl)
+  if fresh and redis.call('GETBIT', made, mark) + redis.call('GETBIT', made, other) < 2 then return era end
   return new_era(partition, made, era)
 end
 
@@ -53,12 +54,12 @@ end
 
 -- Where a reader stands; where there is no stream, at the beginning of the one that is made next. A stream lives on while
 -- somebody looks at it.
-local function position(meta, partition, made, generation, era, meta_ttl)
+local function position(meta, partition, made, generation, era, meta_ttl, mark, other)
   local epoch, top = stream_of(meta, generation)
   if epoch then
     redis.call('PEXPIRE', meta, meta_ttl)
     return epoch, top
   end
-  return epoch_of(generation, era_for(partition, made, era, meta_ttl)), 0
+  return epoch_of(generation, era_for(partition, made, era, meta_ttl, mark, other)), 0
 end
 

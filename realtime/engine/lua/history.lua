@@ -3,13 +3,14 @@
 -- KEYS  1 meta  2 stream  3 partition  4 made
 -- ARGV  1 meta ttl ms  2 limit (0: position alone, -1: all)  3 since offset ('': from the end)  4 reverse (0, 1)
 --       5 most bytes (0: no bound)  6 whole (0, 1): all or nothing at that bound, else as much as fits
+--       7-8 two bits of `made`, by a hash of the channel
 -- returns {epoch, top, overflow, count of the partition, offset, body, offset, body, …}, or the error DOUBT
 -- overflow is 1 where there is more than the bytes allow. One publication is given even if it is larger, or nobody
 -- would ever get past it.
 
 local generation, era, counted = partition_of(KEYS[3])
 if not generation then return redis.error_reply(DOUBT) end
-local epoch, top = position(KEYS[1], KEYS[3], KEYS[4], generation, era, ARGV[1])
+local epoch, top = position(KEYS[1], KEYS[3], KEYS[4], generation, era, ARGV[1], ARGV[7], ARGV[8])
 
 local answer = {epoch, top, 0, counted}
 local limit, since = tonumber(ARGV[2]), ARGV[3]

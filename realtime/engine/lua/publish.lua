@@ -41,13 +41,9 @@ local function outdated(version, version_epoch)
 end
 
 local function begin()
-  era = era_for(KEYS[4], KEYS[5], era, ARGV[6])
-  -- setting the bits tells whether they were set: then it may have had a stream in this era, which is gone
-  if redis.call('SETBIT', KEYS[5], ARGV[8], 1) + redis.call('SETBIT', KEYS[5], ARGV[9], 1) == 2 then
-    era = new_era(KEYS[4], KEYS[5], era)
-    redis.call('SETBIT', KEYS[5], ARGV[8], 1)
-    redis.call('SETBIT', KEYS[5], ARGV[9], 1)
-  end
+  era = era_for(KEYS[4], KEYS[5], era, ARGV[6], ARGV[8], ARGV[9])
+  redis.call('SETBIT', KEYS[5], ARGV[8], 1)
+  redis.call('SETBIT', KEYS[5], ARGV[9], 1)
   redis.call('DEL', KEYS[1], KEYS[2])
   redis.call('HSET', KEYS[1], 'e', epoch_of(generation, era), 't', '0')
   return epoch_of(generation, era), 0

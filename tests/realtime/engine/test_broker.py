@@ -346,6 +346,7 @@ class TestLifetimes:
         redis_process.ask("DEL", META)
         page = await broker.history(ROOM, OPTIONS, limit=-1)
         assert page == Page(StreamPosition(page.top.epoch, 0))
+        assert page.top.epoch != before.epoch
         assert not recover(before, page, 10, OPTIONS.history_meta_ttl).recovered
         after = await publish(broker, 1)
         assert after.offset == 1
