@@ -201,6 +201,11 @@ def _publications(node: "Node") -> Iterator[Metric]:
         recovered = reason == "recovered"
         family.add_metric(["recovered" if recovered else "insufficient", "" if recovered else reason], count)
     yield family
+    losses = _filled(
+        (shard.index for shard in node.store.shards),
+        {shard.index: shard.partitions.changes for shard in node.store.shards if shard.partitions is not None},
+    )
+    yield counters("redis_losses", "Partitions whose streams began anew, as Redis had lost something.", "shard", losses)
     reconnects = _filled((shard.index for shard in node.store.shards), node.stats.pubsub_reconnects)
     yield counters("pubsub_reconnects", "Pub/sub connections made anew.", "shard", reconnects)
 
