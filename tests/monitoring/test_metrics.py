@@ -208,3 +208,34 @@ def _registered() -> CollectorRegistry:
     registry = CollectorRegistry()
     registry.register(NodeCollector())
     return registry
+
+
+async def test_calls_of_receivers_are_counted_and_those_that_wait(node: Node, scrape: Any) -> None:
+    """By signal; the lag is of the oldest that waits."""
+    go_on = asyncio.Event()
+
+    async def hangs(**facts: Any) -> None:
+        await go_on.wait()
+
+    async def breaks(**facts: Any) -> None:
+        raise KeyError("oops")
+
+    on_disconnect.connect(hangs)
+    on_disconnect.connect(breaks)
+    try:
+        for _ in range(10):
+            peer = Peer(node)
+            await peer.connect()
+            peer.session.closed(1000)
+        await until(lambda: scrape("flotilla_signal_calls_total", signal="on_disconnect") == 8)
+        await until(lambda: scrape("flotilla_signals_waiting") == 2)
+        assert scrape("flotilla_signals_lag_seconds") > 0
+        go_on.set()
+        await until(lambda: not node.presence.busy)
+    finally:
+        on_disconnect.disconnect(hangs)
+        on_disconnect.disconnect(breaks)
+    assert scrape("flotilla_signal_calls_total", signal="on_disconnect") == 10
+    assert scrape("flotilla_signal_failures_total", signal="on_disconnect") == 10
+    assert scrape("flotilla_signal_calls_total", signal="on_connect") == 0
+    assert (scrape("flotilla_signals_waiting"), scrape("flotilla_signals_lag_seconds")) == (0, 0)
