@@ -8,11 +8,13 @@ time but nothing that was acknowledged. Which instance or Redis is meant, how lo
 import asyncio
 import random
 import signal
+import subprocess
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.chaos.log import LogLine
 from tests.chaos.world import Store, World
 
 if TYPE_CHECKING:
@@ -101,7 +103,12 @@ async def _terminate(stage: Stage, choice: Choice) -> None:
     stage.world.disturb(choice.instance)
     instance = stage.world.instances[choice.instance]
     instance.send(signal.SIGTERM)
-    await asyncio.to_thread(instance.wait, ENDED_WITHIN)
+    try:
+        await asyncio.to_thread(instance.wait, ENDED_WITHIN)
+    except subprocess.TimeoutExpired:
+        world = stage.world
+        world.log.append(LogLine(world.log.now, instance.name, f"did not end within {ENDED_WITHIN:g} s of SIGTERM"))
+        await asyncio.to_thread(instance.kill)
 
 
 # ---- Redis
