@@ -1,8 +1,8 @@
 """Whether this instance is alive, and whether it should get clients.
 
-Live means that the event loop turns. Ready means that Redis takes writes and answers, the database answers, the layer's
-pub/sub delivers, the lease is held, and the instance is not leaving. Each check has its own deadline and is run once at
-a time, however many ask: the endpoint is open to all. `Watch` keeps the last answer for the metrics.
+Live means that the event loop turns. Ready means that Redis does what the product asks of it, the database answers, the
+layer's pub/sub delivers, the lease is held, and the instance is not leaving. Each check has its own deadline and is run
+once at a time, however many ask: the endpoint is open to all. `Watch` keeps the last answer for the metrics.
 """
 
 import asyncio
@@ -17,12 +17,14 @@ from django.db import connection
 
 from realtime.engine.node import Node, current_node, get_node
 from realtime.server.life import is_leaving
-from store import get_store, place
+from store import Script, StoreRefused, get_store, place, supervised
+from store.link import Argument
 
 WATCH_EVERY = 2.0  # seconds between the looks of a process at itself
 STALE_AFTER = 10.0  # seconds after which its last look says nothing any more
 FRESH = 0.2  # seconds in which a check is not run again
 KEPT = 10_000  # ms that what was written for a check stays
+_HEALTH = Script.load("monitoring", "health")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +48,13 @@ async def ready() -> dict[str, Any]:
 
 
 async def _redis() -> None:
-    """Every Redis takes a write and gives it back."""
+    """Every Redis does what the product asks of it: a script that writes, reads back and announces."""
     written = f"{time.time():.6f}"
-    key = place(f"health\0{settings.INSTANCE_ID}").key("health")
-    for shard in get_store().shards:
-        _, found = await asyncio.gather(shard.execute("SET", key, written, "PX", KEPT), shard.execute("GET", key))
-        if found != written.encode():
+    home = place(f"health\0{settings.INSTANCE_ID}")
+    keys = [home.key("health"), home.key("health-hash")]
+    args: list[Argument] = [written, KEPT, home.topic]
+    for found in await asyncio.gather(*(shard.run(_HEALTH, keys, args) for shard in get_store().shards)):
+        if found != [written.encode()] * 2:
             raise ValueError("Redis gave back something else")
 
 
@@ -103,6 +106,8 @@ async def _run(check: Check) -> dict[str, Any]:
             await check.ask()
     except TimeoutError:
         problem = f"no answer within {check.within} s"
+    except StoreRefused as error:
+        problem = error.code
     except Exception as error:  # noqa: BLE001  a check that fails in a new way is a check that fails
         problem = type(error).__name__  # the text may name hosts and users, and anyone may ask
     result: dict[str, Any] = {"ok": not problem, "ms": round((time.perf_counter() - began) * 1000, 2)}
@@ -131,7 +136,7 @@ class Watch:
     async def start(self, **_: Any) -> None:
         """Begin to look, in the running event loop."""
         if self._task is None:
-            self._task = asyncio.create_task(self._look())
+            self._task = supervised("readiness", self._look)
 
     async def stop(self, **_: Any) -> None:
         """The process ends: it is not ready any more."""

@@ -24,6 +24,7 @@ from realtime.session.states import State
 from realtime.version import VERSION
 from store import get_store
 from store.stats import Histogram
+from store.supervised import restarts
 
 if TYPE_CHECKING:
     from realtime.engine.node import Node
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 _STANDARD = (1000, 1001, 1002, 1003, 1006, 1007, 1009, 1011)  # RFC 6455, 7.4.1
 _KNOWN = {str(int(code)) for code in (*_STANDARD, *DisconnectCode)}
 _ERRORS = {int(code) for code in ErrorCode}
+SIGNALS = ("on_connect", "on_disconnect", "user_joined", "user_left")
+LONG = 5.0  # seconds after which a channel's passing state is one that lasts
 
 
 def close_label(code: str) -> str:
@@ -85,11 +88,13 @@ class NodeCollector(Collector):
         node = current_node()
         yield from _readiness()
         yield from _redis()
+        yield counters("task_restarts", "Tasks that failed and were begun again, by name.", "task", dict(restarts))
         if node is not None:
             yield from _connections(node)
             yield from _messages(node)
             yield from _publications(node)
             yield from _presence(node)
+            yield from _signals(node)
             yield histogram(
                 "event_loop_lag_seconds", "How late the event loop woke up, ten times a second.", node.pulse.lag
             )
@@ -132,6 +137,14 @@ def _connections(node: "Node") -> Iterator[Metric]:
     yield gauge("connections", "WebSocket connections open now.", len(sessions))
     yield gauge("users", "Distinct users connected here now.", len(node.users))
     yield gauge("channels", "Channels with a subscriber here now.", len(node.hub.channels))
+    family = GaugeMetricFamily(
+        "flotilla_channels_not_live",
+        "Channels that wait for more than 5 s to be confirmed, or for what is missing, by state.",
+        labels=["state"],
+    )
+    for state, count in node.hub.unsettled(LONG).items():
+        family.add_metric([state], count)
+    yield family
     waiting = sum(session.socket.unsent for session in sessions)
     yield gauge("outgoing_waiting_bytes", "Bytes that clients have not taken yet.", waiting)
     yield counter("connections_opened", "WebSocket connections accepted.", node.connections_opened)
@@ -188,6 +201,11 @@ def _publications(node: "Node") -> Iterator[Metric]:
         recovered = reason == "recovered"
         family.add_metric(["recovered" if recovered else "insufficient", "" if recovered else reason], count)
     yield family
+    losses = _filled(
+        (shard.index for shard in node.store.shards),
+        {shard.index: shard.partitions.changes for shard in node.store.shards if shard.partitions is not None},
+    )
+    yield counters("redis_losses", "Partitions whose streams began anew, as Redis had lost something.", "shard", losses)
     reconnects = _filled((shard.index for shard in node.store.shards), node.stats.pubsub_reconnects)
     yield counters("pubsub_reconnects", "Pub/sub connections made anew.", "shard", reconnects)
 
@@ -205,6 +223,19 @@ def _presence(node: "Node") -> Iterator[Metric]:
     yield gauge("lease_held", "1 while this instance holds its lease.", float(node.presence.alive))
     reaped = _filled(("user", "channel"), node.stats.reaped)
     yield counters("presence_reaped", "Entries of dead instances that this one removed.", "scope", reaped)
+
+
+def _signals(node: "Node") -> Iterator[Metric]:
+    lane = node.lifecycle.lane
+    waiting = lane.waiting + node.presence.ends.waiting
+    yield gauge("signals_waiting", "Calls of signal receivers that have not begun, those left in Redis too.", waiting)
+    yield gauge("signals_lag_seconds", "How long the oldest call of a signal's receivers has waited.", lane.lag)
+    for name, says, counted in (
+        ("signal_calls", "Signals sent to receivers.", lane.calls),
+        ("signal_failures", "Receivers of a signal that raised.", lane.failures),
+        ("signal_slow", "Receivers of a signal that took longer than they should.", lane.slow),
+    ):
+        yield counters(name, says, "signal", _filled(SIGNALS, counted))
 
 
 def _by_server(code: str) -> bool:

@@ -20,7 +20,7 @@ from realtime.conf import ChannelOptions
 from realtime.engine.node import Node, current_node
 from realtime.protocol.codes import ErrorCode
 from realtime.protocol.replies import publication_body
-from store import StoreUnavailable
+from store import StoreUnavailable, supervised
 from store.stats import TIMES, quantile
 
 logger = logging.getLogger("monitoring.vitals")
@@ -97,7 +97,7 @@ class Publisher:
     async def start(self, **_: Any) -> None:
         """Begin, in the running event loop."""
         if self._task is None:
-            self._task = asyncio.create_task(self._publish())
+            self._task = supervised("vitals", self._publish)
 
     async def stop(self, **_: Any) -> None:
         """Stop."""

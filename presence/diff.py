@@ -73,6 +73,19 @@ def may_reap(continuity: Continuity, asked: float, answered: float, own_lease_he
     return own_lease_held and continuity.quick(asked, answered) and continuity.unbroken(answered)
 
 
+def known_ended(dead: Mapping[str, bool], own_lease_held: bool) -> frozenset[str]:
+    """Those of `dead` that may be reaped by anyone who holds a lease, also one that was born a moment ago.
+
+    An ended lease did not run out: somebody who knew wrote that it is over (the supervisor that saw the process exit,
+    or the process itself, giving the name up), and a name is for one life of one process. So nothing has to be
+    concluded from silence, which is what continuity and a second look are for. A Redis that came back older can only
+    have lost such a mark, and then the lease runs out as any other; what it can bring back was true for good when it
+    was written. (One that was ended in error and taken again may be ended once more by that: its process goes on under
+    a new name, as after any burial.)
+    """
+    return frozenset(name for name, ended in dead.items() if ended) if own_lease_held else frozenset()
+
+
 def leftovers(found: Iterable[str], entered: Container[str], entering: Container[str]) -> list[str]:
     """Clients that Redis has for this incarnation and the process does not: to be removed, with a leave."""
     return [client for client in found if client not in entered and client not in entering]

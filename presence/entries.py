@@ -56,6 +56,14 @@ class Named(NamedTuple):
     info: bytes
 
 
+class Leaving(NamedTuple):
+    """A connection to be removed. `note` is what is told of its end (b"": nothing is), `user` whose it was."""
+
+    client: str
+    user: str = ""
+    note: bytes = b""
+
+
 class Holder(NamedTuple):
     """An entry as others see it."""
 
@@ -91,7 +99,8 @@ class Entries:
         names = home_of(scope).of(incarnation)
         arguments: list[Argument] = [incarnation, generation, self._key_ttl, *entry, told.topic, told.join_head, most]
         if register:
-            call = self.shard(scope).run(ENTER, [*names, *keys.registry(incarnation)], [*arguments, scope])
+            noted = keys.noted_with(scope)
+            call = self.shard(scope).run(ENTER, [*names, *keys.registry(incarnation)], [*arguments, *noted])
         else:
             call = self.shard(scope).run(ADD, names, arguments)
         code, first = await call
@@ -100,13 +109,17 @@ class Entries:
         check(code)
         return bool(first)
 
-    async def drop(self, incarnation: str, generation: int, scope: str, clients: Iterable[str]) -> list[Removed]:
-        """Remove connections (at most MOST_PER_CALL) and announce it; those that are not there are skipped."""
+    async def drop(self, incarnation: str, generation: int, scope: str, leaving: Iterable[Leaving]) -> list[Removed]:
+        """Remove connections (at most MOST_PER_CALL) and announce it; those that are not there are skipped.
+
+        Of those with a note, which only a user's scope takes, the end is noted in the same step, to be told (`ends`).
+        """
         told = self._told(scope)
-        arguments: list[Argument] = [incarnation, generation, told.topic, told.leave_head, *clients]
-        code, *flat = await self.shard(scope).run(DROP, home_of(scope).of(incarnation), arguments)
+        flat: list[Argument] = [part for one in leaving for part in one]
+        arguments: list[Argument] = [incarnation, generation, told.topic, told.leave_head, self._key_ttl, *flat]
+        code, *found = await self.shard(scope).run(DROP, home_of(scope).with_ends(incarnation), arguments)
         check(code)
-        return _removed(flat)
+        return _removed(found)
 
     async def put_back(
         self, incarnation: str, generation: int, scope: str, entries: Iterable[Named], *, others: bool
@@ -119,11 +132,15 @@ class Entries:
         check(code)
         return [client.decode() for client in found]
 
-    async def reap(self, dead: str, scope: str) -> tuple[int, list[Removed]]:
-        """Remove some entries of a dead incarnation and fence it off. Returns (how many remain, removed)."""
-        told = self._told(scope)
+    async def reap(self, dead: str, scope: str, note: bytes = b"") -> tuple[int, list[Removed]]:
+        """Remove some entries of a dead incarnation and fence it off. Returns (how many remain, removed).
+
+        In a user's scope the ends of the connections are noted with `note`, if there is one."""
+        told, home = self._told(scope), home_of(scope)
         arguments: list[Argument] = [dead, self._key_ttl, MOST_PER_CALL, told.topic, told.leave_head]
-        left, *flat = await self.shard(scope).run(REAP, home_of(scope).of(dead), arguments)
+        left, *flat = await self.shard(scope).run(
+            REAP, home.with_ends(dead), [*arguments, note if home.district is not None else b""]
+        )
         return int(left), _removed(flat)
 
     async def refresh(self, incarnation: str, scope: str) -> tuple[bool, list[str]]:
@@ -155,7 +172,7 @@ class Entries:
     async def stats(self, scope: str) -> tuple[int, int]:
         """(connections, distinct users), in constant time."""
         home, shard = home_of(scope), self.shard(scope)
-        clients, users = shard.execute("HLEN", home.entries), shard.execute("HLEN", home.users)
+        clients, users = shard.call("HLEN", home.entries), shard.call("HLEN", home.users)
         return int(await clients), int(await users)
 
 

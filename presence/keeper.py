@@ -35,12 +35,10 @@ class Keeper:
         describe: Callable[[], dict[str, Any]],
         on_tombstone: Callable[[Life], None],
         on_lost: Callable[[Life], None],
-        on_buried: Callable[[], None],
         reap_every: float,
         clock: Callable[[], float],
     ) -> None:
-        """`on_tombstone`: the life is over. `on_lost`: Redis had forgotten it, but it goes on. `on_buried`: there is
-        something to reap."""
+        """`on_tombstone`: the life is over. `on_lost`: Redis had forgotten it, but it goes on."""
         self._leases = leases
         self._reaper = reaper
         self._continuity = continuity
@@ -48,7 +46,6 @@ class Keeper:
         self._describe = describe
         self._on_tombstone = on_tombstone
         self._on_lost = on_lost
-        self._on_buried = on_buried
         self._reap_every = reap_every
         self._clock = clock
         self._renewing = asyncio.Lock()
@@ -135,8 +132,7 @@ class Keeper:
             self._reaper.distrust()
             return
         try:
-            if await self._reaper.watch(self._life().incarnation):
-                self._on_buried()
+            await self._reaper.watch(self._life().incarnation)
         except FAILURES:
             self._reaper.distrust()
 

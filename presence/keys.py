@@ -1,11 +1,14 @@
 """Every Redis key of presence.
 
-A scope's keys carry the hash tag of its channel (or of the scope itself), the cluster's own keys the tag `{leases}` on
-the first shard. One script takes keys of two tags, where both are on one Redis (`lua/enter.lua`).
+A scope's keys carry the hash tag of its channel, those of users' scopes the tag of one of a few *districts*, and the
+cluster's own keys the tag `{leases}` on the first shard. In a district are also the ends of its users' connections that
+are still to be told (`ends`), so that one script can remove a connection and note its end. One script takes keys of
+two tags, where both are on one Redis (`lua/enter.lua`).
 """
 
 import re
 from dataclasses import dataclass
+from hashlib import blake2b
 
 from django.conf import settings
 
@@ -13,6 +16,8 @@ from store import Placement, place
 
 CHANNEL = "c:"  # scope of a channel's members
 USER = "u:"  # scope of a user's connections
+ENDS = "e:"  # what is noted for reapers as a scope: ends in a district that are still to be told
+DISTRICTS = 16  # never to be changed in a living cluster
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.-]")
 
 
@@ -22,37 +27,90 @@ class Home:
 
     placement: Placement
     kind: str
+    name: str = ""  # of the user within the district
+    district: "District | None" = None  # where ends are noted; None: nobody wants to know of them
 
     @property
     def entries(self) -> str:
         """Hash: client → entry."""
-        return self.placement.key(self.kind + "c")
+        return self.placement.key(f"{self.kind}c{self.name}")
 
     @property
     def users(self) -> str:
         """Hash: user → number of connections."""
-        return self.placement.key(self.kind + "u")
+        return self.placement.key(f"{self.kind}u{self.name}")
 
     def mine(self, incarnation: str) -> str:
         """Set: the clients of one incarnation."""
-        return self.placement.key(f"{self.kind}i:{incarnation}")
+        return self.placement.key(f"{self.kind}i{self.name}:{incarnation}")
 
     def fence(self, incarnation: str) -> str:
         """String: "reaped", or the least generation whose writes still count."""
-        return self.placement.key(f"{self.kind}t:{incarnation}")
+        return self.placement.key(f"{self.kind}t{self.name}:{incarnation}")
 
     def of(self, incarnation: str) -> list[str]:
         """The four keys that a script about one incarnation wants."""
         return [self.entries, self.users, self.mine(incarnation), self.fence(incarnation)]
 
+    def with_ends(self, incarnation: str) -> list[str]:
+        """The keys of a script that removes entries: `of`, and in a district the three of its ends."""
+        ends = self.district.of(incarnation) if self.district else []
+        return [*self.of(incarnation), *ends]
+
+
+@dataclass(frozen=True, slots=True)
+class District:
+    """A share of all users, whose keys are together: `number` of DISTRICTS."""
+
+    number: int
+
+    @property
+    def placement(self) -> Placement:
+        """Where everything of the district lives."""
+        return place(f"users/{self.number}")
+
+    @property
+    def scope(self) -> str:
+        """The name under which an incarnation's ends here are noted for those who reap it."""
+        return f"{ENDS}{self.number}"
+
+    def pending(self, incarnation: str) -> str:
+        """Hash: client → user and note, of an incarnation's connections whose end is to be told."""
+        return self.placement.key(f"ue:{incarnation}")
+
+    def claimed(self, incarnation: str) -> str:
+        """Hash: client → who is telling its end."""
+        return self.placement.key(f"ul:{incarnation}")
+
+    def taken(self, incarnation: str) -> str:
+        """String: exists once others tell the incarnation's ends."""
+        return self.placement.key(f"ux:{incarnation}")
+
+    def of(self, incarnation: str) -> list[str]:
+        """The three keys of an incarnation's ends."""
+        return [self.pending(incarnation), self.claimed(incarnation), self.taken(incarnation)]
+
 
 def home_of(scope: str) -> Home:
-    """The home of "c:<channel>" (beside the channel's other keys) or of "u:<user id>"."""
+    """The home of "c:<channel>" (beside the channel's other keys) or of "u:<user id>" (in the user's district)."""
     if scope.startswith(CHANNEL):
         return Home(place(scope.removeprefix(CHANNEL)), "p")
     if scope.startswith(USER):
-        return Home(place(scope), "u")
+        digest = blake2b(scope.encode(), digest_size=10).digest()
+        district = District(digest[0] % DISTRICTS)
+        return Home(district.placement, "u", f":{digest.hex()}", district)
     raise ValueError(f"a scope begins with {CHANNEL!r} or {USER!r}, not {scope!r}")
+
+
+def district_of(scope: str) -> District | None:
+    """The district that an `e:<number>` names; None for another scope."""
+    return District(int(scope.removeprefix(ENDS))) if scope.startswith(ENDS) else None
+
+
+def noted_with(scope: str) -> list[str]:
+    """What an incarnation notes before its first entry in a scope: the scope, and where its ends will be."""
+    district = home_of(scope).district if scope.startswith(USER) else None
+    return [scope, district.scope] if district else [scope]
 
 
 def safe_name(instance: str) -> str:

@@ -13,7 +13,7 @@ from enum import IntEnum
 from typing import Any
 
 from presence import keys
-from store import Script, Store, StoreUnavailable
+from store import Script, Store, StoreUnavailable, reading
 from store.link import Argument
 from store.shards import Shard
 
@@ -87,16 +87,18 @@ class Leases:
         silence = int(self.key_ttl * 750)  # ms: three quarters of a tombstone's life
         told = json.dumps(about)
         arguments: list[Argument] = [beat.incarnation, int(self.ttl * 1000), sent, beat.answered, told, self.key_ttl]
-        code, now = await self._shard.run(RENEW, [*names, keys.generations()], [*arguments, beat.redis_ms, silence])
-        beat.answered, beat.redis_ms = sent, int(now)
-        return Renewal(code)
+        answer = await self._shard.run(RENEW, [*names, keys.generations()], [*arguments, beat.redis_ms, silence])
+        with reading("a renewal of the lease"):
+            code, now = map(int, answer)
+            found = Renewal(code)
+        beat.answered, beat.redis_ms = sent, now
+        return found
 
     async def register(self, incarnation: str, generation: int, scopes: Iterable[str]) -> None:
         """Note scopes before their first entry. Raises Fenced or LeaseMissing."""
+        noted = [name for scope in scopes for name in keys.noted_with(scope)]
         check(
-            await self._shard.run(
-                REGISTER, keys.registry(incarnation), [incarnation, generation, self.key_ttl, *scopes]
-            )
+            await self._shard.run(REGISTER, keys.registry(incarnation), [incarnation, generation, self.key_ttl, *noted])
         )
 
     async def unregister(self, incarnation: str, generation: int, scopes: Iterable[str]) -> None:
@@ -112,11 +114,6 @@ class Leases:
             yield [scope.decode() for scope in page]
             if cursor == b"0":
                 return
-
-    async def some_registered(self, incarnation: str, count: int) -> list[str]:
-        """At most `count` scopes noted for an incarnation, chosen by chance."""
-        page = await self._shard.execute("SRANDMEMBER", keys.registered(incarnation), count)
-        return [scope.decode() for scope in page]
 
     async def dead(self, own: str) -> tuple[bool, dict[str, bool]]:
         """Whether `own` holds its lease, and the incarnations without one: True where it was ended, not run out."""
@@ -156,9 +153,14 @@ class Leases:
         held = await self._shard.execute(*_held_at(seconds, micros))
         return _describe(held, await self._shard.execute("HGETALL", keys.about()))
 
+    async def living(self) -> list[str]:
+        """The incarnations that hold a lease now."""
+        held = await self._shard.execute(*_held_at(*await self._shard.execute("TIME")))
+        return [name.decode() for name in held]
+
     async def count(self) -> int:
         """How many incarnations hold a lease now."""
-        return len(await self._shard.execute(*_held_at(*await self._shard.execute("TIME"))))
+        return len(await self.living())
 
     def _record(self, incarnation: str) -> list[str]:
         own = [keys.registered(incarnation), keys.generations(), keys.tombstone(incarnation)]

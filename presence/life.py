@@ -12,23 +12,26 @@ doubt.
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from presence.entries import Named
+from presence.entries import Leaving, Named
 from presence.leases import Beat
 
 
 @dataclass(slots=True)
 class Record:
-    """One scope: `entries` are confirmed by Redis; `calls` are under way; `registered` on the first shard."""
+    """One scope: `entries` are confirmed by Redis; `calls` are under way; `registered` on the first shard.
+
+    `ends` are connections that are to be removed with a note of their end, which Redis has not confirmed yet."""
 
     refresh_at: float
     entries: dict[str, Named] = field(default_factory=dict)
+    ends: dict[str, Leaving] = field(default_factory=dict)
     calls: int = 0
     registered: bool = False
 
     @property
     def empty(self) -> bool:
         """Whether nothing is or may come to be here."""
-        return not self.entries and not self.calls
+        return not self.entries and not self.calls and not self.ends
 
 
 class Life:
@@ -41,7 +44,7 @@ class Life:
         self.registry_doubts = 0
         self.recall = False  # the first shard may know scopes that this process does not
         self.records: dict[str, Record] = {}
-        self.entering: dict[tuple[str, str], bool] = {}  # (scope, client) whose add is under way → still wanted
+        self.entering: set[tuple[str, str]] = set()  # (scope, client) whose add is under way
         self.doubted: dict[str, None] = {}  # an ordered set
         self.idle: dict[str, float] = {}  # scope → since when it has no entries
 

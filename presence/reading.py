@@ -34,7 +34,7 @@ async def astats(store: Store, scope: str) -> tuple[int, int]:
     """(connections, distinct users) of a scope, in constant time. Raises StoreUnavailable."""
     home = home_of(scope)
     shard = store.shard_for(home.placement)
-    clients, users = shard.execute("HLEN", home.entries), shard.execute("HLEN", home.users)
+    clients, users = shard.call("HLEN", home.entries), shard.call("HLEN", home.users)
     return int(await clients), int(await users)
 
 

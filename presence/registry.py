@@ -11,20 +11,22 @@ import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from typing import Any, TypeVar
 
-from redis.exceptions import ResponseError
-
 from presence.diff import Continuity, chunks
-from presence.entries import MOST_PER_CALL, Announcement, Entries, Full, Holder, Named, Removed
+from presence.ends import End, Ends
+from presence.entries import MOST_PER_CALL, Announcement, Entries, Full, Holder, Leaving, Named, Removed
 from presence.keeper import Keeper, retry_after, wait
-from presence.keys import home_of
+from presence.keys import USER, home_of
+from presence.lane import Lane
 from presence.leases import Fenced, LeaseMissing, Leases, new_incarnation
 from presence.life import Life, Record
 from presence.reaper import Reaped, Reaper
-from presence.signals import tell, user_joined, user_left
+from presence.signals import tell, user_joined
+from presence.turns import Turn, Turns
 from presence.upkeep import FAILURES, SLICE, Duties, Upkeep
-from store import Store, StoreUnavailable
+from store import Store, StoreUnavailable, supervised
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +34,12 @@ Result = TypeVar("Result")
 
 KEY_TTL = 3600.0  # seconds that keys and tombstones live without being refreshed
 REFRESH_EVERY = 1200.0
+LAST_CALLS_WITHIN = 1.0  # seconds for receivers that are being called then
+STOP_WITHIN = 2.0  # seconds receivers have at a stop; what they have not come to, other instances tell
+
+
+async def untold(end: End) -> None:
+    """Of a connection's end nobody wants to hear."""
 
 
 class Presence:
@@ -45,16 +53,21 @@ class Presence:
         announce: Callable[[str], Announcement | None],
         describe: Callable[[], dict[str, Any]],
         on_fenced: Callable[[], Awaitable[None]],
-        on_reaped: Callable[[Reaped], Awaitable[None]],
+        on_reaped: Callable[[Reaped], None],
+        on_end: Callable[[End], Awaitable[None]] = untold,
+        lost_note: Callable[[], bytes] = bytes,
         lease_ttl: float = 6.0,
         renew_every: float = 2.0,
         reap_every: float = 1.0,
         refresh_every: float = REFRESH_EVERY,
         key_ttl: float = KEY_TTL,
         clock: Callable[[], float] = time.monotonic,
+        lane: Lane | None = None,
     ) -> None:
         """Times in seconds. `announce`: how a scope's joins and leaves are told (None: not at all). `describe`: what
-        the lease says of this process. `on_fenced` runs once per lost incarnation and shall close its connections."""
+        the lease says of this process. `on_fenced` runs once per lost incarnation and shall close its connections.
+        `on_end` tells the end of a connection that was removed from its user's scope with a note, or whose instance
+        died: it then has `lost_note` (b"": nobody wants to hear of it)."""
         self._instance = instance
         self._on_fenced = on_fenced
         self._on_reaped = on_reaped
@@ -64,20 +77,25 @@ class Presence:
         self._entries = Entries(store, announce, key_ttl)
         self._continuity = Continuity(lease_ttl, renew_every)
         self._upkeep_due = asyncio.Event()
+        self._shards = store.shards
+        self._turns = Turns()
+        self.lane = lane or Lane()
+        self.ends = Ends(store, self.lane, on_end, key_ttl)
         self._reaper = Reaper(
-            self._leases, self._entries, self._continuity, tell=self._reaped, claim=2 * reap_every, clock=clock
-        )
+            self._leases, self._entries, self.ends, self._continuity,
+            tell=self._reaped, note=lost_note, claim=2 * reap_every, clock=clock,
+        )  # fmt: skip
         self._keeper = Keeper(
             self._leases, self._reaper, self._continuity, life=lambda: self._life, describe=describe,
-            on_tombstone=self._fence, on_lost=self._lost, on_buried=self._upkeep_due.set,
-            reap_every=reap_every, clock=clock,
+            on_tombstone=self._fence, on_lost=self._lost, reap_every=reap_every, clock=clock,
         )  # fmt: skip
         self._upkeep = Upkeep(
             store, self._leases, self._entries, self._continuity,
-            Duties(lambda: self._life, self._register, self._fence, self._tell_left),
+            Duties(lambda: self._life, self._register, self._fence, self._drop),
             probe_every=renew_every, refresh_every=refresh_every, idle_for=5 * renew_every, clock=clock,
         )  # fmt: skip
         self._tasks: list[asyncio.Task[None]] = []
+        self._removals: set[asyncio.Task[bool]] = set()
         self._fencings: set[asyncio.Task[None]] = set()
         self._stopped = False
 
@@ -97,21 +115,38 @@ class Presence:
         self._begin()
 
     def _begin(self) -> None:
+        def own() -> str:
+            return self._life.incarnation
+
         self._tasks = [
-            asyncio.create_task(self._keeper.run(), name="presence-lease"),
-            asyncio.create_task(self._keep_up(), name="presence-upkeep"),
+            supervised("presence-lease", self._keeper.run),
+            supervised("presence-upkeep", self._keep_up),
+            *(supervised("presence-reaping", partial(self._reaper.run, shard, own)) for shard in self._shards),
+            supervised("presence-ends", self.ends.run),
+            supervised("presence-lane", self.lane.run),
         ]
 
-    async def stop(self) -> None:
+    async def stop(self, within: float = STOP_WITHIN) -> None:
         """Remove what is left of our entries, announce it, and give the lease back. Where Redis is away the lease
-        runs out, and others do it."""
+        runs out, and others do it. Receivers of signals have `within` seconds; what they have not come to by then,
+        others tell."""
         self._stopped = True
-        for task in (*self._tasks, *self._fencings):
-            task.cancel()
-        await asyncio.gather(*self._tasks, *self._fencings, return_exceptions=True)
+        give_up = self._clock() + within
+        await self.removed(within)
+        told = [task for task in self._tasks if task.get_name() in ("presence-ends", "presence-lane")]
+        await _end(*(task for task in self._tasks if task not in told), *self._removals, *self._fencings)
         clean = await self._clear(self._life) and not self._life.recall
+        if told:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(asyncio.get_running_loop().time() + max(0.0, give_up - self._clock())):
+                    await self.lane.empty()
+            self.lane.halt()
+            await asyncio.wait(told[-1:], timeout=LAST_CALLS_WITHIN)
+        await _end(*told)
+        self.lane.close()
         with contextlib.suppress(*FAILURES):
-            await self._leases.surrender(self._life.incarnation, clean=clean)
+            await self.ends.cross_off()
+            await self._leases.surrender(self._life.incarnation, clean=clean and self.ends.clear)
 
     async def add(self, scope: str, client: str, user: str, info: bytes, most: int = 0) -> bool:
         """Enter a connection; a repeat announces nothing. True when it is the user's first in the scope.
@@ -119,12 +154,21 @@ class Presence:
         Raises Fenced (this incarnation is dead), Full (`most` are there), StoreUnavailable (nothing will remain of it:
         the caller may try again), or ValueError for a name that is no scope or no Unicode.
         """
-        life, key = self._life, (scope, client)
         home_of(scope), client.encode(), user.encode()  # what cannot be written must not come into the books
+        turn = self._turns.take((scope, client))
+        try:
+            await turn.come()
+            if user_joined.has_listeners(Presence):
+                await self.lane.room()
+            return await self._add(scope, Named(client, user, info), most)
+        finally:
+            turn.over()
+
+    async def _add(self, scope: str, entry: Named, most: int) -> bool:
         self._refuse_when_unsure()
+        life, key = self._life, (scope, entry.client)
         record = life.open(scope, self._upkeep.next_refresh())
-        entry = Named(client, user, info)
-        life.entering[key] = True
+        life.entering.add(key)
         record.calls += 1
         try:
             first = await self._enter(life, scope, record, entry, most)
@@ -133,39 +177,63 @@ class Presence:
         except Fenced:
             self._fence(life)
             raise
-        except BaseException as error:
+        except BaseException:
             self._doubt(life, scope)
-            if isinstance(error, ResponseError):
-                raise StoreUnavailable(f"Redis refused: {error}") from error
             raise
         finally:
-            wanted = life.entering.pop(key, True)
+            life.entering.discard(key)
             record.calls -= 1
             life.settle(scope, self._clock())
         if life is not self._life:
             raise Fenced
-        record.entries[client] = entry
+        record.entries[entry.client] = entry
         if first:
-            await tell(user_joined, Presence, scope=scope, user=user, incarnation=life.incarnation)
-        if not wanted:
-            await self.remove(scope, client)
-        return first and wanted
+            tell(self.lane, "user_joined", Presence, scope=scope, user=entry.user, incarnation=life.incarnation)
+        return first
 
-    async def remove(self, scope: str, client: str) -> bool:
-        """Remove a connection; never fails and is never lost: when Redis is away it is done later.
+    def remove(self, scope: str, client: str, note: bytes = b"") -> "asyncio.Future[bool]":
+        """Remove a connection, after everything that was asked about it earlier and before all that is asked later.
 
-        True when it was the user's last in the scope. A client that is not there is nothing to remove.
+        Never fails and is never lost: when Redis is away it is done later. The result may be waited for: True when it
+        was the user's last in the scope. A client that is not there is nothing to remove. With a `note`, which only a
+        user's scope takes, the connection's end is told (`on_end`) by whoever removes it: here, or its reapers.
         """
+        turn = self._turns.take((scope, client))  # now: the task begins later
+        leaving = Leaving(client, scope.removeprefix(USER), note)
+        record = self._life.records.get(scope)
+        if note and record is not None:
+            record.ends.setdefault(client, leaving)
+        done: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        task = asyncio.create_task(self._remove_in_turn(turn, scope, leaving), name="presence-removal")
+        self._removals.add(task)
+        task.add_done_callback(partial(self._removed, turn, done))
+        return done  # not the task: who gives up waiting does not give up the removal
+
+    def _removed(self, turn: Turn, done: "asyncio.Future[bool]", task: "asyncio.Task[bool]") -> None:
+        self._removals.discard(task)
+        turn.over()
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            logger.error("a removal from presence failed", exc_info=error)
+        if not done.done():
+            done.set_result(not task.cancelled() and error is None and task.result())
+
+    async def _remove_in_turn(self, turn: Turn, scope: str, leaving: Leaving) -> bool:
+        await turn.come()
+        return await self._remove(scope, leaving)
+
+    async def _remove(self, scope: str, leaving: Leaving) -> bool:
         life = self._life
-        if (scope, client) in life.entering:
-            life.entering[scope, client] = False  # the add that is under way removes it
-            return False
         record = life.records.get(scope)
-        if record is None or record.entries.pop(client, None) is None:
+        if record is None:
+            return False
+        if record.entries.pop(leaving.client, None) is None:
+            if record.ends.get(leaving.client) is leaving:  # it never came in: there is no end to be told
+                del record.ends[leaving.client]
             return False
         record.calls += 1
         try:
-            removed = await self._entries.drop(life.incarnation, life.generation, scope, (client,))
+            removed = await self._drop(life, scope, record, [leaving])
         except Fenced:
             self._fence(life)
             return False
@@ -178,8 +246,23 @@ class Presence:
         finally:
             record.calls -= 1
             life.settle(scope, self._clock())
-        await self._tell_left(life.incarnation, scope, removed)
         return any(entry.last for entry in removed)
+
+    async def _drop(self, life: Life, scope: str, record: Record, leaving: list[Leaving]) -> list[Removed]:
+        """Take connections out of Redis; what follows from that is under way when this returns."""
+        removed = await self._entries.drop(life.incarnation, life.generation, scope, leaving)
+        for one in leaving:
+            record.ends.pop(one.client, None)
+        district = home_of(scope).district
+        if district is not None:
+            self.ends.queued(life.incarnation, district, leaving)
+        self._tell_left(life.incarnation, scope, removed)
+        return removed
+
+    async def removed(self, within: float) -> None:
+        """Return when every removal that was asked for is over, or after `within` seconds."""
+        if self._removals:
+            await asyncio.wait(self._removals, timeout=within)
 
     async def members(self, scope: str) -> dict[str, bytes]:
         """Everyone in a scope: client → info. Raises StoreUnavailable."""
@@ -201,9 +284,20 @@ class Presence:
         """Say anew what `describe` gives, without waiting for the next renewal."""
         await self._keeper.renew()
 
+    async def living(self) -> list[str]:
+        """The incarnations that hold a lease now. Raises StoreUnavailable."""
+        return await self._leases.living()
+
     async def leases(self) -> int:
         """How many processes of the cluster hold a lease. Raises StoreUnavailable."""
         return await self._leases.count()
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything that was asked of this process is still under way, signals included."""
+        life = self._life
+        calls = any(record.calls or record.ends for record in life.records.values())
+        return bool(self._turns or self._removals or life.doubted or calls or self.lane.busy or not self.ends.clear)
 
     def entered(self) -> tuple[int, int]:
         """How many entries this process vouches for: of users (`u:`) and of all other scopes. Any thread may ask."""
@@ -224,6 +318,7 @@ class Presence:
             return
         self._life = Life(new_incarnation(self._instance))
         logger.warning("%s was declared dead, going on as %s", life.incarnation, self._life.incarnation)
+        self.ends.forget(life.incarnation)
         self._keeper.begin_anew()
         if not self._stopped:
             task = asyncio.create_task(self._after_fencing(life))
@@ -293,7 +388,6 @@ class Presence:
             more = False
             try:
                 more = await self._upkeep.turn()
-                more |= await self._reaper.work(self._life.incarnation)
             except FAILURES:
                 pass  # what was not done is still to be done
             except Exception:
@@ -318,7 +412,8 @@ class Presence:
         record = life.records[scope]
         for clients in chunks(list(record.entries), MOST_PER_CALL):
             try:
-                removed = await self._entries.drop(life.incarnation, life.generation, scope, clients)
+                leaving = [record.ends.get(client) or Leaving(client) for client in clients]
+                await self._drop(life, scope, record, leaving)
             except Fenced:
                 return
             except FAILURES:
@@ -326,17 +421,19 @@ class Presence:
                 return
             for client in clients:
                 record.entries.pop(client, None)
-            await self._tell_left(life.incarnation, scope, removed)
 
-    async def _tell_left(self, incarnation: str, scope: str, removed: Iterable[Removed]) -> None:
+    def _tell_left(self, incarnation: str, scope: str, removed: Iterable[Removed]) -> None:
         for entry in removed:
             if entry.last:
-                await tell(user_left, Presence, scope=scope, user=entry.user, incarnation=incarnation)
+                tell(self.lane, "user_left", Presence, scope=scope, user=entry.user, incarnation=incarnation)
 
-    async def _reaped(self, reaped: Reaped) -> None:
-        try:
-            await self._on_reaped(reaped)
-        except Exception:
-            logger.exception("the reaping of %s in %r could not be told", reaped.incarnation, reaped.scope)
+    def _reaped(self, reaped: Reaped) -> None:
+        self._on_reaped(reaped)
         for user in reaped.users_gone:
-            await tell(user_left, Presence, scope=reaped.scope, user=user, incarnation=reaped.incarnation)
+            tell(self.lane, "user_left", Presence, scope=reaped.scope, user=user, incarnation=reaped.incarnation)
+
+
+async def _end(*tasks: "asyncio.Task[Any]") -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -11,11 +11,9 @@ import random
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 
-from redis.exceptions import ResponseError
-
 from presence import keys
 from presence.diff import Continuity, chunks, leftovers, orphans
-from presence.entries import MOST_PER_CALL, Entries, Removed
+from presence.entries import MOST_PER_CALL, Entries, Leaving
 from presence.leases import Fenced, Leases
 from presence.life import Life, Record
 from store import Store, StoreUnavailable, jittered
@@ -23,7 +21,7 @@ from store.shards import Shard
 
 logger = logging.getLogger(__name__)
 
-FAILURES = (StoreUnavailable, ResponseError)
+FAILURES = (StoreUnavailable,)
 SLICE = 128  # scopes in one turn
 REST = 0.25  # seconds a failed shard is left alone
 LOOKS = 60  # walks over the scopes per refresh period, at least
@@ -36,7 +34,7 @@ class Duties:
     life: Callable[[], Life]
     register: Callable[[Life, str, Record], Awaitable[None]]
     fenced: Callable[[Life], None]
-    left: Callable[[str, str, Iterable[Removed]], Awaitable[None]]  # incarnation, scope, removed
+    drop: Callable[[Life, str, Record, list[Leaving]], Awaitable[object]]
 
 
 class Upkeep:
@@ -135,11 +133,11 @@ class Upkeep:
         for chunk in others:
             still = [entry for entry in chunk if record.entries.get(entry.client) is entry]
             await self._entries.put_back(incarnation, life.generation, scope, still, others=False)
-        for clients in chunks(leftovers(found, record.entries, ()), MOST_PER_CALL):
+        for clients in chunks({*leftovers(found, record.entries, ()), *record.ends}, MOST_PER_CALL):
             extra = leftovers(clients, record.entries, life.entering_in(scope))
             if extra:
-                removed = await self._entries.drop(incarnation, life.generation, scope, extra)
-                await self._duties.left(incarnation, scope, removed)
+                leaving = [record.ends.get(client) or Leaving(client) for client in extra]
+                await self._duties.drop(life, scope, record, leaving)
 
     async def _probe(self, life: Life, shard: Shard) -> None:
         """See whether a shard restarted, failed over or went back in time since the last probe."""
@@ -173,7 +171,7 @@ class Upkeep:
         try:
             async for page in self._leases.registered(life.incarnation):
                 for scope in page:
-                    if scope not in life.records:
+                    if scope not in life.records and keys.district_of(scope) is None:
                         life.open(scope, self.next_refresh())
                         life.doubted[scope] = None
         except FAILURES:

@@ -41,9 +41,10 @@ VARIABLES = (
     "REALTIME_API_KEYS",
     "REALTIME_CONFIG",
     "REALTIME_TOKEN_SECRET",
+    "REDIS_DURABLE",
     "REDIS_URL",
 )
-_OURS = ("REALTIME_", "METRICS_", "RATE_LIMIT_", "DRAIN_")
+_OURS = ("REALTIME_", "REDIS_", "METRICS_", "RATE_LIMIT_", "DRAIN_")
 
 
 @register("environment")

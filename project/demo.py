@@ -28,9 +28,23 @@ REALTIME: dict[str, Any] = {
     },
 }
 
+_READS = ["ws.history", "ws.presence", "ws.presence_stats"]
+_PER_ADDRESS = {"key": "ip", "failure": "local"}
+
+# As deploy/realtime.toml: everything that costs Redis something, and people do not meet them.
 RATE_LIMITS: dict[str, Any] = {
-    "messages": {"guards": "ws.publish", "key": "connection", "rate": "10/s", "burst": 40, "failure": "local"},
-    "messages-per-address": {"guards": "ws.publish", "key": "ip", "rate": "50/s", "burst": 400, "failure": "local"},
     "handshakes": {"guards": "ws.connect", "key": "ip", "rate": "20/s", "burst": 100},
+    "commands": {"guards": "ws.command", "key": "connection", "rate": "50/s", "burst": 300},
+    "messages": {"guards": "ws.publish", "key": "connection", "rate": "10/s", "burst": 40},
+    "messages-per-address": {"guards": "ws.publish", "rate": "50/s", "burst": 400, **_PER_ADDRESS},
+    "reads": {"guards": _READS, "key": "connection", "rate": "20/s", "burst": 200},
+    "subscribes-and-reads-per-address": {
+        "guards": ["ws.subscribe", *_READS],
+        "rate": "500/s",
+        "burst": 5000,
+        **_PER_ADDRESS,
+    },
+    "new-channels": {"guards": "ws.new_channel", "key": "connection", "rate": "10/s", "burst": 200},
+    "new-channels-per-address": {"guards": "ws.new_channel", "rate": "200/s", "burst": 2000, **_PER_ADDRESS},
     "logins": {"guards": ["http:rooms:login", "http:admin:login"], "methods": ["POST"], "key": "ip", "rate": "60/m"},
 }

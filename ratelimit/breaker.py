@@ -45,13 +45,13 @@ class Breaker:
         self._failures = 0
         self._backoff.reset()
 
-    def failed(self) -> None:
-        """Redis did not."""
+    def failed(self, *, for_long: bool = False) -> None:
+        """Redis did not. `for_long`: it was silent until it was given up, which needs no repetition."""
         now = self._clock()
-        if now < self._failed_at + APART:
+        if now < self._failed_at + APART and (self.open or not for_long):
             return
         self._failed_at = now
-        self._failures += 1
+        self._failures = max(FAILURES, self._failures + 1) if for_long else self._failures + 1
         if self.open:
             self._pause = self._backoff.next()
         self._probe_at = now + self._pause

@@ -15,7 +15,7 @@ FAILED_CLOSED = "failed_closed"
 FAILED_LOCAL = "local"  # decided in the process, whichever way
 OUTCOMES = (ALLOWED, NEAR, DENIED, SHADOW, FAILED_OPEN, FAILED_CLOSED, FAILED_LOCAL)
 
-TIMES = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1)
+TIMES = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
 """Upper bounds in seconds of the decision times; the last bucket has none."""
 
 MOST_HOT = 1000  # keys remembered between two flushes

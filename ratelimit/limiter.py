@@ -1,15 +1,16 @@
 """Decides: asks Redis in one round trip, or memory where that is certain, or the policy's failure mode.
 
-A decision never raises and never waits longer than the deadline. Every verdict is counted once, by policy and outcome.
+A decision never raises. It waits for a Redis that is late, up to a bound; whoever reaches the bound while nothing says
+that Redis is away gets this instance's share of the limit, never more. Failure modes begin when the connection is lost
+or silent for too long. Every verdict is counted once, by policy and outcome.
 """
 
 import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
-
-from redis.exceptions import NoScriptError, ResponseError
+from functools import partial
+from typing import Any, NamedTuple
 
 from ratelimit import counts as outcomes
 from ratelimit.answers import Answer
@@ -18,12 +19,12 @@ from ratelimit.counts import Counts
 from ratelimit.decisions import ALLOWED, Claim, Decision, Verdict
 from ratelimit.denials import Denials
 from ratelimit.local import LocalBuckets
-from ratelimit.policies import CLOSED, LOCAL
-from store import Script, Shard, StoreUnavailable
+from ratelimit.policies import CLOSED, LOCAL, OPEN
+from ratelimit.shares import Shares
+from store import Script, Shard, StoreUnavailable, reading
 
 logger = logging.getLogger("ratelimit")
 
-DEADLINE = 0.05  # seconds Redis has to decide
 GRACE = 0.02  # seconds more when this process itself was late to look
 LATE = 0.005
 NEAR = 0.8  # of the quota
@@ -31,6 +32,14 @@ RETRY_WHILE_AWAY = 1.0  # seconds told to those whom a closed policy turns away
 
 _TAKE = Script.load("ratelimit", "take")
 _Reply = tuple[int, list[Answer]]
+
+
+class Patience(NamedTuple):
+    """Seconds that a decision waits for Redis. The connection's own time-out says when a silent Redis is away."""
+
+    http: float = 0.5
+    websocket: float = 1.5  # a command has 4 s, and does its own work afterwards
+    probe: float = 0.05  # for whoever looks whether a Redis that was away is back
 
 
 class Limiter:
@@ -43,47 +52,73 @@ class Limiter:
         *,
         instances: Callable[[], int] = lambda: 1,
         journal: str = "",
-        deadline: float = DEADLINE,
+        patience: Patience = Patience(),  # noqa: B008  immutable
     ) -> None:
         self.shard = shard
         self.sync_shard = sync_shard
+        self.patience = patience
         self.counts = Counts()
         self.denials = Denials()
         self.breaker = Breaker()
-        self._instances = instances
+        self._probe_shard = Shard(0, sync_shard.url, patience.probe)
         self._journal = journal
-        self._deadline = deadline
         self._connections = LocalBuckets()
-        self._shares = LocalBuckets()
+        self._shares = Shares(instances)
 
     def forget(self) -> None:
         """What is remembered may be wrong: a personal limit changed, or a key was reset."""
         self.denials.clear()
 
-    async def decide(self, claims: Sequence[Claim]) -> Decision:
-        """Whether the claims are granted, all or none."""
+    def heard(self) -> None:
+        """Redis has answered somebody else: it is there."""
+        if self.breaker.open:
+            self.breaker.succeeded()
+
+    async def close(self) -> None:
+        """Close this loop's connection and those of threads."""
+        for shard in (self.shard, self.sync_shard, self._probe_shard):
+            await shard.close()
+
+    async def decide(self, claims: Sequence[Claim], patience: float | None = None) -> Decision:
+        """Whether the claims are granted, all or none. `patience`: seconds to wait for Redis (that of HTTP)."""
         decision, here, shared = self._before(claims)
         if decision is not None:
             return decision
-        began = time.monotonic()
+        question = self._asked(shared)
+        patience = self.patience.http if patience is None else patience
+        probing = self.breaker.open
+        answer = self.shard.start(_TAKE, *self._call(question))
         try:
-            reply = await self._ask(shared)
-        except (StoreUnavailable, ResponseError) as error:
-            return self._without_redis(shared, here, error)
-        return self._after(shared, here, began, reply)
+            answered = await _within(self.patience.probe if probing else patience, answer)
+        except asyncio.CancelledError:
+            answer.add_done_callback(partial(self._late, question))
+            raise
+        if not answered:
+            decision = self._alone(shared, here, away=probing, asked=question)
+            answer.add_done_callback(partial(self._late, question))
+            return decision
+        try:
+            reply = _read(answer.result())
+        except StoreUnavailable as error:
+            self._failed(question, error, silent=question.age >= self.shard.timeout)
+            return self._alone(shared, here, away=True)
+        return self._after(question, here, reply)
 
     def decide_sync(self, claims: Sequence[Claim]) -> Decision:
         """`decide` for code without an event loop."""
         decision, here, shared = self._before(claims)
         if decision is not None:
             return decision
-        began = time.monotonic()
+        question = self._asked(shared)
+        probing = self.breaker.open
+        shard = self._probe_shard if probing else self.sync_shard
         try:
-            keys, args = self._call(shared)
-            reply = _read(self.sync_shard.run_sync(_TAKE, keys, args))
-        except (StoreUnavailable, ResponseError) as error:
-            return self._without_redis(shared, here, error)
-        return self._after(shared, here, began, reply)
+            reply = _read(shard.run_sync(_TAKE, *self._call(question)))
+        except StoreUnavailable as error:
+            late = question.age >= shard.timeout  # one connection of a thread is not all that there is of Redis
+            self._failed(question, error, silent=False)
+            return self._alone(shared, here, away=probing or not late or self.breaker.open)
+        return self._after(question, here, reply)
 
     # What needs no round trip
 
@@ -103,7 +138,7 @@ class Limiter:
             decision.allowed = not decision.denials
             return self._counted(decision), here, shared
         if not self.breaker.closed():
-            return self._without_redis(shared, here, None), here, shared
+            return self._alone(shared, here, away=True), here, shared
         return None, here, shared
 
     def _remembered(self, claim: Claim) -> Verdict | None:
@@ -114,58 +149,89 @@ class Limiter:
 
     # What Redis says
 
-    def _call(self, claims: Sequence[Claim]) -> tuple[list[str], list[Any]]:
-        keys, args = [claim.key for claim in claims], [len(claims)]
-        args_of = [
-            ("s", c.policy.cost, int(c.policy.shadow), c.rate.period_us, c.rate.count, c.rate.grain)
-            if c.rate.strict
-            else ("g", c.policy.cost, int(c.policy.shadow), c.rate.interval, c.rate.quota, 0)
-            for c in claims
-        ]
+    def _asked(self, claims: Sequence[Claim]) -> "_Question":
+        question = _Question(claims)
+        question.debts = self._shares.ask(question.shares)
+        return question
+
+    def _call(self, question: "_Question") -> tuple[list[str], list[Any]]:
+        debts = iter(question.debts)
+        keys, args = [claim.key for claim in question.claims], list[Any]((len(question.claims),))
+        for claim in question.claims:
+            policy, rate = claim.policy, claim.rate
+            args += (
+                ("s", policy.cost, int(policy.shadow), rate.period_us, rate.count, rate.grain)
+                if rate.strict
+                else ("g", policy.cost, int(policy.shadow), rate.interval, rate.quota, 0)
+            )
+            args.append(next(debts) if _by_share(claim) else 0)
         if self._journal:
             keys.append(self._journal)
-        return keys, [*args, *(value for values in args_of for value in values)]
+        return keys, args
 
-    async def _ask(self, claims: Sequence[Claim]) -> _Reply:
-        keys, args = self._call(claims)
-        try:
-            reply = await _within(self._deadline, self.shard.call("EVALSHA", _TAKE.sha, len(keys), *keys, *args))
-        except NoScriptError:  # somebody flushed Redis's scripts
-            reply = await _within(self._deadline, self.shard.call("EVAL", _TAKE.text, len(keys), *keys, *args))
-        return _read(reply)
-
-    def _after(self, shared: list[Claim], here: list[Verdict], began: float, reply: _Reply) -> Decision:
-        self.counts.took(time.monotonic() - began)
-        self.breaker.succeeded()
+    def _after(self, question: "_Question", here: list[Verdict], reply: _Reply) -> Decision:
         at, answers = reply
-        decision = Decision(True, [*here, *_verdicts(shared, answers)], at)
+        decision = Decision(True, [*here, *_verdicts(question.claims, answers)], at)
         decision.allowed = not decision.denials
-        for verdict in decision.denials:
-            self.denials.remember(verdict.claim.key, verdict.claim.policy.cost, began, verdict.retry_after)
+        self._heard(question, answers)
         if not decision.allowed:
             self._give_back(here)
         return self._counted(decision)
+
+    def _heard(self, question: "_Question", answers: Sequence[Answer]) -> None:
+        """Redis has answered, in time or late: what it said is remembered."""
+        self.counts.took(question.age)
+        self.breaker.succeeded()
+        taken = True
+        for claim, answer in zip(question.claims, answers, strict=True):
+            if not answer.allowed and not claim.policy.shadow:
+                taken = False
+                self.denials.remember(claim.key, claim.policy.cost, question.asked, answer.retry_after / 1e6)
+        if len(question.shares) < len(answers):
+            answers = [answer for claim, answer in zip(question.claims, answers, strict=True) if _by_share(claim)]
+        self._shares.hear(question.shares, answers, taken=taken, admitted=question.admitted)
+
+    def _late(self, question: "_Question", answer: "asyncio.Future[Any]") -> None:
+        """An answer for which nobody waited to the end."""
+        error = asyncio.CancelledError() if answer.cancelled() else answer.exception()
+        if error is None:
+            self._heard(question, _read(answer.result())[1])
+        else:
+            self._failed(question, error, silent=question.age >= self.shard.timeout)
+
+    def _failed(self, question: "_Question", error: BaseException, *, silent: bool) -> None:
+        """Redis did not answer a question, or with an error."""
+        self._shares.fail(question.shares, question.debts, admitted=question.admitted)
+        was_open = self.breaker.open
+        self.breaker.failed(for_long=silent)
+        if self.breaker.open and not was_open:
+            logger.warning("limits are decided without Redis: %s", error)
 
     def _give_back(self, here: list[Verdict]) -> None:
         taken = [Answer(verdict.allowed, 0, 0, 0) for verdict in here]
         self._connections.give_back([verdict.claim for verdict in here], taken)
 
-    # What is decided while Redis is away
+    # What is decided without an answer
 
-    def _without_redis(self, shared: list[Claim], here: list[Verdict], error: Exception | None) -> Decision:
-        if error is not None:
-            was_open = self.breaker.open
-            self.breaker.failed()
-            if isinstance(error, ResponseError):
-                logger.error("the script of the limits failed: %s", error)
-            elif self.breaker.open and not was_open:
-                logger.warning("limits are decided without Redis: %s", error)
-        local = [claim._replace(rate=claim.rate.shared_among(max(1, self._instances()))) for claim in shared]
-        local = [claim for claim in local if claim.policy.failure == LOCAL]
-        answers = dict(zip((claim.key for claim in local), self._shares.take(local), strict=True))
-        verdicts = [_failed(claim, answers.get(claim.key)) for claim in shared]
+    def _alone(
+        self, shared: list[Claim], here: list[Verdict], *, away: bool, asked: "_Question | None" = None
+    ) -> Decision:
+        """By each policy's failure mode while Redis is away; until then an open policy gives this instance's share.
+
+        Redis may still take what it was `asked`: that is owed only when it has not.
+        """
+        by_share = (LOCAL,) if away else (LOCAL, OPEN)
+        verdicts = [_denied(claim) for claim in shared if claim.policy.failure == CLOSED and not claim.policy.shadow]
+        if not verdicts:
+            local = [claim for claim in shared if claim.policy.failure in by_share]
+            answers = dict(
+                zip((claim.key for claim in local), self._shares.take(local, asked=asked is not None), strict=True)
+            )
+            verdicts = [_failed(claim, answers.get(claim.key)) for claim in shared]
         decision = Decision(True, [*here, *verdicts])
         decision.allowed = not decision.denials
+        if asked is not None:
+            asked.admitted = decision.allowed
         if not decision.allowed:
             self._give_back(here)
         return self._counted(decision)
@@ -195,36 +261,50 @@ def _outcome(claim: Claim, answer: Answer) -> str:
     return outcomes.NEAR if quota - answer.remaining >= NEAR * quota else outcomes.ALLOWED
 
 
+def _denied(claim: Claim) -> Verdict:
+    return Verdict(claim, False, 0, RETRY_WHILE_AWAY, RETRY_WHILE_AWAY, outcomes.FAILED_CLOSED)
+
+
 def _failed(claim: Claim, answer: Answer | None) -> Verdict:
     if answer is not None:
         return _verdicts([claim], [answer])[0]._replace(outcome=outcomes.FAILED_LOCAL)
-    if claim.policy.failure == CLOSED and not claim.policy.shadow:
-        return Verdict(claim, False, 0, RETRY_WHILE_AWAY, RETRY_WHILE_AWAY, outcomes.FAILED_CLOSED)
     return Verdict(claim, True, claim.rate.quota, 0.0, 0.0, outcomes.FAILED_OPEN)
 
 
+def _by_share(claim: Claim) -> bool:
+    """Whether it may ever be admitted without Redis's answer, and is counted then."""
+    return claim.policy.failure != CLOSED
+
+
+class _Question:
+    """One question to Redis: what it is about, what it takes there, and what was decided when it came too late."""
+
+    __slots__ = ("admitted", "asked", "claims", "debts", "shares")
+
+    def __init__(self, claims: Sequence[Claim]) -> None:
+        self.claims = claims
+        self.shares = [claim for claim in claims if _by_share(claim)]
+        self.debts: Sequence[int] = ()  # of `shares`
+        self.asked = time.monotonic()
+        self.admitted = False  # without waiting for the answer
+
+    @property
+    def age(self) -> float:
+        """Seconds since it was asked."""
+        return time.monotonic() - self.asked
+
+
 def _read(reply: list[int]) -> _Reply:
-    at, *flat = map(int, reply)
-    return at, [Answer(bool(flat[i]), *flat[i + 1 : i + 4]) for i in range(0, len(flat), 4)]
+    with reading("the limits"):
+        at, *flat = map(int, reply)
+        return at, [Answer(bool(flat[i]), *flat[i + 1 : i + 4]) for i in range(0, len(flat), 4)]
 
 
-async def _within(deadline: float, future: "asyncio.Future[Any]") -> Any:
-    """The future's result. Raises StoreUnavailable when it takes too long; what comes later is let go."""
+async def _within(seconds: float, answer: "asyncio.Future[Any]") -> bool:
+    """Whether the answer has come in time. It is not cancelled: what comes later still counts."""
     loop = asyncio.get_running_loop()
-    timer = loop.call_later(deadline, _expire, loop, loop.time() + deadline, future)
-    try:
-        return await future
-    finally:
-        timer.cancel()
-
-
-def _expire(loop: asyncio.AbstractEventLoop, due: float, future: "asyncio.Future[Any]") -> None:
-    if loop.time() - due > LATE:  # this process was busy: the reply may lie there unread
-        loop.call_later(GRACE, _give_up, future)
-    else:
-        _give_up(future)
-
-
-def _give_up(future: "asyncio.Future[Any]") -> None:
-    if not future.done():
-        future.set_exception(StoreUnavailable("no decision within the deadline"))
+    due = loop.time() + seconds
+    await asyncio.wait((answer,), timeout=seconds)
+    if not answer.done() and loop.time() > due + LATE:  # this process was busy: the answer may lie there unread
+        await asyncio.wait((answer,), timeout=GRACE)
+    return answer.done()

@@ -1,11 +1,10 @@
-"""Limits decided in this process: those of one connection, and shares of the others while Redis is away.
+"""Limits decided in this process for good: those of one connection, which no other process sees.
 
-All or nothing over the claims given together. Bounded: the keys used longest ago are forgotten first.
+All or nothing over the claims given together. What is remembered is bounded, and forgotten by time alone (`states`).
 """
 
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,49 +12,56 @@ from ratelimit import gcra, window
 from ratelimit.answers import Answer
 from ratelimit.decisions import Claim
 from ratelimit.rates import TICKS
+from ratelimit.states import MOST_KEYS, Remembered, States
 
-MOST_KEYS = 10_000
+
+class Bucket(Remembered):
+    """The state of one key, as the arithmetic of its kind of rate has it; None is a full one."""
+
+    __slots__ = ("state",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.state: Any = None
 
 
 class LocalBuckets:
-    """States by key, on the process's own clock."""
+    """Buckets by key, on the process's own clock."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic, most: int = MOST_KEYS) -> None:
         self._clock = clock
-        self._most = most
-        self._states: OrderedDict[str, Any] = OrderedDict()
+        self._states: States[Bucket] = States(most)
         self._lock = threading.Lock()
 
     def take(self, claims: Sequence[Claim]) -> list[Answer]:
         """Each claim's answer; taken from all, or from none when one that is not a shadow denies."""
         now = int(self._clock() * 1_000_000)
         with self._lock:
-            found = [self._look(claim, now) for claim in claims]
+            buckets = [self._states.of(claim, now, Bucket) for claim in claims]
+            found = [_look(bucket, claim, now) for bucket, claim in zip(buckets, claims, strict=True)]
             if all(answer.allowed or claim.policy.shadow for claim, (answer, _) in zip(claims, found, strict=True)):
-                for claim, (answer, state) in zip(claims, found, strict=True):
+                for bucket, (answer, state) in zip(buckets, found, strict=True):
                     if answer.allowed:
-                        self._keep(claim.key, state)
+                        bucket.state, bucket.until = state, now + answer.reset
         return [answer for answer, _ in found]
 
     def give_back(self, claims: Sequence[Claim], answers: Sequence[Answer]) -> None:
         """Undo what `take` took: another limit denied the request."""
+        now = int(self._clock() * 1_000_000)
         with self._lock:
             for claim, answer in zip(claims, answers, strict=True):
-                state = self._states.get(claim.key)
-                if answer.allowed and state is not None:
-                    cost = claim.policy.cost
-                    if claim.rate.strict:
-                        self._states[claim.key] = window.give_back(state, cost)
-                    else:
-                        self._states[claim.key] = gcra.give_back(state, cost, claim.rate)
+                bucket = self._states.of(claim, now, Bucket)
+                if answer.allowed and bucket.state is not None:
+                    bucket.state = _less(bucket.state, claim)
 
-    def _look(self, claim: Claim, now: int) -> tuple[Answer, Any]:
-        if claim.rate.strict:
-            return window.take(self._states.get(claim.key, ()), now, claim.policy.cost, claim.rate)
-        return gcra.take(self._states.get(claim.key, 0), now * TICKS, claim.policy.cost, claim.rate)
 
-    def _keep(self, key: str, state: Any) -> None:
-        self._states[key] = state
-        self._states.move_to_end(key)
-        if len(self._states) > self._most:
-            self._states.popitem(last=False)
+def _look(bucket: Bucket, claim: Claim, now: int) -> tuple[Answer, Any]:
+    state, cost, rate = bucket.state, claim.policy.cost, claim.rate
+    if rate.strict:
+        return window.take(state or (), now, cost, rate)
+    return gcra.take(state or 0, now * TICKS, cost, rate)
+
+
+def _less(state: Any, claim: Claim) -> Any:
+    cost, rate = claim.policy.cost, claim.rate
+    return window.give_back(state, cost) if rate.strict else gcra.give_back(state, cost, rate)

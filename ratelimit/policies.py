@@ -19,7 +19,18 @@ OPEN, CLOSED, LOCAL = "open", "closed", "local"
 FAILURES = (OPEN, CLOSED, LOCAL)
 WEBSOCKET = tuple(
     f"ws.{what}"
-    for what in ("connect", "command", "publish", "subscribe", "rpc", "send", "history", "presence", "presence_stats")
+    for what in (
+        "connect",
+        "command",
+        "publish",
+        "subscribe",
+        "rpc",
+        "send",
+        "history",
+        "presence",
+        "presence_stats",
+        "new_channel",
+    )
 )
 NAMESPACE = "namespace:"
 HTTP = "http"

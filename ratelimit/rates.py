@@ -6,6 +6,7 @@ arithmetic of each kind is in `window` and `gcra`.
 
 import re
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 TICKS = 16
 """Ticks in a microsecond: GCRA reckons in them, so that rates that do not divide a second lose next to nothing."""
@@ -56,14 +57,19 @@ class Rate:
 
     def shared_among(self, instances: int) -> "Rate":
         """One instance's share, for when each must decide alone; at least one."""
-        least = max(1, self.count // instances)
-        return replace(self, count=least, burst=None if self.burst is None else max(1, self.burst // instances))
+        return _shared_among(self, instances)
 
     def __str__(self) -> str:
         unit, seconds = next((u, s) for u, s in reversed(_SECONDS.items()) if self.period % s == 0)
         multiple = self.period // seconds
         text = f"{self.count}/{multiple if multiple > 1 else ''}{unit}"
         return text if self.burst is None else f"{text} burst={self.burst}"
+
+
+@lru_cache(maxsize=1024)
+def _shared_among(rate: Rate, instances: int) -> Rate:
+    least = max(1, rate.count // instances)
+    return replace(rate, count=least, burst=None if rate.burst is None else max(1, rate.burst // instances))
 
 
 def parse_rate(text: object, burst: int | None = None) -> Rate:

@@ -17,15 +17,16 @@ from django.dispatch import receiver
 
 from ratelimit import keys
 from ratelimit.decisions import ALLOWED, Claim, Decision
-from ratelimit.limiter import DEADLINE, Limiter
+from ratelimit.limiter import Limiter, Patience
 from ratelimit.policies import Policy, Problem, read_policies
 from ratelimit.subjects import Subject, identity_of
 from store import Shard, StoreUnavailable
 
 logger = logging.getLogger("ratelimit")
 
-TIMEOUT = 0.3  # seconds until a silent connection is given up; decisions wait less (`limiter.DEADLINE`)
-SYNC_TIMEOUT = 0.045  # of threads, which watch nothing else
+TIMEOUT = 1.5  # seconds until a silent Redis is given up: from then on it is away
+SYNC_TIMEOUT = 0.5  # of threads, which watch nothing else
+PATIENCE = Patience()
 
 
 class Source(NamedTuple):
@@ -70,7 +71,7 @@ class Limits:
             Shard(0, settings.RATE_LIMIT_REDIS_URL, SYNC_TIMEOUT),
             instances=lambda: self.upkeep.instances,
             journal=keys.journal(journal) if journal else "",
-            deadline=DEADLINE,
+            patience=PATIENCE,
         )
 
     def guarding(self, *guards: str) -> tuple[Policy, ...]:
@@ -97,9 +98,10 @@ class Limits:
         return found
 
     async def ask(self, policies: Sequence[Policy], subject: Subject) -> Decision:
-        """Decide on a subject. Never raises: a fault of the limits themselves is logged, and lets pass."""
+        """Decide on a WebSocket's subject. Never raises: a fault of the limits themselves is logged, and lets pass."""
         try:
-            return await self.limiter.decide(self.claims(policies, subject))
+            limiter = self.limiter
+            return await limiter.decide(self.claims(policies, subject), limiter.patience.websocket)
         except Exception:
             logger.exception("something passed without a limit")
             return ALLOWED

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.db import DatabaseError, connections
-from redis.exceptions import ResponseError
 
 from ratelimit import keys
 from store import Script, StoreUnavailable
@@ -90,10 +89,8 @@ class Upkeep:
         try:
             shard = self._limits.limiter.sync_shard
             version, self.instances = shard.run_sync(_LOOK, [keys.version(), keys.alive(), keys.hottest()], args)
+            self._limits.limiter.heard()
         except StoreUnavailable:
-            return None
-        except ResponseError as error:
-            logger.error("the script of the upkeep failed: %s", error)
             return None
         return int(version)
 

@@ -5,11 +5,12 @@ share one hash tag and live on the Redis to which the channel layer's own shardi
 """
 
 from store.backoff import Backoff, jittered
-from store.errors import StoreUnavailable
+from store.errors import StoreRefused, StoreUnavailable, reading
 from store.placement import Placement, place
 from store.replies import ReplyStream
 from store.scripts import Script
 from store.shards import Shard, Store, get_store
+from store.supervised import supervised
 
 __all__ = [
     "Backoff",
@@ -18,8 +19,11 @@ __all__ = [
     "Script",
     "Shard",
     "Store",
+    "StoreRefused",
     "StoreUnavailable",
     "get_store",
     "jittered",
     "place",
+    "reading",
+    "supervised",
 ]

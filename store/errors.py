@@ -1,4 +1,20 @@
-"""What a caller of Redis must be ready for."""
+"""What a caller of Redis must be ready for: no answer, an error as the answer, or an answer nobody can read.
+
+All are StoreUnavailable, so a caller that is ready for an absent Redis is ready for every fault of it.
+"""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from redis.exceptions import RedisError, ResponseError
+
+ELSEWHERE = frozenset({"READONLY", "LOADING", "MASTERDOWN"})
+"""Codes of a server that is not, or not yet, the one we want: the address may lead to another by now."""
+
+UNKNOWN_SCRIPT = "NOSCRIPT"
+_CODE = re.compile(r"[A-Z][A-Z0-9]+(?= |$)")
+_IN_SCRIPT = re.compile(r"^ERR Error running script .*?-([A-Z][A-Z0-9]+) ")  # Redis before 7 hides the code there
 
 
 class StoreUnavailable(Exception):
@@ -6,3 +22,47 @@ class StoreUnavailable(Exception):
 
     A write may or may not have happened. The caller tells its client to try again, or repeats an idempotent call.
     """
+
+
+class StoreRefused(StoreUnavailable):
+    """Redis answered with an error. `code` is the error's first word: READONLY, BUSY, OOM, NOPERM, WRONGTYPE, ERR, …
+
+    A script may have done a part of its work before it met the error.
+    """
+
+    def __init__(self, code: str, text: str) -> None:
+        super().__init__(f"Redis refused: {text}")
+        self.code = code
+
+
+class Unreadable(StoreUnavailable):
+    """Redis answered with something of another shape than the question has."""
+
+
+def refused(text: str) -> StoreRefused:
+    """The error for an error reply as Redis wrote it."""
+    if (hidden := _IN_SCRIPT.match(text)) is not None:
+        return StoreRefused(hidden[1], text)
+    plain = _CODE.match(text)
+    return StoreRefused(plain[0] if plain is not None else "ERR", text)
+
+
+def from_client(error: Exception) -> StoreUnavailable:
+    """The error for what redis-py or the system raised: it takes the code off the text of the errors it knows."""
+    if isinstance(error, StoreUnavailable):
+        return error
+    text = str(error)
+    if isinstance(error, RedisError) and error.status_code:
+        return refused(f"{error.status_code} {text}")
+    if isinstance(error, ResponseError):
+        return refused(text)
+    return StoreUnavailable(f"Redis does not answer: {text or type(error).__name__}")
+
+
+@contextmanager
+def reading(what: str) -> Iterator[None]:
+    """Take an answer apart: one that does not have the shape that is wanted is a fault of Redis like any other."""
+    try:
+        yield
+    except (TypeError, ValueError, LookupError, AttributeError) as error:
+        raise Unreadable(f"Redis answered {what} in a shape that cannot be read: {error!r}") from error

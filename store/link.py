@@ -3,21 +3,28 @@
 Calls of one loop turn leave in one write; replies come back in the order of the calls, so a call made after another
 also happens after it. No call waits longer than the timeout: a Redis that is silent while calls are due is given up,
 every due call fails with StoreUnavailable, and the next call connects anew, after a pause that grows with failures.
+
+An error reply fails its call alone. But one that says that this is not the server we want (a replica after a failover,
+one that is loading) gives the connection up as well: the address may lead to another server by now.
+
+Where the Redis has partitions, each new connection begins with comparing what is known of them (`greeting`); a call
+that is answered DOUBT is held, and others of its kind behind it, and sent again in order when the doubt is settled.
 """
 
 import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import hiredis
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.connection import ConnectionPool as AsyncConnectionPool
-from redis.exceptions import NoScriptError, RedisError
 
 from store.backoff import Backoff
-from store.errors import StoreUnavailable
+from store.errors import ELSEWHERE, UNKNOWN_SCRIPT, StoreRefused, StoreUnavailable, from_client
+from store.partitions import DOUBT, Partitions, in_full, run_of
 from store.replies import ReplyStream
 from store.scripts import Script
 from store.stats import RedisStats
@@ -29,13 +36,27 @@ _Call = tuple["asyncio.Future[Any]", Otherwise | None]
 
 FIRST_PAUSE = 0.1  # seconds without attempts after a failed one
 LONGEST_PAUSE = 1.0
+STEADY = 5.0  # seconds after which another wrong server is the first one again
+HELD_WITHIN = 3.5  # seconds a call is held: longer than instances have to compare, less than a command may take
+COMPARE_EVERY = 0.1  # seconds between looks whether a doubt is settled
 
 
 class Link:
     """A pipelined connection. Use `call` from the loop it was made in."""
 
-    def __init__(self, pool: AsyncConnectionPool, timeout: float, stats: RedisStats | None = None) -> None:
+    def __init__(
+        self,
+        pool: AsyncConnectionPool,
+        timeout: float,
+        stats: RedisStats | None = None,
+        partitions: Partitions | None = None,
+    ) -> None:
         self._stats = stats or RedisStats()
+        self._partitions = partitions
+        self._held: deque[_Call] = deque()  # calls that were answered DOUBT, in the order in which they were sent
+        self._behind: deque[_Call] = deque()  # calls that came later and must not overtake them
+        self._ends: dict[asyncio.Future[Any], float] = {}  # when calls that wait for the doubt's end give up
+        self._comparing: asyncio.Task[None] | None = None
         self._pool = pool
         self._timeout = timeout
         self._loop = asyncio.get_running_loop()
@@ -46,19 +67,26 @@ class Link:
         self._reader: asyncio.Task[None] | None = None
         self._watch: asyncio.TimerHandle | None = None
         self._backoff = Backoff(FIRST_PAUSE, LONGEST_PAUSE)
+        self._astray = Backoff(FIRST_PAUSE, LONGEST_PAUSE)
+        self._astray_at = 0.0  # when the last wrong server was met
         self._not_before = 0.0
 
-    def call(self, command: Command, otherwise: Otherwise | None = None) -> "asyncio.Future[Any]":
+    def call(
+        self, command: Command, otherwise: Otherwise | None = None, *, in_order: bool = False
+    ) -> "asyncio.Future[Any]":
         """The future reply to `command`: bytes, int, list or None, as Redis gave it.
 
         `otherwise` makes the command to send instead when Redis does not know a script (somebody flushed them since
-        this connection was made). Fails with StoreUnavailable when Redis does not answer, with ResponseError when it
+        this connection was made). Fails with StoreUnavailable when Redis does not answer, with StoreRefused when it
         answers with an error. Raises UnicodeEncodeError at once for text that has no bytes, so that no other call
-        suffers from it.
+        suffers from it. With `in_order` it waits behind those that are held.
         """
         packed = pack(command)
         future: asyncio.Future[Any] = self._loop.create_future()
-        self._put(packed, (future, otherwise))
+        if in_order and (self._held or self._behind):
+            self._hold((future, otherwise), self._behind)
+        else:
+            self._put(packed, (future, otherwise))
         return future
 
     def _put(self, packed: bytes, call: _Call) -> None:
@@ -69,14 +97,17 @@ class Link:
 
     async def close(self) -> None:
         """Give up the connection; what is due or not sent yet fails."""
-        for task in (self._flushing, self._reader):
+        for task in (self._comparing, self._flushing, self._reader):
             if task is not None:
                 task.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await task
         self._flushing = None
         outbox, self._outbox = self._outbox, []
-        await self._fail(StoreUnavailable("the connection was closed"), [call for _, call in outbox])
+        unsent = [*(call for _, call in outbox), *self._held, *self._behind]
+        self._held.clear()
+        self._behind.clear()
+        await self._fail(StoreUnavailable("the connection was closed"), unsent)
 
     async def _flush(self) -> None:
         try:
@@ -90,9 +121,8 @@ class Link:
                     batch = []
                     self._watch_silence()
                     await connection.send_packed_command(packed, check_health=False)
-                except (RedisError, OSError, TimeoutError, AttributeError) as error:
-                    # AttributeError: redis-py's own, when the reader has dropped the connection in between
-                    await self._fail(StoreUnavailable(f"Redis does not answer: {error}"), [call for _, call in batch])
+                except Exception as error:  # noqa: BLE001  whatever it is: those who wait must hear of it
+                    await self._fail(from_client(error), [call for _, call in batch])
                 except asyncio.CancelledError:
                     self._outbox[:0] = batch  # `close` fails it
                     raise
@@ -108,12 +138,12 @@ class Link:
         try:
             async with asyncio.timeout(self._timeout):
                 await connection.connect()
-                for script in Script.registered.values():
-                    await connection.send_command("SCRIPT", "LOAD", script.text)
-                    await connection.read_response()
+                await self._greet(connection)
         except BaseException as error:
-            if not isinstance(error, asyncio.CancelledError):
+            if isinstance(error, Exception):
                 self._not_before = self._loop.time() + self._backoff.next()
+                if isinstance(answer := from_client(error), StoreRefused):
+                    self._stats.refuse(answer)
             await connection.disconnect(nowait=True)
             raise
         self._backoff.reset()
@@ -122,26 +152,106 @@ class Link:
         self._reader = self._loop.create_task(self._read(connection))
         return connection
 
+    async def _greet(self, connection: AbstractConnection) -> None:
+        """What is said before any call: the scripts, and what this process knows of the partitions."""
+        await _exchange(connection, [("SCRIPT", "LOAD", script.text) for script in Script.registered.values()])
+        if self._partitions is None:
+            return
+        [info] = await _exchange(connection, [("INFO", "server")])
+        run, everything = run_of(info), range(len(self._partitions.all))
+        answers = await _exchange(connection, self._partitions.questions(run, everything))
+        self._partitions.answered(run, everything, answers)
+
+    # Doubt
+
+    def _hold(self, call: _Call, line: deque[_Call]) -> None:
+        """Keep a call in a line until the doubt is settled, or its time is up."""
+        future, _ = call
+        if future not in self._ends:
+            self._ends[future] = self._loop.time() + HELD_WITHIN
+            future.add_done_callback(lambda done: self._ends.pop(done, None))
+        line.append(call)
+        if self._comparing is None:
+            self._comparing = self._loop.create_task(self._compare())
+
+    async def _compare(self) -> None:
+        """Ask again until the partitions are settled, then send what was held, in the order in which it came."""
+        try:
+            while self._held or self._behind:
+                await self._ask_again()
+                if self._held or self._behind:
+                    await asyncio.sleep(COMPARE_EVERY)
+        finally:
+            self._comparing = None
+
+    async def _ask_again(self) -> None:
+        partitions = self._partitions
+        assert partitions is not None  # nothing else holds calls
+        # a partition that is gone altogether (Redis was emptied) is made again by the same question
+        numbers = sorted(partitions.doubted) or list(range(len(partitions.all)))
+        run = partitions.run
+        try:
+            questions = partitions.questions(run, numbers)
+            answers = await asyncio.gather(*(self.call(one, partial(in_full, one)) for one in questions))
+            partitions.answered(run, numbers, answers)
+        except StoreUnavailable as error:  # a new connection asks by itself
+            self._let_go(error)
+            return
+        self._let_go(StoreUnavailable("this run of Redis is not trusted yet"))
+        if not partitions.doubted:
+            self._send_held()
+
+    def _let_go(self, error: StoreUnavailable) -> None:
+        """Fail those whose time is up."""
+        now = self._loop.time()
+        for line in (self._held, self._behind):
+            while line and self._ends.get(line[0][0], 0.0) <= now:
+                _fail(line.popleft()[0], error)
+
+    def _send_held(self) -> None:
+        waiting = [*self._held, *self._behind]
+        self._held.clear()
+        self._behind.clear()
+        for future, otherwise in waiting:
+            if not future.done() and otherwise is not None:
+                self._put(pack(otherwise()), (future, otherwise))
+
     async def _read(self, connection: AbstractConnection) -> None:
         replies = ReplyStream(connection)
         try:
             while True:
+                wrong: StoreRefused | None = None
                 for reply in await replies.read():
                     sent, (future, otherwise) = self._due.popleft()
                     self._stats.round_trip.observe(self._loop.time() - sent)
-                    if isinstance(reply, NoScriptError) and otherwise is not None:
-                        self._put(pack(otherwise()), (future, None))
-                    elif isinstance(reply, Exception):
-                        self._stats.refused += 1
+                    if not isinstance(reply, StoreRefused):
+                        if not future.done():
+                            future.set_result(reply)
+                    elif reply.code == UNKNOWN_SCRIPT and otherwise is not None and not future.done():
+                        self._put(pack(otherwise()), (future, otherwise))
+                    elif reply.code == DOUBT and otherwise is not None and self._partitions is not None:
+                        self._hold((future, otherwise), self._held)
+                    else:
+                        self._stats.refuse(reply)
                         _fail(future, reply)
-                    elif not future.done():
-                        future.set_result(reply)
+                        wrong = reply if reply.code in ELSEWHERE else wrong
+                if wrong is not None:
+                    self._pause_astray()
+                    raise wrong
         except asyncio.CancelledError:
             await connection.disconnect(nowait=True)  # nobody reads it any more
             raise
-        except (RedisError, OSError, IndexError) as error:
+        except Exception as error:  # noqa: BLE001  whatever it is: those who wait must hear of it
             self._reader = None
-            await self._fail(StoreUnavailable(f"the connection to Redis was lost: {error}"))
+            await self._fail(StoreUnavailable(f"the connection to Redis was given up: {error or type(error).__name__}"))
+
+    def _pause_astray(self) -> None:
+        """Look for the right server at once, then at longer intervals while it is not there."""
+        now = self._loop.time()
+        if now - self._astray_at > STEADY:
+            self._astray.reset()
+        self._astray_at = now
+        self._not_before = now + self._astray.next()
 
     def _watch_silence(self) -> None:
         """One timer for all calls: it looks at the oldest."""
@@ -170,6 +280,12 @@ class Link:
             reader.cancel()
         if connection is not None:
             await connection.disconnect(nowait=True)
+
+
+async def _exchange(connection: AbstractConnection, commands: Sequence[Command]) -> list[Any]:
+    """Say some commands in one write and read their answers. An error among them is raised."""
+    await connection.send_packed_command(b"".join(pack(command) for command in commands), check_health=False)
+    return [await connection.read_response() for _ in commands]
 
 
 def _fail(future: "asyncio.Future[Any]", error: Exception) -> None:

@@ -10,18 +10,19 @@ import hiredis
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from store.errors import refused
+
 MOST_AT_ONCE = 256 * 1024  # bytes
 _NOT_YET = object()
 
 
 class ReplyStream:
-    """The replies of a connection that stands. Errors come as exceptions in the list, not raised."""
+    """The replies of a connection that stands. Error replies come as StoreRefused in the list, not raised."""
 
     def __init__(self, connection: AbstractConnection) -> None:
         self._connection = connection
         self._stream: Any = connection._reader
-        to_exception = connection._get_parser().parse_error
-        self._parser = hiredis.Reader(replyError=to_exception, notEnoughData=_NOT_YET)
+        self._parser = hiredis.Reader(replyError=refused, notEnoughData=_NOT_YET, errors="replace")
 
     @property
     def current(self) -> bool:
@@ -29,7 +30,8 @@ class ReplyStream:
         return self._stream is not None and self._connection._reader is self._stream
 
     async def read(self) -> list[Any]:
-        """Whole replies, one at least, in order. Raises redis-py's ConnectionError, or OSError, when it is lost."""
+        """Whole replies, one at least, in order. Raises redis-py's ConnectionError, OSError, or hiredis's
+        ProtocolError, when the connection is lost or says what is no reply."""
         found: list[Any] = []
         while not found:
             data = await self._stream.read(MOST_AT_ONCE)

@@ -10,25 +10,28 @@ from typing import ClassVar
 
 
 class Script:
-    """One Lua script. `text` runs on Redis; `sha` is what EVALSHA wants."""
+    """One Lua script. `text` runs on Redis; `sha` is what EVALSHA wants. `needs_partition`: it may answer DOUBT, and
+    its calls keep their order then."""
 
-    __slots__ = ("name", "sha", "text")
+    __slots__ = ("name", "needs_partition", "sha", "text")
 
     registered: ClassVar[dict[str, "Script"]] = {}
 
-    def __init__(self, name: str, text: str) -> None:
+    def __init__(self, name: str, text: str, *, needs_partition: bool = False) -> None:
         self.name = name
+        self.needs_partition = needs_partition
         self.text = text
         self.sha = sha1(text.encode(), usedforsecurity=False).hexdigest()
         Script.registered[self.sha] = self
 
     @classmethod
-    def load(cls, package: str, name: str) -> "Script":
+    def load(cls, package: str, name: str, *, needs_partition: bool = False) -> "Script":
         """The script `lua/<name>.lua` of `package`, behind the package's `lua/_common.lua` if there is one."""
         folder = files(package) / "lua"
         common = folder / "_common.lua"
         head = common.read_text() if common.is_file() else ""
-        return cls(f"{package}.{name}", head + (folder / f"{name}.lua").read_text())
+        text = head + (folder / f"{name}.lua").read_text()
+        return cls(f"{package}.{name}", text, needs_partition=needs_partition)
 
     def __repr__(self) -> str:
         return f"<Script {self.name}>"

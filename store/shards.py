@@ -6,6 +6,7 @@ same Redis with the same deadline and raise the same errors.
 
 import asyncio
 import os
+import time
 from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,11 +17,12 @@ import redis.asyncio as aioredis
 from channels_redis.utils import _consistent_hash as layer_hash
 from django.conf import settings
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError
+from redis.exceptions import RedisError
 from redis.retry import Retry
 
-from store.errors import StoreUnavailable
-from store.link import Argument, Link
+from store.errors import ELSEWHERE, UNKNOWN_SCRIPT, StoreRefused, StoreUnavailable, from_client
+from store.link import COMPARE_EVERY, HELD_WITHIN, Argument, Link, pack
+from store.partitions import DOUBT, Partitions, run_of
 from store.placement import Placement
 from store.scripts import Script
 from store.stats import RedisStats
@@ -30,26 +32,29 @@ TIMEOUT = 2.0  # seconds a call may take
 
 
 class Shard:
-    """One Redis. `index` is its place in REDIS_URL."""
+    """One Redis. `index` is its place in REDIS_URL. `partitions`: None where nothing must be kept from going back."""
 
-    def __init__(self, index: int, url: str, timeout: float = TIMEOUT) -> None:
+    def __init__(self, index: int, url: str, timeout: float = TIMEOUT, partitions: Partitions | None = None) -> None:
         self.index = index
         self.url = url
         self.timeout = timeout
-        self.stats = RedisStats()
+        self.partitions = partitions
+        self.stats = RedisStats(f"Redis {index}")
         self._links: WeakKeyDictionary[asyncio.AbstractEventLoop, Link] = WeakKeyDictionary()
         self._current: tuple[asyncio.AbstractEventLoop, Link] | None = None  # the one asked for last
         self._client: redis.Redis | None = None
 
     async def run(self, script: Script, keys: Sequence[str], args: Sequence[Argument]) -> Any:
-        """Run `script`; raises StoreUnavailable, or ResponseError for an error inside the script."""
+        """Run `script`; raises StoreUnavailable: StoreRefused where Redis answers with an error."""
         return await self.start(script, keys, args)
 
     def start(self, script: Script, keys: Sequence[str], args: Sequence[Argument]) -> "asyncio.Future[Any]":
         """As `run`: sends the call off at once, in the order of calls; the answer comes later."""
         size = len(keys)
         command = ("EVALSHA", script.sha, size, *keys, *args)
-        return self._link().call(command, lambda: ("EVAL", script.text, size, *keys, *args))
+        return self._link().call(
+            command, lambda: ("EVAL", script.text, size, *keys, *args), in_order=script.needs_partition
+        )
 
     async def execute(self, *command: Argument) -> Any:
         """Run one command and return its raw reply; raises as `run` does."""
@@ -67,25 +72,64 @@ class Shard:
         if link is None:
             for ended in [known for known in self._links if known.is_closed()]:
                 del self._links[ended]  # a link holds on to its loop: nothing else would let go of the pair
-            link = self._links[loop] = Link(self._async_pool(), self.timeout, self.stats)
+            link = self._links[loop] = Link(self._async_pool(), self.timeout, self.stats, self.partitions)
         self._current = (loop, link)
         return link
 
     def run_sync(self, script: Script, keys: Sequence[str], args: Sequence[Argument]) -> Any:
         """`run` for code without an event loop; safe in threads."""
+        gives_up = time.monotonic() + HELD_WITHIN
+        while True:
+            try:
+                return self._run_once(script, keys, args)
+            except StoreRefused as error:
+                if error.code != DOUBT or self.partitions is None or time.monotonic() > gives_up:
+                    raise self._failed_sync(error) from error.__cause__
+            time.sleep(COMPARE_EVERY)
+            self._compare_sync(self.partitions)
+
+    def _run_once(self, script: Script, keys: Sequence[str], args: Sequence[Argument]) -> Any:
         try:
-            return self.execute_sync("EVALSHA", script.sha, len(keys), *keys, *args)
-        except NoScriptError:
-            return self.execute_sync("EVAL", script.text, len(keys), *keys, *args)
+            return self._ask_sync("EVALSHA", script.sha, len(keys), *keys, *args)
+        except StoreRefused as error:
+            if error.code != UNKNOWN_SCRIPT:
+                raise
+        return self._ask_sync("EVAL", script.text, len(keys), *keys, *args)
+
+    def _compare_sync(self, partitions: Partitions) -> None:
+        """Ask again whether a doubt is settled, and make partitions that are gone."""
+        everything = range(len(partitions.all))
+        run = run_of(self.execute_sync("INFO", "server"))
+        answers = self.batch_sync(partitions.questions(run, everything))
+        partitions.answered(run, everything, answers)
 
     def execute_sync(self, *command: Argument) -> Any:
         """`execute` for code without an event loop; safe in threads."""
+        try:
+            return self._ask_sync(*command)
+        except StoreRefused as error:
+            raise self._failed_sync(error) from error.__cause__
+
+    def _ask_sync(self, *command: Argument) -> Any:
         self.stats.commands += 1
         try:
             return self._threads().execute_command(*command)
-        except (redis.ConnectionError, redis.TimeoutError) as error:
+        except (RedisError, OSError) as error:
+            found = from_client(error)
+            if isinstance(found, StoreRefused):
+                raise found from error
+            raise self._failed_sync(found) from error
+
+    def _failed_sync(self, error: StoreUnavailable) -> StoreUnavailable:
+        """Count a failure; from a server that is not the one we want the connections are given up."""
+        if not isinstance(error, StoreRefused):
             self.stats.unavailable += 1
-            raise StoreUnavailable(f"Redis does not answer: {error}") from error
+            return error
+        self.stats.refuse(error)
+        client = self._client
+        if error.code in ELSEWHERE and client is not None:
+            client.connection_pool.disconnect(inuse_connections=False)
+        return error
 
     def _threads(self) -> redis.Redis:
         """The client of threads."""
@@ -103,10 +147,13 @@ class Shard:
         for command in commands:
             pipeline.execute_command(*command)
         try:
-            return list(pipeline.execute())
-        except (redis.ConnectionError, redis.TimeoutError) as error:
-            self.stats.unavailable += 1
-            raise StoreUnavailable(f"Redis does not answer: {error}") from error
+            replies = list(pipeline.execute(raise_on_error=False))
+        except (RedisError, OSError) as error:
+            raise self._failed_sync(from_client(error)) from error
+        for reply in replies:
+            if isinstance(reply, Exception):
+                raise self._failed_sync(from_client(reply)) from reply
+        return replies
 
     async def close(self) -> None:
         """Close this loop's connection and the synchronous ones."""
@@ -140,6 +187,8 @@ class Shard:
     def _sync_client(self) -> redis.Redis:
         # an idle connection may have been closed: once more, at once; but a Redis that is silent was waited for already
         options = self._options(Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)))
+        if self.partitions is not None:
+            options["redis_connect_func"] = self._greet_sync
         if urlsplit(self.url).scheme == "redis+sentinel":
             parts = sentinel_of(self.url)
             sentinel = redis.Sentinel(parts.pop("sentinels"), **self._options(None))
@@ -147,15 +196,29 @@ class Shard:
             return client
         return redis.Redis.from_url(self.url, **options)
 
+    def _greet_sync(self, connection: Any) -> None:
+        """As `Link` begins a connection: nothing else is said before what is known of the partitions was compared."""
+        partitions = self.partitions
+        assert partitions is not None  # it is not called without any
+        connection.on_connect()
+        _say(connection, [("SCRIPT", "LOAD", script.text) for script in partitions.scripts])
+        run, everything = run_of(_say(connection, [("INFO", "server")])[0]), range(len(partitions.all))
+        partitions.answered(run, everything, _say(connection, partitions.questions(run, everything)))
+
     def __repr__(self) -> str:
         return f"<Shard {self.index}>"
+
+
+def _say(connection: Any, commands: Sequence[Sequence[Argument]]) -> list[Any]:
+    connection.send_packed_command([pack(tuple(command)) for command in commands], check_health=False)
+    return [connection.read_response() for _ in commands]
 
 
 class Store:
     """All shards. The hash over them is the channel layer's own, so keys live where their group's messages go."""
 
     def __init__(self, urls: Sequence[str], timeout: float = TIMEOUT) -> None:
-        self.shards = [Shard(index, url, timeout) for index, url in enumerate(urls)]
+        self.shards = [Shard(index, url, timeout, Partitions()) for index, url in enumerate(urls)]
 
     @property
     def first(self) -> Shard:

@@ -4,8 +4,14 @@ Nothing here knows of Prometheus. One thread writes (the event loop's); a reader
 that belongs to it, which the next look mends. Times are seconds.
 """
 
+import logging
 from bisect import bisect_left
 from collections.abc import Sequence
+
+from store.errors import StoreRefused
+from store.once import Once
+
+logger = logging.getLogger("store")
 
 # A bound at exactly 0.1 s: the objectives count what took longer.
 TIMES = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -46,11 +52,19 @@ def quantile(q: float, bounds: Sequence[float], counts: Sequence[int]) -> float 
 class RedisStats:
     """One Redis as this process meets it. `unavailable`: calls given up; `refused`: calls answered with an error."""
 
-    __slots__ = ("commands", "connects", "refused", "round_trip", "unavailable")
+    __slots__ = ("_name", "_once", "commands", "connects", "refused", "round_trip", "unavailable")
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "Redis") -> None:
+        self._name = name
         self.commands = 0
         self.unavailable = 0
         self.refused = 0
         self.connects = 0
         self.round_trip = Histogram()
+        self._once = Once()
+
+    def refuse(self, error: StoreRefused) -> None:
+        """It answered with an error: counted, and logged where the error's code is news."""
+        self.refused += 1
+        if self._once.news(error.code):
+            logger.warning("%s answers with errors: %s", self._name, error)

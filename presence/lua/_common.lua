@@ -102,6 +102,14 @@ local function drop(entries, users, mine, incarnation, client, topic, head, remo
   table.insert(removed, last and 1 or 0)
 end
 
+-- Note that a connection's end is to be told, unless somebody is telling it. The value is: length-of-user LF user note.
+local function note_end(pending, claimed, client, user, note, ttl)
+  if redis.call('HEXISTS', claimed, client) == 0 then
+    redis.call('HSETNX', pending, client, #user .. '\n' .. user .. note)
+    redis.call('EXPIRE', pending, ttl)
+  end
+end
+
 local function lease_held(leases, incarnation)
   return tonumber(redis.call('ZSCORE', leases, incarnation) or 0) > now_ms()
 end

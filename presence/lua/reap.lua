@@ -1,13 +1,19 @@
 -- Remove connections of a dead incarnation from a scope, announce their leaves, and fence the incarnation off there.
 -- KEYS 1 entries  2 users  3 the dead incarnation's clients  4 its fence in the scope
--- ARGV 1 the dead incarnation  2 TTL of the fence, s  3 most entries in this call  4 topic ('' = silent)  5 head of a leave
+--      5 pending ends  6 claimed ends  7 taken (5-7 for a user's scope only)
+-- ARGV 1 the dead incarnation  2 TTL of the fence and of the ends, s  3 most entries in this call
+--      4 topic ('' = silent)  5 head of a leave  6 note of the ends ('' = they are not to be told)
 -- Returns {clients that are left, then client, user, info, 1 when it was the user's last connection, …}.
--- Atomic, because the fence must stand before the first entry goes, and because several survivors may run it at once or
--- after one another: each entry has one leave.
+-- Atomic, because the fence must stand before the first entry goes, because several survivors may run it at once or
+-- after one another, each entry having one leave, and because an end must be noted with the entry's removal.
 redis.call('SET', KEYS[4], REAPED, 'EX', ARGV[2])
 local reply = { 0 }
 for _, client in ipairs(redis.call('SRANDMEMBER', KEYS[3], ARGV[3])) do
+  local before = #reply
   drop(KEYS[1], KEYS[2], KEYS[3], ARGV[1], client, ARGV[4], ARGV[5], reply)
+  if ARGV[6] ~= '' and #reply > before then
+    note_end(KEYS[5], KEYS[6], client, reply[before + 2], ARGV[6], ARGV[2])
+  end
 end
 reply[1] = redis.call('SCARD', KEYS[3])
 return reply

@@ -1,12 +1,15 @@
 """Connection and subscription tokens: JWTs signed with HMAC and the configured secret.
 
 Keeps the rule that only HS256, HS384 and HS512 are ever accepted, and that no secret means no token. Claims are typed
-strictly; `info` and `data` stay the JSON bytes they were, compacted so that no newline can break a frame. What is wrong
-with a token goes to the log through `DisconnectError.detail`, never to the client, and never the token itself.
+strictly, but that times may be digits in a string; a null is an absent claim. `info` and `data` stay the JSON bytes
+they were, compacted so that no newline can break a frame. What is wrong with a token goes to the log through the
+error's `detail`, never to the client, and never the token itself.
 """
 
 import base64
 import binascii
+import math
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +22,7 @@ from jwt.algorithms import HMACAlgorithm
 
 from realtime.access.identity import NO_OVERRIDES, Identity, Overrides, ServerSub
 from realtime.conf import RealtimeConfig, get_config
+from realtime.protocol import foreign
 from realtime.protocol.codes import CommandError, DisconnectCode, DisconnectError, ErrorCode
 
 
@@ -51,7 +55,7 @@ def verify_connection(token: str, config: RealtimeConfig, now: float) -> Connect
     """Verify a connection token at Unix time `now`. Raises DisconnectError 3500, or CommandError 109 when expired."""
     claims = _verified(token, _Connection, config, now)
     if claims.channel is not None:
-        raise _invalid("a subscription token was used to connect")
+        raise BadToken("a subscription token was used to connect")
     named = {channel: ServerSub(channel) for channel in claims.channels or ()}
     named |= {channel: _server_sub(channel, sub) for channel, sub in (claims.subs or {}).items()}
     info = _payload(claims.info, claims.b64info)
@@ -63,16 +67,29 @@ def verify_subscription(
 ) -> SubscriptionClaims:
     """Verify a subscription token for this channel, connection and user at Unix time `now`.
 
-    Raises DisconnectError 3500 (also for another's token), CommandError 109 when expired.
+    Raises CommandError 103 for what is no subscription token of ours, 109 when expired; DisconnectError 3500 for one
+    that is, but another's: somebody uses what was not given to him.
     """
+    try:
+        return _subscription(token, config, now, channel=channel, client=client, user=user)
+    except BadToken as error:
+        raise CommandError(ErrorCode.PERMISSION_DENIED, detail=f"subscription token: {error.detail}") from error
+
+
+def _subscription(
+    token: str, config: RealtimeConfig, now: float, *, channel: str, client: str, user: str
+) -> SubscriptionClaims:
     claims = _verified(token, _Subscription, config, now)
+    if not claims.channel:
+        raise BadToken("it names no channel, as a connection token")
     for name, value, expected in (
         ("channel", claims.channel, channel),
         ("client", claims.client or client, client),
         ("sub", claims.sub or "", user),
     ):
         if value != expected:
-            raise _invalid(f"the token's {name} is {value!r}, not {expected!r}")
+            detail = f"the token's {name} is {value!r}, not {expected!r}"
+            raise DisconnectError(DisconnectCode.INVALID_TOKEN, detail=detail)
     return SubscriptionClaims(
         _end(claims, now),
         _payload(claims.info, claims.b64info),
@@ -87,7 +104,7 @@ def make_connection_token(
     """A connection token for a Django user or a user id ("" and AnonymousUser: anonymous), signed with HS256.
 
     `ttl` is seconds, None for no expiry. Other claims (`subs`, `meta`, `expire_at`, …) are passed on as given.
-    Raises ImproperlyConfigured without a token secret.
+    Raises ImproperlyConfigured without a token secret, ValueError for times that are not finite.
     """
     if channels:
         claims["channels"] = list(channels)
@@ -121,14 +138,28 @@ class _Sub(msgspec.Struct):
     override: _Override | None = None
 
 
+Time = float | str | None
+"""Unix seconds; as many libraries write it, also as digits in a string."""
+
+TIMES = ("exp", "nbf", "expire_at")
+_TIME = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,20})?")
+
+
+class BadToken(DisconnectError):
+    """What is no token of ours: not signed by us, or not what we sign."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(DisconnectCode.INVALID_TOKEN, detail=detail)
+
+
 class _Claims(msgspec.Struct):
     """What both kinds have. A null is an absent claim."""
 
     sub: str | None = None
-    exp: float | None = None
-    nbf: float | None = None
-    iat: float | None = None
-    expire_at: float | None = None
+    exp: Time = None
+    nbf: Time = None
+    iat: Time = None
+    expire_at: Time = None
     info: msgspec.Raw = msgspec.Raw()
     b64info: str | None = None
     aud: str | list[str] | None = None
@@ -170,27 +201,36 @@ for _name, _hash in zip(_ALGORITHMS, (_Hmac.SHA256, _Hmac.SHA384, _Hmac.SHA512),
 def _verified(token: str, kind: type[Kind], config: RealtimeConfig, now: float) -> Kind:
     """Signature, types, audience and issuer, then time."""
     if not config.token_secret:
-        raise _invalid("no token secret is configured")
+        raise BadToken("no token secret is configured")
     try:
         payload = _JWS.decode(token, config.token_secret, algorithms=_ALGORITHMS)
-        # Raw members are passed on unparsed: the whole must be UTF-8, or they would break other clients' frames.
-        claims = msgspec.json.decode(payload.decode(), type=kind)
+        payload.decode()  # Raw members are passed on unparsed: all of it must be UTF-8, or they would break frames
+        claims, unfit = foreign.read(payload, kind)
     except (jwt.PyJWTError, msgspec.MsgspecError, ValueError, RecursionError) as error:
-        raise _invalid(str(error)) from error
+        raise BadToken(str(error)) from error
+    if unfit - {"meta"}:
+        raise BadToken(f"half a surrogate pair in {', '.join(sorted(unfit))}")
     _check_recipient(claims, config)
-    if claims.exp is not None and now >= claims.exp:
-        raise CommandError(ErrorCode.TOKEN_EXPIRED)
-    if claims.nbf is not None and now < claims.nbf:
+    exp, nbf, _ = _seconds(claims.exp), _seconds(claims.nbf), _seconds(claims.iat)
+    if (exp is not None and now >= exp) or (nbf is not None and now < nbf):
         raise CommandError(ErrorCode.TOKEN_EXPIRED)
     return claims
+
+
+def _seconds(time: Time) -> float | None:
+    if not isinstance(time, str):
+        return time
+    if _TIME.fullmatch(time) is None:
+        raise BadToken("a time is neither a number nor digits")
+    return float(time)
 
 
 def _check_recipient(claims: _Claims, config: RealtimeConfig) -> None:
     audience = [claims.aud] if isinstance(claims.aud, str) else claims.aud or []
     if config.token_audience and config.token_audience not in audience:
-        raise _invalid(f"the audience is {claims.aud!r}, not {config.token_audience!r}")
+        raise BadToken(f"the audience is {claims.aud!r}, not {config.token_audience!r}")
     if config.token_issuer and claims.iss != config.token_issuer:
-        raise _invalid(f"the issuer is {claims.iss!r}, not {config.token_issuer!r}")
+        raise BadToken(f"the issuer is {claims.iss!r}, not {config.token_issuer!r}")
 
 
 def _end(claims: _Claims, now: float) -> float | None:
@@ -198,24 +238,24 @@ def _end(claims: _Claims, now: float) -> float | None:
 
     An `expire_at` already past counts as an expired token, so that the client fetches a new one.
     """
-    if claims.expire_at is None:
-        return claims.exp
-    if claims.expire_at <= 0:
+    expire_at = _seconds(claims.expire_at)
+    if expire_at is None:
+        return _seconds(claims.exp)
+    if expire_at <= 0:
         return None
-    if claims.expire_at <= now:
+    if expire_at <= now:
         raise CommandError(ErrorCode.TOKEN_EXPIRED)
-    return claims.expire_at
+    return expire_at
 
 
 def _payload(raw: msgspec.Raw, encoded: str | None) -> bytes | None:
     """Compact JSON of a claim given as JSON or, taking precedence, as base64 of JSON; None when absent or null."""
     try:
         text = base64.b64decode(encoded, validate=True) if encoded else bytes(raw)
-        if encoded:
-            msgspec.json.decode(text.decode(), type=msgspec.Raw)
-        compact = msgspec.json.format(text, indent=-1) if text else b""
+        text.decode()  # as above
+        compact = foreign.one_line(text) if text else b""
     except (binascii.Error, msgspec.MsgspecError, ValueError, RecursionError) as error:
-        raise _invalid(f"info or data is not JSON: {error}") from error
+        raise BadToken(f"info or data is not JSON: {error}") from error
     return None if compact in (b"", b"null") else compact
 
 
@@ -241,14 +281,13 @@ def _signed(user: object, ttl: float | None, info: Any, claims: dict[str, Any]) 
     payload |= {"info": info} if info is not None else {}
     payload |= {"aud": config.token_audience} if config.token_audience else {}
     payload |= {"iss": config.token_issuer} if config.token_issuer else {}
-    return _JWS.encode(msgspec.json.encode(payload | claims), config.token_secret, algorithm=_ALGORITHMS[0])
+    payload |= claims
+    if not all(math.isfinite(payload[name]) for name in TIMES if isinstance(payload.get(name), float)):
+        raise ValueError("a time that is no number would be left out of the token, which would then never expire")
+    return _JWS.encode(foreign.write(payload), config.token_secret, algorithm=_ALGORITHMS[0])
 
 
 def user_id(user: object) -> str:
     """The id of a Django user, or of what stands for one: its primary key as text, "" for the anonymous user."""
     key = getattr(user, "pk", None) if hasattr(user, "pk") else user
     return "" if key is None else str(key)
-
-
-def _invalid(detail: str) -> DisconnectError:
-    return DisconnectError(DisconnectCode.INVALID_TOKEN, detail=detail)

@@ -24,6 +24,7 @@ from realtime.api.publishing import broker, options_of
 from realtime.api.python import publish
 from realtime.conf import ChannelOptions
 from realtime.models import Channel
+from realtime.protocol import foreign
 from realtime.protocol.codes import CommandError, ErrorCode
 from store import StoreUnavailable
 
@@ -125,10 +126,10 @@ def _one(name: str, after: str) -> dict[str, Any]:
 
 def _newest(name: str, options: ChannelOptions) -> tuple[list[dict[str, Any]], bool]:
     """The last publications, and whether they are too large to be shown."""
-    page = broker().history_sync(name, options, limit=NEWEST, reverse=True, max_bytes=MOST_BYTES)
+    page = broker().history_sync(name, options, limit=NEWEST, reverse=True, max_bytes=MOST_BYTES, whole=True)
     newest = []
     for publication in page.publications:
-        told = msgspec.json.decode(publication.body, type=_Told)
+        told, _ = foreign.read(publication.body, _Told)
         said = bytes(told.data).decode()[:MOST_SHOWN]
         newest.append({"offset": publication.offset, "said": said, "info": told.info})
     return newest, page.overflow

@@ -16,14 +16,14 @@ from realtime.api.control import OVERRIDES, to_disconnect, to_reauthorize, to_re
 from realtime.api.publishing import payload
 from realtime.engine.control import Acknowledged, Command, Control
 from realtime.engine.publication import StreamPosition
-from realtime.protocol.codes import CommandError, DisconnectCode, ErrorCode, UnsubscribeCode
+from realtime.protocol.codes import CommandError, ErrorCode, UnsubscribeCode
 from realtime.session.calls import called
 from store import get_store
 
 
 async def disconnect(asked: params.Disconnect) -> dict[str, Any]:
     """End connections of a user, one, or those in a channel."""
-    wish = asked.disconnect or params.Disconnection(DisconnectCode.FORCE_DISCONNECT)
+    wish = asked.disconnect or params.Disconnection()
     command = _checked(
         lambda: to_disconnect(asked.user, asked.client, asked.channel, wish.code, wish.reason, asked.whitelist)
     )
@@ -38,7 +38,7 @@ async def unsubscribe(asked: params.Unsubscribe) -> dict[str, Any]:
 
 async def subscribe(asked: params.Subscribe) -> dict[str, Any]:
     """Put a user's open connections into a channel."""
-    info, data = payload(asked.info, asked.b64info), payload(asked.data, asked.b64data)
+    info, data = _info(asked.info, asked.b64info), payload(asked.data, asked.b64data)
     since = StreamPosition(asked.recover_since.epoch, asked.recover_since.offset) if asked.recover_since else None
     flags = {name: getattr(asked.override, name, None) for name in OVERRIDES}
     overrides = {name: flag.value for name, flag in flags.items() if flag is not None}
@@ -59,7 +59,7 @@ async def subscribe(asked: params.Subscribe) -> dict[str, Any]:
 
 async def refresh(asked: params.Refresh) -> dict[str, Any]:
     """Set when open connections end."""
-    info = payload(asked.info, "")
+    info = _info(asked.info, "")
     expired = asked.expired or 0 < asked.expire_at <= time.time()
     expire_at = asked.expire_at if asked.expire_at > 0 else None
     command = _checked(lambda: to_refresh(asked.user, asked.client, expire_at, expired, _raw(info)))
@@ -89,6 +89,12 @@ def _checked(make: Callable[[], Command]) -> Command:
 async def _done(command: Command, session: str = "") -> dict[str, Any]:
     done = Acknowledged(0, 0, 0) if session else await Control(get_store()).order(command)
     return done._asdict()
+
+
+def _info(given: msgspec.Raw, in_base64: str) -> bytes | None:
+    """What others shall see: no payload, so that a null is none."""
+    info = payload(given, in_base64)
+    return None if info == b"null" else info
 
 
 def _raw(data: bytes | None) -> msgspec.Raw | None:

@@ -7,6 +7,7 @@ everybody; `client` is one connection's id. All raise StoreUnavailable when Redi
 arguments that cannot be, and CommandError for an impossible channel.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
@@ -219,6 +220,7 @@ def to_subscribe(
     """The command of `subscribe`."""
     _require_somebody(user, client)
     options_of(channel)
+    _require_finite(expire_at)
     if unknown := set(overrides or ()) - set(OVERRIDES):
         raise ValueError(f"these options cannot be overridden: {', '.join(sorted(unknown))}")
     return Command(
@@ -237,6 +239,7 @@ def to_subscribe(
 def to_refresh(user: Any, client: str, expire_at: float | None, expired: bool, info: Any) -> Command:
     """The command of `refresh`."""
     _require_somebody(user, client)
+    _require_finite(expire_at)
     encoded = None if info is None else encode_data(info)
     return Command("refresh", user=_user(user), client=client, expire_at=expire_at, expired=expired, info=encoded)
 
@@ -255,6 +258,11 @@ def _user(user: Any) -> str | None:
 def _require_somebody(user: Any, *others: str) -> None:
     if user is None and not any(others):
         raise ValueError("say whom: a user, a client, or a channel")
+
+
+def _require_finite(expire_at: float | None) -> None:
+    if expire_at is not None and not math.isfinite(expire_at):
+        raise ValueError("an end is a time; None is never")
 
 
 def _order(command: Command, within: float) -> Acknowledged:

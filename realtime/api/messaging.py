@@ -10,7 +10,7 @@ from realtime.access.tokens import user_id
 from realtime.api.publishing import encode_data, options_of
 from realtime.engine.control import ASK_WITHIN, Acknowledged, Command, Control
 from realtime.protocol.codes import CommandError, ErrorCode
-from realtime.protocol.nesting import too_deep
+from realtime.protocol.nesting import unreadable
 from store import get_store
 
 
@@ -19,8 +19,8 @@ def send_message(
 ) -> Acknowledged:
     """Send `data` (anything JSON can hold) to a user's connections, to one, or to all in a channel (`user` None).
 
-    `hit` counts connections it was written to. Raises ValueError when nobody is named, CommandError 107 for data
-    nested deeper than clients can follow.
+    `hit` counts connections it was written to. Raises ValueError when nobody is named, CommandError 107 for data that
+    some clients' parsers cannot follow.
     """
     return Control(get_store()).order_sync(_to_message(user, data, client, channel), within)
 
@@ -38,7 +38,7 @@ def _to_message(user: Any, data: Any, client: str, channel: str) -> Command:
     if channel:
         options_of(channel)
     encoded = encode_data(data)
-    if too_deep(encoded):
+    if unreadable(encoded):
         raise CommandError(ErrorCode.BAD_REQUEST)
     whom = None if user is None else user_id(user)
     return Command("message", user=whom, client=client, channel=channel, data=encoded)

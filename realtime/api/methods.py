@@ -10,7 +10,7 @@ import msgspec
 from presence.reading import amembers, astats, instances
 from realtime.api import commands, params
 from realtime.api.errors import describe
-from realtime.api.publishing import body_of, broker, options_of, payload
+from realtime.api.publishing import body_of, broker, known_version, options_of, payload, require_readable
 from realtime.conf import ChannelOptions
 from realtime.engine.control import Command, Control
 from realtime.engine.publication import StreamPosition
@@ -78,7 +78,7 @@ async def history(asked: params.History) -> dict[str, Any]:
     check_history(request)
     since = asked.since.offset if asked.since else None
     page = await broker().history(asked.channel, options, limit=asked.limit, since=since, reverse=asked.reverse)
-    return history_result(request, page)
+    return history_result(request, page, options.history_meta_ttl)
 
 
 async def history_remove(asked: params.Channel) -> dict[str, Any]:
@@ -128,8 +128,15 @@ METHODS: dict[str, tuple[type[Any], Method]] = {
 
 
 async def _publish(channel: str, options: ChannelOptions, body: bytes, asked: Any) -> StreamPosition:
+    require_readable(body, options)
     return await broker().publish(
-        channel, body, options, idempotency_key=asked.idempotency_key, skip_history=asked.skip_history
+        channel,
+        body,
+        options,
+        idempotency_key=asked.idempotency_key,
+        skip_history=asked.skip_history,
+        version=known_version(asked.version),
+        version_epoch=asked.version_epoch,
     )
 
 

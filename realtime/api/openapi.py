@@ -38,6 +38,7 @@ REFUSED = {
     400: "The body cannot be used.",
     401: "No valid key came along.",
     405: "Not POST.",
+    413: "The body is too large.",
     429: "A rate limit denied it; Retry-After says when to come again.",
 }
 IN_MODE = "An application error, in the error mode `transport`."

@@ -1,13 +1,18 @@
-"""What the HTTP API's methods take. Unknown keys are ignored; a wrong type makes the body unusable (400)."""
+"""What the HTTP API's methods take. Unknown keys are ignored, a null is an absent member; a wrong type makes the body
+unusable (400).
+"""
 
 from typing import Annotated, Any
 
-import msgspec
 from msgspec import Meta, Raw, Struct
 
+from realtime.protocol import foreign
+from realtime.protocol.codes import CommandError, DisconnectCode, ErrorCode
 from realtime.protocol.commands import NO_DATA, Position
 
 Seconds = Annotated[int, Meta(ge=-(2**53), le=2**53)]
+Version = Annotated[int, Meta(ge=0)]
+EACH_FOR_ITSELF = frozenset({"channels", "commands", "tags"})  # one unfit part is no fault of the others
 
 
 class Publish(Struct):
@@ -19,6 +24,8 @@ class Publish(Struct):
     tags: dict[str, str] | None = None
     skip_history: bool = False
     idempotency_key: str = ""
+    version: Version = 0
+    version_epoch: str = ""
 
 
 class Broadcast(Struct):
@@ -30,6 +37,8 @@ class Broadcast(Struct):
     tags: dict[str, str] | None = None
     skip_history: bool = False
     idempotency_key: str = ""
+    version: Version = 0
+    version_epoch: str = ""
 
 
 class Channel(Struct):
@@ -50,7 +59,7 @@ class History(Struct):
 class Disconnection(Struct):
     """How a disconnect shall look to the client."""
 
-    code: int = 0
+    code: int = int(DisconnectCode.FORCE_DISCONNECT)
     reason: str = ""
 
 
@@ -150,6 +159,14 @@ class Batch(Struct):
 
 
 def decode(kind: type[Any], body: bytes) -> Any:
-    """The parameters in a request body. Raises msgspec.DecodeError or UnicodeDecodeError."""
+    """The parameters in a request body; none, or null, are all absent.
+
+    Raises one of foreign.UNREADABLE, and CommandError 107 for names with half surrogates.
+    """
     body.decode()  # raw members are passed on unparsed: the whole must be UTF-8
-    return msgspec.json.decode(body or b"{}", type=kind)
+    if body.strip() in (b"", b"null"):
+        return kind()
+    asked, unfit = foreign.read(body, kind, however_deep=True)
+    if unfit - EACH_FOR_ITSELF:
+        raise CommandError(ErrorCode.BAD_REQUEST, f"cannot be used: {', '.join(sorted(unfit))}")
+    return asked

@@ -10,8 +10,9 @@ from django.utils.functional import Promise
 from realtime.access.channels import options_for
 from realtime.conf import ChannelOptions, get_config
 from realtime.engine.broker import Broker, get_broker
-from realtime.protocol import replies
+from realtime.protocol import foreign, replies
 from realtime.protocol.codes import CommandError, ErrorCode
+from realtime.protocol.commands import UINT64
 from store import get_store
 
 
@@ -26,7 +27,7 @@ def encode_data(data: Any) -> bytes:
     Raises TypeError for anything else.
     """
     try:
-        return msgspec.json.encode(data, enc_hook=_encode_other)
+        return foreign.write(data, _encode_other)
     except (NotImplementedError, msgspec.EncodeError) as error:
         raise TypeError(f"this cannot be sent as JSON: {error}") from error
 
@@ -37,7 +38,8 @@ def payload(given: msgspec.Raw, in_base64: str) -> bytes | None:
     try:
         if in_base64:
             data = base64.b64decode(in_base64, validate=True)
-        return msgspec.json.format(data.decode(), indent=-1).encode() if data else None
+        data.decode()
+        return foreign.one_line(data) if data else None
     except (ValueError, msgspec.DecodeError, RecursionError):  # base64 raises plain ValueError for what is not ASCII
         raise CommandError(ErrorCode.BAD_REQUEST) from None
 
@@ -56,3 +58,16 @@ def options_of(channel: str) -> ChannelOptions:
 def body_of(data: bytes, tags: Mapping[str, str] | None) -> bytes:
     """A publication without an author; `data` is JSON."""
     return replies.publication_body(data, None, tags)
+
+
+def require_readable(body: bytes, options: ChannelOptions) -> None:
+    """Raise CommandError 107 for a publication that a channel would keep, but no client could be sent."""
+    if options.has_history:
+        replies.require_sendable(body, get_config().max_outgoing_bytes)
+
+
+def known_version(version: int) -> int:
+    """A version of a publication. Raises CommandError 107 for one beyond 64 bits."""
+    if not 0 <= version <= UINT64:
+        raise CommandError(ErrorCode.BAD_REQUEST, "a version is a number of 64 bits without a sign")
+    return version

@@ -10,12 +10,14 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
-import msgspec
 from django.db import transaction
 
 from presence.reading import amembers, members
-from realtime.api.publishing import body_of, broker, encode_data, options_of
+from realtime.api.publishing import body_of, broker, encode_data, known_version, options_of, require_readable
+from realtime.conf import ChannelOptions
+from realtime.engine.epochs import continues
 from realtime.engine.publication import Page, StreamPosition
+from realtime.protocol import foreign
 from realtime.protocol.codes import CommandError, ErrorCode
 from store import get_store
 
@@ -43,15 +45,21 @@ def publish(
     idempotency_key: str | None = None,
     tags: Mapping[str, str] | None = None,
     skip_history: bool = False,
+    version: int = 0,
+    version_epoch: str = "",
 ) -> Published | None:
     """Publish `data` (anything JSON can hold) into a channel.
 
     Inside a transaction the publication waits for the commit, and is dropped on a rollback; then None is returned.
     With `on_commit=False`, or outside a transaction, it is sent at once. A repeat with the same `idempotency_key`
     within five minutes publishes nothing and returns the first one's place.
+
+    Where history is kept, a publication with a `version` (above 0) that is not newer than the newest one's publishes
+    nothing and returns the channel's position. Another `version_epoch` counts from anew; "" goes on with the one known.
+
+    Raises CommandError 107, at once, for what is too large to be sent to clients.
     """
-    options = options_of(channel)
-    body = body_of(encode_data(data), tags)
+    options, body = _prepared(channel, data, tags)
     send = partial(
         broker().publish_sync,
         channel,
@@ -59,6 +67,8 @@ def publish(
         options,
         idempotency_key=idempotency_key or "",
         skip_history=skip_history,
+        version=known_version(version),
+        version_epoch=version_epoch,
     )
     if on_commit and transaction.get_connection().in_atomic_block:
         transaction.on_commit(send)
@@ -74,12 +84,19 @@ async def apublish(
     idempotency_key: str | None = None,
     tags: Mapping[str, str] | None = None,
     skip_history: bool = False,
+    version: int = 0,
+    version_epoch: str = "",
 ) -> Published:
     """`publish` for coroutines. They are in no transaction, so it sends at once, whatever `on_commit` says."""
-    options = options_of(channel)
-    body = body_of(encode_data(data), tags)
+    options, body = _prepared(channel, data, tags)
     position = await broker().publish(
-        channel, body, options, idempotency_key=idempotency_key or "", skip_history=skip_history
+        channel,
+        body,
+        options,
+        idempotency_key=idempotency_key or "",
+        skip_history=skip_history,
+        version=known_version(version),
+        version_epoch=version_epoch,
     )
     return _published(position)
 
@@ -122,16 +139,23 @@ def history(
 
     Raises CommandError 108 where history is off, 112 when `since` is of another epoch.
     """
-    wanted = _wanted(since, limit, reverse)
-    return _page(broker().history_sync(channel, _with_history(channel), **wanted), since)
+    options, wanted = _with_history(channel), _wanted(since, limit, reverse)
+    return _page(broker().history_sync(channel, options, **wanted), since, options)
 
 
 async def ahistory(
     channel: str, *, limit: int = -1, since: StreamPosition | None = None, reverse: bool = False
 ) -> HistoryPage:
     """`history` for coroutines."""
-    wanted = _wanted(since, limit, reverse)
-    return _page(await broker().history(channel, _with_history(channel), **wanted), since)
+    options, wanted = _with_history(channel), _wanted(since, limit, reverse)
+    return _page(await broker().history(channel, options, **wanted), since, options)
+
+
+def _prepared(channel: str, data: Any, tags: Mapping[str, str] | None) -> tuple[ChannelOptions, bytes]:
+    options = options_of(channel)
+    body = body_of(encode_data(data), tags)
+    require_readable(body, options)
+    return options, body
 
 
 def _published(position: StreamPosition) -> Published:
@@ -143,7 +167,7 @@ def _require_presence(channel: str) -> None:
         raise CommandError(ErrorCode.NOT_AVAILABLE)
 
 
-def _with_history(channel: str) -> Any:
+def _with_history(channel: str) -> ChannelOptions:
     options = options_of(channel)
     if not options.has_history:
         raise CommandError(ErrorCode.NOT_AVAILABLE)
@@ -154,12 +178,12 @@ def _wanted(since: StreamPosition | None, limit: int, reverse: bool) -> dict[str
     return {"limit": limit, "since": since.offset if since else None, "reverse": reverse}
 
 
-def _page(page: Page, since: StreamPosition | None) -> HistoryPage:
-    if since is not None and since.epoch not in ("", page.top.epoch):
+def _page(page: Page, since: StreamPosition | None, options: ChannelOptions) -> HistoryPage:
+    if since is not None and since.epoch and not continues(since, page.top.epoch, options.history_meta_ttl):
         raise CommandError(ErrorCode.UNRECOVERABLE_POSITION)
-    found = [{"offset": one.offset, **msgspec.json.decode(one.body)} for one in page.publications]
+    found = [{"offset": one.offset, **foreign.plain(one.body)} for one in page.publications]
     return HistoryPage(found, page.top.offset, page.top.epoch)
 
 
 def _decoded(found: dict[str, bytes]) -> dict[str, dict[str, Any]]:
-    return {client: msgspec.json.decode(info) for client, info in found.items()}
+    return {client: foreign.plain(info) for client, info in found.items()}

@@ -1,14 +1,16 @@
 """The HTTP API's shell: who may call (`X-API-Key`), what a request is, how an answer looks.
 
-Application errors are HTTP 200 with `{"error": …}`, as the API's clients expect; 400, 401, 404 and 405 are for requests
-that never got to a method. With `X-Centrifugo-Error-Mode: transport` application errors have a status of their own; a
-batch or broadcast, whose parts have each their outcome, is 200 all the same.
+Application errors are HTTP 200 with `{"error": …}`, as the API's clients expect; 400, 401, 404, 405 and 413 are for
+requests that never got to a method. With `X-Centrifugo-Error-Mode: transport` application errors have a status of their
+own; a batch or broadcast, whose parts have each their outcome, is 200 all the same.
 """
 
 import logging
 from typing import Any
 
 import msgspec
+from django.conf import settings
+from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
@@ -19,6 +21,7 @@ from realtime.api.methods import METHODS
 from realtime.api.openapi import document
 from realtime.api.params import Batch, decode
 from realtime.protocol.codes import CommandError, ErrorCode
+from realtime.protocol.foreign import UNREADABLE
 from store import StoreUnavailable
 
 logger = logging.getLogger("realtime.api")
@@ -38,12 +41,15 @@ async def call(request: HttpRequest, method: str) -> HttpResponse:
     if not is_valid(key_of(request)):
         return _problem(401, "send a valid key in X-API-Key")
     try:
+        body = _body(request)
         if method == BATCH:
-            return _answer(await _batch(decode(Batch, request.body)))
-        answer = await _run(method, request.body)
+            return _answer(await _batch(body))
+        answer = await _run(method, body)
         told_by_status = request.headers.get(ERROR_MODE, "") == "transport" and "error" in answer
         return _answer(answer, status=status_of(answer["error"]["code"]) if told_by_status else 200)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except RequestDataTooBig:
+        return _problem(413, f"the body is larger than {settings.DATA_UPLOAD_MAX_MEMORY_SIZE} bytes")
+    except UNREADABLE as error:
         return _problem(400, f"the body cannot be used: {error}")
 
 
@@ -53,11 +59,18 @@ def openapi(request: HttpRequest) -> HttpResponse:
     return HttpResponse(document(), content_type="application/json")
 
 
+def _body(request: HttpRequest) -> bytes:
+    """The whole body. Raises RequestDataTooBig, also for one that did not say how long it is."""
+    body, most = request.body, settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+    if most is not None and len(body) > most:
+        raise RequestDataTooBig
+    return body
+
+
 async def _run(method: str, body: bytes) -> dict[str, Any]:
     kind, function = METHODS[method]
-    asked = decode(kind, body)
     try:
-        return {"result": await function(asked)}
+        return {"result": await function(decode(kind, body))}
     except CommandError as error:
         return {"error": describe(error)}
     except StoreUnavailable as error:
@@ -65,19 +78,20 @@ async def _run(method: str, body: bytes) -> dict[str, Any]:
         return {"error": describe(CommandError(ErrorCode.INTERNAL))}
 
 
-async def _batch(batch: Batch) -> dict[str, Any]:
+async def _batch(body: bytes) -> dict[str, Any]:
     """Each command's own outcome, in order; a command that does not exist or cannot be read is an error member."""
+    batch = decode(Batch, body)
     if len(batch.commands) > MOST_COMMANDS:
         return {"error": describe(CommandError(ErrorCode.LIMIT_EXCEEDED))}
     found = []
     for command in batch.commands:
-        method, body = next(iter(command.items()), ("", b"{}"))
+        method, asked = next(iter(command.items()), ("", b"{}"))
         if method not in METHODS:
             found.append({"error": describe(CommandError(ErrorCode.METHOD_NOT_FOUND))})
             continue
         try:
-            answer = await _run(method, bytes(body))
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            answer = await _run(method, bytes(asked))
+        except UNREADABLE:
             answer = {"error": describe(CommandError(ErrorCode.BAD_REQUEST))}
         found.append({method: answer["result"]} if "result" in answer else answer)
     return {"replies": found}

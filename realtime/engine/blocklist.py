@@ -11,7 +11,7 @@ from django.conf import settings
 
 from ratelimit.addresses import counted
 from realtime.protocol.codes import CommandError, ErrorCode
-from store import Placement, Script, Store
+from store import Placement, Script, Store, reading
 from store.link import Argument
 
 BLOCK, UNBLOCK, READ, REBLOCK = (
@@ -106,13 +106,17 @@ def _block(who: bytes, end: bytes, about: bytes | None) -> Block:
 
 async def version(store: Store) -> int:
     """The list's version; 0 when there never was one, or Redis lost it."""
-    return int(await store.first.execute("GET", version_key()) or 0)
+    answer = await store.first.execute("GET", version_key())
+    with reading("the version of the list of blocks"):
+        return int(answer or 0)
 
 
 async def read(store: Store) -> tuple[int, dict[str, float]]:
     """The version, and everybody who is blocked with the seconds left."""
-    found, *flat = await store.first.run(READ, _keys("ends", "version"), [])
-    return int(found), {who.decode(): left / 1000 for who, left in zip(flat[::2], flat[1::2], strict=True)}
+    answer = await store.first.run(READ, _keys("ends", "version"), [])
+    with reading("the list of blocks"):
+        found, *flat = answer
+        return int(found), {who.decode(): left / 1000 for who, left in zip(flat[::2], flat[1::2], strict=True)}
 
 
 async def put_back(store: Store, seen: int, left: dict[str, float]) -> None:

@@ -6,6 +6,7 @@ known counts; a Redis that comes back without the blocks is given them again.
 """
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Collection
@@ -15,7 +16,7 @@ from ratelimit.addresses import counted
 from realtime.engine import blocklist
 from realtime.engine.blocklist import ADDRESS, USER
 from realtime.protocol.codes import DisconnectCode, DisconnectError
-from store import Store, StoreUnavailable
+from store import Store, StoreUnavailable, supervised
 
 logger = logging.getLogger("realtime.blocks")
 
@@ -46,7 +47,7 @@ class Blocks:
 
     def start(self) -> None:
         """Begin to look."""
-        self._task = asyncio.create_task(self._keep_looking(), name="blocks")
+        self._task = supervised("blocks", self._keep_looking)
 
     async def close(self) -> None:
         """Stop."""
@@ -127,13 +128,9 @@ class Blocks:
     async def _keep_looking(self) -> None:
         while True:
             self._due.clear()
-            try:
-                await self.look()
-            except StoreUnavailable:
-                pass  # the table stays as it is
-            except Exception:
-                logger.exception("the list of blocks could not be read")
             self._forget_ended()
+            with contextlib.suppress(StoreUnavailable):  # the table stays as it is
+                await self.look()
             try:
                 async with asyncio.timeout(LOOK_EVERY):
                     await self._due.wait()

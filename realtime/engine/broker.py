@@ -1,42 +1,19 @@
 """The broker: publishing, history, and the way into the channel layer.
 
-It remembers the highest position this process has seen of each channel and hands it to every script, so that a Redis
-that came back older than it was is noticed before offsets are given out twice.
+Of whatever Redis answers it notes how far the channel's partition was, so that a Redis that comes back older than it
+was is noticed before offsets are given out twice (`store.partitions`).
 """
 
 import asyncio
-from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from realtime.engine import calls
-from realtime.engine.calls import NOWHERE, Call, StreamOptions
+from realtime.engine.calls import Call, StreamOptions
 from realtime.engine.publication import Page, StreamPosition
 from store import Store, place
-
-REMEMBERED_POSITIONS = 50_000
-
-
-class Seen:
-    """The highest positions seen, of the channels used last. Safe to use from several threads."""
-
-    def __init__(self, size: int = REMEMBERED_POSITIONS) -> None:
-        self._size = size
-        self._positions: OrderedDict[str, StreamPosition] = OrderedDict()
-
-    def get(self, channel: str) -> StreamPosition:
-        """The highest known position of a channel, (“”, 0) when none is known."""
-        return self._positions.get(channel, NOWHERE)
-
-    def note(self, channel: str, position: StreamPosition) -> None:
-        """A position was seen. Another epoch replaces the old one: only Redis gives out epochs."""
-        if not position.epoch:
-            return
-        known = self._positions.get(channel)
-        if known is None or known.epoch != position.epoch or known.offset < position.offset:
-            self._positions[channel] = position
-            if len(self._positions) > self._size:
-                self._positions.popitem(last=False)
+from store.partitions import Partition
 
 
 class Broker:
@@ -47,7 +24,14 @@ class Broker:
 
     def __init__(self, store: Store) -> None:
         self.store = store
-        self.seen = Seen()
+        self.on_position: Callable[[str, StreamPosition], None] | None = None
+        """Told where a channel's stream stands, in the event loop, whenever Redis has said so."""
+
+    def partition(self, channel: str) -> Partition | None:
+        """What this process knows of the partition in which a channel lives."""
+        placement = place(channel)
+        partitions, number = self.store.shard_for(placement).partitions, placement.partition
+        return None if partitions is None or number is None else partitions[number]
 
     async def publish(
         self,
@@ -57,28 +41,40 @@ class Broker:
         *,
         idempotency_key: str = "",
         skip_history: bool = False,
+        version: int = 0,
+        version_epoch: str = "",
     ) -> StreamPosition:
         """Append a publication (`body`: its JSON object without offset) and announce it; returns where it stands."""
-        return await self._published(channel, self.start_publish(channel, body, options, idempotency_key, skip_history))
+        once = (idempotency_key, skip_history, version, version_epoch)
+        return self.published(channel, await self.start_publish(channel, body, options, *once))
 
     def start_publish(
-        self, channel: str, body: bytes, options: StreamOptions, idempotency_key: str = "", skip_history: bool = False
+        self,
+        channel: str,
+        body: bytes,
+        options: StreamOptions,
+        idempotency_key: str = "",
+        skip_history: bool = False,
+        version: int = 0,
+        version_epoch: str = "",
     ) -> "asyncio.Future[Any]":
-        """Send a publication off at once, in the order of calls; the raw answer comes later."""
+        """Send a publication off at once, in the order of calls; the answer, which is for `published`, comes later."""
         call = calls.publish(
             channel,
             body,
             options,
-            self.seen.get(channel),
             idempotency_key=idempotency_key,
             skip_history=skip_history,
+            version=version,
+            version_epoch=version_epoch,
         )
         shard = self.store.shard_for(call.placement)
         return shard.start(call.script, call.keys, call.args)
 
-    async def _published(self, channel: str, answer: "asyncio.Future[Any]") -> StreamPosition:
-        position = calls.read_publish(await answer)
-        self.seen.note(channel, position)
+    def published(self, channel: str, answer: Any) -> StreamPosition:
+        """Where a publication stands. Raises StoreUnavailable for an answer that cannot be read."""
+        position, count = calls.read_publish(answer)
+        self._heard(channel, position, count)
         return position
 
     def publish_sync(
@@ -89,27 +85,38 @@ class Broker:
         *,
         idempotency_key: str = "",
         skip_history: bool = False,
+        version: int = 0,
+        version_epoch: str = "",
     ) -> StreamPosition:
         """`publish` for threads."""
-        seen = self.seen.get(channel)
-        call = calls.publish(channel, body, options, seen, idempotency_key=idempotency_key, skip_history=skip_history)
-        position = calls.read_publish(self._run_sync(call))
-        self.seen.note(channel, position)
+        call = calls.publish(
+            channel,
+            body,
+            options,
+            idempotency_key=idempotency_key,
+            skip_history=skip_history,
+            version=version,
+            version_epoch=version_epoch,
+        )
+        position, count = calls.read_publish(self._run_sync(call))
+        self._count(channel, position.epoch, count)
         return position
 
     async def history(self, channel: str, options: StreamOptions, **wanted: Any) -> Page:
         """A page of history; `wanted` as in `calls.history`."""
-        page = calls.read_history(await self._run(calls.history(channel, options, self.seen.get(channel), **wanted)))
-        self.seen.note(channel, page.top)
+        page, count = calls.read_history(await self._run(calls.history(channel, options, **wanted)))
+        self._heard(channel, page.top, count)
         return page
 
     def history_sync(self, channel: str, options: StreamOptions, **wanted: Any) -> Page:
         """`history` for threads."""
-        return calls.read_history(self._run_sync(calls.history(channel, options, self.seen.get(channel), **wanted)))
+        page, count = calls.read_history(self._run_sync(calls.history(channel, options, **wanted)))
+        self._count(channel, page.top.epoch, count)
+        return page
 
     async def confirm(self, channel: str, nonce: str, options: StreamOptions) -> None:
         """Send a nonce through the channel's group; it comes back with the stream's position."""
-        await self._run(calls.confirm(channel, nonce, options, self.seen.get(channel)))
+        await self._run(calls.confirm(channel, nonce, options))
 
     async def forget(self, channel: str) -> None:
         """Remove a channel's publications; its position stays."""
@@ -118,6 +125,15 @@ class Broker:
     def forget_sync(self, channel: str) -> None:
         """`forget` for threads."""
         self.store.shard_for(place(channel)).execute_sync("DEL", calls.forget(channel))
+
+    def _heard(self, channel: str, position: StreamPosition, count: int) -> None:
+        self._count(channel, position.epoch, count)
+        if position.epoch and self.on_position is not None:
+            self.on_position(channel, position)
+
+    def _count(self, channel: str, epoch: str, count: int) -> None:
+        if count and (partition := self.partition(channel)) is not None:
+            partition.note(epoch, count)
 
     async def _run(self, call: Call) -> Any:
         return await self.store.shard_for(call.placement).run(call.script, call.keys, call.args)

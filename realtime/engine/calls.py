@@ -3,18 +3,17 @@
 The same call is run by a coroutine or by a thread; building it and reading its answer are shared.
 """
 
-import secrets
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, Protocol
 
 from realtime.engine import envelope
 from realtime.engine.publication import Page, Publication, StreamPosition
-from store import Placement, Script, place
+from store import Placement, Script, place, reading
 
-PUBLISH = Script.load("realtime.engine", "publish")
-HISTORY = Script.load("realtime.engine", "history")
-CONFIRM = Script.load("realtime.engine", "confirm")
+PUBLISH, HISTORY, CONFIRM = (
+    Script.load("realtime.engine", name, needs_partition=True) for name in ("publish", "history", "confirm")
+)
 
 IDEMPOTENCY_TTL = 300  # seconds a key is remembered
 NOWHERE = StreamPosition("", 0)
@@ -46,9 +45,9 @@ def keeps_history(options: StreamOptions) -> bool:
     return options.history_size > 0 and options.history_ttl > 0
 
 
-def fresh_epoch() -> str:
-    """A name for a new stream."""
-    return secrets.token_urlsafe(6)
+def _partition(placement: Placement) -> tuple[str, str]:
+    """The keys of the partition that scripts about a stream want."""
+    return placement.partition_key("partition"), placement.partition_key("made")
 
 
 def _milliseconds(seconds: float) -> int:
@@ -59,19 +58,20 @@ def publish(
     channel: str,
     body: bytes,
     options: StreamOptions,
-    seen: StreamPosition = NOWHERE,
     *,
     idempotency_key: str = "",
     skip_history: bool = False,
+    version: int = 0,
+    version_epoch: str = "",
 ) -> Call:
-    """Append and announce a publication."""
+    """Append and announce a publication, unless one of its `version` (0: none) or a newer one is there already."""
     placement = place(channel)
     size = 0 if skip_history or not keeps_history(options) else options.history_size
     once = blake2b(idempotency_key.encode(), digest_size=12).hexdigest() if idempotency_key else ""
     return Call(
         placement,
         PUBLISH,
-        (placement.key("meta"), placement.key("stream"), placement.key(f"once:{once}")),
+        (placement.key("meta"), placement.key("stream"), placement.key(f"once:{once}"), *_partition(placement)),
         (
             placement.topic,
             envelope.publication_head(channel, body),
@@ -79,75 +79,73 @@ def publish(
             size,
             _milliseconds(options.history_ttl),
             _milliseconds(options.history_meta_ttl),
-            fresh_epoch(),
-            seen.epoch,
-            seen.offset,
             _milliseconds(IDEMPOTENCY_TTL) if once else 0,
+            *placement.marks,
+            version,
+            version_epoch if version else "",
         ),
     )
 
 
-def read_publish(answer: list[Any]) -> StreamPosition:
-    """Where the publication stands; offset 0 when the channel keeps no history."""
-    return StreamPosition(answer[0].decode(), answer[1])
+def read_publish(answer: list[Any]) -> tuple[StreamPosition, int]:
+    """Where the publication stands (offset 0 when the channel keeps no history), and its partition's count."""
+    with reading("a publish"):
+        return StreamPosition(answer[0].decode(), answer[1]), answer[3]
 
 
 def history(
     channel: str,
     options: StreamOptions,
-    seen: StreamPosition = NOWHERE,
     *,
     limit: int = 0,
     since: int | None = None,
     reverse: bool = False,
     max_bytes: int = 0,
-    claim: str = "",
+    whole: bool = False,
 ) -> Call:
-    """Read a piece of history: `limit` 0 for the position alone, -1 for all; `since` is exclusive."""
+    """Read a piece of history: `limit` 0 for the position alone, -1 for all; `since` is exclusive.
+
+    Of more than `max_bytes` (0: no bound) as much is read as fits, one publication at least; with `whole` none.
+    """
     placement = place(channel)
     return Call(
         placement,
         HISTORY,
-        (placement.key("meta"), placement.key("stream")),
+        (placement.key("meta"), placement.key("stream"), *_partition(placement)),
         (
-            fresh_epoch(),
-            seen.epoch,
-            seen.offset,
             _milliseconds(options.history_meta_ttl),
             limit,
             "" if since is None else since,
             int(reverse),
             max_bytes,
-            claim,
+            int(whole),
+            *placement.marks,
         ),
     )
 
 
-def read_history(answer: list[Any]) -> Page:
-    """The page a history call answered with."""
-    pairs = zip(answer[3::2], answer[4::2], strict=True)
-    return Page(
-        StreamPosition(answer[0].decode(), answer[1]),
-        tuple(Publication(int(offset), body) for offset, body in pairs),
-        bool(answer[2]),
-    )
+def read_history(answer: list[Any]) -> tuple[Page, int]:
+    """The page a history call answered with, and the partition's count."""
+    with reading("a history"):
+        publications = tuple(
+            Publication(int(offset), body) for offset, body in zip(answer[4::2], answer[5::2], strict=True)
+        )
+        return Page(StreamPosition(answer[0].decode(), answer[1]), publications, bool(answer[2])), answer[3]
 
 
-def confirm(channel: str, nonce: str, options: StreamOptions, seen: StreamPosition = NOWHERE) -> Call:
+def confirm(channel: str, nonce: str, options: StreamOptions) -> Call:
     """Send a nonce through the channel's group."""
     placement = place(channel)
     return Call(
         placement,
         CONFIRM,
-        (placement.key("meta"), placement.key("stream")),
+        (placement.key("meta"), *_partition(placement)),
         (
             placement.topic,
             envelope.live_head(channel, nonce),
             int(keeps_history(options)),
-            fresh_epoch(),
-            seen.epoch,
-            seen.offset,
             _milliseconds(options.history_meta_ttl),
+            *placement.marks,
         ),
     )
 

@@ -1,8 +1,9 @@
 """Messages on the channel layer: a msgpack map each, the last values of which a script may add in Redis.
 
-`pub`: c channel, d body, e epoch, o offset, t Redis's time in µs. `join`, `leave`: c channel, d ClientInfo. `live`:
-c channel, n nonce, e epoch, o top. `beat`: n shard, o number. `control`: d the command as JSON. Payloads are msgpack
-*bin*, so that they arrive byte for byte; `cmsgpack` in Redis can only make strings, hence the heads made here.
+`pub`: c channel, d body, e epoch, o offset, t Redis's time in µs, n the partition's count. `join`, `leave`: c channel,
+d ClientInfo. `live`: c channel, n nonce, e epoch, o top. `beat`: n shard, o number. `control`: d the command as JSON.
+Payloads are msgpack *bin*, so that they arrive byte for byte; `cmsgpack` in Redis can only make strings, hence the
+heads made here.
 """
 
 import msgpack
@@ -23,7 +24,7 @@ def _map(size: int, *parts: str | bytes | int) -> bytes:
     return bytes((0x80 | size,)) + b"".join(_pack(part) for part in parts)
 
 
-_PUBLICATION_IN = _map(6, "type", PUBLICATION, "c")
+_PUBLICATION_IN = _map(7, "type", PUBLICATION, "c")
 _BODY, _EPOCH = _pack("d"), _pack("e")
 
 

@@ -1,7 +1,8 @@
 """Finds out that a shard's pub/sub connection has gone deaf: a beat a second through the layer, to oneself.
 
 A connection can be half open for minutes, and a healed one may have lost messages without any visible fault. A beat
-that does not come back while Redis answers means the first; a number that is skipped means the second.
+that does not come back although Redis took it means the first; a number that is skipped means the second. Each shard
+has a task of its own, so that one that hangs delays no other's beats.
 """
 
 import asyncio
@@ -9,11 +10,12 @@ import itertools
 import logging
 import secrets
 import time
+from functools import partial
 
 from realtime.engine import envelope
 from realtime.engine.hub import Hub
 from realtime.engine.layer import LAYER_FAULTS, LoopLayer
-from store import Placement, Store, StoreUnavailable, place
+from store import Placement, Store, StoreUnavailable, place, supervised
 
 logger = logging.getLogger("realtime.heartbeat")
 
@@ -29,59 +31,68 @@ class Heartbeat:
         self._hub = hub
         self._layer = layer
         self._places = _place_per_shard(store)
-        self._sent = 0
-        self._received = [0] * len(store.shards)
-        self._heard_at = [0.0] * len(store.shards)
-        self._sent_at = 0.0
-        self.round_trips = [0.0] * len(store.shards)  # seconds that each shard's last beat took
-        self._task: asyncio.Task[None] | None = None
+        shards = len(store.shards)
+        self._sent = [0] * shards
+        self._received = [0] * shards
+        self._heard_at = [0.0] * shards
+        self._sent_at = [0.0] * shards
+        self._unheard_since: list[float | None] = [None] * shards  # when Redis took the first beat that is not back
+        self.round_trips = [0.0] * shards  # seconds that each shard's last beat took
+        self._tasks: list[asyncio.Task[None]] = []
 
     @property
     def alive(self) -> bool:
         """Whether every shard's subscription has delivered within the last seconds."""
         now = time.monotonic()
-        return self._task is not None and all(now - heard < DEAF_AFTER for heard in self._heard_at)
+        return bool(self._tasks) and all(now - heard < DEAF_AFTER for heard in self._heard_at)
 
     async def start(self) -> None:
         """Join the beats' groups and begin."""
         for placement in self._places:
             await self._hub.join_group(placement.group)
-        self._task = asyncio.ensure_future(self._beat())
+        if not self._tasks:
+            self._tasks = [supervised("heartbeat", partial(self._beat, shard)) for shard in range(len(self._places))]
 
     async def close(self) -> None:
         """Stop beating."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-            self._task = None
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     def arrived(self, shard: int, number: int) -> None:
         """A beat came back."""
         self._heard_at[shard] = now = time.monotonic()
-        if number == self._sent:
-            self.round_trips[shard] = now - self._sent_at
+        self._unheard_since[shard] = None
+        if number == self._sent[shard]:
+            self.round_trips[shard] = now - self._sent_at[shard]
         last, self._received[shard] = self._received[shard], number
         if last and number > last + 1:
             logger.warning("beats %d to %d of Redis %d were lost: messages may be missing", last + 1, number - 1, shard)
             self._hub.resync(shard)
 
-    async def _beat(self) -> None:
+    async def _beat(self, shard: int) -> None:
         while True:
-            self._sent += 1
-            self._sent_at = time.monotonic()
-            await asyncio.gather(*(self._beat_once(shard) for shard in range(len(self._places))))
+            await self._beat_once(shard)
             await asyncio.sleep(EVERY)
 
     async def _beat_once(self, shard: int) -> None:
         topic = self._places[shard].topic
+        self._sent[shard] += 1
+        self._sent_at[shard] = sent_at = time.monotonic()
         try:
-            await self._store.shards[shard].execute("PUBLISH", topic, envelope.beat(shard, self._sent))
+            await self._store.shards[shard].execute("PUBLISH", topic, envelope.beat(shard, self._sent[shard]))
         except StoreUnavailable:
-            return  # Redis is away: the connection's own fault handling is at work
-        now = time.monotonic()
-        if self._received[shard] and now - self._heard_at[shard] > DEAF_AFTER:
+            self._unheard_since[shard] = None  # nothing was said that could be heard
+            return
+        if self._heard_at[shard] >= sent_at:
+            return
+        since = self._unheard_since[shard]
+        if since is None:
+            self._unheard_since[shard] = sent_at
+        elif time.monotonic() - since > DEAF_AFTER:
             logger.warning("nothing was heard from Redis %d for %.1f s: connecting anew", shard, DEAF_AFTER)
-            self._heard_at[shard] = now  # give the new connection its time
+            self._unheard_since[shard] = None  # the new connection has its time
             try:
                 await self._layer.give_up(shard)
             except LAYER_FAULTS as error:

@@ -3,32 +3,39 @@
 A channel is joined at the layer while it has local subscribers. It is live only when a nonce came back through its
 group, carrying the stream's top: what follows is then provably everything above that top. Publications go out in offset
 order; whatever is missing is fetched from history first, and where history no longer has it, subscribers are told.
+
+A channel that is not settled (not live, or waiting for a nonce) always has a living task that works on it: `_see_to`
+is called at every change of its state and at the end of every such task, and starts what is missing.
 """
 
 import asyncio
 import logging
 import secrets
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from realtime.engine import envelope, recovery
+from realtime.engine import envelope, feeder, pages
 from realtime.engine.broker import Broker
 from realtime.engine.calls import StreamOptions
+from realtime.engine.feeder import Feeder
 from realtime.engine.layer import LAYER_FAULTS, LoopLayer
 from realtime.engine.local_channel import Flow, LocalChannel
-from realtime.engine.publication import Page, Publication, StreamPosition
+from realtime.engine.pages import Piece
+from realtime.engine.publication import Publication, StreamPosition
 from realtime.engine.stats import HubStats
 from realtime.engine.subscription import Subscription
-from store import Backoff, StoreUnavailable, place
+from store import Backoff, StoreUnavailable, place, supervised
+from store.once import Once
 
 logger = logging.getLogger("realtime.hub")
 
 CONFIRM_WITHIN = 4.0  # seconds a subscriber waits; clients give up after 5
 FIRST_NONCE_AGAIN = 0.25  # seconds until an unanswered nonce is sent again
 LINGER = 2.0  # seconds a channel without subscribers stays joined
-REFILL_PAGE = 500  # publications fetched at a time
-RESYNC_AT_ONCE = 256  # channels being confirmed at the same time
+RESYNC_AT_ONCE = 256  # channels of a shard being confirmed again at the same time
+STATES = ("confirming", "refilling", "reconfirming")  # of channels that are not settled
 
 ChannelControl = Callable[[bytes], None]
 
@@ -40,10 +47,19 @@ class NotLive(Exception):
 class Hub:
     """Local subscribers by channel. Call `start` first, `close` at the end; everything runs in one event loop."""
 
-    def __init__(self, layer: LoopLayer, broker: Broker, *, check_interval: float, most_joined: int) -> None:
+    def __init__(
+        self,
+        layer: LoopLayer,
+        broker: Broker,
+        *,
+        check_interval: float,
+        most_joined: int,
+        most_unsent: int = 1048576,
+    ) -> None:
         self.channels: dict[str, LocalChannel] = {}
         self.delivered = 0
         self.stats = HubStats(broker.store)
+        self.feeder = Feeder(broker, most_unsent=most_unsent, most_joined=most_joined, count=self._fed)
         self._layer = layer
         self._broker = broker
         self._check_interval = check_interval
@@ -54,7 +70,10 @@ class Hub:
         self._opened = asyncio.Event()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._loop = asyncio.get_running_loop()
-        self._resyncing = asyncio.Semaphore(RESYNC_AT_ONCE)
+        self._resyncing = [asyncio.Semaphore(RESYNC_AT_ONCE) for _ in broker.store.shards]
+        self._once = Once()
+        self._closed = False
+        broker.on_position = self._note
         self.on_control: ChannelControl | None = None
         self.on_beat: Callable[[int, int], None] | None = None
 
@@ -65,14 +84,16 @@ class Hub:
         self._mailbox = await self._layer.new_channel()
         self._layer.listen(self._mailbox, self._receive)
         self._opened.set()
-        self._spawn(self._every(0.5, self._part_idle))
-        self._spawn(self._every(1.0, self._check_positions))
+        self._keep("hub-idle", lambda: self._every(0.5, self._part_idle))
+        self._keep("hub-positions", lambda: self._every(1.0, self._check_positions))
 
     async def close(self) -> None:
         """Stop everything; local channels are forgotten."""
+        self._closed = True
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.feeder.close()
         self.channels.clear()
 
     async def join_group(self, group: str) -> None:
@@ -88,11 +109,12 @@ class Hub:
         """
         channel = self.channels.get(subscription.channel)
         if channel is None:
-            channel = self.channels[subscription.channel] = LocalChannel(subscription.channel, options)
-            self._spawn(self._join(channel))
+            name = subscription.channel
+            channel = self.channels[name] = LocalChannel(name, options, self._broker.partition(name))
+            self._doubt(channel)
         channel.add(subscription)
         try:
-            if channel.flow is Flow.CONFIRMING:
+            if not channel.serving:
                 await self._confirmed(channel)
         except BaseException:
             self.unsubscribe(subscription)
@@ -107,43 +129,115 @@ class Hub:
 
     def top(self, channel: LocalChannel) -> StreamPosition:
         """The highest position of a live channel that this process knows of: a new subscriber begins there."""
-        seen = self._broker.seen.get(channel.name)
-        if channel.history and seen.epoch == channel.position.epoch and seen.offset > channel.position.offset:
-            return seen
-        return channel.position
+        newest, position = channel.newest, channel.position
+        ahead = newest.offset > position.offset and channel.agrees(newest)
+        return newest if channel.history and ahead else position
 
-    async def _join(self, channel: LocalChannel) -> None:
-        """Join the layer's group and have it confirmed; tried until it works or nobody wants the channel."""
+    def _note(self, name: str, top: StreamPosition) -> None:
+        """Redis has said where a channel's stream stands."""
+        channel = self.channels.get(name)
+        if channel is not None:
+            channel.note(top)
+
+    def unsettled(self, longer: float) -> dict[str, int]:
+        """How many channels have not been settled for longer than so many seconds, by state. Any thread may ask."""
+        since = self._loop.time() - longer
+        late = [c for c in list(self.channels.values()) if c.unsettled_since is not None and c.unsettled_since < since]
+        counted = Counter(channel.state() for channel in late)
+        return {state: counted[state] for state in STATES}
+
+    # Who works on a channel
+
+    def _move(self, channel: LocalChannel, flow: Flow) -> None:
+        """The one place where a channel's flow changes."""
+        channel.flow = flow
+        channel.failing = False
+        self._see_to(channel)
+        self._wake(channel)
+
+    def _doubt(self, channel: LocalChannel) -> None:
+        """What has come so far proves nothing, or no more: only a nonce that is sent from now on does."""
+        channel.waiting_nonce = secrets.token_hex(8)
+        self._see_to(channel)
+        self._wake(channel)
+
+    def _see_to(self, channel: LocalChannel) -> None:
+        """Whatever is not settled of a channel has a task that works on it until it is."""
+        if not self._is_here(channel):
+            return
+        if channel.settled:
+            channel.unsettled_since = None
+        elif channel.unsettled_since is None:
+            channel.unsettled_since = self._loop.time()
+        if channel.waiting_nonce:
+            self._work_on(channel, "hub-confirm", self._confirm_until_heard)
+        if channel.flow is Flow.REFILLING:
+            self._work_on(channel, "hub-refill", self._refill_until_live)
+
+    def _work_on(self, channel: LocalChannel, name: str, work: Callable[[LocalChannel], Awaitable[None]]) -> None:
+        if name not in channel.workers:
+            channel.workers[name] = task = self._keep(name, lambda: work(channel))
+            task.add_done_callback(lambda _: self._worked(channel, name))
+
+    def _worked(self, channel: LocalChannel, name: str) -> None:
+        """A task ended, for whatever reason: if that was too early, another follows."""
+        del channel.workers[name]
+        self._see_to(channel)
+
+    def _is_here(self, channel: LocalChannel) -> bool:
+        """Whether work on it is wanted; asked by every worker, for redis-py may swallow its being cancelled."""
+        return not self._closed and self.channels.get(channel.name) is channel
+
+    # Confirming
+
+    async def _confirm_until_heard(self, channel: LocalChannel) -> None:
+        """Join the layer's group and send nonces until one comes back (see `_on_live`)."""
+        subscribed = await self._join(channel)
+        again = self._resyncing[self._broker.store.shard_for(place(channel.name)).index]
+        pause = FIRST_NONCE_AGAIN
+        while channel.waiting_nonce and self._is_here(channel):
+            if channel.flow is Flow.CONFIRMING:
+                await self._send_nonce(channel, pause, subscribed)
+            else:
+                async with again:
+                    await self._send_nonce(channel, pause)
+            pause = min(2.0, pause * 2)
+
+    async def _join(self, channel: LocalChannel) -> "asyncio.Future[None] | None":
+        """Join the layer's group, if that was not done; gives a future that is done when Redis says so."""
+        if channel.joined:
+            return None
         await self._opened.wait()
         backoff = Backoff()
         placement = place(channel.name)
         subscribed = self._layer.subscribing(placement.topic)
-        while self.channels.get(channel.name) is channel:
+        while self._is_here(channel):
             try:
                 await self._layer.group_add(placement.group, self._mailbox)
-                return await self._confirm(channel, subscribed)
-            except (StoreUnavailable, *LAYER_FAULTS) as error:
-                logger.warning("cannot join the group of a channel: %s", error)
+                channel.joined = True
+                break
+            except LAYER_FAULTS as error:
+                self._complain("cannot join the group of a channel", error)
                 await asyncio.sleep(backoff.next())
+        return subscribed
 
-    async def _confirm(self, channel: LocalChannel, subscribed: "asyncio.Future[None] | None" = None) -> None:
-        """Send nonces until one comes back (see `_on_live`).
+    async def _send_nonce(
+        self, channel: LocalChannel, pause: float, subscribed: "asyncio.Future[None] | None" = None
+    ) -> None:
+        """Send a nonce and wait for it, for `pause` seconds at most.
 
         One that was sent before Redis had `subscribed` is most likely lost: another follows as soon as it has.
         """
-        channel.waiting_nonce = secrets.token_hex(8)
-        pause = FIRST_NONCE_AGAIN
-        while channel.waiting_nonce and self.channels.get(channel.name) is channel:
-            early = subscribed is not None and not subscribed.done()
-            try:
-                await self._broker.confirm(channel.name, channel.waiting_nonce, channel.options)
-            except StoreUnavailable as error:
-                logger.warning("cannot confirm a channel: %s", error)
-            if not channel.waiting_nonce:
-                return
+        if not channel.waiting_nonce:
+            return
+        early = subscribed is not None and not subscribed.done()
+        try:
+            await self._broker.confirm(channel.name, channel.waiting_nonce, channel.options)
+        except StoreUnavailable as error:
+            self._complain("cannot confirm a channel", error)
+        if channel.waiting_nonce:
             news = {self._answered(channel)} | ({subscribed} if early and subscribed is not None else set())
             await asyncio.wait(news, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
-            pause = min(2.0, pause * 2)
 
     def _answered(self, channel: LocalChannel) -> "asyncio.Future[None]":
         if channel.waiting is None or channel.waiting.done():
@@ -153,10 +247,10 @@ class Hub:
     async def _confirmed(self, channel: LocalChannel) -> None:
         try:
             async with asyncio.timeout(CONFIRM_WITHIN):
-                while channel.flow is Flow.CONFIRMING:
+                while not channel.serving:
                     await asyncio.shield(self._answered(channel))
         except TimeoutError:
-            raise NotLive(f"the channel was not confirmed within {CONFIRM_WITHIN} s") from None
+            raise NotLive(f"the channel was not live within {CONFIRM_WITHIN} s") from None
 
     # Receiving
 
@@ -198,6 +292,8 @@ class Hub:
             return
         if kind == envelope.PUBLICATION:
             position = StreamPosition(message["e"], message["o"])
+            if channel.partition is not None:
+                channel.partition.note(position.epoch, message.get("n", 0))
             self._on_publication(channel, position, message["d"], message.get("t"))
         elif kind == envelope.LIVE:
             if message["n"] == channel.waiting_nonce:
@@ -211,15 +307,19 @@ class Hub:
             if channel.flow is not Flow.CONFIRMING:
                 self._deliver(channel, Publication(0, body), stamp)
             return
-        self._broker.seen.note(channel.name, position)
+        channel.note(position)
         channel.checked_at = self._loop.time()
         if channel.flow is not Flow.LIVE:
             return  # not live yet, or history is being read anyway and will have it
-        epoch, offset = channel.position
-        if position.epoch == epoch and position.offset == offset + 1:
-            self._deliver(channel, Publication(position.offset, body), stamp)
-        elif position.epoch != epoch or position.offset > offset:
+        if not channel.adopt(position.epoch):
             self._refill(channel, position)
+        elif position.offset == channel.position.offset + 1:
+            self._deliver(channel, Publication(position.offset, body), stamp)
+        elif position.offset > channel.position.offset:
+            self._refill(channel, position)
+
+    def _fed(self, written: int) -> None:
+        self.delivered += written
 
     def _deliver(self, channel: LocalChannel, publication: Publication, stamp: int | None) -> None:
         """Hand a publication to the channel's subscribers, at the end of this turn at the latest."""
@@ -231,17 +331,18 @@ class Hub:
     def _on_live(self, channel: LocalChannel, top: StreamPosition) -> None:
         channel.waiting_nonce = ""
         channel.checked_at = self._loop.time()
-        self._broker.seen.note(channel.name, top)  # a refill that is under way goes on up to there
+        channel.note(top)  # a refill that is under way goes on up to there
         if channel.flow is Flow.CONFIRMING:
             channel.position = top
-            channel.flow = Flow.LIVE
+            self._move(channel, Flow.LIVE)
         elif channel.flow is Flow.LIVE:
             self._refill(channel, top)
+        self._see_to(channel)
         self._wake(channel)
 
     @staticmethod
     def _wake(channel: LocalChannel) -> None:
-        """Have those who wait for a confirmation look again."""
+        """Have those who wait for a channel look again."""
         if channel.waiting is not None and not channel.waiting.done():
             channel.waiting.set_result(None)
 
@@ -249,40 +350,42 @@ class Hub:
 
     def _refill(self, channel: LocalChannel, top: StreamPosition) -> None:
         """The stream stands at `top`: fetch what is missing here, if anything is."""
-        if top.epoch == channel.position.epoch and top.offset <= channel.position.offset:
+        if channel.adopt(top.epoch) and top.offset <= channel.position.offset:
             return
-        channel.flow = Flow.REFILLING
         self.stats.refills += 1
-        self._spawn(self._refill_until_live(channel))
+        self._move(channel, Flow.REFILLING)
 
     async def _refill_until_live(self, channel: LocalChannel) -> None:
-        backoff = Backoff()
-        while self.channels.get(channel.name) is channel:
+        """Hand on what is missing. While history does not answer, those who come wait as they do for a confirmation:
+        an accepted subscriber must not be deaf."""
+        backoff, patience = Backoff(), self._loop.time() + feeder.REFILL_PATIENCE
+        while channel.flow is Flow.REFILLING and self._is_here(channel):
             try:
-                page = await self._broker.history(
-                    channel.name, channel.options, since=channel.position.offset, limit=REFILL_PAGE
-                )
-            except StoreUnavailable as error:
-                logger.warning("cannot refill a channel from history: %s", error)
+                piece = await pages.read_on(self._broker, channel, channel.position.offset, self.feeder.page)
+            except Exception as error:
+                channel.failing = True
+                if not isinstance(error, StoreUnavailable):
+                    raise
+                self._complain("cannot refill a channel from history", error)
                 await asyncio.sleep(backoff.next())
                 continue
-            if not self._hand_on(channel, page):
-                self._lose(channel, page.top)
-            newest = self._broker.seen.get(channel.name)
-            if newest.epoch != channel.position.epoch or newest.offset <= channel.position.offset:
-                channel.flow = Flow.LIVE
-                return
+            backoff.reset()
+            if channel.failing:
+                channel.failing = False
+                self._wake(channel)
+            await self.feeder.make_room(channel, piece.bytes, patience)
+            if not self._hand_on(channel, piece):
+                self._lose(channel, piece.top)
+            newest = channel.newest
+            if not channel.adopt(newest.epoch) or newest.offset <= channel.position.offset:
+                self._move(channel, Flow.LIVE)
 
-    def _hand_on(self, channel: LocalChannel, page: Page) -> bool:
+    def _hand_on(self, channel: LocalChannel, piece: Piece) -> bool:
         """Deliver a page of missed publications; False when it does not continue what was delivered."""
-        if page.top.epoch != channel.position.epoch or page.top.offset < channel.position.offset:
+        if not pages.continues(channel, channel.position.offset, piece):
             return False
-        since = channel.position.offset
-        last = page.publications[-1].offset if len(page.publications) >= REFILL_PAGE else page.top.offset
-        if not recovery.complete(since, page.publications, last):
-            return False
-        self.stats.refilled += len(page.publications)
-        for publication in page.publications:
+        self.stats.refilled += len(piece.publications)
+        for publication in piece.publications:
             if channel.deliver(publication) >= self._most_joined:
                 self.delivered += channel.flush()
         self.delivered += channel.flush()
@@ -301,28 +404,17 @@ class Hub:
                 subscription.broken = True  # its reply would begin at an offset that means nothing any more
             else:
                 subscription.floor = 0
+                if subscription in channel.feeds:
+                    channel.feeds[subscription].covered = top.offset
 
     # Upkeep
 
     def resync(self, shard: int | None = None) -> None:
         """Compare every active channel (of one shard) with its stream: its connection was lost or is in doubt."""
-        for channel in self.channels.values():
+        for channel in list(self.channels.values()):
             if shard not in (None, self._broker.store.shard_for(place(channel.name)).index):
                 continue
-            if channel.waiting_nonce:
-                self._renew_nonce(channel)
-            else:
-                self._spawn(self._reconfirm(channel))
-
-    def _renew_nonce(self, channel: LocalChannel) -> None:
-        """A nonce of before the fault proves nothing: what came behind it may be lost. Another is sent at once."""
-        channel.waiting_nonce = secrets.token_hex(8)
-        self._wake(channel)
-
-    async def _reconfirm(self, channel: LocalChannel) -> None:
-        async with self._resyncing:
-            if not channel.waiting_nonce:
-                await self._confirm(channel)
+            self._doubt(channel)
 
     async def _check_positions(self) -> None:
         """Channels without traffic: has something been published that did not arrive?"""
@@ -335,7 +427,9 @@ class Hub:
     async def _check_position(self, channel: LocalChannel) -> None:
         try:
             page = await self._broker.history(channel.name, channel.options)
-        except StoreUnavailable:
+        except Exception as error:
+            if not isinstance(error, StoreUnavailable):
+                logger.exception("the position of a channel could not be looked at")
             return  # the next round asks again
         channel.checked_at = self._loop.time()
         if channel.flow is Flow.LIVE:
@@ -344,7 +438,7 @@ class Hub:
     def compare(self, name: str, top: StreamPosition) -> None:
         """Somebody read a channel's stream: another epoch there means that what was delivered here no longer counts."""
         channel = self.channels.get(name)
-        if channel is not None and channel.flow is Flow.LIVE and top.epoch != channel.position.epoch:
+        if channel is not None and channel.flow is Flow.LIVE and not channel.adopt(top.epoch):
             self._refill(channel, top)
 
     async def _part_idle(self) -> None:
@@ -362,17 +456,16 @@ class Hub:
             await asyncio.sleep(seconds)
             try:
                 await work()
-            except (StoreUnavailable, *LAYER_FAULTS) as error:
-                logger.warning("upkeep of the hub: %s", error)
-            except Exception:
-                logger.exception("upkeep of the hub failed")
+            except LAYER_FAULTS as error:
+                self._complain("upkeep of the hub", error)
 
-    def _spawn(self, work: Any) -> None:
-        task = self._loop.create_task(work)
+    def _complain(self, what: str, error: BaseException) -> None:
+        """Of what happens to every channel at once the log has one."""
+        if self._once.news((what, type(error).__name__)):
+            logger.warning("%s: %s", what, error)
+
+    def _keep(self, name: str, work: Callable[[], Awaitable[None]]) -> "asyncio.Task[None]":
+        task = supervised(name, work)
         self._tasks.add(task)
-        task.add_done_callback(self._done)
-
-    def _done(self, task: "asyncio.Task[Any]") -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            logger.error("a task of the hub failed", exc_info=task.exception())
+        task.add_done_callback(self._tasks.discard)
+        return task

@@ -8,6 +8,7 @@ meanwhile, backs off with jitter, and can be made to give up a connection that h
 import asyncio
 import logging
 from collections.abc import Callable
+from logging import ERROR, WARNING
 from typing import Any
 
 from channels_redis.pubsub import RedisPubSubChannelLayer, RedisPubSubLoopLayer, RedisSingleShardConnection
@@ -18,17 +19,19 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from store import Backoff, ReplyStream, jittered
+from store import Backoff, ReplyStream, StoreRefused, StoreUnavailable, supervised
+from store.once import Once
 
 logger = logging.getLogger("realtime.layer")
 
-LAYER_FAULTS = (RedisError, OSError, TimeoutError)  # what a call of the layer may raise when Redis is away
+LAYER_FAULTS = (StoreUnavailable, RedisError, OSError, TimeoutError)  # what a call of the layer may raise
 
 Listener = Callable[[list[bytes]], None]
 """Takes the encoded messages that arrived in one read, in order. Must not raise."""
 
 FIRST_PAUSE = 0.05  # seconds
 LONGEST_PAUSE = 1.0
+STEADY = 5.0  # seconds after which another fault is a first one
 CONNECTION = {
     "protocol": 2,  # one shape of messages, whatever the server's version
     "socket_connect_timeout": 2.0,
@@ -141,10 +144,11 @@ class ShardConnection(RedisSingleShardConnection):  # type: ignore[misc]
 
     async def _do_receiving(self) -> None:
         backoff = Backoff(FIRST_PAUSE, LONGEST_PAUSE)
-        pubsub = self._pubsub
-        assert pubsub is not None
+        once, failed_at = Once(), 0.0
+        pubsub, now, task = self._pubsub, asyncio.get_running_loop().time, asyncio.current_task()
+        assert pubsub is not None and task is not None
         replies: ReplyStream | None = None
-        while True:
+        while not task.cancelling():  # redis-py may swallow it
             try:
                 if replies is None or not replies.current:
                     async with self._lock:  # a subscribe at the same time would connect twice
@@ -153,19 +157,26 @@ class ShardConnection(RedisSingleShardConnection):  # type: ignore[misc]
                     assert pubsub.connection is not None
                     replies = ReplyStream(pubsub.connection)
                 await self._sort(pubsub, await replies.read())
-                backoff.reset()
-            except LAYER_FAULTS as error:
+            except Exception as error:  # without a receiver this process would be deaf for good
                 replies = None
+                if now() - failed_at > STEADY:
+                    backoff.reset()
+                failed_at = now()
+                if once.news(type(error).__name__) or not backoff.failures:
+                    known = isinstance(error, LAYER_FAULTS)
+                    what = "pub/sub connection to Redis %s lost: %s; reconnecting"
+                    logger.log(WARNING if known else ERROR, what, self._index, error, exc_info=not known)
                 await self.give_up()
-                if not backoff.failures:
-                    logger.warning("pub/sub connection to Redis %s lost: %s; reconnecting", self._index, error)
                 await asyncio.sleep(backoff.next())
-            except Exception:  # without a receiver this process would be deaf for good
-                logger.exception("the receiver stumbled; going on")
-                await asyncio.sleep(jittered(LONGEST_PAUSE))
 
     async def _sort(self, pubsub: "NoticingPubSub", replies: list[Any]) -> None:
-        """Messages to the layer; what else Redis says about subscriptions to redis-py, which keeps count of them."""
+        """Messages to the layer; what else Redis says about subscriptions to redis-py, which keeps count of them.
+
+        Raises StoreRefused where Redis refuses a subscription: nobody knows which, so all are to be made anew.
+        """
+        errors = [reply for reply in replies if isinstance(reply, StoreRefused)]
+        if errors:
+            replies = [reply for reply in replies if not isinstance(reply, StoreRefused)]
         messages = [(reply[1], reply[2]) for reply in replies if reply[0] == b"message"]
         self.channel_layer.distribute(messages)
         if len(messages) < len(replies):
@@ -174,6 +185,8 @@ class ShardConnection(RedisSingleShardConnection):  # type: ignore[misc]
                     await pubsub.handle_message(reply)  # type: ignore[no-untyped-call]
                 if reply[0] == b"subscribe":
                     self.channel_layer.subscribed(reply[1].decode())
+        if errors:
+            raise errors[0]
 
     def _ensure_receiver(self) -> None:
         """The receiver starts with the first subscription; until then there is nothing to read."""
@@ -181,4 +194,4 @@ class ShardConnection(RedisSingleShardConnection):  # type: ignore[misc]
     async def subscribe(self, channel: str) -> None:
         await super().subscribe(channel)
         if self._receive_task is None:
-            self._receive_task = asyncio.ensure_future(self._do_receiving())
+            self._receive_task = supervised("layer-receiver", self._do_receiving)

@@ -5,12 +5,18 @@ Pure bookkeeping and delivery; getting the channel confirmed and filling its gap
 
 import asyncio
 from enum import Enum, auto
+from typing import TYPE_CHECKING
 
 from realtime.engine.calls import NOWHERE, StreamOptions, keeps_history
+from realtime.engine.epochs import continues
 from realtime.engine.publication import Publication, StreamPosition
 from realtime.engine.subscription import Subscription
 from realtime.protocol import replies
 from realtime.protocol.frames import Frame, Outlet, joined
+from store.partitions import Partition
+
+if TYPE_CHECKING:
+    from realtime.engine.feeder import Feed
 
 
 class Flow(Enum):
@@ -22,38 +28,54 @@ class Flow(Enum):
 
 
 class LocalChannel:
-    """One channel's local subscribers. Every subscriber has been given everything up to `position`."""
+    """One channel's local subscribers. Every subscriber has been given everything up to `position`, but for those that
+    are fed (`feeds`): they have missed much and are given it at their own pace. The stream stands at `newest` at least.
+    """
 
     __slots__ = (
         "_waiting_bytes",
         "_waiting_payloads",
         "_written",
         "checked_at",
+        "failing",
+        "feeds",
         "flow",
         "history",
         "idle_since",
+        "joined",
         "joining",
         "name",
         "name_json",
+        "newest",
         "options",
+        "partition",
         "position",
         "published_at",
         "sockets",
+        "unsettled_since",
         "waiting",
         "waiting_nonce",
+        "workers",
     )
 
-    def __init__(self, name: str, options: StreamOptions) -> None:
+    def __init__(self, name: str, options: StreamOptions, partition: Partition | None = None) -> None:
         self.name = name
+        self.partition = partition
         self.name_json = replies.encode(name)
         self.options = options
         self.history = keeps_history(options)
         self.flow = Flow.CONFIRMING
         self.position: StreamPosition = NOWHERE
+        self.newest: StreamPosition = NOWHERE
         self.sockets: dict[Subscription, Outlet] = {}
         self.joining: set[Subscription] = set()
+        self.feeds: dict[Subscription, Feed] = {}
         self.waiting: asyncio.Future[None] | None = None
-        self.waiting_nonce = ""
+        self.waiting_nonce = ""  # while it is awaited, what comes may not be all there is
+        self.joined = False  # the layer was told to subscribe to the group
+        self.failing = False  # history did not answer when it was asked last
+        self.workers: dict[str, asyncio.Task[None]] = {}  # by name: what the hub does until this is settled
+        self.unsettled_since: float | None = None
         self.checked_at = 0.0
         self.published_at = 0  # Redis's time of the last publication that came, in µs; 0: none has
         self.idle_since: float | None = None
@@ -62,9 +84,42 @@ class LocalChannel:
         self._written = 0  # publications that went out and were not counted by `flush` yet
 
     @property
+    def settled(self) -> bool:
+        """Whether publications are handed on as they come, and provably all of them."""
+        return self.flow is Flow.LIVE and not self.waiting_nonce
+
+    @property
+    def serving(self) -> bool:
+        """Whether somebody who comes now gets what is published from now on, within moments."""
+        return self.flow is Flow.LIVE or (self.flow is Flow.REFILLING and not self.failing)
+
+    def state(self) -> str:
+        """What is being done about a channel that is not settled, in one word."""
+        return "reconfirming" if self.flow is Flow.LIVE else self.flow.name.lower()
+
+    @property
     def subscriptions(self) -> list[Subscription]:
         """All subscriptions, those whose reply is not out yet included."""
-        return [*self.sockets, *(joining for joining in self.joining if joining not in self.sockets)]
+        return [*self.sockets, *(joining for joining in self.joining if joining not in self.sockets), *self.feeds]
+
+    def adopt(self, epoch: str) -> bool:
+        """Go on under the epoch that stands in Redis now; False where what was delivered does not count under it."""
+        if epoch == self.position.epoch:
+            return True
+        if not continues(self.position, epoch, self.options.history_meta_ttl):
+            return False
+        self.position = StreamPosition(epoch, 0)
+        return True
+
+    def agrees(self, position: StreamPosition) -> bool:
+        """Whether a position that was read from Redis a moment ago is of the stream that is delivered here."""
+        ttl = self.options.history_meta_ttl
+        return continues(self.position, position.epoch, ttl) or continues(position, self.position.epoch, ttl)
+
+    def note(self, top: StreamPosition) -> None:
+        """The stream stands at `top`, or did a moment ago."""
+        if top.epoch != self.newest.epoch or top.offset > self.newest.offset:
+            self.newest = top
 
     def payload(self, publication: Publication) -> bytes:
         """A publication as it goes to clients."""
@@ -75,6 +130,8 @@ class LocalChannel:
         if publication.offset:
             self.position = StreamPosition(self.position.epoch, publication.offset)
         payload = self.payload(publication)
+        if self.feeds:
+            self._offer(publication, payload)
         if self.joining:
             self._written = self.flush()
             self._deliver_past_joining(Frame(payload), publication)
@@ -93,6 +150,15 @@ class LocalChannel:
                 socket.send(frame)
             written += len(payloads) * len(self.sockets)
         return written
+
+    def _offer(self, publication: Publication, payload: bytes) -> None:
+        """As `deliver`, for those that are fed; what has no place in the stream cannot be read again and goes out."""
+        for subscription, feed in self.feeds.items():
+            if publication.offset:
+                feed.offer(publication)
+            else:
+                subscription.subscriber.socket.send(Frame(payload))
+                self._written += 1
 
     def _deliver_past_joining(self, frame: Frame, publication: Publication) -> None:
         """As `deliver` and `flush`, while some subscriptions still hold back or already have what comes."""
@@ -114,6 +180,7 @@ class LocalChannel:
             if subscription.join_leave and subscription.held is not None:
                 subscription.hold(frame)
         asked = [socket for subscription, socket in self.sockets.items() if subscription.join_leave]
+        asked += [fed.subscriber.socket for fed in self.feeds if fed.join_leave]
         for socket in asked:
             socket.send(frame)
         return len(asked)
@@ -133,10 +200,28 @@ class LocalChannel:
                 socket.send(item)
             elif not item.offset or item.offset > offset:
                 socket.send(Frame(self.payload(item)))
+        self._follow(subscription, offset)
+
+    def _follow(self, subscription: Subscription, offset: int) -> None:
         subscription.floor = offset
-        self.sockets[subscription] = socket
+        self.sockets[subscription] = subscription.subscriber.socket
         if self._caught_up(subscription):
             self.joining.discard(subscription)
+        else:
+            self.joining.add(subscription)
+
+    def detach(self, subscription: Subscription, feed: "Feed") -> None:
+        """From now on a subscription is given what comes by a feed."""
+        self._written = self.flush()  # what was delivered before is written as it was to be
+        self.sockets.pop(subscription, None)
+        self.joining.discard(subscription)
+        self.feeds[subscription] = feed
+
+    def attach(self, subscription: Subscription, offset: int) -> None:
+        """A subscription that was fed has been given everything up to `offset`: it follows the channel again."""
+        self._written = self.flush()  # what was delivered before it has by its feed
+        if self.feeds.pop(subscription, None) is not None:
+            self._follow(subscription, offset)
 
     def _caught_up(self, subscription: Subscription) -> bool:
         return subscription.floor <= self.position.offset or not self.history
@@ -146,5 +231,6 @@ class LocalChannel:
         self._written = self.flush()
         self.sockets.pop(subscription, None)
         self.joining.discard(subscription)
-        if not self.sockets and not self.joining:
+        self.feeds.pop(subscription, None)
+        if not self.sockets and not self.joining and not self.feeds:
             self.idle_since = now

@@ -19,7 +19,6 @@ from django.conf import settings
 
 from presence import Announcement, Fenced, Presence, Reaped
 from ratelimit.service import get_limits
-from realtime import signals
 from realtime.access.channels import options_for
 from realtime.conf import RealtimeConfig, get_config
 from realtime.engine import control, draining, envelope
@@ -30,9 +29,12 @@ from realtime.engine.control import Control
 from realtime.engine.heartbeat import Heartbeat
 from realtime.engine.hub import Hub
 from realtime.engine.layer import LAYER_FAULTS
+from realtime.engine.lifecycle import Lifecycle
 from realtime.engine.pulse import Pulse
 from realtime.engine.stats import NodeStats
+from realtime.engine.subscription import Subscription
 from realtime.engine.wheel import Wheel
+from realtime.engine.witness import Watch
 from realtime.protocol.codes import CommandError, DisconnectCode, DisconnectError
 from realtime.session.handlers import HANDLERS
 from realtime.session.limits import guarded
@@ -40,7 +42,7 @@ from realtime.session.orders import Orders
 from realtime.session.rechecking import Rechecker
 from realtime.session.session import Session
 from realtime.version import VERSION
-from store import Backoff, Store, StoreUnavailable, get_store, place
+from store import Backoff, Store, StoreUnavailable, get_store, place, supervised
 
 logger = logging.getLogger("realtime.node")
 
@@ -77,6 +79,7 @@ class Node:
             self.broker,
             check_interval=config.position_check_interval,
             most_joined=config.max_joined_bytes,
+            most_unsent=config.max_outgoing_bytes,
         )
         self.control = Control(store)
         self.rechecker = Rechecker(self)
@@ -84,6 +87,7 @@ class Node:
         self.blocks = Blocks(store, self.orders.end_blocked)
         self.wheel = Wheel(self._loop.time)
         self.heartbeat = Heartbeat(store, self.hub, self._layer)
+        self.lifecycle = Lifecycle(instance)
         self.presence = Presence(
             store,
             instance=instance,
@@ -94,8 +98,12 @@ class Node:
             describe=self.describe,
             on_fenced=self._on_fenced,
             on_reaped=self._on_reaped,
+            on_end=self.lifecycle.tell,
+            lost_note=self.lifecycle.lost,
+            lane=self.lifecycle.lane,
         )
         self.pulse = Pulse(store, self.hub.stats.clocks, self.presence.leases)
+        self.watch = Watch(store, lambda: self.presence.incarnation, self.presence.living)
 
     # Start and end
 
@@ -107,9 +115,12 @@ class Node:
         self.wheel.start()
         self.pulse.start()
         await self.presence.start()
+        self.watch.start()
         self.rechecker.start()
         self.blocks.start()
-        self.background(self._join_cluster())
+        joining = supervised("join", self._join_cluster)
+        self._background.add(joining)
+        joining.add_done_callback(self._background.discard)
 
     async def _join_cluster(self) -> None:
         backoff = Backoff(first=0.1)
@@ -120,8 +131,9 @@ class Node:
                 await self.heartbeat.start()
                 self._joined.set()
                 return
-            except (StoreUnavailable, *LAYER_FAULTS) as error:
-                logger.warning("cannot join the cluster yet: %s", error)
+            except LAYER_FAULTS as error:
+                if not backoff.failures:
+                    logger.warning("cannot join the cluster yet: %s", error)
                 await asyncio.sleep(backoff.next())
 
     async def joined_within(self, seconds: float) -> bool:
@@ -153,7 +165,9 @@ class Node:
         await self.pulse.close()
         await self.heartbeat.close()
         await self.hub.close()
+        await self.watch.close()
         await self.presence.stop()
+        await self.watch.leave()
         self.wheel.stop()
         for task in list(self._background):
             task.cancel()
@@ -165,9 +179,7 @@ class Node:
 
     async def idle(self) -> None:
         """Wait until the clean-up of closed connections is done, for a bounded time."""
-        tasks = [task for task in self._background if task.get_name() == "clean-up"]
-        if tasks:
-            await asyncio.wait(tasks, timeout=CLEAN_UP_WITHIN)
+        await self.presence.removed(CLEAN_UP_WITHIN)
 
     # Connections
 
@@ -179,11 +191,10 @@ class Node:
     def connected(self, session: Session) -> None:
         """A connection has said who it is."""
         self.users.setdefault(session.identity.user, set()).add(session)
-        if signals.on_connect.has_listeners():
-            self.background(_send(signals.on_connect, **self._who(session)))
+        self.lifecycle.connected(session)
 
     def closed(self, session: Session, announced: bool) -> None:
-        """A connection is gone: take it out of presence and tell the project."""
+        """A connection is gone: take it out of presence, and let the project be told, once in the whole cluster."""
         self.sessions.pop(session.client, None)
         self.connections_closed[str(session.code) if session.code < 4000 else "application"] += 1
         of_user = self.users.get(session.identity.user)
@@ -191,23 +202,26 @@ class Node:
             of_user.discard(session)
             if not of_user:
                 del self.users[session.identity.user]
-        scopes = [f"c:{s.channel}" for s in session.subscriptions.values() if s.present]
+        for subscription in session.subscriptions.values():
+            self.leave(subscription, session)
         if session.registered:
-            scopes.append(f"u:{session.identity.user}")
-        if scopes or announced:
-            self.background(self._clean_up(session, scopes, announced), name="clean-up")
+            note = self.lifecycle.note(session) if announced else b""
+            self.presence.remove(f"u:{session.identity.user}", session.client, note)
 
-    async def _clean_up(self, session: Session, scopes: list[str], announced: bool) -> None:
-        await asyncio.gather(*(self.presence.remove(scope, session.client) for scope in scopes))
-        if announced and not session.reaped and signals.on_disconnect.has_listeners():
-            await _send(signals.on_disconnect, **self._who(session), code=session.code, reason=session.reason)
+    def leave(self, subscription: Subscription, session: Session) -> None:
+        """Take a subscription's connection out of the channel's presence: once, and only what it entered itself."""
+        if subscription.present:
+            subscription.present = False
+            self.presence.remove(f"c:{subscription.channel}", session.client)
 
-    def _who(self, session: Session) -> dict[str, Any]:
-        return {"user": session.identity.user, "client": session.client, "instance": self.instance}
-
-    async def enter(self, scope: str, session: Session, info: bytes, most: int = 0) -> None:
-        """Make a connection present in a scope. Raises DisconnectError 3011 when this instance was declared dead, and
-        presence's Full when `most` others are there (0: any number may be)."""
+    async def enter(
+        self, scope: str, session: Session, info: bytes, most: int = 0, subscription: Subscription | None = None
+    ) -> None:
+        """Make a connection present in a scope, for a subscription if it is a channel's. Raises DisconnectError 3011
+        when this instance was declared dead, and presence's Full when `most` others are there (0: any number may be).
+        """
+        if subscription is not None:
+            subscription.present = True  # in the same step as the add takes its turn: `leave` comes before or after
         try:
             await self.presence.add(scope, session.client, session.identity.user, info, most)
         except Fenced:
@@ -244,21 +258,12 @@ class Node:
         logger.warning("this instance had been given up by the others; %d clients reconnect", len(sessions))
         for start in range(0, len(sessions), WAVE):
             for session in sessions[start : start + WAVE]:
-                session.reaped = True
                 session.disconnect(DisconnectCode.FORCE_RECONNECT)
             await asyncio.sleep(0.05)
 
-    async def _on_reaped(self, reaped: Reaped) -> None:
-        """Another instance's connections were removed from a scope; its connections' registry tells who is gone."""
+    def _on_reaped(self, reaped: Reaped) -> None:
+        """Another instance's connections were removed from a scope."""
         self.stats.reaped["user" if reaped.scope.startswith("u:") else "channel"] += len(reaped.entries)
-        if not reaped.scope.startswith("u:") or not signals.on_disconnect.has_listeners():
-            return
-        instance = reaped.incarnation.rpartition(".")[0]
-        code = int(DisconnectCode.CONNECTION_CLOSED)
-        for client, user, _ in reaped.entries:
-            await _send(
-                signals.on_disconnect, user=user, client=client, instance=instance, code=code, reason="instance lost"
-            )
 
     # Control
 
@@ -318,12 +323,6 @@ class Node:
                 logger.warning("%s: %s", task.get_name(), error)
             else:
                 logger.error("%s failed", task.get_name(), exc_info=error)
-
-
-async def _send(signal: Any, **facts: Any) -> None:
-    for receiver, result in await signal.asend_robust(sender=None, **facts):
-        if isinstance(result, Exception):
-            logger.error("a receiver of a lifecycle signal failed: %r", receiver, exc_info=result)
 
 
 _node: tuple[int, Node] | None = None

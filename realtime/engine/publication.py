@@ -21,7 +21,7 @@ class Publication:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A piece of history and the stream's top when it was read. `overflow`: it had more bytes than were asked for."""
+    """A piece of history and the stream's top when it was read. `overflow`: more would follow than the bytes allow."""
 
     top: StreamPosition
     publications: tuple[Publication, ...] = ()

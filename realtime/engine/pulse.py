@@ -10,7 +10,7 @@ import time
 from collections.abc import Awaitable, Callable
 
 from realtime.engine.clocks import RedisClocks
-from store import Store, StoreUnavailable
+from store import Store, StoreUnavailable, reading, supervised
 from store.stats import Histogram
 
 logger = logging.getLogger("realtime.pulse")
@@ -33,7 +33,7 @@ class Pulse:
 
     def start(self) -> None:
         """Begin."""
-        self._tasks = [asyncio.create_task(self._wake()), asyncio.create_task(self._ask())]
+        self._tasks = [supervised("pulse-loop", self._wake), supervised("pulse-redis", self._ask)]
 
     async def close(self) -> None:
         """Stop."""
@@ -59,11 +59,13 @@ class Pulse:
     async def _ask_time(self, shard: int) -> None:
         asked = time.monotonic()
         try:
-            seconds, micros = await self._store.shards[shard].execute("TIME")
+            answer = await self._store.shards[shard].execute("TIME")
+            with reading("TIME"):
+                seconds, micros = map(int, answer)
         except StoreUnavailable:
             self._clocks.forget(shard)  # what answers next may be another machine
             return
-        self._clocks.note(shard, asked, int(seconds) + int(micros) * 1e-6, time.monotonic())
+        self._clocks.note(shard, asked, seconds + micros * 1e-6, time.monotonic())
 
     async def _count(self) -> None:
         try:

@@ -8,6 +8,7 @@ of it), ahead (the client claims more than there is).
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from realtime.engine.epochs import continues
 from realtime.engine.publication import Page, Publication, StreamPosition
 
 
@@ -23,11 +24,12 @@ class Recovery:
 OUTCOMES = ("recovered", "limit", "epoch", "trimmed", "expired", "ahead")
 
 
-def recover(wanted: StreamPosition, page: Page, limit: int) -> Recovery:
-    """Decide from `page`, read from `wanted.offset` with room for one more than `limit`."""
+def recover(wanted: StreamPosition, page: Page, limit: int, meta_ttl: float) -> Recovery:
+    """Decide from `page`, read whole from `wanted.offset` with room for one more than `limit`. `meta_ttl`: the seconds
+    a stream of the channel lives at least."""
     if page.overflow or len(page.publications) > limit:
         return Recovery(False, reason="limit")
-    if wanted.epoch not in ("", page.top.epoch):
+    if wanted.epoch and not continues(wanted, page.top.epoch, meta_ttl):
         return Recovery(False, reason="epoch")
     if not complete(wanted.offset, page.publications, page.top.offset):
         if wanted.offset > page.top.offset:

@@ -14,6 +14,13 @@ class Subscriber(Protocol):
     @property
     def socket(self) -> Outlet: ...
 
+    @property
+    def busy(self) -> bool:
+        """Whether a command of it is under way, whose reply should not wait behind publications."""
+
+    def too_slow(self) -> None:
+        """It has read nothing for too long: end it."""
+
     def lose_position(self, subscription: "Subscription") -> None:
         """Publications were lost for good: tell the client. Must not touch the hub before it returns."""
 
@@ -66,7 +73,7 @@ class Subscription:
         self.broken = False
         self.by_token = False  # a token allowed it, which nobody can take back before it ends
         self.asked: bytes | None = None  # what the client sent along for the namespace's hook
-        self.present = False  # has a presence entry to be removed
+        self.present = False  # has, or is getting, a presence entry that it has not asked to be removed
 
     def hold(self, item: Publication | Frame) -> None:
         """Keep what arrived before the reply; too much of it breaks the subscription, and its reply is an error."""

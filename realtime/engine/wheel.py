@@ -4,11 +4,15 @@ A timer per connection would cost memory and a heap entry each; a connection doe
 """
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import Protocol
 
+logger = logging.getLogger("realtime.wheel")
+
 STEP = 0.25  # seconds
 LATE = 1.0  # seconds of delay from which the process itself was stuck
+AGAIN = 10.0  # seconds until an item whose deadline could not be kept has its next
 
 
 class Timed(Protocol):
@@ -59,8 +63,17 @@ class Wheel:
             self._last = slot  # whoever asks for a moment that has passed gets the next slot, not one already served
             for item in self._slots.pop(slot, ()):
                 item.slot = 0
-                self.set(item, item.on_time(now))
+                self.set(item, self._serve(item, now))
         self._last = current
+
+    @staticmethod
+    def _serve(item: Timed, now: float) -> float | None:
+        """One item's deadline; what goes wrong there takes no other item's deadline away."""
+        try:
+            return item.on_time(now)
+        except Exception:
+            logger.exception("a deadline could not be kept")
+            return now + AGAIN
 
     def _tick(self) -> None:
         self._timer = asyncio.get_running_loop().call_later(STEP, self._tick)

@@ -113,13 +113,19 @@ _DISCONNECT_REASONS = {
 
 
 class CommandError(Exception):
-    """A command that is answered with an error reply. `code` is an ErrorCode or an application code 400-1999."""
+    """A command that is answered with an error reply. `code` is an ErrorCode or an application code 400-1999.
 
-    def __init__(self, code: int, message: str | None = None, *, temporary: bool | None = None) -> None:
+    `detail` goes to the log alone, never to the client.
+    """
+
+    def __init__(
+        self, code: int, message: str | None = None, *, temporary: bool | None = None, detail: str = ""
+    ) -> None:
         known = ErrorCode(code) if code in ErrorCode.__members__.values() else None
         self.code = int(code)
         self.message = message or (known.message if known else "application error")
         self.temporary = temporary if temporary is not None else bool(known and known.temporary)
+        self.detail = detail
         super().__init__(f"{self.code}: {self.message}")
 
 

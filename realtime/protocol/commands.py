@@ -1,19 +1,31 @@
 """What a client sends: one text message of newline-separated JSON objects, parsed into Commands.
 
-Parsing is strict about types and blind to unknown keys. Payloads (`data`) are kept as the bytes that were sent.
-Whatever cannot be a command ends the connection with 3501; whether it is allowed *now* is the session's matter.
+Parsing is strict about types and blind to unknown keys; a null is an absent member. Payloads (`data`) are kept as the
+bytes that were sent. Whatever cannot be a command ends the connection with 3501; one that is, but names something with
+half a surrogate pair or is nested beyond measure, is `Unfit`: it alone is answered with 107. Whether a command is
+allowed *now* is the session's matter.
 """
 
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import msgspec
-from msgspec import Meta, Raw, Struct
+from msgspec import Meta, Raw, Struct, structs
 
+from realtime.protocol import foreign
 from realtime.protocol.codes import CommandError, DisconnectCode, DisconnectError, ErrorCode
 
 Uint32 = Annotated[int, Meta(ge=0, le=2**32 - 1)]
-Offset = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+Offset = Annotated[int, Meta(ge=0)]
 NO_DATA = Raw(b"")
+UINT64 = 2**64 - 1
+TOP_OFFSET = 2**63 - 1  # no stream comes so far
+
+
+def known_offset(offset: int) -> int:
+    """An offset as we count: the protocol's has 64 bits, ours 63. Raises ValueError for what has more."""
+    if offset > UINT64:
+        raise ValueError("an offset has at most 64 bits")
+    return min(offset, TOP_OFFSET)
 
 
 class Position(Struct):
@@ -21,6 +33,9 @@ class Position(Struct):
 
     offset: Offset = 0
     epoch: str = ""
+
+    def __post_init__(self) -> None:
+        self.offset = known_offset(self.offset)
 
 
 class ConnectRequest(Struct):
@@ -49,6 +64,9 @@ class SubscribeRequest(Struct):
     flag: int = 0
     tf: Raw = NO_DATA
     type: int = 0
+
+    def __post_init__(self) -> None:
+        self.offset = known_offset(self.offset)
 
     @property
     def filtered(self) -> bool:
@@ -124,6 +142,8 @@ class Command(Struct):
     sub_refresh: TokenRequest | None = None
     ping: Empty | None = None
 
+    fits: ClassVar[bool] = True
+
     @property
     def is_pong(self) -> bool:
         """An answer to the server's ping: neither an id nor a message."""
@@ -136,6 +156,15 @@ class Command(Struct):
             if getattr(self, name) is not None:
                 return name
         return ""
+
+
+class Unfit(Command):
+    """A command that cannot be used.
+
+    Its names (channel, token, method, …) hold half surrogates, or its payload is nested so deep that it was not read.
+    """
+
+    fits: ClassVar[bool] = False
 
 
 def decoded(data: Raw) -> Any:
@@ -154,10 +183,19 @@ def parse(message: str | bytes) -> list[Command]:
     """The commands of one message, in order. Raises DisconnectError(3501) for anything else."""
     try:
         if "\n" not in message if isinstance(message, str) else b"\n" not in message:
-            return [_decoder.decode(message)]
+            return [_command(message)]
         lines = message.split("\n") if isinstance(message, str) else message.split(b"\n")
         if not lines[-1]:
             lines.pop()
-        return [_decoder.decode(line) for line in lines]
-    except (msgspec.DecodeError, RecursionError, UnicodeError) as error:
+        return [_command(line) for line in lines]
+    except foreign.UNREADABLE as error:
         raise DisconnectError(DisconnectCode.BAD_REQUEST, detail=f"malformed command: {error}") from None
+
+
+def _command(line: str | bytes) -> Command:
+    try:
+        return _decoder.decode(line)
+    except (msgspec.DecodeError, RecursionError):
+        text = line.encode() if isinstance(line, str) else line
+        command, unfit = foreign.read(text, Command, however_deep=True)
+        return Unfit(*structs.astuple(command)) if unfit else command

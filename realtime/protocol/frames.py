@@ -43,6 +43,10 @@ class Wire:
 class Outlet(Protocol):
     """Where a connection's frames go."""
 
+    @property
+    def waiting(self) -> int:
+        """Bytes that were sent and that the client has not taken, as far as this can be known here."""
+
     def send(self, frame: Frame) -> None:
         """Take a frame, in order. Never blocks, never raises, never calls back before it returns."""
 

@@ -8,10 +8,13 @@ from typing import Any
 
 import msgspec
 
+from realtime.protocol import foreign
 from realtime.protocol.codes import CommandError, ErrorCode
-from realtime.protocol.nesting import too_deep
+from realtime.protocol.nesting import unreadable
 
 PING = b"{}"
+ROOM_AROUND = 1024  # bytes of a reply or push around a publication: its channel's name, position, and envelope
+LONGEST_TTL = 365 * 24 * 3600  # seconds
 
 encode = msgspec.json.encode
 
@@ -33,6 +36,14 @@ def error(id: int, problem: CommandError) -> bytes:
     if problem.temporary:
         fields["temporary"] = True
     return b'{"id":%d,"error":%s}' % (id, encode(fields))
+
+
+def expiry(expire_at: float | None, now: float) -> dict[str, Any]:
+    """The fields that tell a client when to refresh (Unix seconds, None or 0 for never).
+
+    `ttl` is an unsigned number of 32 bits in the protocol: beyond LONGEST_TTL the client is asked to refresh early.
+    """
+    return {"expires": True, "ttl": int(min(max(1.0, expire_at - now), LONGEST_TTL))} if expire_at else {}
 
 
 def push(channel: bytes, kind: bytes, body: bytes) -> bytes:
@@ -68,16 +79,24 @@ def client_info(user: str, client: str, conn_info: bytes | None, chan_info: byte
 def publication_body(data: bytes, info: bytes | None = None, tags: Mapping[str, str] | None = None) -> bytes:
     """A publication before its offset is known: what history keeps and the layer carries.
 
-    Raises CommandError 107 for data that is nested deeper than some clients' parsers can follow.
+    Raises CommandError 107 for data that some clients' parsers cannot follow.
     """
-    if too_deep(data):
+    if unreadable(data):
         raise CommandError(ErrorCode.BAD_REQUEST)
     body = b'{"data":' + data
     if info:
         body += b',"info":' + info
     if tags:
-        body += b',"tags":' + encode(tags)
+        body += b',"tags":' + foreign.write(tags)
     return body + b"}"
+
+
+def require_sendable(body: bytes, most: int) -> None:
+    """Raise CommandError 107 for a publication that does not fit, with what goes around it, into the `most` bytes a
+    client may leave unread: whoever asked for it would be dropped, again and again."""
+    if len(body) > most - ROOM_AROUND:
+        message = f"a publication of {len(body)} bytes is too large: clients can be sent {max(0, most - ROOM_AROUND)}"
+        raise CommandError(ErrorCode.BAD_REQUEST, message)
 
 
 def with_offset(body: bytes, offset: int) -> bytes:

@@ -18,7 +18,7 @@ from realtime.server import handshake
 from realtime.server.asgi import AsgiSide
 from realtime.server.handshake import Handshake, Headers
 from realtime.server.incoming import Opcode, Reader, Violation, close_code, text, whole_text
-from realtime.server.transports import has_open_buffers, let_go, unsent
+from realtime.server.transports import has_open_buffers, in_flight, let_go, unsent
 
 logger = logging.getLogger("realtime.connection")
 
@@ -123,6 +123,11 @@ class Connection:
     def unsent(self) -> int:
         """Bytes that were accepted but not yet taken by the kernel."""
         return unsent(self._transport)
+
+    @property
+    def waiting(self) -> int:
+        """`unsent`, and what the client's side has not acknowledged."""
+        return unsent(self._transport) + in_flight(self._transport)
 
     def send(self, frame: Frame | Wire) -> None:
         """Send a frame; one that comes after the close is dropped."""

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from realtime.protocol.codes import DisconnectCode
 from realtime.protocol.frames import Frame
 from realtime.server.connection import EXTENSION, Connection
-from realtime.server.transports import unsent
+from realtime.server.transports import in_flight, unsent
 
 logger = logging.getLogger("realtime.sockets")
 
@@ -29,6 +29,10 @@ class Socket(Protocol):
     @property
     def unsent(self) -> int:
         """Bytes accepted but not yet taken by the network."""
+
+    @property
+    def waiting(self) -> int:
+        """`unsent`, and what is on its way to the client where this can be known."""
 
     def send(self, frame: Frame) -> None: ...
 
@@ -66,6 +70,10 @@ class AsgiSocket:
     @property
     def unsent(self) -> int:
         return self._queued + unsent(self._transport)
+
+    @property
+    def waiting(self) -> int:
+        return self.unsent + in_flight(self._transport)
 
     def send(self, frame: Frame) -> None:
         if self._closed:

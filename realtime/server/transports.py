@@ -1,4 +1,4 @@
-"""What we read of Twisted's transports: what waits in their buffers.
+"""What we read of Twisted's transports: what waits in their buffers, and in the kernel behind them.
 
 `dataBuffer`, `offset`, `_tempDataBuffer`, `_tempDataLen` are twisted.internet.abstract.FileDescriptor's own, and
 `_appSendBuffer` is twisted.protocols.tls.TLSMemoryBIOProtocol's; a test says so when they change. A TLS transport must
@@ -6,6 +6,9 @@ be written to in the ordinary way, for it encrypts; what waits is what it and th
 wrapper that lends out every attribute of what it wraps, so what a transport has says nothing of what it is.
 """
 
+import fcntl
+import struct
+import termios
 from typing import Any
 
 from twisted.protocols.policies import ProtocolWrapper
@@ -29,6 +32,15 @@ def unsent(transport: Any) -> int:
     if hasattr(transport, "_tempDataLen"):
         waiting += int(len(transport.dataBuffer) - transport.offset + transport._tempDataLen)
     return waiting
+
+
+def in_flight(transport: Any) -> int:
+    """Bytes that the kernel has taken and the other side has not acknowledged; 0 where the system does not tell."""
+    try:
+        (waiting,) = struct.unpack("i", fcntl.ioctl(transport.fileno(), termios.TIOCOUTQ, bytes(4)))
+    except (AttributeError, OSError, TypeError, ValueError):  # no socket, none any more, or another system
+        return 0
+    return int(waiting)
 
 
 def let_go(transport: Any) -> None:

@@ -12,9 +12,10 @@ from channels.db import database_sync_to_async
 
 from realtime import rpc as registry
 from realtime.access.hooks import name_of, user_of
-from realtime.protocol import replies
+from realtime.protocol import foreign, replies
 from realtime.protocol.codes import CommandError, DisconnectCode, DisconnectError, ErrorCode
 from realtime.protocol.commands import RpcRequest, SendRequest, decoded
+from realtime.session.patience import or_left_behind
 from realtime.session.session import Session
 
 logger = logging.getLogger("realtime.calls")
@@ -35,7 +36,7 @@ async def called(handler: registry.Handler, user: Any, data: msgspec.Raw) -> byt
     """What a method answers, as JSON; the HTTP API calls methods too. Raises CommandError 100 for its faults."""
     result = await _call(handler, user, data)
     try:
-        return replies.encode(result)
+        return foreign.write(result)
     except (TypeError, ValueError, RecursionError):
         logger.exception("%s returned what JSON cannot hold", name_of(handler))
         raise CommandError(ErrorCode.INTERNAL) from None
@@ -61,7 +62,7 @@ async def _call(handler: registry.Handler, user: Any, data: msgspec.Raw) -> Any:
     given = decoded(data) if data else None
     try:
         if iscoroutinefunction(handler):
-            return await handler(user, given)
+            return await or_left_behind(handler(user, given))
         return await database_sync_to_async(handler)(user, given)
     except (CommandError, DisconnectError):
         raise

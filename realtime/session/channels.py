@@ -10,13 +10,14 @@ from realtime.access import hooks, permissions, tokens
 from realtime.access.channels import options_for
 from realtime.access.identity import NO_OVERRIDES
 from realtime.conf import ChannelOptions, Hook
-from realtime.engine import calls
+from realtime.engine.epochs import continues
 from realtime.engine.publication import StreamPosition
 from realtime.protocol import commands, replies
 from realtime.protocol.codes import CommandError, DisconnectCode, DisconnectError, ErrorCode
 from realtime.protocol.commands import ChannelRequest, HistoryRequest, PublishRequest, SubscribeRequest
+from realtime.session.patience import in_time
 from realtime.session.session import Continuation, Session
-from realtime.session.subscribing import Wanted, check_room, establish
+from realtime.session.subscribing import Wanted, check_room, establish, room_in_reply
 from store import StoreUnavailable
 
 MAX_HISTORY = 300  # publications a client gets at a time
@@ -30,7 +31,7 @@ async def subscribe(session: Session, id: int, request: SubscribeRequest) -> Non
         memory = session.hook_cache
         wanted = await _wanted(session, request)
     established = await establish(session, wanted)
-    session.send(replies.reply(id, "subscribe", established.result))
+    session.send(replies.reply(id, "subscribe", established.told(room_in_reply(session))))
     established.activate()
 
 
@@ -116,9 +117,13 @@ def _send_off(session: Session, id: int, request: PublishRequest, options: Chann
     subscription = session.subscriptions.get(request.channel)
     info = session.client_info(subscription.chan_info if subscription else None)
     body = replies.publication_body(bytes(request.data), info)
+    if options.has_history:
+        replies.require_sendable(body, session.node.config.max_outgoing_bytes)
     answer = session.node.broker.start_publish(request.channel, body, options)
     session.unanswered += 1
     session.node.published(1)
+    if session.due:  # others waited before it: the rest of its time is less than a call of Redis may take
+        answer = in_time(answer, session.due)
     answer.add_done_callback(partial(_published, session, id, request.channel))
 
 
@@ -126,15 +131,15 @@ def _published(session: Session, id: int, channel: str, done: "asyncio.Future[An
     session.unanswered -= 1
     if done.cancelled():
         return
-    error = done.exception()
-    if error is None:
-        session.node.broker.seen.note(channel, calls.read_publish(done.result()))
+    try:
+        session.node.broker.published(channel, done.result())
+    except Exception as error:  # noqa: BLE001  the client must be answered whatever it was
+        if not isinstance(error, StoreUnavailable):
+            session.node.log_failure("publish", error, session)
+        session.node.stats.errors[ErrorCode.INTERNAL] += 1
+        session.send(replies.error(id, CommandError(ErrorCode.INTERNAL)))
+    else:
         session.send(replies.reply(id, "publish"))
-        return
-    if not isinstance(error, StoreUnavailable):
-        session.node.log_failure("publish", error, session)
-    session.node.stats.errors[ErrorCode.INTERNAL] += 1
-    session.send(replies.error(id, CommandError(ErrorCode.INTERNAL)))
 
 
 async def presence(session: Session, id: int, request: ChannelRequest) -> bytes:
@@ -193,7 +198,7 @@ async def read_history(
         reverse=request.reverse,
         max_bytes=max_bytes,
     )
-    return history_result(request, page)
+    return history_result(request, page, options.history_meta_ttl)
 
 
 def check_history(request: HistoryRequest) -> None:
@@ -202,15 +207,18 @@ def check_history(request: HistoryRequest) -> None:
         raise CommandError(ErrorCode.BAD_REQUEST)
 
 
-def history_result(request: HistoryRequest, page: Any) -> dict[str, Any]:
+def history_result(request: HistoryRequest, page: Any, meta_ttl: float) -> dict[str, Any]:
     """A page of history as the protocol has it.
 
-    Raises CommandError 112 when the client's epoch is another, 106 when the page has more bytes than were asked for.
+    Raises CommandError 112 when the client's epoch is another's.
     """
-    if request.since is not None and request.since.epoch not in ("", page.top.epoch):
+    since = request.since
+    if (
+        since is not None
+        and since.epoch
+        and not continues(StreamPosition(since.epoch, since.offset), page.top.epoch, meta_ttl)
+    ):
         raise CommandError(ErrorCode.UNRECOVERABLE_POSITION)
-    if page.overflow:
-        raise CommandError(ErrorCode.LIMIT_EXCEEDED)
     publications = [
         msgspec.Raw(replies.with_offset(publication.body, publication.offset)) for publication in page.publications
     ]

@@ -1,6 +1,7 @@
 """The connect command: who is it, which channels does the server give it, and the reply that opens everything."""
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -12,11 +13,11 @@ from realtime.access.identity import Identity, ServerSub
 from realtime.engine.publication import StreamPosition
 from realtime.protocol import replies
 from realtime.protocol.codes import CommandError, ErrorCode
-from realtime.protocol.commands import ConnectRequest
+from realtime.protocol.commands import ConnectRequest, SubscribeRequest
 from realtime.session.seats import take_seat
 from realtime.session.session import Session
 from realtime.session.states import State
-from realtime.session.subscribing import Established, Wanted, check_server_side, establish
+from realtime.session.subscribing import Established, Wanted, check_server_side, establish, room_in_reply
 
 
 async def connect(session: Session, id: int, request: ConnectRequest) -> None:
@@ -38,7 +39,7 @@ async def _connect(session: Session, id: int, request: ConnectRequest) -> None:
     session.expire_at = identity.expire_at
     session.name = request.name[:64]
     session.since = round(node.wall(), 3)  # which connection of a user is the oldest is told by it
-    wishes = _server_side(session, identity, request)
+    wishes = server_side(session, identity, request.subs)
     established = await _establish_all(session, wishes)
     session.registered = True
     try:
@@ -59,8 +60,11 @@ async def _connect(session: Session, id: int, request: ConnectRequest) -> None:
         node.background(node.rechecker.recheck([session]))
 
 
-def _server_side(session: Session, identity: Identity, request: ConnectRequest) -> list[Wanted]:
-    """The subscriptions the server gives this connection. Raises CommandError for a channel that cannot be."""
+def server_side(session: Session, identity: Identity, before: Mapping[str, SubscribeRequest]) -> list[Wanted]:
+    """The subscriptions the server gives this connection; `before` are those the client had, with their positions.
+
+    Raises CommandError for a channel that cannot be, DisconnectError 3505 for too many.
+    """
     config = session.node.config
     subs = {sub.channel: sub for sub in identity.channels}
     personal = personal_channel(identity.user, config)
@@ -70,12 +74,23 @@ def _server_side(session: Session, identity: Identity, request: ConnectRequest) 
     wishes = []
     for sub in subs.values():
         options = sub.overrides.apply(options_for(sub.channel, config))
-        known = request.subs.get(sub.channel)
+        known = before.get(sub.channel)
         granted = permissions.grants(
             options, user=identity.user, recoverable=True, positioned=True, join_leave=True, insecure=config.insecure
         )
         position = StreamPosition(known.epoch, known.offset) if known is not None and known.recover else None
-        wishes.append(Wanted(sub.channel, options, granted, position, server_side=True, info=sub.info, data=sub.data))
+        wishes.append(
+            Wanted(
+                sub.channel,
+                options,
+                granted,
+                position,
+                server_side=True,
+                info=sub.info,
+                data=sub.data,
+                by_token=sub in identity.channels,
+            )
+        )
     return wishes
 
 
@@ -83,7 +98,12 @@ async def _establish_all(session: Session, wishes: list[Wanted]) -> list[Establi
     """All or none of the subscriptions, side by side."""
     if not wishes:
         return []
-    results = await asyncio.gather(*(establish(session, wanted) for wanted in wishes), return_exceptions=True)
+    try:
+        results = await asyncio.gather(*(establish(session, wanted) for wanted in wishes), return_exceptions=True)
+    except asyncio.CancelledError:  # its time is over: those that are in place already are taken back
+        for subscription in list(session.subscriptions.values()):
+            session.forget_subscription(subscription)
+        raise
     failures = [result for result in results if isinstance(result, BaseException)]
     established = [result for result in results if isinstance(result, Established)]
     if failures:
@@ -98,16 +118,26 @@ def _registration(session: Session) -> bytes:
     return replies.encode(replies.compact(name=session.name, address=session.address, since=session.since))
 
 
+def _told(established: list[Established], room: int) -> dict[str, Any]:
+    """The subscriptions' results; all of them together have `room` bytes for what was missed."""
+    subs = {}
+    for one in established:
+        size = one.size
+        subs[one.subscription.channel] = one.told(room)
+        room -= 0 if one.missed else size
+    return subs
+
+
 def _result(session: Session, identity: Identity, established: list[Established]) -> dict[str, Any]:
     config = session.node.config
     result: dict[str, Any] = {"client": session.client, "version": session.node.version}
-    if identity.expire_at and identity.via == "token":
-        result |= {"expires": True, "ttl": max(1, int(identity.expire_at - session.node.wall()))}
+    if identity.via == "token":
+        result |= replies.expiry(identity.expire_at, session.node.wall())
     data = session.node.connect_data(session)
     if data is not None:
         result["data"] = msgspec.Raw(data)
     if established:
-        result["subs"] = {one.subscription.channel: one.result for one in established}
+        result["subs"] = _told(established, room_in_reply(session))
     if config.ping_interval:
         result |= {"ping": max(1, round(config.ping_interval)), "pong": True}
     return result

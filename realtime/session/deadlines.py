@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from realtime.session.session import Session
 
 EXPIRY_GRACE = 25.0  # seconds a client has to refresh what expired
+LATEST = 2.0**53  # Unix time beyond which an expiry is never met, and would overflow the wheel
 
 
 def first_ping(session: "Session") -> float:
@@ -31,7 +32,7 @@ def following(session: "Session") -> float | None:
         return session.deadline
     ahead = session.node.now() - time.time()
     expiries = [session.expire_at, *(s.expire_at for s in session.subscriptions.values())]
-    times = [expiry + _grace(session) + ahead for expiry in expiries if expiry]
+    times = [expiry + _grace(session) + ahead for expiry in expiries if expiry and expiry < LATEST]
     times += [moment for moment in (session.next_ping, session.pong_by) if moment]
     return min(times, default=None)
 

@@ -22,6 +22,7 @@ from realtime.protocol.codes import CommandError, DisconnectCode, ErrorCode, Uns
 from realtime.protocol.commands import decoded
 from realtime.session.session import COMMAND_WITHIN, Session
 from realtime.session.states import State
+from store import supervised
 
 if TYPE_CHECKING:
     from realtime.engine.node import Node
@@ -52,7 +53,7 @@ class Rechecker:
     def start(self) -> None:
         """Begin the rounds."""
         if self._node.config.recheck_interval:
-            self._rounds = asyncio.create_task(self._go_round(), name="recheck")
+            self._rounds = supervised("recheck", self._go_round)
 
     async def close(self) -> None:
         """Stop the rounds."""

@@ -4,11 +4,15 @@ from realtime.access import tokens
 from realtime.protocol import replies
 from realtime.protocol.codes import CommandError, DisconnectCode, DisconnectError, ErrorCode
 from realtime.protocol.commands import TokenRequest
+from realtime.session.renewal import follow, show_as
 from realtime.session.session import Session
 
 
 async def refresh(session: Session, id: int, request: TokenRequest) -> bytes:
-    """Answer `refresh`: the new token must be the same user's; an expired one ends the connection with 3005."""
+    """Answer `refresh`: the new token must be the same user's; an expired one ends the connection with 3005.
+
+    What the token says counts from now on; the reply comes when it does.
+    """
     node = session.node
     if not request.token or session.identity.via != "token":
         raise DisconnectError(DisconnectCode.BAD_REQUEST, detail="refresh without need")
@@ -18,14 +22,16 @@ async def refresh(session: Session, id: int, request: TokenRequest) -> bytes:
         raise DisconnectError(DisconnectCode.EXPIRED) from error
     if claims.user != session.identity.user:
         raise DisconnectError(DisconnectCode.INVALID_TOKEN, detail="refresh with another user's token")
+    await follow(session, claims.identity())
     session.expire_at = claims.expire_at
     session.schedule()
-    result = {"client": session.client, "version": node.version} | _expiry(claims.expire_at, node.wall())
+    result = {"client": session.client, "version": node.version} | replies.expiry(claims.expire_at, node.wall())
     return replies.reply(id, "refresh", result)
 
 
 async def sub_refresh(session: Session, id: int, request: TokenRequest) -> bytes:
-    """Answer `sub_refresh`. An expired token is a temporary error: the client fetches another."""
+    """Answer `sub_refresh`. An expired token is a temporary error: the client fetches another. One that is none ends
+    the subscription, as the client takes error 103."""
     node = session.node
     if not request.channel:
         raise DisconnectError(DisconnectCode.BAD_REQUEST, detail="a command without a channel")
@@ -44,11 +50,9 @@ async def sub_refresh(session: Session, id: int, request: TokenRequest) -> bytes
             user=session.identity.user,
         )
     except CommandError as error:
-        raise CommandError(error.code, error.message, temporary=True) from None
+        expired = error.code == ErrorCode.TOKEN_EXPIRED
+        raise CommandError(error.code, error.message, temporary=expired, detail=error.detail) from None
+    await show_as(session, subscription, claims.info)
     subscription.expire_at = claims.expire_at
     session.schedule()
-    return replies.reply(id, "sub_refresh", _expiry(claims.expire_at, node.wall()))
-
-
-def _expiry(expire_at: float | None, now: float) -> dict[str, object]:
-    return {"expires": True, "ttl": max(1, int(expire_at - now))} if expire_at else {}
+    return replies.reply(id, "sub_refresh", replies.expiry(claims.expire_at, node.wall()))

@@ -22,7 +22,7 @@ from realtime.protocol.codes import CommandError, DisconnectCode, DisconnectErro
 from realtime.protocol.commands import Command, parse
 from realtime.protocol.frames import Frame
 from realtime.server.sockets import Socket
-from realtime.session import deadlines
+from realtime.session import deadlines, patience
 from realtime.session.states import State, expected_after, follows
 from store import StoreUnavailable
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("realtime.session")
 
-COMMAND_WITHIN = 4.0  # seconds a command may take; clients give a reply 5
+COMMAND_WITHIN = 4.0  # seconds from a command's arrival to its answer; clients give a reply 5
 LEAVE_AFTER_REFUSAL = 5.0  # seconds a client that was refused has to go by itself
 SETTLE = 0.02  # seconds between looks at a subscription whose reply is on its way
 
@@ -61,6 +61,7 @@ class Session:
         "client",
         "code",
         "deadline",
+        "due",
         "expire_at",
         "hook_cache",
         "identity",
@@ -68,7 +69,6 @@ class Session:
         "next_ping",
         "node",
         "pong_by",
-        "reaped",
         "reason",
         "registered",
         "scope",
@@ -95,12 +95,12 @@ class Session:
         self.code = 0
         self.reason = ""
         self.registered = False  # has an entry in the registry of connections
-        self.reaped = False  # other instances have removed it and told of its end
         self.slot = 0
         self.since = 0.0  # Unix seconds, from when it was connected
         self.unanswered = 0  # commands that were sent off to Redis and whose replies will follow
         self._place = place  # its ticket of the node's admission
-        self._queue: deque[Command] | None = None
+        self.due = 0.0  # loop time at which the worker's command is to be answered; 0.0: nothing waits
+        self._queue: deque[tuple[float, Command]] | None = None  # with the time at which each is to be answered
         self._worker: asyncio.Task[None] | None = None
         self.next_ping = 0.0  # these three are `deadlines`': loop time, 0 for never
         self.pong_by = 0.0
@@ -143,10 +143,11 @@ class Session:
         if waiting >= self.node.config.max_queued_commands:
             raise DisconnectError(DisconnectCode.TOO_MANY_REQUESTS, detail="too many commands are waiting")
         if self._queue is not None:
-            self._queue.append(command)
+            self._queue.append((self.node.now() + COMMAND_WITHIN, command))
             return
         rest = self._begin(command)
         if rest is not None:
+            self.due = self.node.now() + COMMAND_WITHIN
             self._queue = deque()
             self._worker = asyncio.ensure_future(self._work(command, rest))
 
@@ -161,6 +162,8 @@ class Session:
         if not command.id and method != "send":
             raise DisconnectError(DisconnectCode.BAD_REQUEST, detail=f"{method} without an id")
         self.node.stats.commands[method] += 1
+        if not command.fits:
+            return partial(_refuse_unfit, self, method)
         if method not in AT_ONCE:
             return partial(handler, self, command.id, getattr(command, method))
         try:
@@ -195,10 +198,14 @@ class Session:
         finally:
             self._worker = None
             self._queue = None
+            self.due = 0.0
 
     def _next_begun(self) -> tuple[Command, Continuation] | None:
         while self._queue and self.state not in (State.REFUSED, State.CLOSED):
-            command = self._queue.popleft()
+            self.due, command = self._queue.popleft()
+            if not patience.begins(command.method, self.due, self.node.now()):
+                self._answer(self._failed(command, "its time was over before its turn came"))
+                continue
             rest = self._begin(command)
             if rest is not None:
                 return command, rest
@@ -206,19 +213,24 @@ class Session:
 
     async def _finish(self, command: Command, rest: Continuation) -> None:
         try:
-            async with asyncio.timeout(COMMAND_WITHIN):
+            async with asyncio.timeout_at(self.due):
                 answer = await rest()
         except CommandError as error:
+            if error.detail:
+                logger.info("%s", error.detail, extra=self.log_context() | {"code": error.code})
             self.node.stats.errors[error.code] += 1
             answer = replies.error(command.id, error)
         except (StoreUnavailable, TimeoutError) as error:
-            what = str(error) or "too slow"
-            logger.warning("%s could not be done: %s", command.method, what, extra=self.log_context())
-            self.node.stats.errors[ErrorCode.INTERNAL] += 1
-            answer = replies.error(command.id, CommandError(ErrorCode.INTERNAL))
+            answer = self._failed(command, str(error) or "too slow")
         self._answer(answer)
         if self.state is State.CONNECTING:
             self._refuse()
+
+    def _failed(self, command: Command, why: str) -> bytes | None:
+        """The answer to a command that could not be done for now: try again. `send` has none."""
+        logger.warning("%s could not be done: %s", command.method, why, extra=self.log_context())
+        self.node.stats.errors[ErrorCode.INTERNAL] += 1
+        return replies.error(command.id, CommandError(ErrorCode.INTERNAL)) if command.id else None
 
     def give_place_back(self) -> None:
         """Whether it came in or not: another client may."""
@@ -264,8 +276,7 @@ class Session:
         if self.subscriptions.get(subscription.channel) is subscription:
             del self.subscriptions[subscription.channel]
         self.node.hub.unsubscribe(subscription)
-        if subscription.present:
-            self.node.background(self.node.presence.remove(f"c:{subscription.channel}", self.client))
+        self.node.leave(subscription, self)
 
     def lose_position(self, subscription: Subscription) -> None:
         """Publications are lost for this subscription: the client must begin anew."""
@@ -276,6 +287,10 @@ class Session:
         else:
             code = UnsubscribeCode.INSUFFICIENT_STATE
             self.end_subscription(subscription, code, code.reason)
+
+    def too_slow(self) -> None:
+        """The client reads nothing of what it is sent."""
+        self.disconnect(DisconnectCode.SLOW)
 
     # Deadlines
 
@@ -362,3 +377,13 @@ class Session:
     def log_context(self) -> dict[str, Any]:
         """Who this is, for the log: ids only."""
         return {"client": self.client, "user": self.identity.user, "address": self.address}
+
+
+async def _refuse_unfit(session: Session, method: str) -> bytes | None:
+    """Answer a command that cannot be used: 107, as whoever handles it would if it could be read."""
+    if method == "send":
+        return None  # it has no answer
+    if method == "connect":
+        session.move(State.CONNECTING)
+        session.give_place_back()
+    raise CommandError(ErrorCode.BAD_REQUEST)

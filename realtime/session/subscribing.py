@@ -15,7 +15,7 @@ from realtime.access.permissions import Granted
 from realtime.conf import ChannelOptions
 from realtime.engine.hub import NotLive
 from realtime.engine.local_channel import LocalChannel
-from realtime.engine.publication import StreamPosition
+from realtime.engine.publication import Publication, StreamPosition
 from realtime.engine.recovery import Recovery, recover
 from realtime.engine.subscription import Subscription
 from realtime.protocol import replies
@@ -23,6 +23,7 @@ from realtime.protocol.codes import CommandError, DisconnectCode, DisconnectErro
 from realtime.session.session import Session
 from store import StoreUnavailable
 
+IN_REPLY = 64 * 1024  # bytes of missed publications that a reply may have, less what waits at the socket before it
 PUSHED = ("recoverable", "positioned", "epoch", "offset", "data")  # what a subscribe push tells of a subscription
 
 
@@ -48,16 +49,41 @@ class Wanted:
 
 @dataclass(slots=True)
 class Established:
-    """A subscription that is in place but silent; `offset` is what its reply covers, `result` the reply."""
+    """A subscription that is in place but silent; `offset` is what its reply covers, `result` the reply.
 
+    What it `missed` goes into the reply where that is small, else it follows it, at the pace at which the client reads.
+    """
+
+    session: Session
     subscription: Subscription
     channel: LocalChannel
     offset: int
     result: dict[str, Any]
+    missed: tuple[Publication, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """Bytes of what was missed."""
+        return sum(len(publication.body) for publication in self.missed)
+
+    def told(self, room: int) -> dict[str, Any]:
+        """The reply, with what was missed if that takes at most `room` bytes."""
+        if not self.missed or self.size > room:
+            return self.result
+        missed, self.missed = self.missed, ()
+        return self.result | {
+            "publications": [msgspec.Raw(replies.with_offset(one.body, one.offset)) for one in missed]
+        }
 
     def activate(self) -> None:
-        """The reply went out: what was held back follows it."""
-        self.channel.release(self.subscription, self.offset)
+        """The reply went out: what was missed and what was held back follow it."""
+        self.session.node.hub.feeder.release(self.channel, self.subscription, self.offset, self.missed)
+
+
+def room_in_reply(session: Session) -> int:
+    """Bytes of missed publications that the next reply may have: what is larger would keep a slow client waiting for
+    it, and for the replies behind it, longer than it waits."""
+    return max(0, IN_REPLY - session.socket.waiting)
 
 
 async def establish(session: Session, wanted: Wanted) -> Established:
@@ -91,6 +117,7 @@ async def give(
     expire_at: float | None = None,
     info: bytes | None = None,
     data: bytes | None = None,
+    by_token: bool = False,
 ) -> bool:
     """Add a server-side subscription to a connection that is open; the client is told with a push.
 
@@ -107,17 +134,24 @@ async def give(
         join_leave=True,
         insecure=session.node.config.insecure,
     )
-    wanted = Wanted(channel, options, granted, position, server_side=True, expire_at=expire_at, info=info, data=data)
+    wanted = Wanted(
+        channel,
+        options,
+        granted,
+        position,
+        server_side=True,
+        expire_at=expire_at,
+        info=info,
+        data=data,
+        by_token=by_token,
+    )
     established = await establish(session, wanted)
     if session.subscriptions.get(channel) is not established.subscription:  # it went while this was on its way
         session.forget_subscription(established.subscription)
         return False
-    missed = established.result.pop("publications", ())
     told = {key: value for key, value in established.result.items() if key in PUSHED}
     name = replies.encode(channel)
     session.send(replies.push(name, b"subscribe", replies.encode(told)))
-    for publication in missed:
-        session.send(replies.push(name, b"pub", bytes(publication)))
     established.activate()
     return True
 
@@ -129,24 +163,24 @@ async def _establish(session: Session, subscription: Subscription, wanted: Wante
     except NotLive as error:
         raise StoreUnavailable(str(error)) from None
     if wanted.position is not None and wanted.granted.recoverable:
-        _, (offset, result) = await asyncio.gather(
+        _, (offset, result, missed) = await asyncio.gather(
             _enter(session, subscription, wanted), _recovered(session, wanted, wanted.position)
         )
     else:
+        missed = ()
         offset, result = _from_now_on(session, channel, wanted)
         await _enter(session, subscription, wanted)
-    if subscription.broken or channel.position.epoch != result.get("epoch", channel.position.epoch):
+    if subscription.broken or not channel.agrees(StreamPosition(result.get("epoch", channel.position.epoch), offset)):
         raise CommandError(ErrorCode.INTERNAL)  # the stream changed under it; the client tries again
     session.schedule()
-    return Established(subscription, channel, offset, result)
+    return Established(session, subscription, channel, offset, result, missed)
 
 
 async def _enter(session: Session, subscription: Subscription, wanted: Wanted) -> None:
     """Make the connection present; the join comes back through the hub and waits for the reply."""
     if not (wanted.options.presence or wanted.options.join_leave):
         return
-    subscription.present = True
-    await session.node.enter(f"c:{wanted.channel}", session, session.client_info(wanted.info))
+    await session.node.enter(f"c:{wanted.channel}", session, session.client_info(wanted.info), 0, subscription)
 
 
 def _from_now_on(session: Session, channel: LocalChannel, wanted: Wanted) -> tuple[int, dict[str, Any]]:
@@ -155,25 +189,22 @@ def _from_now_on(session: Session, channel: LocalChannel, wanted: Wanted) -> tup
     return top.offset, _fields(session, wanted) | (_place(top) if wanted.granted.positioned else {})
 
 
-async def _recovered(session: Session, wanted: Wanted, position: StreamPosition) -> tuple[int, dict[str, Any]]:
-    """As `_from_now_on`, for a client that stood at `position` before."""
+async def _recovered(
+    session: Session, wanted: Wanted, position: StreamPosition
+) -> tuple[int, dict[str, Any], tuple[Publication, ...]]:
+    """As `_from_now_on`, for a client that stood at `position` before; and what it missed."""
     fields = _fields(session, wanted) | {"was_recovering": True}
     top, recovery = await recover_from_history(session, wanted, position)
     if not recovery.recovered:
         if wanted.reject_unrecovered:
             raise CommandError(ErrorCode.UNRECOVERABLE_POSITION)
-        return top.offset, fields | _place(top)
-    publications = [
-        msgspec.Raw(replies.with_offset(publication.body, publication.offset)) for publication in recovery.publications
-    ]
-    fields |= {"recovered": True} | ({"publications": publications} if publications else {})
-    return top.offset, fields | _place(StreamPosition(top.epoch, position.offset))
+        return top.offset, fields | _place(top), ()
+    fields["recovered"] = True
+    return top.offset, fields | _place(StreamPosition(top.epoch, position.offset)), recovery.publications
 
 
 def _fields(session: Session, wanted: Wanted) -> dict[str, Any]:
-    fields: dict[str, Any] = {}
-    if wanted.expire_at:
-        fields |= {"expires": True, "ttl": max(1, int(wanted.expire_at - session.node.wall()))}
+    fields = replies.expiry(wanted.expire_at, session.node.wall())
     if wanted.data:
         fields["data"] = msgspec.Raw(wanted.data)
     if wanted.granted.positioned:
@@ -198,10 +229,10 @@ async def recover_from_history(
         since=position.offset,
         limit=config.recovery_max_publications + 1,
         max_bytes=config.recovery_max_bytes,
-        claim=position.epoch,
+        whole=True,
     )
     session.node.hub.compare(wanted.channel, page.top)
-    recovery = recover(position, page, config.recovery_max_publications)
+    recovery = recover(position, page, config.recovery_max_publications, wanted.options.history_meta_ttl)
     session.node.stats.recoveries[recovery.reason or "recovered"] += 1
     return page.top, recovery
 

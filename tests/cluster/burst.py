@@ -34,7 +34,7 @@ CASES = {
     "http-strict": ("http", "45/3s"),
     "ws-gcra": ("ws", "100/s burst=100"),
     "ws-strict": ("ws", "150/3s"),
-    "ws-strict-large": ("ws", "600/3s"),
+    "ws-strict-large": ("ws", "300/3s"),
 }
 _ALLOWED = {"allow_publish_for_client": True}
 

@@ -65,6 +65,15 @@ const commands = {
     watch(sub, [...CHANNEL_EVENTS, 'error'], { of: client, channel });
     sub.subscribe();
   },
+  // In one go, as React does when it mounts a component twice.
+  bounce({ client, of, channel, times }) {
+    commands.subscribe({ client, of, channel });
+    const sub = of.getSubscription(channel);
+    for (let i = 0; i < times; i++) {
+      sub.unsubscribe();
+      sub.subscribe();
+    }
+  },
   resubscribe: ({ of, channel }) => of.getSubscription(channel).subscribe(),
   unsubscribe: ({ of, channel }) => of.getSubscription(channel).unsubscribe(),
   publish: ({ of, channel, data }) => of.publish(channel, data),

@@ -12,7 +12,7 @@ import pytest_asyncio
 
 import sdk
 from api_client import Api
-from harness import Cluster, Served, environment, manage
+from harness import Cluster, Served, environment, manage, migrate
 from other_servers import Server, self_signed
 from processes import HERE, Redis
 
@@ -126,7 +126,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     made = Server("server", home, env, certificate=self_signed(home))
     try:
         redis.start()
-        manage(env, "migrate", "--verbosity", "0")
+        migrate(env)
         made.start()
         yield made
     finally:

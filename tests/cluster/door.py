@@ -66,11 +66,15 @@ class Door:
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(_copy(reader, behind[1]))
-                group.create_task(_copy(behind[0], writer))
+                group.create_task(self._inwards(behind[0], writer))
         except* OSError:
             pass
         finally:
             behind[1].transport.abort()
+
+    async def _inwards(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Pass on what the instance says."""
+        await _copy(reader, writer)
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
         for _ in range(len(self._ports)):

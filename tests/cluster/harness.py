@@ -1,10 +1,13 @@
 """The instances of the cluster tests: each behind a port of its own (`Cluster`), or as users run them (`Served`)."""
 
+import atexit
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -50,6 +53,21 @@ def manage(env: dict[str, str], *words: str) -> str:
     if done.returncode:
         raise AssertionError(f"{words} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}")
     return done.stdout
+
+
+_tables: list[Path] = []  # a database with its tables, once one was made in this process
+
+
+def migrate(env: dict[str, str]) -> None:
+    """Give the instances of an environment their tables: made once in a process, and copied from then on."""
+    database = Path(env["DATABASE_URL"].removeprefix("sqlite:///"))
+    if _tables:
+        shutil.copyfile(_tables[0], database)
+        return
+    manage(env, "migrate", "--verbosity", "0")
+    kept = Path(tempfile.mkdtemp(prefix="flotilla-tables-"))
+    atexit.register(shutil.rmtree, kept, ignore_errors=True)
+    _tables.append(Path(shutil.copyfile(database, kept / database.name)))
 
 
 class Instance(Process):
@@ -127,7 +145,7 @@ class Cluster:
         """Start everything and wait until it is ready."""
         try:
             self.redis.start()
-            manage(self.env, "migrate", "--verbosity", "0")
+            migrate(self.env)
             for instance in self.instances:
                 instance.launch()
             for instance in self.instances:
@@ -163,7 +181,7 @@ class Served(Process):
     def start(self) -> None:
         """Start everything and wait until every instance is ready."""
         self.redis.start()
-        manage(self.env, "migrate", "--verbosity", "0")
+        migrate(self.env)
         options = ["--instances", str(self._count), "--host", "127.0.0.1", "--port", str(self.port)]
         self.spawn([sys.executable, "manage.py", "serve", *options], self.env)
         try:

@@ -326,6 +326,10 @@ class JsClient:
         wishes = {"channel": channel, "fetches_token": token is not None, "options": _camel(options)}
         await self._node.post(self.name, "subscribe", **wishes)
 
+    async def bounce(self, channel: str, times: int = 1) -> None:
+        """Subscribe, and so many times unsubscribe and subscribe again, without waiting in between."""
+        await self._node.post(self.name, "bounce", channel=channel, times=times)
+
     async def resubscribe(self, channel: str) -> None:
         await self._node.post(self.name, "resubscribe", channel=channel)
 

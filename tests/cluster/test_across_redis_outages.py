@@ -15,7 +15,7 @@ from api_client import Api
 from clients import Message, RawClient, token
 from conftest import CONFIG, running
 from harness import Cluster
-from processes import eventually
+from processes import READY_WITHIN, eventually
 from sdk import MakeClient, SdkClient
 from test_across_instances import Crowd, about, members
 
@@ -40,7 +40,9 @@ async def crowd(pair: Cluster) -> AsyncIterator[Crowd]:
 
 async def well(pair: Cluster) -> None:
     """Wait until both instances are ready."""
-    await eventually(lambda: all(instance.ready() for instance in pair.instances), "both instances are ready")
+    await eventually(
+        lambda: all(instance.ready() for instance in pair.instances), "both instances are ready", READY_WITHIN
+    )
 
 
 async def unwell(pair: Cluster) -> None:

@@ -68,9 +68,10 @@ async def test_connection_tokens(cluster: Cluster, sent: Callable[[], str], outc
         pytest.param({"user": "bob"}, 3500, id="another user's"),
         pytest.param({}, 3500, id="nobody's"),
         pytest.param({"user": "ann", "channel": "$open:other"}, 3500, id="another channel's"),
-        pytest.param({"user": "ann", "channel": None}, 3500, id="no channel's"),
+        pytest.param({"user": "ann", "channel": None}, 103, id="no channel's"),
         pytest.param({"user": "ann", "client": "other"}, 3500, id="another connection's"),
-        pytest.param({"user": "ann", "secret": "another secret of the same length or more"}, 3500, id="bad signature"),
+        pytest.param({"user": "ann", "secret": "another secret of the same length or more"}, 103, id="bad signature"),
+        pytest.param({"user": "ann", "exp": []}, 103, id="wrong types"),
         pytest.param(None, 103, id="none"),
     ],
 )
@@ -152,6 +153,9 @@ async def test_refused_subscription_refresh(cluster: Cluster, fresh: Fresh) -> N
         assert await client.error("sub_refresh", channel=channel) == 107
         reply = await client.call("sub_refresh", channel=channel, token=token("ann", channel=channel, ttl=-5))
         assert (reply["error"]["code"], reply["error"].get("temporary")) == (109, True)
+        for bad in ("garbage", token("ann"), token("ann", channel=channel, secret="x" * 40)):
+            reply = await client.call("sub_refresh", channel=channel, token=bad)
+            assert (reply["error"]["code"], reply["error"].get("temporary")) == (103, None)
         await client.send(client.command("sub_refresh", channel=channel, token=token("bob", channel=channel)))
         assert (await client.closed())[0] == 3500
 

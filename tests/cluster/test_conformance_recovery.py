@@ -103,8 +103,9 @@ async def test_server_side_subscriptions_recover_through_connect(cluster: Cluste
 
 def raw_keys(channel: str) -> tuple[str, str]:
     """The keys of a channel's stream in Redis, to do to it what no client can."""
-    tag = blake2b(channel.encode(), digest_size=10).hexdigest()
-    return f"flotilla:meta:{{{tag}}}", f"flotilla:stream:{{{tag}}}"
+    digest = blake2b(channel.encode(), digest_size=10)
+    name = f"{{p{digest.digest()[0] % 64}}}:{digest.hexdigest()}"
+    return f"flotilla:meta:{name}", f"flotilla:stream:{name}"
 
 
 def publish_unannounced(cluster: Cluster, channel: str, data: int, *, stored: bool = True) -> None:

@@ -20,6 +20,8 @@ def burst(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Burst]:
 @pytest.mark.parametrize("name", list(CASES))
 def test_limits_hold_exactly_under_a_hard_burst_through_two_instances(burst: Burst, name: str) -> None:
     result = burst.run(name, seconds=3, processes=4)
+    if not result.answers["429"] + result.answers["111"]:  # the machine was too busy to ask for more than there is
+        result = burst.run(name, seconds=10, processes=8)
     assert result.overshoot == 0, result
     assert set(result.answers) <= {"200", "429", "111", "longest_ms"}, f"something broke: {result}"
     assert result.answers["429"] + result.answers["111"] > 0, f"nothing was denied, so nothing was proven: {result}"

@@ -16,10 +16,11 @@ pytestmark = pytest.mark.asyncio
 Fresh = Callable[[str], str]
 ENDED = {"code": 2103, "reason": "permission denied"}
 ANN, BEN, EVE = "101", "102", "103"
+OTHERS = iter(range(104, 110))
 PEOPLE = """
 from django.contrib.auth.models import User
 from clusterapp.models import Membership
-for pk in (101, 102, 103):
+for pk in range(101, 110):
     user = User.objects.create(pk=pk, username=f"user{pk}")
     for club in ("chess", "go"):
         Membership.objects.create(user=user, club=club)
@@ -27,8 +28,14 @@ for pk in (101, 102, 103):
 
 
 @pytest.fixture
+def member() -> str:
+    """Somebody whom no other test touches."""
+    return str(next(OTHERS))
+
+
+@pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """Two instances that look at everybody's access every two seconds, and three members of two clubs."""
+    """Two instances that look at everybody's access every two seconds, and members of two clubs."""
     config = CONFIG | {"recheck_interval": 2}
     with running(Cluster(tmp_path_factory.mktemp("pair"), config, "flotilla", "flotilla")) as cluster:
         manage(cluster.env, "shell", "--verbosity", "0", "-c", PEOPLE)
@@ -75,22 +82,22 @@ async def test_what_is_revoked_ends_everywhere_and_nobody_else_notices(pair: Clu
         assert {await client.closed() for client in (eve1, eve2)} == {(3507, "user deleted")}
 
 
-async def test_official_clients_do_not_come_back(pair: Cluster, make_client: sdk.MakeClient) -> None:
+async def test_official_clients_do_not_come_back(pair: Cluster, make_client: sdk.MakeClient, member: str) -> None:
     """Neither into the channel nor, once thrown out, at all."""
-    client = make_client(pair[0].url, lambda _: token(ANN))
+    client = make_client(pair[0].url, lambda _: token(member))
     await client.connect()
     await client.subscribe("club:chess")
     await client.seen.event("subscribed", "club:chess")
-    await shell(pair, f"Membership.objects.filter(user_id={ANN}, club='chess').delete()")
+    await shell(pair, f"Membership.objects.filter(user_id={member}, club='chess').delete()")
     assert (await client.seen.event("unsubscribed", "club:chess"))["code"] == 2103
-    await shell(pair, f"user = User.objects.get(pk={ANN})\nuser.is_active = False\nuser.save()")
+    await shell(pair, f"user = User.objects.get(pk={member})\nuser.is_active = False\nuser.save()")
     assert (await client.seen.event("disconnected"))["code"] == 3507
 
 
-async def test_a_shell_explains(pair: Cluster) -> None:
+async def test_a_shell_explains(pair: Cluster, member: str) -> None:
     """What a member may and a stranger may not."""
-    said = await asyncio.to_thread(manage, pair.env, "explain_access", "user101", "club:chess")
+    said = await asyncio.to_thread(manage, pair.env, "explain_access", f"user{member}", "club:chess")
     assert "subscribe_permission: clusterapp.permissions.is_member: yes" in said
     assert "subscribe: allowed" in said
-    said = await asyncio.to_thread(manage, pair.env, "explain_access", "user101", "club:bridge")
+    said = await asyncio.to_thread(manage, pair.env, "explain_access", f"user{member}", "club:bridge")
     assert "subscribe: denied (permission denied)" in said

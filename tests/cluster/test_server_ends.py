@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +21,7 @@ from tests.raw_frames import CLOSE, TEXT, frame
 
 CONNECTION = "/connection/websocket"
 PUBLICATION = "x" * 60_000
-ROUNDS = 2000
+ROUNDS = int(os.environ.get("FLOTILLA_TEST_ROUNDS", "400"))  # connections of each kind; `make test-long` makes more
 
 
 def command(id: int, **what: Any) -> bytes:

@@ -37,6 +37,8 @@ class Wire:
         self._ours, self._theirs = socket.socketpair()
         self._ours.setblocking(False)
         self._sent = 0
+        self.waiting = 0
+        self.busy = False
 
     def send(self, frame: Frame) -> None:
         self._ours.send(frame.wire)
@@ -46,6 +48,9 @@ class Wire:
 
     def lose_position(self, subscription: Subscription) -> None:
         raise AssertionError("nothing is lost here")
+
+    def too_slow(self) -> None:
+        raise AssertionError("nobody is slow here")
 
 
 class Uncounted(HubStats):

@@ -9,9 +9,12 @@ from typing import Any
 import pytest
 
 from monitoring import health
+from presence.keys import home_of
 from realtime.engine import node as node_module
 from realtime.engine.node import Node
-from store import get_store
+from store import get_store, place
+from tests.realtime.session.peers import Peer
+from tests.store.faults import FAULTS
 from tests.store.redis_process import RedisProcess, until
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.django_db(transaction=True)]
@@ -85,8 +88,39 @@ async def test_a_redis_that_takes_no_writes_is_not_ready(mortal_redis: RedisProc
     assert found["checks"]["redis"] == {
         "ok": False,
         "ms": found["checks"]["redis"]["ms"],
-        "problem": "OutOfMemoryError",
+        "problem": "OOM",
     }
+
+
+@pytest.mark.parametrize("name", ["READONLY", "BUSY", "NOPERM scripts", "NOPERM streams", "NOPERM publish"])
+async def test_a_redis_that_refuses_what_the_product_asks_is_not_ready_until_it_does_it(
+    mortal_redis: RedisProcess, node: Node, name: str
+) -> None:
+    """The check does what the product does; the answer names the code, and nothing that tells of hosts or users."""
+    await until(lambda: all(node.checks().values()))
+    async with FAULTS[name](mortal_redis):
+        await until(lambda: problem("redis", name.partition(" ")[0], "ERR"))  # ERR: NOPERM within a script
+    await until(lambda: ready())
+
+
+async def problem(check: str, *codes: str) -> bool:
+    found = (await health.ready())["checks"][check]
+    return not found["ok"] and found["problem"] in codes
+
+
+async def ready() -> bool:
+    return bool((await health.ready())["ready"])
+
+
+async def test_one_poisoned_key_takes_no_instance_out_of_the_balancer(mortal_redis: RedisProcess, node: Node) -> None:
+    """A channel that cannot be served is no reason: every instance would go at once."""
+    await until(lambda: all(node.checks().values()))
+    for key in (place("open:a").key("meta"), place("open:a").key("stream"), home_of("c:open:a").entries):
+        mortal_redis.ask("SET", key, "poison")
+    peer = Peer(node)
+    await peer.connect()
+    assert (await peer.ask(subscribe={"channel": "open:a"}))["error"]["code"] == 100
+    assert await ready()
 
 
 async def test_what_a_process_saw_last_grows_stale(monkeypatch: pytest.MonkeyPatch, node: Node) -> None:

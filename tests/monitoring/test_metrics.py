@@ -8,14 +8,16 @@ from django.conf import settings
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+from monitoring import metrics
 from monitoring.metrics import NodeCollector
 from presence import Reaped
 from realtime.engine import node as node_module
 from realtime.engine.node import Node
 from realtime.protocol.codes import DisconnectCode
 from realtime.signals import on_disconnect
+from store import place
 from tests.realtime.session.peers import Peer
-from tests.store.redis_process import until
+from tests.store.redis_process import RedisProcess, until
 
 pytestmark = pytest.mark.asyncio
 
@@ -140,6 +142,42 @@ async def test_gaps_are_counted_and_what_filled_them(node: Node, scrape: Any) ->
     assert scrape("flotilla_positions_lost_total") == 0
 
 
+async def test_channels_that_stay_in_a_passing_state_are_told_by_state(
+    node: Node, scrape: Any, monkeypatch: pytest.MonkeyPatch, redis_process: RedisProcess
+) -> None:
+    """After a while; those that pass are none."""
+    monkeypatch.setattr(metrics, "LONG", 0.3)
+    peer = Peer(node)
+    await peer.connect()
+    await peer.subscribe("open:a")
+    redis_process.ask("SET", place("open:poisoned").key("meta"), "poison")
+    peer.say(subscribe={"channel": "open:poisoned"})
+    await until(lambda: scrape("flotilla_channels_not_live", state="confirming") == 1)
+    assert scrape("flotilla_channels_not_live", state="refilling") == 0
+    assert scrape("flotilla_channels_not_live", state="reconfirming") == 0
+    redis_process.ask("DEL", place("open:poisoned").key("meta"))
+    await until(lambda: scrape("flotilla_channels_not_live", state="confirming") == 0)
+
+
+async def test_tasks_that_were_begun_again_are_counted_by_name(node: Node, scrape: Any) -> None:
+    """Every task is there from its start, at 0, so that a first failure shows."""
+    before = scrape("flotilla_task_restarts_total", task="blocks")
+    assert before is not None
+    failures = [TypeError("?")]
+    inner = node.blocks.look
+
+    async def look() -> None:
+        if failures:
+            raise failures.pop()
+        await inner()
+
+    node.blocks.look = look  # type: ignore[method-assign]
+    node.blocks.look_soon()
+    await until(lambda: scrape("flotilla_task_restarts_total", task="blocks") == before + 1)
+    for task in ("heartbeat", "pulse-redis", "presence-lease", "presence-upkeep", "hub-positions", "layer-receiver"):
+        assert scrape("flotilla_task_restarts_total", task=task) is not None
+
+
 async def test_presence_and_leases_are_counted_and_agree(node: Node, scrape: Any) -> None:
     """Entries by kind of scope; no drift between connections and their entries; reaped ones."""
     peer = Peer(node)
@@ -150,7 +188,7 @@ async def test_presence_and_leases_are_counted_and_agree(node: Node, scrape: Any
     assert scrape("flotilla_presence_drift") == 0
     await until(lambda: scrape("flotilla_leases") == 1)
     assert scrape("flotilla_lease_held") == 1
-    await node._on_reaped(Reaped("other.1", "u:7", [("c1", "7", b"{}"), ("c2", "7", b"{}")], ["7"]))
+    node._on_reaped(Reaped("other.1", "u:7", [("c1", "7", b"{}"), ("c2", "7", b"{}")], ["7"]))
     assert scrape("flotilla_presence_reaped_total", scope="user") == 2
     assert not on_disconnect.has_listeners()
 
@@ -170,3 +208,34 @@ def _registered() -> CollectorRegistry:
     registry = CollectorRegistry()
     registry.register(NodeCollector())
     return registry
+
+
+async def test_calls_of_receivers_are_counted_and_those_that_wait(node: Node, scrape: Any) -> None:
+    """By signal; the lag is of the oldest that waits."""
+    go_on = asyncio.Event()
+
+    async def hangs(**facts: Any) -> None:
+        await go_on.wait()
+
+    async def breaks(**facts: Any) -> None:
+        raise KeyError("oops")
+
+    on_disconnect.connect(hangs)
+    on_disconnect.connect(breaks)
+    try:
+        for _ in range(10):
+            peer = Peer(node)
+            await peer.connect()
+            peer.session.closed(1000)
+        await until(lambda: scrape("flotilla_signal_calls_total", signal="on_disconnect") == 8)
+        await until(lambda: scrape("flotilla_signals_waiting") == 2)
+        assert scrape("flotilla_signals_lag_seconds") > 0
+        go_on.set()
+        await until(lambda: not node.presence.busy)
+    finally:
+        on_disconnect.disconnect(hangs)
+        on_disconnect.disconnect(breaks)
+    assert scrape("flotilla_signal_calls_total", signal="on_disconnect") == 10
+    assert scrape("flotilla_signal_failures_total", signal="on_disconnect") == 10
+    assert scrape("flotilla_signal_calls_total", signal="on_connect") == 0
+    assert (scrape("flotilla_signals_waiting"), scrape("flotilla_signals_lag_seconds")) == (0, 0)

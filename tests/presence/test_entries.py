@@ -8,7 +8,7 @@ import pytest
 from presence import Full, keys
 from store import Script
 from store.shards import Shard
-from tests.presence.cluster import Ear, Maker, PrivateRedis, drifted, eventually, unbin, without_ttl
+from tests.presence.cluster import Ear, Maker, PrivateRedis, drifted, eventually, of_names, unbin, without_ttl
 
 pytestmark = pytest.mark.asyncio
 
@@ -132,7 +132,7 @@ async def test_keys_of_a_dead_cluster_are_gone_after_their_ttl(make: Maker, serv
     await a.add(ROOM, "c1", "ann", b"")
     await a.crash()
     with server.client() as redis:
-        await eventually(lambda: redis.dbsize() == 0, "everything expired")
+        await eventually(lambda: not of_names(redis), "everything expired")
 
 
 async def test_client_taken_over_by_another_incarnation_stays_when_the_first_lets_go(make: Maker, ear: Ear) -> None:

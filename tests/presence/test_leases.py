@@ -6,7 +6,7 @@ import pytest
 import pytest_asyncio
 
 from presence import Fenced, Full
-from presence.entries import Entries, Named
+from presence.entries import Entries, Leaving, Named
 from presence.leases import Beat, LeaseMissing, Leases, Renewal, alive_sync, expire_sync
 from store import Store, StoreUnavailable
 from tests.presence.cluster import PrivateRedis, announce, drifted, eventually
@@ -40,6 +40,10 @@ async def lease_of(leases: Leases, *names: str) -> list[Beat]:
     for beat in beats:
         assert await leases.renew(beat, {"pid": 1}) is Renewal.MISSING
     return beats
+
+
+async def noted(leases: Leases, incarnation: str) -> list[str]:
+    return [scope async for page in leases.registered(incarnation) for scope in page]
 
 
 async def test_first_renewal_takes_the_lease_and_later_ones_hold_it(leases: Leases) -> None:
@@ -105,7 +109,7 @@ async def test_scope_is_refused_without_lease_and_after_burial(leases: Leases) -
     await leases.bury("r", "p", 1.0)
     with pytest.raises(Fenced):
         await leases.register("p", 1, ["c:other"])
-    assert await leases.some_registered("p", 10) == [ROOM]
+    assert await noted(leases, "p") == [ROOM]
 
 
 async def test_entry_that_notes_its_scope_is_refused_without_lease_and_after_burial(
@@ -120,7 +124,7 @@ async def test_entry_that_notes_its_scope_is_refused_without_lease_and_after_bur
     with pytest.raises(Fenced):
         await entries.add("p", 1, ROOM, ENTRY, register=True)
     assert await entries.stats(ROOM) == (0, 0)
-    assert await leases.some_registered("p", 10) == []
+    assert await noted(leases, "p") == []
 
 
 async def test_entry_that_finds_no_room_leaves_its_scope_noted(leases: Leases, entries: Entries) -> None:
@@ -128,7 +132,7 @@ async def test_entry_that_finds_no_room_leaves_its_scope_noted(leases: Leases, e
     assert await entries.add("p", 1, ROOM, ENTRY, 1, register=True)
     with pytest.raises(Full):
         await entries.add("p", 1, ROOM, Named("c2", "bob", b""), 1, register=True)
-    assert await leases.some_registered("p", 10) == [ROOM]
+    assert await noted(leases, "p") == [ROOM]
     assert await entries.stats(ROOM) == (1, 1)
 
 
@@ -168,7 +172,7 @@ async def test_late_remove_of_a_reaped_entry_is_no_second_leave(leases: Leases, 
     await entries.add("p", 1, ROOM, ENTRY)
     await entries.reap("p", ROOM)
     with pytest.raises(Fenced):
-        await entries.drop("p", 1, ROOM, ["c1"])
+        await entries.drop("p", 1, ROOM, [Leaving("c1")])
 
 
 async def test_incarnation_with_scopes_left_or_without_tombstone_is_not_forgotten(leases: Leases) -> None:
@@ -207,7 +211,7 @@ async def test_write_given_up_before_the_scope_was_put_right_is_refused_when_red
     with pytest.raises(StoreUnavailable):
         await entries.add("p", 1, ROOM, Named("late", "ann", b""))
     with pytest.raises(StoreUnavailable):
-        await entries.drop("p", 1, ROOM, ["c1"])
+        await entries.drop("p", 1, ROOM, [Leaving("c1")])
     with pytest.raises(StoreUnavailable):
         await entries.put_back("p", 1, ROOM, [], others=True)
     assert await entries.members(ROOM) == {"c1": b"1"}
@@ -215,7 +219,7 @@ async def test_write_given_up_before_the_scope_was_put_right_is_refused_when_red
     await leases.register("p", 2, [ROOM])
     with pytest.raises(StoreUnavailable):
         await leases.unregister("p", 1, [ROOM])
-    assert await leases.some_registered("p", 9) == [ROOM]
+    assert await noted(leases, "p") == [ROOM]
 
 
 async def test_entries_put_back_replace_what_an_older_state_says(entries: Entries, server: PrivateRedis) -> None:
@@ -223,7 +227,8 @@ async def test_entries_put_back_replace_what_an_older_state_says(entries: Entrie
     await entries.add("p", 1, ROOM, Named("gone", "ann", b""))
     extra = await entries.put_back("p", 2, ROOM, [Named("c1", "bob", b"2"), Named("c2", "bob", b"3")], others=True)
     assert extra == ["gone"]
-    assert [(entry.client, entry.last) for entry in await entries.drop("p", 2, ROOM, extra)] == [("gone", True)]
+    gone = [Leaving(client) for client in extra]
+    assert [(entry.client, entry.last) for entry in await entries.drop("p", 2, ROOM, gone)] == [("gone", True)]
     assert await entries.members(ROOM) == {"c1": b"2", "c2": b"3"}
     assert await entries.stats(ROOM) == (2, 1)
     assert drifted(server) == []
@@ -251,7 +256,7 @@ async def test_unknown_incarnation_is_handed_to_the_reapers_but_never_a_living_o
     assert not await leases.adopt("nobody", "ghost", ROOM)
     assert await leases.adopt("r", "ghost", ROOM)
     assert await leases.dead("r") == (True, {"ghost": False})
-    assert await leases.some_registered("ghost", 9) == [ROOM]
+    assert await noted(leases, "ghost") == [ROOM]
 
 
 async def test_supervisor_sees_who_lives_and_ends_a_lease(leases: Leases, store: Store) -> None:

@@ -10,6 +10,7 @@ import pytest
 import pytest_asyncio
 
 from presence import keys
+from presence.diff import chunks
 from store import StoreUnavailable
 from tests.presence.cluster import (
     RENEW,
@@ -295,6 +296,30 @@ class TestTwoShards:
         finally:
             second_server.resume()
         await self.everywhere(both, {"b1": b"b1"})
+
+    async def test_healthy_shard_is_reaped_while_the_other_hangs(
+        self, make: Maker, server: PrivateRedis, second_server: PrivateRedis
+    ) -> None:
+        """However many scopes wait on the one that hangs."""
+        urls = [server.url, second_server.url]
+        a, b = [await make(name, urls, lease_ttl=6.0, renew_every=0.5) for name in "ab"]
+        rooms = [f"c:{number}" for number in range(1000)]
+        for some in chunks(rooms, 50):
+            await asyncio.gather(*(a.add(room, "a1", "a1", b"a1") for room in some))
+        healthy = [room for room in rooms if a._entries.shard(room) is a.store.first]
+        await eventually(lambda: b.confident, "confident")
+
+        async def left(some: list[str]) -> bool:
+            return not any([await b.members(room) for room in some])
+
+        second_server.pause()
+        try:
+            await a.crash()
+            await b.expire(a.incarnation)
+            await eventually(lambda: left(healthy), "the healthy one's are gone", within=10.0)
+        finally:
+            second_server.resume()
+        await eventually(lambda: left(rooms), "the others are gone, too")
 
     async def test_entries_that_no_list_knows_are_found_and_reaped(
         self, both: tuple[Instance, Instance], server: PrivateRedis

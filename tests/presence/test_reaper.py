@@ -29,7 +29,7 @@ class Answers:
         return True
 
 
-async def untold(reaped: Reaped) -> None:
+def untold(reaped: Reaped) -> None:
     raise AssertionError("nothing was reaped")
 
 
@@ -44,24 +44,40 @@ def reaper(answers: Answers) -> Reaper:
     for sent in (92.0, 94.0, 96.0, 98.0, 100.0):
         continuity.renewed(sent, sent)
     leases: Any = answers
-    entries: Any = None
-    return Reaper(leases, entries, continuity, tell=untold, claim=2.0, clock=lambda: answers.now)
+    none: Any = None
+    clock = lambda: answers.now  # noqa: E731
+    return Reaper(leases, none, none, continuity, tell=untold, note=bytes, claim=2.0, clock=clock)
 
 
 async def test_dead_is_who_was_dead_twice_in_a_row(reaper: Reaper, answers: Answers) -> None:
-    assert not await reaper.watch("own")
+    await reaper.watch("own")
     answers.gone = {"y": False}
-    assert not await reaper.watch("own")
+    await reaper.watch("own")
     assert answers.buried == []
     answers.gone = {"x": False, "y": False}
-    assert await reaper.watch("own")
+    await reaper.watch("own")
     assert answers.buried == ["y"]
 
 
 async def test_whose_lease_was_ended_is_dead_at_once(reaper: Reaper, answers: Answers) -> None:
     answers.gone = {"x": False, "seen": True}
-    assert await reaper.watch("own")
+    await reaper.watch("own")
     assert answers.buried == ["seen"]
+
+
+async def test_whose_lease_was_ended_is_dead_for_a_newborn_too(reaper: Reaper, answers: Answers) -> None:
+    reaper._continuity.broken()
+    answers.gone = {"silent": False, "seen": True}
+    for _ in range(3):
+        await reaper.watch("own")
+    assert answers.buried == ["seen"]
+
+
+async def test_nobody_is_buried_by_one_without_a_lease(reaper: Reaper, answers: Answers) -> None:
+    answers.held, answers.gone = False, {"silent": False, "seen": True}
+    for _ in range(3):
+        await reaper.watch("own")
+    assert answers.buried == []
 
 
 async def test_failed_check_between_begins_anew(reaper: Reaper, answers: Answers) -> None:
@@ -80,7 +96,7 @@ async def test_untrusted_answer_buries_nobody_and_begins_anew(reaper: Reaper, an
         answers.held = False
     else:
         answers.now = 103.5
-    assert not await reaper.watch("own")
+    await reaper.watch("own")
     answers.delay, answers.held, answers.now = 0.01, True, 101.0
     await reaper.watch("own")
     assert answers.buried == []

@@ -75,6 +75,21 @@ async def test_expired_lease_is_reaped_at_once(make: Maker) -> None:
     await gone(b, "a1")
 
 
+async def test_newborn_reaps_at_once_what_was_ended_and_nobody_whose_lease_ran_out(make: Maker, ear: Ear) -> None:
+    """As when all instances died together: nobody is left with an unbroken lease of its own."""
+    a, b = await make("a", lease_ttl=60.0), await make("b")
+    await fill(a, ROOM, "a1")
+    await fill(b, ROOM, "b1")
+    await a.crash()
+    await b.crash()
+    c = await make("c", lease_ttl=60.0, renew_every=0.3)
+    await c.expire(a.incarnation)
+    await gone(c, "a1")
+    await passes(2 * TTL)
+    assert await c.members(ROOM) == {"b1": b"b1"}
+    assert ear.leaves == {(ROOM, b"a1"): 1}
+
+
 async def test_expiring_a_living_instance_harms_nobody(make: Maker, ear: Ear) -> None:
     a, b = await make("a"), await make("b", reap_every=60.0)
     await fill(a, ROOM, "a1")
@@ -223,14 +238,57 @@ async def test_stop_without_redis_is_quick_and_leaves_the_work_to_the_others(
     assert ear.leaves == {(ROOM, b"a1"): 1}
 
 
-async def test_remove_during_the_add_wins(make: Maker, ear: Ear) -> None:
+async def test_remove_during_the_add_comes_after_it(make: Maker, ear: Ear) -> None:
     a = await make("a")
     adding = asyncio.create_task(a.add(ROOM, "c1", "ann", b"1"))
     await asyncio.sleep(0)
-    assert not await a.remove(ROOM, "c1")
-    assert not await adding
+    assert await a.remove(ROOM, "c1")
+    assert await adding
     assert await a.stats(ROOM) == (0, 0)
     assert ear.joins == ear.leaves == {(ROOM, b"1"): 1}
+
+
+async def test_what_is_asked_about_one_connection_happens_in_that_order(make: Maker, ear: Ear) -> None:
+    a = await make("a")
+    asked = []
+    for number in range(20):
+        asked.append(asyncio.create_task(a.add(ROOM, "c1", "ann", b"1")))
+        await asyncio.sleep(0)
+        if number < 19:
+            a.remove(ROOM, "c1")
+    await asyncio.gather(*asked)
+    assert await a.members(ROOM) == {"c1": b"1"}
+    assert ear.joins == {(ROOM, b"1"): 20} and ear.leaves == {(ROOM, b"1"): 19}
+    await eventually(lambda: not a.busy, "nothing is kept of it")
+
+
+async def test_add_given_up_while_it_waited_lets_nothing_overtake(make: Maker, ear: Ear) -> None:
+    a = await make("a")
+    await a.add(ROOM, "c1", "ann", b"1")
+    a.remove(ROOM, "c1")
+    given_up = asyncio.create_task(a.add(ROOM, "c1", "ann", b"given up"))
+    await asyncio.sleep(0)
+    given_up.cancel()
+    assert await a.add(ROOM, "c1", "ann", b"2")
+    assert await a.members(ROOM) == {"c1": b"2"}
+    assert ear.joins == {(ROOM, b"1"): 1, (ROOM, b"2"): 1} and ear.leaves == {(ROOM, b"1"): 1}
+
+
+async def test_add_after_a_remove_that_redis_did_not_answer_is_present(
+    make: Maker, server: PrivateRedis, ear: Ear
+) -> None:
+    a = await make("a")
+    await a.add(ROOM, "c1", "ann", b"1")
+    server.pause()
+    a.remove(ROOM, "c1")
+    adding = asyncio.create_task(a.add(ROOM, "c1", "ann", b"1"))
+    await eventually(lambda: bool(a._life.doubted) or adding.done(), "given up")
+    server.resume()
+    entered = await asyncio.gather(adding, return_exceptions=True)
+    while isinstance(entered[0], StoreUnavailable):
+        entered = await asyncio.gather(a.add(ROOM, "c1", "ann", b"1"), return_exceptions=True)
+    await eventually(lambda: a.settled and not a.busy, "settled")
+    assert await a.members(ROOM) == {"c1": b"1"}
 
 
 async def test_cancelled_add_leaves_nothing_behind(make: Maker, ear: Ear) -> None:
@@ -241,7 +299,7 @@ async def test_cancelled_add_leaves_nothing_behind(make: Maker, ear: Ear) -> Non
     adding.cancel()
     with pytest.raises(asyncio.CancelledError):
         await adding
-    await eventually(lambda: a.settled and a._life.entering == {}, "settled")
+    await eventually(lambda: a.settled and not a.busy, "settled")
     assert await a.members(ROOM) == {"c0": b"0"}
     assert ear.joins[ROOM, b"1"] == ear.leaves[ROOM, b"1"]
 
@@ -249,7 +307,7 @@ async def test_cancelled_add_leaves_nothing_behind(make: Maker, ear: Ear) -> Non
 async def test_cancelled_remove_is_carried_out(make: Maker) -> None:
     a = await make("a")
     await a.add(ROOM, "c0", "ann", b"0")
-    removing = asyncio.create_task(a.remove(ROOM, "c0"))
+    removing = a.remove(ROOM, "c0")
     await asyncio.sleep(0)
     removing.cancel()
     with pytest.raises(asyncio.CancelledError):

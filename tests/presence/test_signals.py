@@ -44,8 +44,10 @@ async def test_user_is_told_once_however_many_connections(make: Maker, heard: He
     await a.add(ROOM, "c1", "ann", b"")
     await b.add(ROOM, "c2", "ann", b"")
     await a.remove(ROOM, "c1")
+    await eventually(lambda: not a.busy, "told")
     assert heard.told == [("joined", ROOM, "ann")]
     await b.remove(ROOM, "c2")
+    await eventually(lambda: not b.busy, "told")
     assert heard.told == [("joined", ROOM, "ann"), ("left", ROOM, "ann")]
 
 
@@ -58,6 +60,7 @@ async def test_user_of_a_crashed_instance_leaves_once(make: Maker, heard: Heard)
     await eventually(lambda: ("left", ROOM, "ann") in heard.told, "ann left")
     await b.remove(ROOM, "c3")
     await c.stop()
+    await eventually(lambda: not b.busy, "told")
     assert heard.told.count(("left", ROOM, "ann")) == 1
     assert heard.told.count(("left", ROOM, "bob")) == 1
 
@@ -80,6 +83,7 @@ async def test_failing_receiver_is_logged_and_changes_nothing(
         a = await make("a")
         with caplog.at_level(logging.ERROR):
             assert await a.add(ROOM, "c1", "ann", b"")
+            await eventually(lambda: not a.busy, "told")
     finally:
         user_joined.disconnect(fails)
     assert heard.told == [("joined", ROOM, "ann")]

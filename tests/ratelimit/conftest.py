@@ -9,7 +9,7 @@ import pytest_asyncio
 
 from ratelimit import keys, service
 from ratelimit.decisions import Claim
-from ratelimit.limiter import Limiter
+from ratelimit.limiter import Limiter, Patience
 from ratelimit.policies import Policy
 from ratelimit.rates import parse_rate
 from ratelimit.service import SYNC_TIMEOUT, TIMEOUT, reset_limits
@@ -37,10 +37,11 @@ def make_limiter(url: str, **options: Any) -> Limiter:
 @pytest_asyncio.fixture
 async def limiter(redis_url: str) -> AsyncIterator[Limiter]:
     """A limiter on an empty Redis, which waits for it."""
-    made = Limiter(Shard(0, redis_url, PATIENCE), Shard(0, redis_url, PATIENCE), deadline=PATIENCE)
+    made = Limiter(
+        Shard(0, redis_url, PATIENCE), Shard(0, redis_url, PATIENCE), patience=Patience(PATIENCE, PATIENCE, PATIENCE)
+    )
     yield made
-    await made.shard.close()
-    await made.sync_shard.close()
+    await made.close()
 
 
 @pytest.fixture
@@ -53,8 +54,9 @@ def names() -> Callable[[], str]:
 @pytest.fixture
 def limits_settings(settings: Any, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """Settings for this Redis, without a thread and in no hurry."""
-    for name in ("TIMEOUT", "SYNC_TIMEOUT", "DEADLINE"):
+    for name in ("TIMEOUT", "SYNC_TIMEOUT"):
         monkeypatch.setattr(service, name, PATIENCE)
+    monkeypatch.setattr(service, "PATIENCE", Patience(PATIENCE, PATIENCE, PATIENCE))
     settings.RATE_LIMIT_REDIS_URL = redis_url
     settings.RATE_LIMIT_UPKEEP = False
     yield settings

@@ -44,6 +44,12 @@ def test_what_fails_together_is_one_failure(clock: Clock) -> None:
     assert breaker.closed()
 
 
+def test_a_redis_that_was_silent_until_it_was_given_up_needs_no_second_failure(clock: Clock) -> None:
+    breaker = Breaker(clock)
+    breaker.failed(for_long=True)
+    assert not breaker.closed()
+
+
 def test_one_probe_a_pause_and_pauses_grow_to_a_bound(clock: Clock) -> None:
     breaker = Breaker(clock, jitter=lambda: 0.0)
     fail(breaker, clock, FAILURES)

@@ -38,6 +38,6 @@ def test_a_thousand_clients_within_their_limit_with_50_ms_of_jitter_see_no_denia
     with redis.Redis(unix_socket_path=str(redis_process.socket)) as client, client.pipeline(transaction=False) as pipe:
         for at, number in arrivals:
             clock = divmod(at, 1_000_000)
-            pipe.execute_command("EVALSHA", sha, 1, f"k{number}", 1, "g", 1, 0, rate.interval, rate.quota, 0, *clock)
+            pipe.execute_command("EVALSHA", sha, 1, f"k{number}", 1, "g", 1, 0, rate.interval, rate.quota, 0, 0, *clock)
         answers = pipe.execute()
     assert sum(answer[1] == 0 for answer in answers) == 0

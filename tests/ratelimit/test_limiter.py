@@ -11,7 +11,10 @@ from typing import Any
 import pytest
 
 from ratelimit import limiter as limiter_module
-from ratelimit.limiter import DEADLINE, GRACE, Limiter
+from ratelimit.breaker import FIRST_PAUSE
+from ratelimit.limiter import Limiter, Patience
+from ratelimit.service import TIMEOUT
+from realtime.session.session import COMMAND_WITHIN
 from tests.ratelimit.conftest import claim, make_limiter
 from tests.store.redis_process import RedisProcess, until
 
@@ -106,6 +109,8 @@ async def test_without_redis_each_policy_s_own_mode_decides_and_it_heals(
     else:
         mortal_redis.kill()
     try:
+        while not limiter.breaker.open:  # until it is known, nobody is given more than there is
+            await decide_in(limiter, sync, claim("1000/h", "before", failure="open"))
         assert [(await decide_in(limiter, sync, failing("open")))[0] for _ in range(6)] == [True] * 6
         assert [(await decide_in(limiter, sync, failing("closed")))[0] for _ in range(6)] == [False] * 6
         assert [(await decide_in(limiter, sync, failing("local")))[0] for _ in range(6)] == [True] * 3 + [False] * 3
@@ -122,38 +127,49 @@ async def test_without_redis_each_policy_s_own_mode_decides_and_it_heals(
         return (await decide_in(limiter, sync, asked))[0]
 
     await until(healed, within=10)
-    await limiter.shard.close()
-    await limiter.sync_shard.close()
+    await limiter.close()
 
 
-async def test_nobody_waits_longer_than_the_deadline_for_a_silent_redis(
-    mortal_redis: RedisProcess, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("protocol", ["http", "websocket"])
+async def test_who_asks_a_silent_redis_waits_a_bounded_time_and_afterwards_only_probes_do(
+    mortal_redis: RedisProcess, monkeypatch: pytest.MonkeyPatch, protocol: str
 ) -> None:
     """What is waited for is looked at, not the clock: a busy machine adds to it."""
     limiter = make_limiter(mortal_redis.url)
-    assert (await limiter.decide([failing("open")])).allowed
+    bound = getattr(limiter.patience, protocol)
+    asked = claim("1000/h", failure="open")
+    assert (await limiter.decide([asked], bound)).allowed
     assert mortal_redis._process is not None
     os.kill(mortal_redis._process.pid, signal.SIGSTOP)
-    deadlines: list[float] = []
+    waits: list[float] = []
     plain = limiter_module._within
 
-    async def noted(deadline: float, future: Any) -> Any:
-        deadlines.append(deadline)
-        return await plain(deadline, future)
+    async def noted(seconds: float, answer: Any) -> bool:
+        waits.append(seconds)
+        return await plain(seconds, answer)
 
     monkeypatch.setattr(limiter_module, "_within", noted)
     try:
+        while not limiter.breaker.open:
+            assert (await limiter.decide([asked], bound)).allowed
+        assert set(waits) == {bound}
+        assert len(waits) <= 1 + TIMEOUT / bound, "a silent link was not given up"
+        waits.clear()
         began = time.monotonic()
         for _ in range(30):
-            assert (await limiter.decide([failing("open")])).allowed
+            assert (await limiter.decide([asked], bound)).allowed
         took = time.monotonic() - began
     finally:
         os.kill(mortal_redis._process.pid, signal.SIGCONT)
-    assert 3 <= len(deadlines) <= 10, "everybody waited, though it was known that Redis is silent"
-    assert set(deadlines) == {DEADLINE}
-    assert took < 10 * len(deadlines) * DEADLINE, "a wait went on beyond its deadline"
-    assert DEADLINE + GRACE < 0.1
-    await limiter.shard.close()
+    assert set(waits) <= {limiter.patience.probe}
+    assert len(waits) <= 1 + took / (FIRST_PAUSE / 2), "everybody waited, though it was known that Redis is silent"
+    await limiter.close()
+
+
+def test_http_waits_shorter_than_a_command_and_a_command_has_time_left_for_its_own_work() -> None:
+    assert Patience().probe < Patience().http < Patience().websocket <= COMMAND_WITHIN / 2
+    assert Patience().http >= 0.3, "a busy machine is no fault"
+    assert Patience().websocket >= TIMEOUT > Patience().http
 
 
 async def test_a_share_is_the_limit_by_the_living_instances(mortal_redis: RedisProcess) -> None:
@@ -161,7 +177,7 @@ async def test_a_share_is_the_limit_by_the_living_instances(mortal_redis: RedisP
     mortal_redis.kill()
     asked = claim("9/m burst=6", failure="local")
     assert [(await limiter.decide([asked])).allowed for _ in range(4)] == [True, True, False, False]
-    await limiter.shard.close()
+    await limiter.close()
 
 
 async def test_threads_and_the_loop_share_one_limit(limiter: Limiter, names: Callable[[], str]) -> None:

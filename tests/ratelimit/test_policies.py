@@ -81,6 +81,8 @@ def errors(settings: Any, **policies: Any) -> list[str]:
         (GOOD | {"guards": "http:no-such-route"}, ["ratelimit.E002", "rate_limits.bad.guards", "no-such-route"]),
         (GOOD | {"guards": "http:admin:nope"}, ["ratelimit.E002", "admin:nope"]),
         (GOOD | {"guards": "ws.publish:nowhere"}, ["ratelimit.E001", "there is no namespace 'nowhere'"]),
+        (GOOD | {"guards": "ws.new_channel:nowhere"}, ["ratelimit.E001", "there is no namespace 'nowhere'"]),
+        (GOOD | {"guards": "ws.new_chanel"}, ["ratelimit.E001", "Did you mean ws.new_channel?"]),
     ],
 )
 def test_the_system_check_names_the_setting_and_the_mend(settings: Any, options: Any, words: list[str]) -> None:
@@ -90,7 +92,7 @@ def test_the_system_check_names_the_setting_and_the_mend(settings: Any, options:
 
 def test_the_system_check_passes_what_is_right(settings: Any) -> None:
     settings.RATE_LIMIT_TRUSTED_PROXIES = ["10.0.0.0/8"]
-    assert errors(settings, admin=GOOD | {"guards": ["http:admin:index", "http:/api/", "http"]}) == []
+    assert errors(settings, admin=GOOD | {"guards": ["http:admin:index", "http:/api/", "http", "ws.new_channel"]}) == []
 
 
 def test_policies_in_the_realtime_configuration_are_judged_too(settings: Any) -> None:

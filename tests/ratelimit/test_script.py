@@ -45,7 +45,33 @@ def test_the_script_reckons_as_the_pure_modules_do(
     for pause, cost in asked:
         now += pause
         clock = [EPOCH + now // 1_000_000, now % 1_000_000]
-        reply = redis_process.ask("EVAL", WITH_CLOCK, 1, "key", 1, args[0], cost, 0, *args[1:], *clock)
+        reply = redis_process.ask("EVAL", WITH_CLOCK, 1, "key", 1, args[0], cost, 0, *args[1:], 0, *clock)
+        if rate.strict:
+            answer, log = window.take(log, now, cost, rate)
+        else:
+            answer, state = gcra.take(state, now * TICKS, cost, rate)
+        assert reply == [EPOCH * 1_000_000 + now, int(answer.allowed), *answer[1:]]
+
+
+@hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(rates, st.lists(st.tuples(st.integers(0, 700_000), st.integers(1, 3), st.integers(0, 50)), max_size=30))
+def test_what_was_admitted_without_redis_is_entered_whatever_is_decided(
+    redis_process: RedisProcess, rate: Rate, asked: list[tuple[int, int, int]]
+) -> None:
+    """A debt counts as if it had been taken just before, up to the whole quota."""
+    redis_process.ask("FLUSHALL")
+    now, state, log = 100_000_000_000_000, 0, ()
+    args = ["s", rate.period_us, rate.count, rate.grain] if rate.strict else ["g", rate.interval, rate.quota, 0]
+    for pause, cost, debt in asked:
+        now += pause
+        clock = [EPOCH + now // 1_000_000, now % 1_000_000]
+        owed = debt if rate.strict else debt * rate.interval
+        reply = redis_process.ask("EVAL", WITH_CLOCK, 1, "key", 1, args[0], cost, 0, *args[1:], owed, *clock)
+        for _ in range(debt):
+            if rate.strict:
+                _, log = window.take(log, now, 1, rate)
+            else:
+                state = min(max(state, now * TICKS) + rate.interval, now * TICKS + rate.interval * rate.quota)
         if rate.strict:
             answer, log = window.take(log, now, cost, rate)
         else:

@@ -26,17 +26,17 @@ class RedisProcess:
         self._process: subprocess.Popen[bytes] | None = None
         self.start()
 
-    def start(self) -> None:
-        """Start it and wait until it answers."""
+    def start(self, *options: str, wait: bool = True) -> None:
+        """Start it, and wait until it answers unless that is not wanted."""
         command = ["redis-server", "--port", "0", "--unixsocket", str(self.socket), "--dir", str(self.folder)]
-        command += ["--save", "", "--appendonly", "no"]
+        command += ["--save", "", "--appendonly", "no", *options]
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + DEADLINE
-        while time.monotonic() < deadline:
+        while wait and time.monotonic() < deadline:
             with contextlib.suppress(redis.ConnectionError):
                 if self.ask("PING"):
                     return
-        raise AssertionError("redis-server did not start")
+        assert not wait, "redis-server did not start"
 
     def ask(self, *command: Any) -> Any:
         """Run one command beside everything that is tested."""
@@ -49,6 +49,20 @@ class RedisProcess:
             self._process.kill()
             self._process.wait()
             self._process = None
+
+    def saved(self) -> bytes:
+        """What it holds now, as a snapshot."""
+        self.ask("SAVE")
+        return (self.folder / "dump.rdb").read_bytes()
+
+    def restart(self, snapshot: bytes | None) -> None:
+        """End it without any clean-up and start it with a snapshot, or with nothing."""
+        self.kill()
+        if snapshot is None:
+            (self.folder / "dump.rdb").unlink(missing_ok=True)
+        else:
+            (self.folder / "dump.rdb").write_bytes(snapshot)
+        self.start()
 
     def close(self) -> None:
         """End it and remove its files."""

@@ -1,20 +1,22 @@
 """The pipelined connection: order, deadlines, healing, and nothing left waiting."""
 
 import asyncio
+import contextlib
 import gc
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
+import hiredis
 import pytest
 import pytest_asyncio
 import redis.asyncio as aioredis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, ResponseError
 
-from store import Script, Shard, StoreUnavailable
-from store.link import LONGEST_PAUSE, Link
+from store import Script, Shard, StoreRefused, StoreUnavailable
+from store.link import LONGEST_PAUSE, Command, Link
+from tests.store.faults import FAULTS
 from tests.store.redis_process import RedisProcess, until
 
 pytestmark = pytest.mark.asyncio
@@ -65,7 +67,7 @@ async def test_later_calls_happen_later(link: Link) -> None:
     second = link.call(("RPUSH", "list", "b"))
     await first
     await link.call(("RPUSH", "list", "c"))
-    with pytest.raises(ResponseError):
+    with pytest.raises(StoreRefused):
         await wrong
     await second
     assert await link.call(("LRANGE", "list", 0, -1)) == [b"a", b"b", b"c"]
@@ -109,7 +111,7 @@ async def test_forgotten_scripts_are_sent_again(redis_process: RedisProcess) -> 
     try:
         await shard.run(script, ["list"], ["0"])
         redis_process.ask("SCRIPT", "FLUSH")
-        with pytest.raises(NoScriptError):
+        with pytest.raises(StoreRefused, match="NOSCRIPT"):
             await shard.call("EVALSHA", script.sha, 1, "list", "never")
         answers = await asyncio.gather(*(shard.run(script, ["list"], [str(number)]) for number in range(1, 20)))
         assert answers == list(range(2, 21))
@@ -272,3 +274,115 @@ async def test_abandoned_calls_make_no_noise(redis_process: RedisProcess, caplog
         gc.collect()
         await asyncio.sleep(0)
     assert not [record for record in caplog.records if record.name == "asyncio"]
+
+
+@pytest.mark.parametrize(("name", "command"), [("READONLY", ("SET", "key", "1")), ("MASTERDOWN", ("GET", "key"))])
+async def test_a_server_that_is_not_the_one_we_want_is_left(
+    redis_process: RedisProcess, name: str, command: Command
+) -> None:
+    """The address may lead to another by now. What is asked meanwhile fails, without a connect for each call."""
+    link = link_to(redis_process.url)
+    try:
+        first = await link.call(("CLIENT", "ID"))
+        async with FAULTS[name](redis_process):
+            with pytest.raises(StoreRefused, match=name) as caught:
+                await link.call(command)
+            assert caught.value.code == name
+            assert link._connection is None
+            calls = 0
+            began = asyncio.get_running_loop().time()
+            while asyncio.get_running_loop().time() < began + 1:
+                with pytest.raises(StoreUnavailable):
+                    await link.call(command)
+                calls += 1
+                await asyncio.sleep(0.001)
+        assert calls > 50
+        assert link._stats.connects < 15
+        await until(lambda: answers(link))
+        assert await link.call(("CLIENT", "ID")) != first
+        await link.call(command)
+    finally:
+        await link.close()
+
+
+async def test_a_busy_server_is_kept(redis_process: RedisProcess) -> None:
+    """It is the right one, and will be back."""
+    link = link_to(redis_process.url)
+    try:
+        first = await link.call(("CLIENT", "ID"))
+        async with FAULTS["BUSY"](redis_process):
+            with pytest.raises(StoreRefused, match="BUSY"):
+                await link.call(("SET", "key", "1"))
+        assert await link.call(("CLIENT", "ID")) == first
+    finally:
+        await link.close()
+
+
+@pytest.mark.parametrize("name", ["LOADING", "NOPERM scripts"])
+async def test_what_is_refused_while_connecting_is_a_refusal(mortal_redis: RedisProcess, name: str) -> None:
+    """With its code; the link works when that is over."""
+    link = link_to(mortal_redis.url)
+    Script("test.any", "return 1")
+    try:
+        async with FAULTS[name](mortal_redis):
+            codes: set[str] = set()
+            while name.partition(" ")[0] not in codes:
+                try:
+                    await link.call(("PING",))
+                except StoreRefused as error:
+                    codes.add(error.code)
+                except StoreUnavailable:
+                    await asyncio.sleep(0.01)
+        assert link._stats.refused
+        await until(lambda: answers(link))
+    finally:
+        await link.close()
+
+
+@contextlib.asynccontextmanager
+async def saying(folder: Path, to_set: bytes) -> AsyncIterator[str]:
+    """The address of a server that answers SET like this, and everything else with OK."""
+    handlers: set[asyncio.Task[None] | None] = set()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        handlers.add(asyncio.current_task())
+        commands = hiredis.Reader()
+        with contextlib.suppress(ConnectionError):
+            while data := await reader.read(65536):
+                commands.feed(data)
+                while command := commands.gets():
+                    writer.write(to_set if command[0] == b"SET" else b"+OK\r\n")
+            writer.close()
+            await writer.wait_closed()
+
+    server = await asyncio.start_unix_server(answer, folder / "saying.sock")
+    yield f"unix://{folder / 'saying.sock'}"
+    server.close()
+    await asyncio.gather(*(handler for handler in handlers if handler), return_exceptions=True)
+
+
+@pytest.mark.parametrize("code", ["TRYAGAIN", "CLUSTERDOWN", "MOVED", "NOAUTH", "MISCONF", "NOREPLICAS"])
+async def test_any_error_reply_is_a_refusal_and_only_of_its_call(tmp_path: Path, code: str) -> None:
+    """Those of a cluster, too; the connection goes on."""
+    async with saying(tmp_path, f"-{code} some \xff text\r\n".encode("latin-1")) as url:
+        link = link_to(url)
+        assert await link.call(("PING",)) == b"OK"
+        with pytest.raises(StoreRefused) as caught:
+            await link.call(("SET", "a", "b"))
+        assert caught.value.code == code
+        assert await link.call(("PING",)) == b"OK"
+        assert link._stats.connects == 1
+        await link.close()
+
+
+async def test_an_answer_that_is_none_gives_the_connection_up(tmp_path: Path) -> None:
+    """Garbage on the wire: whoever waits hears of it at once, and the next call connects anew."""
+    async with saying(tmp_path, b"what?\r\n") as url:
+        link = link_to(url)
+        for _ in range(2):
+            assert await link.call(("PING",)) == b"OK"
+            with pytest.raises(StoreUnavailable):
+                async with asyncio.timeout(1):
+                    await link.call(("SET", "a", "b"))
+        assert link._stats.connects == 2
+        await link.close()

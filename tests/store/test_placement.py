@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from store import place
+from store.placement import PARTITIONS
 
 
 def test_a_placement_never_changes() -> None:
@@ -13,7 +14,8 @@ def test_a_placement_never_changes() -> None:
     placed = place("chat:lobby")
     assert placed.tag == "02208d6f9c90534f97f0"
     assert placed.topic == "flotilla__group__02208d6f9c90534f97f0"
-    assert placed.key("meta") == "flotilla:meta:{02208d6f9c90534f97f0}"
+    assert placed.key("meta") == "flotilla:meta:{p2}:02208d6f9c90534f97f0"
+    assert placed.partition_key("partition") == "flotilla:partition:{p2}"
 
 
 @given(st.text())
@@ -22,8 +24,10 @@ def test_any_name_makes_a_clean_tag(name: str) -> None:
     placed = place(name)
     assert re.fullmatch("[0-9a-f]{20}", placed.tag)
     assert placed.group == placed.tag
-    for kind in ("meta", "stream"):
-        assert re.findall(r"\{(.*?)\}", placed.key(kind)) == [placed.tag]
+    for key in (placed.key("meta"), placed.key("stream"), placed.partition_key("made")):
+        assert re.findall(r"\{(.*?)\}", key) == [f"p{placed.partition}"]
+    assert placed.partition in range(PARTITIONS)
+    assert all(mark in range(2**17) for mark in placed.marks)
 
 
 @given(st.sets(st.text(max_size=20), max_size=20))

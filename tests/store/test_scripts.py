@@ -16,7 +16,7 @@ def test_a_packages_common_part_comes_first() -> None:
     """Scripts of one folder share `_common.lua`."""
     publish, history = Script.load("realtime.engine", "publish"), Script.load("realtime.engine", "history")
     head = publish.text[: publish.text.index("-- Appends")]
-    assert "local function rotate" in head
+    assert "local function stream_of" in head
     assert history.text.startswith(head)
     assert publish.name == "realtime.engine.publish"
     assert "publish" in repr(publish)

@@ -10,10 +10,10 @@ import pytest
 from channels_redis.pubsub import RedisPubSubLoopLayer
 from hypothesis import given
 from hypothesis import strategies as st
-from redis.exceptions import ResponseError
 
-from store import Script, Shard, Store, StoreUnavailable, get_store, place
+from store import Script, Shard, Store, StoreRefused, StoreUnavailable, get_store, place
 from store.shards import reset_store
+from tests.store.faults import FAULTS
 from tests.store.redis_process import RedisProcess
 
 ADD = Script("test.add", "return redis.call('INCRBY', KEYS[1], ARGV[1])")
@@ -58,18 +58,18 @@ def test_threads_survive_a_restart_of_redis(mortal_redis: RedisProcess) -> None:
 
 
 def test_an_error_inside_a_script_is_the_callers(redis_process: RedisProcess) -> None:
-    """ResponseError, not StoreUnavailable: repeating it would not help."""
+    """It carries the code of the reply, and is a StoreUnavailable, so that nobody has to be ready for two things."""
     shard = Shard(0, redis_process.url)
     broken = Script("test.broken", "return redis.call('NO-SUCH-COMMAND')")
 
     async def call() -> None:
-        with pytest.raises(ResponseError):
+        with pytest.raises(StoreRefused):
             await shard.run(broken, [], [])
         assert await shard.execute("PING") == b"PONG"
         await shard.close()
 
     asyncio.run(call())
-    with pytest.raises(ResponseError):
+    with pytest.raises(StoreRefused):
         shard.run_sync(broken, [], [])
     asyncio.run(shard.close())
 
@@ -84,7 +84,7 @@ def test_several_commands_go_in_one_batch(redis_process: RedisProcess, mortal_re
     assert store.batch_sync([(one, ("GET", one.key("batch"))) for one in places]) == [b"%d" % n for n in range(50)]
     assert store.batch_sync([(places[0], ("HMGET", "nothing", "a"))]) == [[None]]
     assert store.batch_sync([]) == []
-    with pytest.raises(ResponseError):
+    with pytest.raises(StoreRefused):
         store.batch_sync([(places[0], ("LLEN", places[0].key("batch")))])
     mortal_redis.kill()
     with pytest.raises(StoreUnavailable):
@@ -138,3 +138,44 @@ def test_the_process_has_one_store(settings: Any) -> None:
 def test_what_is_shown_of_a_shard_holds_no_password() -> None:
     """Its representation may be logged."""
     assert "secret" not in repr(Shard(0, "redis://user:secret@host:6379/0"))
+
+
+async def test_threads_hear_the_code_of_an_error_reply(redis_process: RedisProcess) -> None:
+    """Of a command, a script and a batch; a server that is not the one we want loses its connections."""
+    shard = Shard(0, redis_process.url)
+    write = ("SET", "key", "1")
+    asks: list[Any] = [
+        lambda: shard.execute_sync(*write),
+        lambda: shard.run_sync(ADD, ["sum"], [1]),
+        lambda: shard.batch_sync([("GET", "key"), write]),
+    ]
+    for name in ("READONLY", "BUSY", "OOM"):
+        first = shard.execute_sync("CLIENT", "ID")
+        async with FAULTS[name](redis_process):
+            for number, ask in enumerate(asks):
+                with pytest.raises(StoreRefused) as caught:
+                    await asyncio.to_thread(ask)
+                assert caught.value.code == name
+                assert shard.stats.refused
+                assert not number or shard.stats.unavailable == 0
+        assert (shard.execute_sync("CLIENT", "ID") == first) is (name != "READONLY")
+        assert [await asyncio.to_thread(ask) for ask in asks]
+    await shard.close()
+
+
+async def test_each_kind_of_error_reply_is_logged_once(
+    redis_process: RedisProcess, caplog: pytest.LogCaptureFixture
+) -> None:
+    """However many there are."""
+    shard = Shard(3, redis_process.url)
+    redis_process.ask("SET", "text", "x")
+    for _ in range(20):
+        with pytest.raises(StoreRefused):
+            await shard.execute("LPUSH", "text", "x")
+        with pytest.raises(StoreRefused):
+            shard.execute_sync("NO-SUCH-COMMAND")
+    told = [record.getMessage() for record in caplog.records]
+    assert len(told) == 2
+    assert all("Redis 3" in line for line in told)
+    assert shard.stats.refused == 40
+    await shard.close()

@@ -5,9 +5,8 @@ import asyncio
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from redis.exceptions import ResponseError
 
-from store import Store, StoreUnavailable
+from store import Store, StoreRefused, StoreUnavailable
 from store.stats import TIMES, Histogram, quantile
 from tests.store.redis_process import RedisProcess
 
@@ -49,7 +48,7 @@ async def test_commands_round_trips_and_refusals_are_counted(store: Store) -> No
     """Each once."""
     stats = store.first.stats
     await asyncio.gather(*(store.first.execute("PING") for _ in range(3)))
-    with pytest.raises(ResponseError):
+    with pytest.raises(StoreRefused):
         await store.first.execute("NOSUCHCOMMAND")
     store.first.execute_sync("PING")
     assert (stats.commands, stats.refused, stats.unavailable, stats.connects) == (5, 1, 0, 1)

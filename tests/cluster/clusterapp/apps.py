@@ -1,5 +1,8 @@
-"""Registers RPC methods and message handlers, as a project's app would."""
+"""Registers RPC methods, message handlers and receivers of signals, as a project's app would."""
 
+import json
+import os
+import time
 from typing import Any
 
 from django.apps import AppConfig
@@ -43,3 +46,26 @@ class ClusterAppConfig(AppConfig):
             if data == "refuse":
                 raise CommandError(1042)
             await apublish("open:sent", {"from": str(user), "data": data})
+
+        if path := os.environ.get("CLUSTERAPP_LIFECYCLE"):
+            _note_lifecycle(path)
+
+
+def _note_lifecycle(path: str) -> None:
+    """Write down who comes and goes, a line each; as slowly as a receiver that asks a database."""
+    from realtime.signals import on_connect, on_disconnect
+
+    def note(what: str, facts: dict[str, Any]) -> None:
+        line = {"what": what} | {key: facts.get(key) for key in ("client", "instance", "reason")}
+        with open(path, "a") as file:
+            file.write(json.dumps(line) + "\n")
+
+    def connected(**facts: Any) -> None:
+        note("connect", facts)
+
+    def disconnected(**facts: Any) -> None:
+        time.sleep(0.06)
+        note("disconnect", facts)
+
+    on_connect.connect(connected, weak=False)
+    on_disconnect.connect(disconnected, weak=False)

@@ -86,6 +86,10 @@ class TestWhoIsHit:
                 await call(name, *args)
         with pytest.raises(ValueError, match="123 bytes"):
             await call("disconnect", "1", reason="x" * 124)
+        for name, args in (("refresh", ("1",)), ("subscribe", ("1", ROOM))):
+            for end in (float("nan"), float("inf")):
+                with pytest.raises(ValueError, match="an end is a time"):
+                    await call(name, *args, expire_at=end)
 
     async def test_an_instance_that_is_silent_is_waited_for_until_the_deadline(self, node: Node, call: Call) -> None:
         """Then the caller knows that not all have answered."""

@@ -59,6 +59,23 @@ class TestTransactions:
         assert (first.offset, second.offset, first.epoch) == (1, 2, second.epoch)
         assert data() == [1, 2]
 
+    def test_an_older_version_is_dropped_at_its_commit(self) -> None:
+        """Whichever transaction is the last to end; half an emoji comes back as it was."""
+        with transaction.atomic():
+            publish(ROOM, "older", version=1)
+            publish(ROOM, "newer \ud83d", version=2, on_commit=False)
+        assert data() == ["newer \ud83d"]
+        place = publish(ROOM, "older", version=2)
+        assert place is not None
+        assert place.offset == 1
+
+    def test_what_no_client_could_be_sent_is_refused_before_the_commit(self) -> None:
+        """The caller is told, not the log."""
+        with pytest.raises(CommandError, match="too large"), transaction.atomic():
+            publish(ROOM, "x" * 1_048_576)
+        assert data() == []
+        assert publish("plain:a", "x" * 1_048_576) == (0, "")
+
     def test_inside_of_one_it_waits_for_the_commit(self) -> None:
         """In order; None is returned."""
         with transaction.atomic():

@@ -25,6 +25,9 @@ class Client:
         self.socket = self
         self.pushes: list[dict[str, Any]] = []
         self.lost: list[Subscription] = []
+        self.waiting = 0
+        self.busy = False
+        self.dropped = False
 
     def send(self, frame: Frame) -> None:
         self.pushes += [json.loads(line)["push"] for line in frame.payload.split(b"\n")]
@@ -34,6 +37,9 @@ class Client:
         if subscription.held is None:
             self.hub.unsubscribe(subscription)
 
+    def too_slow(self) -> None:
+        self.dropped = True
+
     @property
     def offsets(self) -> list[int]:
         return [push["pub"].get("offset", 0) for push in self.pushes if "pub" in push]
@@ -42,10 +48,10 @@ class Client:
 class Process:
     """One process: store, broker, layer, hub, heartbeat."""
 
-    def __init__(self, url: str, *, layer_url: str = "", check_interval: float = 1000) -> None:
-        self.store = Store([url])
+    def __init__(self, *urls: str, layer_url: str = "", check_interval: float = 1000) -> None:
+        self.store = Store(urls)
         self.broker = Broker(self.store)
-        self.layer = ChannelLayer(hosts=[layer_url or url], prefix="flotilla").loop_layer()
+        self.layer = ChannelLayer(hosts=[layer_url] if layer_url else list(urls), prefix="flotilla").loop_layer()
         self.hub = Hub(self.layer, self.broker, check_interval=check_interval, most_joined=32768)
         self.heartbeat = Heartbeat(self.store, self.hub, self.layer)
 

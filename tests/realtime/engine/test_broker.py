@@ -10,10 +10,11 @@ import pytest_asyncio
 import redis.asyncio as aioredis
 
 from realtime.conf import ChannelOptions
-from realtime.engine.broker import Broker, Seen
+from realtime.engine.broker import Broker
 from realtime.engine.publication import Page, StreamPosition
+from realtime.engine.recovery import recover
 from store import Store, StoreUnavailable, place
-from tests.store.redis_process import RedisProcess
+from tests.store.redis_process import RedisProcess, until
 
 pytestmark = pytest.mark.asyncio
 
@@ -53,6 +54,13 @@ async def ear(redis_url: str) -> AsyncIterator[Ear]:
     yield Ear(pubsub)
     await pubsub.aclose()
     await client.aclose()
+
+
+def keys_of_names(redis_process: RedisProcess) -> list[bytes]:
+    """Everything in Redis but the partitions themselves."""
+    return [
+        key for key in redis_process.ask("KEYS", "*") if not key.startswith((b"flotilla:partition:", b"flotilla:made:"))
+    ]
 
 
 def offsets(page: Page) -> list[int]:
@@ -114,7 +122,7 @@ class TestPublishing:
         seconds, micros = await broker.store.first.execute("TIME")
         [message] = await ear.heard(1)
         assert 0 <= int(seconds) * 1_000_000 + int(micros) - message.pop("t") < 60_000_000
-        assert message == {"type": "pub", "c": ROOM, "d": b"{}", "e": position.epoch, "o": 1}
+        assert message == {"type": "pub", "c": ROOM, "d": b"{}", "e": position.epoch, "o": 1, "n": 1}
 
     async def test_large_offsets_survive(self, redis_process: RedisProcess, broker: Broker, ear: Ear) -> None:
         """Neither Lua's numbers nor msgpack round them."""
@@ -134,7 +142,7 @@ class TestPublishing:
         assert position == StreamPosition("", 0)
         (heard,) = await ear.heard(1)
         assert (heard["o"], heard["e"]) == (0, "")
-        assert redis_process.ask("DBSIZE") == 0
+        assert keys_of_names(redis_process) == []
 
     async def test_skipping_history_leaves_the_stream_alone(self, broker: Broker) -> None:
         """The next publication has the next offset."""
@@ -226,15 +234,27 @@ class TestHistory:
         assert await broker.history(ROOM, OPTIONS, limit=0, since=1) == Page(position)
 
     async def test_bytes_are_bounded(self, broker: Broker) -> None:
-        """Exactly the bound passes; a byte more gives the position and no publications."""
+        """Exactly the bound passes; with a byte more a page ends before it, and one that must be whole is empty."""
         for _ in range(4):
             await broker.publish(ROOM, b"x" * 100, OPTIONS)
-        page = await broker.history(ROOM, OPTIONS, limit=-1, max_bytes=400)
+        page = await broker.history(ROOM, OPTIONS, limit=-1, max_bytes=400, whole=True)
         assert (offsets(page), page.overflow) == ([1, 2, 3, 4], False)
-        page = await broker.history(ROOM, OPTIONS, limit=-1, max_bytes=399)
+        page = await broker.history(ROOM, OPTIONS, limit=-1, max_bytes=399, whole=True)
         assert (offsets(page), page.overflow, page.top.offset) == ([], True, 4)
-        page = await broker.history(ROOM, OPTIONS, limit=-1, since=1, max_bytes=399)
+        page = await broker.history(ROOM, OPTIONS, limit=-1, since=1, max_bytes=399, whole=True)
         assert (offsets(page), page.overflow) == ([2, 3, 4], False)
+        page = await broker.history(ROOM, OPTIONS, limit=-1, max_bytes=399)
+        assert (offsets(page), page.overflow) == ([1, 2, 3], True)
+
+    async def test_a_publication_larger_than_a_page_is_a_page(self, broker: Broker) -> None:
+        """Or nobody would ever get past it, in either direction."""
+        for size in (10, 500, 10):
+            await broker.publish(ROOM, b"x" * size, OPTIONS)
+        for since, reverse in ((1, False), (3, True)):
+            page = await broker.history(ROOM, OPTIONS, limit=-1, since=since, reverse=reverse, max_bytes=100)
+            assert (offsets(page), page.overflow) == ([2], True)
+        page = await broker.history(ROOM, OPTIONS, since=2, limit=-1, max_bytes=5, whole=True)
+        assert (offsets(page), page.overflow) == ([3], False)
 
     async def test_forgetting_keeps_the_position(self, broker: Broker) -> None:
         """History is empty, offsets go on, the epoch stays."""
@@ -243,12 +263,59 @@ class TestHistory:
         assert await broker.history(ROOM, OPTIONS, limit=-1) == Page(position)
         assert await broker.publish(ROOM, b"{}", OPTIONS) == StreamPosition(position.epoch, 6)
 
-    async def test_any_first_touch_makes_the_epoch(self, broker: Broker) -> None:
-        """A reader and the publisher after it agree."""
+    async def test_reading_makes_nothing(self, redis_process: RedisProcess, broker: Broker) -> None:
+        """Anybody may ask for any name: not a byte stays, and the position holds for the stream that is made next."""
+        tops = [(await broker.history(f"name{number}", OPTIONS)).top for number in range(50)]
+        await broker.confirm(ROOM, "nonce", OPTIONS)
+        assert keys_of_names(redis_process) == []
+        assert {top.offset for top in tops} == {0}
+        assert await broker.publish("name7", b"{}", OPTIONS) == StreamPosition(tops[7].epoch, 1)
+        page = await broker.history("name7", OPTIONS, since=0, limit=10, whole=True)
+        assert recover(tops[7], page, 10, OPTIONS.history_meta_ttl).recovered
+
+    async def test_the_era_is_another_when_a_stream_may_have_expired(
+        self, redis_process: RedisProcess, broker: Broker
+    ) -> None:
+        """Of the others in the partition, a position without a stream holds on; a stream keeps its epoch."""
+        brief = ChannelOptions(history_size=10, history_ttl=60, history_meta_ttl=0.2)
         top = (await broker.history(ROOM, OPTIONS)).top
-        assert top.offset == 0
-        assert top.epoch
-        assert await broker.publish(ROOM, b"{}", OPTIONS) == StreamPosition(top.epoch, 1)
+        other = next(name for name in map(str, range(1000)) if place(name).partition == place(ROOM).partition)
+        first = await broker.publish(other, b"{}", brief)
+        await until(lambda: not redis_process.ask("EXISTS", place(other).key("meta")))
+        second = await broker.publish(other, b"{}", brief)
+        assert (first.offset, second.offset) == (1, 1)
+        assert first.epoch != second.epoch
+        made = await publish(broker, 2)
+        assert made.epoch != top.epoch
+        page = await broker.history(ROOM, OPTIONS, since=0, limit=10, whole=True)
+        assert recover(top, page, 10, OPTIONS.history_meta_ttl).recovered
+        assert (await publish(broker, 1)).epoch == made.epoch
+
+    async def test_a_position_before_the_stream_does_not_hold_for_a_later_one(
+        self, redis_process: RedisProcess, broker: Broker
+    ) -> None:
+        """The stream that was made next is gone, and another made since: what it held is lost for the reader."""
+        options = ChannelOptions(history_size=10, history_ttl=0.05, history_meta_ttl=0.05)
+        top = (await broker.history(ROOM, options)).top
+        await publish(broker, 3, options)
+        await until(lambda: not redis_process.ask("EXISTS", META))
+        await publish(broker, 1, options)
+        page = await broker.history(ROOM, options, since=top.offset, limit=10, whole=True)
+        assert not recover(top, page, 10, options.history_meta_ttl).recovered
+
+    async def test_a_stream_made_anew_within_a_moment_has_another_epoch(
+        self, redis_process: RedisProcess, broker: Broker
+    ) -> None:
+        """Also within one millisecond, and when Redis's clock was set back."""
+        epochs = set()
+        for _ in range(20):
+            epochs.add((await broker.publish(ROOM, b"{}", OPTIONS)).epoch)
+            redis_process.ask("DEL", META)
+        redis_process.ask("HSET", place(ROOM).partition_key("partition"), "s", 2**42)  # ahead of the clock
+        for _ in range(3):
+            epochs.add((await broker.publish(ROOM, b"{}", OPTIONS)).epoch)
+            redis_process.ask("DEL", META)
+        assert len(epochs) == 23
 
 
 class TestLifetimes:
@@ -262,15 +329,6 @@ class TestLifetimes:
         await publish(broker, 1)
         assert redis_process.ask("PTTL", STREAM) > 55_000
         assert redis_process.ask("PTTL", META) > 7_190_000
-
-    async def test_a_stream_nobody_published_to_lives_shorter(
-        self, redis_process: RedisProcess, broker: Broker
-    ) -> None:
-        """An hour at most: anybody may ask for any name."""
-        await broker.history(ROOM, OPTIONS)
-        assert 3_590_000 < redis_process.ask("PTTL", META) <= 3_600_000
-        await broker.history("short", ChannelOptions(history_size=1, history_ttl=1, history_meta_ttl=5))
-        assert 0 < redis_process.ask("PTTL", place("short").key("meta")) <= 5000
 
     async def test_looking_keeps_the_position_alive(self, redis_process: RedisProcess, broker: Broker) -> None:
         """A channel with subscribers is checked, and does not lose its epoch for want of publications."""
@@ -287,60 +345,31 @@ class TestLifetimes:
         before = await publish(broker, 3)
         redis_process.ask("DEL", META)
         page = await broker.history(ROOM, OPTIONS, limit=-1)
-        assert page.top.epoch != before.epoch
         assert page == Page(StreamPosition(page.top.epoch, 0))
-        assert (await publish(broker, 1)).offset == 1
-
-
-class TestOlderRedis:
-    async def test_publishing_notices(self, redis_process: RedisProcess, broker: Broker) -> None:
-        """A top below what this process has seen: the offsets would be given out twice, so the epoch changes."""
-        before = await publish(broker, 5)
-        redis_process.ask("HSET", META, "t", 3)
+        assert page.top.epoch != before.epoch
+        assert not recover(before, page, 10, OPTIONS.history_meta_ttl).recovered
         after = await publish(broker, 1)
-        assert after.epoch != before.epoch
         assert after.offset == 1
-        assert offsets(await broker.history(ROOM, OPTIONS, limit=-1)) == [1]
+        assert after.epoch != before.epoch
 
-    @pytest.mark.parametrize("look", ["history", "confirm"])
-    async def test_looking_notices(self, redis_process: RedisProcess, broker: Broker, ear: Ear, look: str) -> None:
-        """Reading and confirming pass on what was seen as well."""
-        before = await publish(broker, 5)
-        redis_process.ask("HSET", META, "t", 4)
-        if look == "history":
-            assert (await broker.history(ROOM, OPTIONS)).top.epoch != before.epoch
-        else:
-            await broker.confirm(ROOM, "nonce", OPTIONS)
-            assert (await ear.heard(6))[-1]["e"] != before.epoch
-        assert redis_process.ask("EXISTS", STREAM) == 0
 
-    async def test_an_equal_or_higher_top_is_no_fault(self, redis_url: str, broker: Broker) -> None:
-        """Others publish, too."""
+class TestClaims:
+    async def test_what_a_client_claims_destroys_nothing(self, redis_process: RedisProcess, broker: Broker) -> None:
+        """Whoever says that he stands above the top is not recovered; everybody else's history stays as it is."""
+        top = await publish(broker, 3)
+        for since in (4, 10**9, 2**53):
+            page = await broker.history(ROOM, OPTIONS, since=since, limit=10, whole=True)
+            assert page.top == top
+            assert recover(StreamPosition(top.epoch, since), page, 10, 60).reason == "ahead"
+        assert offsets(await broker.history(ROOM, OPTIONS, limit=-1)) == [1, 2, 3]
+
+    async def test_others_publish_too(self, redis_url: str, broker: Broker) -> None:
+        """A top above what this process knows is no fault."""
         store = Store([redis_url])
         first = await publish(broker, 2)
         await publish(Broker(store), 3)
         assert await publish(broker, 1) == StreamPosition(first.epoch, 6)
         await store.close()
-
-    async def test_a_claim_above_the_top_is_a_lie_in_the_run_that_made_the_epoch(self, broker: Broker) -> None:
-        """No client can throw away everybody's position."""
-        top = await publish(broker, 3)
-        page = await broker.history(ROOM, OPTIONS, since=1000, limit=10, claim=top.epoch)
-        assert page.top == top
-        assert offsets(await broker.history(ROOM, OPTIONS, limit=-1)) == [1, 2, 3]
-
-    async def test_a_claim_above_the_top_counts_after_redis_was_started_anew(
-        self, redis_process: RedisProcess, broker: Broker
-    ) -> None:
-        """Then the client may have seen what Redis no longer knows; a claim up to the top proves nothing."""
-        top = await publish(broker, 3)
-        redis_process.ask("HSET", META, "r", "f" * 40)
-        for since, claim in ((3, top.epoch), (1000, "other"), (1000, "")):
-            assert (await broker.history(ROOM, OPTIONS, since=since, limit=10, claim=claim)).top == top
-        page = await broker.history(ROOM, OPTIONS, since=4, limit=10, claim=top.epoch)
-        assert page.top.epoch != top.epoch
-        assert page.top.offset == 0
-        assert not page.publications
 
 
 class TestConfirming:
@@ -359,25 +388,4 @@ class TestConfirming:
         """And no key."""
         await broker.confirm(ROOM, "nonce", NONE)
         assert await ear.heard(1) == [{"type": "live", "c": ROOM, "n": "nonce", "e": "", "o": 0}]
-        assert redis_process.ask("DBSIZE") == 0
-
-
-class TestSeen:
-    async def test_the_highest_position_counts(self) -> None:
-        """Of one epoch; another epoch replaces it; no epoch says nothing."""
-        seen = Seen()
-        seen.note("a", StreamPosition("e", 5))
-        seen.note("a", StreamPosition("e", 3))
-        seen.note("a", StreamPosition("", 0))
-        assert seen.get("a") == StreamPosition("e", 5)
-        seen.note("a", StreamPosition("f", 1))
-        assert seen.get("a") == StreamPosition("f", 1)
-        assert seen.get("b") == StreamPosition("", 0)
-
-    async def test_its_memory_is_bounded(self) -> None:
-        """The oldest goes first."""
-        seen = Seen(size=3)
-        for name in "abcd":
-            seen.note(name, StreamPosition("e", 1))
-        assert seen.get("a") == StreamPosition("", 0)
-        assert seen.get("d").offset == 1
+        assert keys_of_names(redis_process) == []

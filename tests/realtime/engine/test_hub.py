@@ -9,10 +9,10 @@ import pytest
 import pytest_asyncio
 
 from realtime.conf import ChannelOptions
-from realtime.engine import heartbeat, hub
+from realtime.engine import heartbeat, hub, pages
 from realtime.engine.hub import NotLive
 from realtime.engine.local_channel import Flow
-from realtime.engine.publication import Page, StreamPosition
+from realtime.engine.publication import Page
 from realtime.engine.subscription import Subscription
 from store import place
 from tests.realtime.engine.processes import OPTIONS, Client, Process, Proxy
@@ -269,7 +269,7 @@ class TestGaps:
 
     async def test_a_long_gap_is_refilled_in_pages(self, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
         """More than one page is missing."""
-        monkeypatch.setattr(hub, "REFILL_PAGE", 7)
+        monkeypatch.setattr(pages, "MOST_PUBLICATIONS", 7)
         one = await make()
         client, _, _ = await one.subscribe()
         drop(monkeypatch, one, *range(1, 40))
@@ -554,15 +554,3 @@ class TestParting:
 def topics(redis_process: RedisProcess, channel: str) -> list[bytes]:
     found: list[bytes] = redis_process.ask("PUBSUB", "CHANNELS", place(channel).topic)
     return found
-
-
-async def test_an_older_redis_is_noticed_by_the_next_look(make: Make, redis_process: RedisProcess) -> None:
-    """The hub hands what it has seen to the confirmation: subscribers are told, and offsets are not given twice."""
-    one = await make()
-    client, subscription, _ = await one.subscribe()
-    await one.publish(5)
-    await until(expect(client, 1, 5))
-    redis_process.ask("HSET", place("room").key("meta"), "t", 2)
-    one.hub.resync()
-    await until(lambda: client.lost == [subscription])
-    assert one.hub.channels["room"].position == StreamPosition(one.hub.channels["room"].position.epoch, 0)

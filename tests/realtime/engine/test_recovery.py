@@ -28,7 +28,7 @@ def test_recovers_exactly_when_nothing_is_missing(
     """Recovered means: same stream, not ahead of it, and every missed publication is there and within the limit."""
     history = [offset for offset in range(max(1, top - kept + 1), top + 1) if offset not in holes]
     found = [offset for offset in history if offset > wanted][: limit + 1]  # as the broker reads it
-    answer = recover(StreamPosition(epoch, wanted), Page(StreamPosition("now", top), stored(found)), limit)
+    answer = recover(StreamPosition(epoch, wanted), Page(StreamPosition("now", top), stored(found)), limit, 60)
 
     missed = list(range(wanted + 1, top + 1))
     possible = epoch != "before" and wanted <= top and len(missed) <= limit and all(o in history for o in missed)
@@ -41,7 +41,7 @@ def test_recovers_exactly_when_nothing_is_missing(
 def test_too_many_bytes_are_not_recovered() -> None:
     """A page that overflowed has no publications, and being at the top does not make it complete."""
     page = Page(StreamPosition("e", 3), (), overflow=True)
-    answer = recover(StreamPosition("e", 3), page, 10)
+    answer = recover(StreamPosition("e", 3), page, 10, 60)
     assert (answer.recovered, answer.reason) == (False, "limit")
 
 
@@ -69,4 +69,4 @@ def test_complete_means_every_offset_once(since: int) -> None:
 )
 def test_the_reason_says_what_was_in_the_way(wanted: StreamPosition, found: range, reason: str) -> None:
     """Each as an operator would call it."""
-    assert recover(wanted, Page(StreamPosition("e", 10), stored(found)), 8).reason == reason
+    assert recover(wanted, Page(StreamPosition("e", 10), stored(found)), 8, 60).reason == reason

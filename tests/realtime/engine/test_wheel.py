@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from realtime.engine.wheel import LATE, STEP, Wheel
+from realtime.engine.wheel import AGAIN, LATE, STEP, Wheel
 from tests.store.redis_process import until
 
 
@@ -139,3 +139,24 @@ async def test_turns_by_itself_until_stopped() -> None:
     wheel.stop()
     assert wheel._timer is not None
     assert wheel._timer.cancelled()
+
+
+def test_one_item_that_fails_takes_no_other_items_deadline_away() -> None:
+    """It is logged and called again later; the others of its slot are served."""
+    clock = Clock()
+    wheel = Wheel(clock)
+
+    class Broken(Item):
+        def on_time(self, now: float) -> float | None:
+            super().on_time(now)
+            raise TypeError("?")
+
+    items = [Item(), Broken(), Item(), Broken(), Item()]
+    for item in items:
+        wheel.set(item, clock.now + 1)
+    clock.now += 2
+    wheel.turn()
+    assert [len(item.served) for item in items] == [1] * 5
+    clock.now += AGAIN + 1
+    wheel.turn()
+    assert [len(item.served) for item in items] == [1, 2, 1, 2, 1]

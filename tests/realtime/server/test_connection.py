@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import sys
 import weakref
 from collections.abc import AsyncIterator
 from typing import Any
@@ -84,6 +85,18 @@ class TestOut:
         assert connection.unsent == 0
         connection.send(numbered(99))
         assert wire.read() == numbered(99).wire
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="others do not tell what the kernel holds")
+    async def test_what_the_kernel_holds_is_counted_as_waiting(self, adopted: Adopted) -> None:
+        """Until the client has read it; a connection that is lost has nothing waiting."""
+        adopted.connection.send(numbered(1, 1000))
+        assert adopted.connection.unsent == 0
+        assert adopted.connection.waiting >= 1000
+        adopted.wire.read()
+        assert adopted.connection.waiting == 0
+        adopted.connection.send(numbered(1, 1000))
+        adopted.wire.hang_up()
+        assert adopted.connection.waiting == 0
 
     async def test_what_is_unsent_is_counted(self, adopted: Adopted) -> None:
         """What the client has not got and the kernel has not taken."""

@@ -17,6 +17,7 @@ class RecordingSocket:
     def __init__(self) -> None:
         self.on_slow: Callable[[], None] | None = None
         self.unsent = 0
+        self.waiting = 0
         self.lines: list[dict[str, Any]] = []
         self.closed: tuple[int, str] | None = None
 

@@ -366,13 +366,22 @@ class TestHistory:
         peer = await joined(node)
         assert await peer.ask(history=request_) == error(code)
 
-    async def test_a_page_too_large_is_refused(self, node: Node) -> None:
-        """106, not an empty page that looks like no history; a smaller one can be had."""
+    async def test_a_page_holds_what_fits_and_one_at_least(self, node: Node) -> None:
+        """The client pages on past any size, both ways."""
         peer = await joined(node)
         await fill(node, 3, size=40_000)
-        assert await peer.ask(history={"channel": "open:a", "limit": 3}) == error(106)
-        found = await peer.ask(history={"channel": "open:a", "limit": 2})
-        assert len(found["history"]["publications"]) == 2
+        await fill(node, 1, size=150_000)
+        await fill(node, 1)
+
+        async def page(**since: Any) -> list[int]:
+            found = await peer.ask(history={"channel": "open:a", "limit": -1, **since})
+            return [one["offset"] for one in found["history"]["publications"]]
+
+        assert await page() == [1, 2]
+        assert await page(since={"offset": 2}) == [3]
+        assert await page(since={"offset": 3}) == [4]
+        assert await page(since={"offset": 4}) == [5]
+        assert await page(since={"offset": 5}, reverse=True) == [4]
 
     async def test_huge_limits_are_capped(self, node: Node) -> None:
         """No number makes an error."""

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 from ratelimit import service
+from ratelimit.limiter import Patience
 from ratelimit.service import get_limits, reset_limits
 from realtime import rpc
 from realtime.conf import get_config
 from realtime.engine.node import Node
-from realtime.session import channels
+from realtime.session import channels, limits
 from realtime.session.handlers import HANDLERS
 from store import get_store
 from tests.realtime.session.nodes import REALTIME
@@ -27,8 +28,8 @@ DENIED = re.compile(r"too many requests: retry in \d+\.\d\d s")
 def limited(configured: Any, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Makes nodes with limits."""
     configured.RATE_LIMIT_REDIS_URL = redis_url
-    for name in ("TIMEOUT", "DEADLINE"):
-        monkeypatch.setattr(service, name, 10.0)
+    monkeypatch.setattr(service, "TIMEOUT", 10.0)
+    monkeypatch.setattr(service, "PATIENCE", Patience(10.0, 10.0, 10.0))
     configured.RATE_LIMIT_UPKEEP = False
 
     @asynccontextmanager
@@ -131,6 +132,83 @@ async def test_every_command_but_connect_and_unsubscribe_counts_as_a_command(lim
         await peer.subscribe("open:a")
         await peer.ask(presence={"channel": "open:a"})
         assert (await peer.ask(history={"channel": "open:a"}))["error"]["code"] == 111
+
+
+NEW = {"guards": "ws.new_channel", "key": "connection", "rate": "3/h"}
+
+
+async def test_new_names_are_limited_whichever_command_brings_them(limited: MakeNode) -> None:
+    async with limited(names=NEW) as node:
+        peer = Peer(node)
+        await peer.connect()
+        commands = [
+            {"subscribe": {"channel": "open:a"}},
+            {"publish": {"channel": "open:b", "data": 1}},
+            {"history": {"channel": "open:c"}},
+            {"presence": {"channel": "open:d"}},
+            {"presence_stats": {"channel": "open:e"}},
+            {"publish": {"channel": "open:f", "data": 1}},
+            {"subscribe": {"channel": "open:g"}},
+        ]
+        answers = [await peer.ask(**command) for command in commands]
+        assert [answer.get("error", {}).get("code") for answer in answers] == [None] * 3 + [111] * 4
+        assert DENIED.fullmatch(answers[3]["error"]["message"])
+        assert set(peer.session.subscriptions) == {"open:a"}
+
+
+async def test_a_channel_in_use_is_not_new_however_often_it_is_named(limited: MakeNode) -> None:
+    async with limited(names=NEW | {"rate": "2/h"}) as node:
+        peer = Peer(node)
+        await peer.connect()
+        await peer.subscribe("open:a")
+        for _ in range(10):
+            assert "error" not in await publish(peer, "open:a")
+            assert "error" not in await peer.ask(history={"channel": "open:b"})
+            assert "error" not in await peer.ask(presence={"channel": "open:a"})
+        assert await peer.ask(unsubscribe={"channel": "open:a"}) == {"unsubscribe": {}}
+        await peer.subscribe("open:a")
+        assert (await peer.ask(history={"channel": "open:c"}))["error"]["code"] == 111
+
+
+async def test_a_denied_name_stays_new(limited: MakeNode) -> None:
+    async with limited(names=NEW | {"rate": "1/h"}) as node:
+        peer = Peer(node)
+        await peer.connect()
+        assert "error" not in await publish(peer, "open:a")
+        for _ in range(3):
+            assert (await publish(peer, "open:b"))["error"]["code"] == 111
+
+
+async def test_new_channels_are_counted_for_a_namespace_an_address_or_a_user(limited: MakeNode) -> None:
+    by_address = {"guards": "ws.new_channel:open", "key": "ip", "rate": "3/h"}
+    async with limited(names=by_address) as node:
+        peer, other = Peer(node), Peer(node)
+        for one in (peer, other):
+            await one.connect()
+        results = [await publish(one, f"open:{name}") for one, name in zip((peer, other) * 2, "aabc", strict=True)]
+        assert ["error" in result for result in results] == [False, False, False, True]
+        assert "error" not in await publish(peer, "plain:x"), "another namespace was held up"
+
+
+async def test_a_policy_that_guards_a_command_and_new_channels_is_asked_once(limited: MakeNode) -> None:
+    both = {"guards": ["ws.publish", "ws.new_channel"], "key": "connection", "rate": "3/h"}
+    async with limited(both=both) as node:
+        peer = Peer(node)
+        await peer.connect()
+        results = [await publish(peer, f"open:{name}") for name in "abcd"]
+        assert ["error" in result for result in results] == [False, False, False, True]
+
+
+async def test_names_are_remembered_up_to_a_bound_and_count_again_beyond_it(
+    limited: MakeNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "MOST_NAMES", 2)
+    async with limited(names=NEW | {"rate": "4/h"}) as node:
+        peer = Peer(node)
+        await peer.connect()
+        results = [await peer.ask(history={"channel": f"open:{name}"}) for name in "abbacabb"]
+        assert ["error" in result for result in results] == [False] * 6 + [False, False]
+        assert (await peer.ask(history={"channel": "open:c"}))["error"]["code"] == 111
 
 
 async def test_a_denied_send_is_dropped_without_an_answer(limited: MakeNode) -> None:

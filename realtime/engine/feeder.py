@@ -1,0 +1,318 @@
+"""Feeding: a subscription that has missed much is given it at the pace at which its client reads.
+
+A feed belongs to one subscription. It writes what was missed in order, a piece at a time, while little waits at the
+client's socket; what is published meanwhile queues behind it in memory as far as there is room, else it is read from
+history when its turn has come. When nothing is missing any more the subscription follows the channel as all others do.
+Where history no longer has what is missing, the subscription is told: nothing is ever left out silently.
+
+The feeds of one connection take turns, so that together they never have more waiting than one. Replies and pings go
+past them: they are not held back by what is not written yet.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable
+
+from realtime.engine import pages
+from realtime.engine.broker import Broker
+from realtime.engine.local_channel import LocalChannel
+from realtime.engine.pace import Pace
+from realtime.engine.publication import Publication
+from realtime.engine.subscription import Subscriber, Subscription
+from realtime.protocol.frames import Frame, joined
+from store import Backoff, StoreUnavailable
+
+logger = logging.getLogger("realtime.feeder")
+
+TICK = 0.02  # seconds between looks at the sockets
+TURN = 0.005  # seconds of work before others get theirs
+PIECE = 16 * 1024  # bytes written as one message
+MOST_A_LOOK = 256 * 1024  # bytes written to one connection between two looks
+MOST_READS = 8  # pages of history asked for at the same time, by all connections
+QUIET_WITHIN = 1.0  # seconds a feed lets commands go before it
+STALLED = 20.0  # seconds after which a client that takes nothing is dropped
+REFILL_PATIENCE = 2.0  # seconds a channel's refill waits for slow connections, in all
+
+
+class Feed:
+    """What one subscription is still to be given. `covered`: everything up to there was written or is in `pending`."""
+
+    __slots__ = ("channel", "covered", "line", "pending", "reading", "subscription")
+
+    def __init__(self, channel: LocalChannel, subscription: Subscription, line: "Line", since: int) -> None:
+        self.channel = channel
+        self.subscription = subscription
+        self.line = line
+        self.covered = since
+        self.pending: deque[Publication] = deque()
+        self.reading = False
+
+    @property
+    def open(self) -> bool:
+        """Whether the subscription is still there, and fed by this."""
+        return self.channel.feeds.get(self.subscription) is self
+
+    @property
+    def behind(self) -> bool:
+        """Whether history has to be asked for what follows."""
+        return self.covered < self.channel.position.offset
+
+    def offer(self, publication: Publication) -> None:
+        """Take what comes next, if it does and there is room for it: else it is read from history later."""
+        if publication.offset == self.covered + 1 and self.line.has_room(publication):
+            self.take(publication)
+
+    def take(self, publication: Publication) -> None:
+        """The next publication, whatever its size."""
+        self.pending.append(publication)
+        self.line.held += len(publication.body)
+        self.covered = publication.offset
+
+
+class Line:
+    """The feeds of one connection, in turn. `held` bytes of publications wait in memory for all of them together."""
+
+    __slots__ = ("busy_since", "feeds", "held", "most_held", "pace", "subscriber")
+
+    def __init__(self, subscriber: Subscriber, most_held: int, pace: Pace) -> None:
+        self.subscriber = subscriber
+        self.feeds: deque[Feed] = deque()
+        self.held = 0
+        self.most_held = most_held
+        self.pace = pace
+        self.busy_since: float | None = None
+
+    def has_room(self, publication: Publication) -> bool:
+        """Whether a publication may wait in memory."""
+        return self.held + len(publication.body) <= self.most_held
+
+    def lets_go_before(self, now: float) -> bool:
+        """Whether commands are under way: their replies are waited for by the client, with a clock of its own."""
+        if not self.subscriber.busy:
+            self.busy_since = None
+            return False
+        if self.busy_since is None:
+            self.busy_since = now
+        return now < self.busy_since + QUIET_WITHIN
+
+    def remove_closed(self) -> None:
+        """Forget the feeds of subscriptions that are gone."""
+        for feed in [feed for feed in self.feeds if not feed.open]:
+            self.held -= sum(len(publication.body) for publication in feed.pending)
+            self.feeds.remove(feed)
+
+
+class Feeder:
+    """All feeds of a process. Runs only while there are any; `most_unsent` is a connection's bound in bytes."""
+
+    def __init__(
+        self, broker: Broker, *, most_unsent: int, most_joined: int, count: Callable[[int], None] = lambda written: None
+    ) -> None:
+        """`count` is told how many publications were written."""
+        self.room = most_unsent // 4  # bytes that may wait at a socket before a page of a refill is written to it
+        self.page = most_unsent // 8  # bytes of history read at a time
+        self._broker = broker
+        self._count = count
+        self._most_held = most_unsent // 2
+        self._most_window = most_unsent // 2
+        self._piece = min(PIECE, most_joined)
+        self._lines: dict[Subscriber, Line] = {}
+        self._loop = asyncio.get_running_loop()
+        self._reads = asyncio.Semaphore(MOST_READS)
+        self._running: asyncio.Task[None] | None = None
+        self._reading: set[asyncio.Task[None]] = set()
+
+    async def close(self) -> None:
+        """Stop; what was not written yet is not written any more."""
+        tasks = [*self._reading, *filter(None, [self._running])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._lines.clear()
+
+    def release(
+        self, channel: LocalChannel, subscription: Subscription, offset: int, missed: Iterable[Publication] = ()
+    ) -> None:
+        """The subscribe reply went out. It covers everything up to `offset` but for what was `missed`: that follows,
+        then what was held back, then live."""
+        missed = tuple(missed)
+        if not missed and not self._too_much(channel, subscription):
+            channel.release(subscription, offset)
+            return
+        held, subscription.held = subscription.held or [], None
+        feed = self._begin(channel, subscription, missed[0].offset - 1 if missed else offset)
+        for publication in missed:
+            feed.offer(publication)
+        for item in held:
+            if isinstance(item, Publication) and item.offset:
+                feed.offer(item)
+            else:
+                frame = item if isinstance(item, Frame) else Frame(channel.payload(item))
+                subscription.subscriber.socket.send(frame)
+
+    def _too_much(self, channel: LocalChannel, subscription: Subscription) -> bool:
+        held = sum(len(item.body) for item in subscription.held or () if isinstance(item, Publication))
+        return channel.history and held > self._piece and held + subscription.subscriber.socket.waiting > self.room
+
+    async def make_room(self, channel: LocalChannel, size: int, give_up: float) -> None:
+        """Before `size` bytes of a refill are written to everybody: wait for those with much unread, until `give_up`
+        (loop time) at most. Who is slower than that is fed from here on, at a pace of its own.
+
+        For a small gap nobody is waited for.
+        """
+        most = self.room - min(size, self.page)  # one publication may be larger than a page
+        while True:
+            full = [one for one, socket in channel.sockets.items() if socket.waiting > most]
+            if not full:
+                return
+            if size <= PIECE or self._loop.time() >= give_up:
+                break
+            await asyncio.sleep(TICK)
+        for subscription in full:
+            self._begin(channel, subscription, max(channel.position.offset, subscription.floor))
+
+    def _begin(self, channel: LocalChannel, subscription: Subscription, since: int) -> Feed:
+        subscriber = subscription.subscriber
+        line = self._lines.get(subscriber)
+        if line is None:
+            pace = Pace(self._loop.time(), self._most_window)
+            line = self._lines[subscriber] = Line(subscriber, self._most_held, pace)
+        feed = Feed(channel, subscription, line, since)
+        channel.detach(subscription, feed)
+        line.feeds.append(feed)
+        if self._running is None:
+            self._running = self._loop.create_task(self._run())
+        return feed
+
+    # Writing
+
+    async def _run(self) -> None:
+        """Look at every line again and again; it takes half of the process's time at most."""
+        try:
+            while self._lines:
+                began = self._loop.time()
+                try:
+                    await self._look()
+                except Exception:
+                    logger.exception("feeding failed")
+                await asyncio.sleep(max(TICK, self._loop.time() - began))
+        finally:
+            self._running = None
+
+    async def _look(self) -> None:
+        turn = self._loop.time()
+        for subscriber, line in list(self._lines.items()):
+            self._serve(line)
+            if not line.feeds:
+                del self._lines[subscriber]
+            if self._loop.time() - turn > TURN:
+                await asyncio.sleep(0)
+                turn = self._loop.time()
+
+    def _serve(self, line: Line) -> None:
+        try:
+            line.remove_closed()
+            if line.feeds:
+                self._write(line)
+        except Exception:
+            logger.exception("a connection could not be fed")
+            for feed in list(line.feeds):
+                self._lose(feed)
+            line.feeds.clear()
+
+    def _write(self, line: Line) -> None:
+        """Give a connection as much as it has room for."""
+        now, pace = self._loop.time(), line.pace
+        room = min(MOST_A_LOOK, pace.look(line.subscriber.socket.waiting, now))
+        if pace.stalled(now) > STALLED:
+            logger.info("a client has read nothing for %d s", STALLED)
+            line.subscriber.too_slow()
+            return
+        if line.lets_go_before(now):
+            return
+        idle = 0  # feeds in a row that have nothing to write now
+        while line.feeds and room > 0 and idle < len(line.feeds):
+            feed = line.feeds.popleft()
+            if not feed.open:
+                self._forget(feed)
+            elif feed.pending:
+                room -= self._write_piece(feed)
+                line.feeds.append(feed)
+                idle = 0
+            elif feed.behind:
+                self._read_on(feed)
+                line.feeds.append(feed)
+                idle += 1
+            else:
+                feed.channel.attach(feed.subscription, feed.covered)
+
+    @staticmethod
+    def _forget(feed: Feed) -> None:
+        feed.line.held -= sum(len(publication.body) for publication in feed.pending)
+        feed.pending.clear()
+
+    def _write_piece(self, feed: Feed) -> int:
+        payloads: list[bytes] = []
+        size = 0
+        while feed.pending and (not payloads or size + len(feed.pending[0].body) <= self._piece):
+            publication = feed.pending.popleft()
+            feed.line.held -= len(publication.body)
+            payloads.append(feed.channel.payload(publication))
+            size += len(payloads[-1])
+        feed.subscription.subscriber.socket.send(joined(payloads))
+        feed.line.pace.wrote(size)
+        self._count(len(payloads))
+        return size
+
+    # Reading
+
+    def _read_on(self, feed: Feed) -> None:
+        """Read what follows, unless a feed of this connection is reading already: one page at a time waits for it."""
+        if not any(one.reading for one in (feed, *feed.line.feeds)):
+            feed.reading = True
+            task = self._loop.create_task(self._read(feed))
+            self._reading.add(task)
+            task.add_done_callback(self._reading.discard)
+
+    async def _read(self, feed: Feed) -> None:
+        """Until it worked or nobody wants it any more: a feed has no other owner."""
+        backoff = Backoff()
+        try:
+            while feed.open:
+                since = feed.covered
+                try:
+                    async with self._reads:
+                        piece = await pages.read_on(self._broker, feed.channel, since, self.page)
+                except StoreUnavailable as error:
+                    logger.warning("what a client missed cannot be read: %s", error)
+                except Exception:
+                    logger.exception("what a client missed cannot be read")
+                else:
+                    if feed.covered != since:
+                        continue  # it was set to another place meanwhile
+                    self._add(feed, piece)
+                    return
+                await asyncio.sleep(backoff.next())
+        finally:
+            feed.reading = False
+
+    def _add(self, feed: Feed, piece: pages.Piece) -> None:
+        if not feed.open:
+            return
+        if not pages.continues(feed.channel, feed.covered, piece):
+            self._lose(feed)
+            return
+        for publication in piece.publications:
+            feed.take(publication)
+
+    def _lose(self, feed: Feed) -> None:
+        """History no longer has what follows: who relies on positions is told, the others go on from here."""
+        subscription = feed.subscription
+        self._forget(feed)
+        feed.covered = feed.channel.position.offset
+        if subscription.positioned or subscription.recoverable:
+            logger.info("a client was slower than the history of its channel")
+            subscription.broken = True
+            subscription.subscriber.lose_position(subscription)
+            feed.channel.feeds.pop(subscription, None)

@@ -1,0 +1,44 @@
+"""What follows a position in a channel's stream, read a page at a time.
+
+A page is bounded in bytes as well as in number: whoever reads it writes it to connections, each of which has a bound.
+One publication that is larger than a page is a page of its own, so that it is in nobody's way.
+"""
+
+from dataclasses import dataclass
+
+from realtime.engine import recovery
+from realtime.engine.broker import Broker
+from realtime.engine.local_channel import LocalChannel
+from realtime.engine.publication import Publication, StreamPosition
+
+MOST_PUBLICATIONS = 500  # of a page
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A page, and up to which offset it says what there is: its last one where more may follow, else the top."""
+
+    top: StreamPosition
+    publications: tuple[Publication, ...]
+    last: int
+
+    @property
+    def bytes(self) -> int:
+        """The size of its publications."""
+        return sum(len(publication.body) for publication in self.publications)
+
+
+async def read_on(broker: Broker, channel: LocalChannel, since: int, most_bytes: int) -> Piece:
+    """What follows `since`, at most `most_bytes` of it but one publication at least. Raises StoreUnavailable."""
+    page = await broker.history(
+        channel.name, channel.options, since=since, limit=MOST_PUBLICATIONS, max_bytes=most_bytes
+    )
+    more = page.overflow or len(page.publications) >= MOST_PUBLICATIONS
+    return Piece(page.top, page.publications, page.publications[-1].offset if more else page.top.offset)
+
+
+def continues(channel: LocalChannel, since: int, piece: Piece) -> bool:
+    """Whether a piece is what follows `since` in the stream that `channel` has been following, without a hole."""
+    if not channel.adopt(piece.top.epoch) or piece.top.offset < since:
+        return False
+    return recovery.complete(since, piece.publications, piece.last)

@@ -1,0 +1,64 @@
+"""Tasks that others rely on: none of them ends by an exception.
+
+What such a task does is begun again after any failure, with pauses that grow while it goes on failing. Each failure is
+counted under the task's name; the log has the first of a series.
+"""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from store.backoff import Backoff
+from store.errors import StoreUnavailable
+from store.once import Once
+
+logger = logging.getLogger("store.supervised")
+
+Work = Callable[[], Awaitable[Any]]
+
+FIRST_PAUSE = 0.05  # seconds
+LONGEST_PAUSE = 2.0
+STEADY = 10.0  # seconds of work after which a failure is a first one again
+
+restarts: Counter[str] = Counter()
+"""How often tasks were begun again, by name. Names are written in the code: there are a few."""
+
+
+def supervised(name: str, work: Work) -> "asyncio.Task[None]":
+    """A task that runs `work` until it returns, however often that takes. Cancel it to end it."""
+    restarts[name] += 0
+    return asyncio.get_running_loop().create_task(keep(name, work), name=name)
+
+
+async def keep(name: str, work: Work, clock: Callable[[], float] | None = None) -> None:
+    """Run `work` until it returns."""
+    clock, task = clock or asyncio.get_running_loop().time, asyncio.current_task()
+    assert task is not None
+    backoff, once = Backoff(FIRST_PAUSE, LONGEST_PAUSE), Once()
+    while True:
+        began = clock()
+        try:
+            await work()
+            return
+        except asyncio.CancelledError as error:
+            failure: BaseException = error  # of this task, or of something that it waited for
+        except Exception as error:  # noqa: BLE001  that is what this is for
+            failure = error
+        if task.cancelling():
+            raise asyncio.CancelledError
+        if clock() - began > STEADY:
+            backoff.reset()
+        restarts[name] += 1
+        _tell(name, failure, once)
+        await asyncio.sleep(backoff.next())
+
+
+def _tell(name: str, failure: BaseException, once: Once) -> None:
+    if not once.news(type(failure).__name__):
+        return
+    if isinstance(failure, StoreUnavailable):
+        logger.warning("%s failed and begins again: %s", name, failure)
+    else:
+        logger.error("%s failed and begins again", name, exc_info=failure)

@@ -1,0 +1,57 @@
+"""Each configuration that is shipped limits all that costs Redis something, and no ordinary client meets a limit."""
+
+import tomllib
+from typing import Any
+
+import pytest
+
+from project import demo
+from ratelimit.policies import Policy, read_policies
+from realtime.conf import RealtimeConfig
+from tests.deploy.test_files import DEPLOY, load
+
+COSTS = ("connect", "subscribe", "publish", "history", "presence", "presence_stats", "rpc", "new_channel")
+AT_ONCE = RealtimeConfig().max_channels
+"""What a client that comes back with all its channels asks for in one message."""
+
+
+def _config_map() -> dict[str, Any]:
+    return tomllib.loads(load(DEPLOY / "kubernetes" / "config.yaml")["data"]["realtime.toml"])
+
+
+SHIPPED: dict[str, dict[str, Any]] = {
+    "docker-compose.yml": tomllib.loads((DEPLOY / "realtime.toml").read_text()),
+    "kubernetes": _config_map(),
+    "make run": demo.REALTIME | {"rate_limits": demo.RATE_LIMITS},
+}
+
+
+def guarding(name: str, command: str) -> list[Policy]:
+    config = SHIPPED[name]
+    policies, problems = read_policies(config["rate_limits"], config["namespaces"])
+    assert problems == []
+    wanted = {f"ws.{command}"} | ({"ws.command"} if command not in ("connect", "new_channel") else set())
+    return [policy for policy in policies if wanted & set(policy.guards) and not policy.shadow]
+
+
+@pytest.mark.parametrize("command", COSTS)
+@pytest.mark.parametrize("name", SHIPPED)
+def test_every_command_that_costs_redis_something_is_limited(name: str, command: str) -> None:
+    assert guarding(name, command), f"{name} lets a client {command} as often as it likes"
+
+
+@pytest.mark.parametrize("command", [command for command in COSTS if command != "rpc"])
+@pytest.mark.parametrize("name", SHIPPED)
+def test_opening_more_connections_is_no_way_around(name: str, command: str) -> None:
+    assert any(policy.key in ("ip", "user", "user_or_ip") for policy in guarding(name, command))
+
+
+@pytest.mark.parametrize("command", ["subscribe", "history", "presence", "new_channel"])
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_client_with_all_the_channels_it_may_have_is_not_denied(name: str, command: str) -> None:
+    assert all(policy.rate.quota >= AT_ONCE * policy.cost for policy in guarding(name, command))
+
+
+def test_what_runs_here_is_limited_as_what_is_deployed() -> None:
+    here = {name: limit for name, limit in demo.RATE_LIMITS.items() if name != "logins"}
+    assert here == SHIPPED["docker-compose.yml"]["rate_limits"]

@@ -1,0 +1,132 @@
+"""Ways in which a Redis that is there answers with errors: each begins with the context and is over with its end."""
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
+
+import redis
+
+from tests.store.redis_process import RedisProcess, until
+
+Fault = Callable[[RedisProcess], AbstractAsyncContextManager[None]]
+
+NOBODY = ("127.0.0.1", "1")  # a master that is not there
+BLOCKING = "while true do redis.call('PING') end"
+SLOWLY = ("--key-load-delay", "4000", "--loading-process-events-interval-bytes", "1024")
+LOADED = 500  # keys
+
+
+@contextlib.asynccontextmanager
+async def readonly(server: RedisProcess) -> AsyncIterator[None]:
+    """The moment of a failover: the server became a replica."""
+    server.ask("REPLICAOF", *NOBODY)
+    try:
+        yield
+    finally:
+        server.ask("REPLICAOF", "NO", "ONE")
+
+
+@contextlib.asynccontextmanager
+async def masterdown(server: RedisProcess) -> AsyncIterator[None]:
+    """A replica that does not answer from what it has."""
+    server.ask("CONFIG", "SET", "replica-serve-stale-data", "no")
+    async with readonly(server):
+        yield
+    server.ask("CONFIG", "SET", "replica-serve-stale-data", "yes")
+
+
+@contextlib.asynccontextmanager
+async def busy(server: RedisProcess) -> AsyncIterator[None]:
+    """Somebody's script does not end."""
+    server.ask("CONFIG", "SET", "lua-time-limit", "100")
+    script = asyncio.create_task(asyncio.to_thread(_suppressed, server, "EVAL", BLOCKING, "0"))
+    await until(lambda: asyncio.to_thread(_is_busy, server))
+    try:
+        yield
+    finally:
+        await asyncio.to_thread(server.ask, "SCRIPT", "KILL")
+        await script
+        server.ask("CONFIG", "SET", "lua-time-limit", "5000")
+
+
+def _suppressed(server: RedisProcess, *command: str) -> None:
+    with contextlib.suppress(redis.ResponseError):
+        server.ask(*command)
+
+
+def _is_busy(server: RedisProcess) -> bool:
+    try:
+        server.ask("PING")
+    except redis.ResponseError as error:
+        return "BUSY" in str(error)
+    return False
+
+
+@contextlib.asynccontextmanager
+async def oom(server: RedisProcess) -> AsyncIterator[None]:
+    """The memory is full."""
+    server.ask("CONFIG", "SET", "maxmemory", "1")
+    try:
+        yield
+    finally:
+        server.ask("CONFIG", "SET", "maxmemory", "0")
+
+
+def forbidden(*rules: str) -> Fault:
+    """Commands or topics that this user may not use."""
+
+    @contextlib.asynccontextmanager
+    async def fault(server: RedisProcess) -> AsyncIterator[None]:
+        server.ask("ACL", "SETUSER", "default", *rules)
+        try:
+            yield
+        finally:
+            server.ask("ACL", "SETUSER", "default", "+@all", "allchannels")
+
+    return fault
+
+
+@contextlib.asynccontextmanager
+async def loading(server: RedisProcess) -> AsyncIterator[None]:
+    """It has started again and reads its file, for a few seconds."""
+    server.ask("MSET", *(part for number in range(LOADED) for part in (f"filling-{number}", "x" * 100)))
+    server.ask("SAVE")
+    server.kill()
+    server.start(*SLOWLY, wait=False)
+    try:
+        yield
+    finally:
+        await until(lambda: asyncio.to_thread(_is_loaded, server), 30)
+
+
+def _is_loaded(server: RedisProcess) -> bool:
+    try:
+        return bool(server.ask("PING"))
+    except redis.ConnectionError:
+        return False
+
+
+@contextlib.asynccontextmanager
+async def hanging(server: RedisProcess) -> AsyncIterator[None]:
+    """It takes connections and says nothing."""
+    assert server._process is not None
+    server._process.send_signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        server._process.send_signal(signal.SIGCONT)
+
+
+FAULTS: dict[str, Fault] = {
+    "READONLY": readonly,
+    "MASTERDOWN": masterdown,
+    "BUSY": busy,
+    "OOM": oom,
+    "NOPERM scripts": forbidden("-eval", "-evalsha", "-script"),
+    "NOPERM publish": forbidden("-publish"),
+    "NOPERM streams": forbidden("-xrange", "-xadd", "-hmget"),
+    "NOPERM topics": forbidden("resetchannels"),
+    "LOADING": loading,
+}

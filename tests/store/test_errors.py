@@ -1,0 +1,83 @@
+"""Every fault of Redis is one kind of error, and says which."""
+
+import pytest
+import redis
+
+from store import StoreRefused, StoreUnavailable, reading
+from store.errors import Unreadable, from_client, refused
+from store.once import Once
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("READONLY You can't write against a read only replica.", "READONLY"),
+        ("OOM command not allowed when used memory > 'maxmemory'. script: 83f4, on @user_script:83.", "OOM"),
+        (
+            "ERR Error running script (call to f_83f4): @user_script:5: @user_script: 5: -READONLY You can't write "
+            "against a read only replica.",
+            "READONLY",
+        ),
+        ("ERR Error running script (call to f_83f4): @user_script:5: attempt to index a nil value", "ERR"),
+        ("LOADING Redis is loading the dataset in memory", "LOADING"),
+        ("WRONGTYPE Operation against a key holding the wrong kind of value", "WRONGTYPE"),
+        ("NOSCRIPT No matching script.", "NOSCRIPT"),
+        ("CLUSTERDOWN The cluster is down", "CLUSTERDOWN"),
+        ("user_script:1: something a script says itself", "ERR"),
+        ("", "ERR"),
+    ],
+)
+def test_an_error_reply_has_its_code(text: str, code: str) -> None:
+    """Also where an older Redis hides it in the text of a script's error."""
+    assert refused(text).code == code
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (redis.exceptions.ReadOnlyError("You can't write", status_code="READONLY"), "READONLY"),
+        (redis.exceptions.BusyLoadingError("Redis is loading", status_code="LOADING"), "LOADING"),
+        (redis.exceptions.AuthenticationError("invalid username-password pair", status_code="WRONGPASS"), "WRONGPASS"),
+        (redis.exceptions.ResponseError("BUSY Redis is busy running a script."), "BUSY"),
+    ],
+)
+def test_what_the_client_library_raises_for_an_error_reply_is_one(error: Exception, code: str) -> None:
+    """With the code that the library took off the text."""
+    found = from_client(error)
+    assert isinstance(found, StoreRefused)
+    assert found.code == code
+
+
+@pytest.mark.parametrize("error", [redis.ConnectionError("Connection closed"), OSError("gone"), TimeoutError()])
+def test_a_lost_connection_is_no_refusal(error: Exception) -> None:
+    """It is the plain kind, with words."""
+    found = from_client(error)
+    assert type(found) is StoreUnavailable
+    assert str(found) != "Redis does not answer: "
+
+
+@pytest.mark.parametrize("answer", [None, 5, [b"1"], [b"a", b"b"], [[], 1]])
+def test_an_answer_of_another_shape_is_a_fault_of_redis(answer: object) -> None:
+    """And no TypeError of ours."""
+    with pytest.raises(Unreadable, match="TIME"), reading("TIME"):
+        _, _ = map(int, answer)  # type: ignore[call-overload]
+    assert issubclass(Unreadable, StoreUnavailable)
+
+
+def test_news_is_told_once_and_again_after_a_pause() -> None:
+    """By kind; what never stops is told once."""
+    now = [0.0]
+    once = Once(quiet=60, clock=lambda: now[0])
+    assert [once.news("a"), once.news("b"), once.news("a")] == [True, True, False]
+    for _ in range(10):
+        now[0] += 50
+        assert not once.news("a")
+    now[0] += 61
+    assert once.news("a")
+
+
+def test_what_is_remembered_is_bounded() -> None:
+    """Whatever is told."""
+    once = Once()
+    assert all(once.news(number) for number in range(10_000))
+    assert len(once._last) <= 256
