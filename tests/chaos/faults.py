@@ -8,11 +8,14 @@ time but nothing that was acknowledged. Which instance or Redis is meant, how lo
 import asyncio
 import random
 import signal
+import subprocess
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness import Instance
+from tests.chaos.log import LogLine
 from tests.chaos.world import Store, World
 
 if TYPE_CHECKING:
@@ -101,7 +104,16 @@ async def _terminate(stage: Stage, choice: Choice) -> None:
     stage.world.disturb(choice.instance)
     instance = stage.world.instances[choice.instance]
     instance.send(signal.SIGTERM)
-    await asyncio.to_thread(instance.wait, ENDED_WITHIN)
+    await _ended(stage, instance)
+
+
+async def _ended(stage: Stage, instance: Instance) -> None:
+    try:
+        await asyncio.to_thread(instance.wait, ENDED_WITHIN)
+    except subprocess.TimeoutExpired:
+        world = stage.world
+        world.log.append(LogLine(world.log.now, instance.name, f"did not end within {ENDED_WITHIN:g} s of SIGTERM"))
+        await asyncio.to_thread(instance.kill)
 
 
 # ---- Redis
@@ -119,6 +131,31 @@ async def _redis_start(stage: Stage, choice: Choice) -> None:
     await asyncio.to_thread(_store(stage, choice).start)
 
 
+async def _all_end(stage: Stage, choice: Choice) -> None:
+    """A planned restart of everything: the instances first, then each Redis."""
+    for number, instance in enumerate(stage.world.instances):
+        stage.world.disturb(number)
+        instance.send(signal.SIGTERM)
+    for instance in stage.world.instances:
+        await _ended(stage, instance)
+    for store in stage.world.stores:
+        await asyncio.to_thread(store.stop)
+
+
+async def _all_start(stage: Stage, choice: Choice) -> None:
+    for store in stage.world.stores:
+        await asyncio.to_thread(store.start)
+    await _launch_all(stage)
+
+
+async def _launch_all(stage: Stage) -> None:
+    for number in range(len(stage.world.instances)):
+        stage.world.launch(number)
+    for number, instance in enumerate(stage.world.instances):
+        await asyncio.to_thread(instance.wait_ready)
+        stage.world.undisturb(number)
+
+
 async def _redis_snapshot(stage: Stage, choice: Choice) -> None:
     stage.snapshot = await asyncio.to_thread(_store(stage, choice).snapshot)
 
@@ -134,11 +171,7 @@ async def _redis_restore_alone(stage: Stage, choice: Choice) -> None:
         world.disturb(number)
         await asyncio.to_thread(instance.kill)
     await _redis_restore(stage, choice)
-    for number in range(len(world.instances)):
-        world.launch(number)
-    for number, instance in enumerate(world.instances):
-        await asyncio.to_thread(instance.wait_ready)
-        world.undisturb(number)
+    await _launch_all(stage)
 
 
 async def _redis_empty(stage: Stage, choice: Choice) -> None:
@@ -244,6 +277,7 @@ FAULTS = (
     Fault("instance killed", SERVERS, "instance", (0.1, 0.5), _kill, _launch, deafens=False),
     Fault("instance stopped", SERVERS, "instance", (7.0, 8.0), _pause, _resume, deafens=False),
     Fault("instance ended", SERVERS, "instance", (0.1, 0.5), _terminate, _launch, deafens=False),
+    Fault("everything ended", SERVERS, "crowd", (0.1, 0.5), _all_end, _all_start, away=True),
     Fault("redis ended", SERVERS, "redis", (0.2, 1.5), _redis_end, _redis_start, away=True),
     Fault("redis killed", SERVERS, "redis", (0.2, 1.5), _redis_kill, _redis_start, away=True),
     Fault("redis read-only", SERVERS, "redis", (0.8, 2.5), _readonly, _writable, away=True),

@@ -15,7 +15,7 @@ from tests.chaos.client import Member
 from tests.chaos.log import Acknowledged, Granted, Log
 
 ANSWER_WITHIN = 5.0  # seconds
-MOST_BEHIND = 2.0  # seconds of publications that are made up for after a stall
+MOST_BEHIND = 4.0  # seconds of publications that are made up for after a stall
 
 _payloads = itertools.count(1)
 
@@ -166,8 +166,8 @@ class SocketPublisher(Member):
         due = self._log.now
         flights: set[asyncio.Task[None]] = set()
         while not self.enough:
-            await asyncio.sleep(max(0.005, due - self._log.now))
-            due = max(due + 1 / self._rate, self._log.now)
+            await asyncio.sleep(max(0.01, due - self._log.now))
+            due = max(due + 1 / self._rate, self._log.now - (0.0 if self._policy else MOST_BEHIND))
             if self.client and len(flights) < 50:
                 turn += 1
                 flight = asyncio.create_task(self._publish(self._into[turn % len(self._into)]))

@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import random
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -226,6 +227,12 @@ def main() -> int:
     began = time.monotonic()
     try:
         asyncio.run(campaign.run())
+    except (
+        AssertionError,
+        OSError,
+        subprocess.SubprocessError,
+    ) as error:  # it never came back
+        campaign.log.append(LogLine(campaign.log.now, "campaign", f"broken off: {error!r}"))
     finally:
         campaign.log.sort(key=lambda event: event.at)
         campaign.log.save(home / "events.jsonl")
