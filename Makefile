@@ -24,7 +24,6 @@ BENCH_STAMP := $(VENV)/installed-bench-$(call checksum,requirements.txt requirem
 NODE_PROJECTS := $(filter-out tests/bench tests/load,$(patsubst %/package-lock.json,%,$(wildcard tests/*/package-lock.json)))
 
 .DEFAULT_GOAL := help
-.PHONY: test-long test-foreign
 .PHONY: help run test test-plain test-compose campaign rolling drained burst revoke admin-scale drill \
 	prove-dashboards load load-gate bench check format clean \
 	node-projects bench-node-project
@@ -38,6 +37,7 @@ run: $(RUN_STAMP) ## the platform with its demo: INSTANCES (2) processes on HOST
 test: $(DEV_STAMP) node-projects ## all tests but the long ones, in random order
 	@exec $(PY) -m pytest -n $(WORKERS) --dist loadfile $(addprefix --ignore ,$(LONG_TESTS)) $(ARGS)
 
+.PHONY: test-long test-foreign
 test-long: $(DEV_STAMP) node-projects ## the long ones: campaigns in short, whole installations, the bench, thousands of vanishing clients
 	@FLOTILLA_TEST_ROUNDS=2000 exec $(PY) -m pytest -n $(WORKERS) --dist loadfile $(LONG_TESTS) tests/cluster/test_server_ends.py $(ARGS)
 
