@@ -10,7 +10,7 @@ WORKERS ?= 2
 # Not for other servers: the supervisor starts ours, and what they log of broken frames is theirs.
 OURS_ALONE := --ignore tests/cluster/test_served.py --deselect tests/cluster/test_hostile_input.py::test_bytes_of_any_kind
 # Campaigns in short, requests of every kind, whole installations, and the bench: each is half a minute or more.
-LONG_TESTS := $(wildcard $(addprefix tests/,alerts/test_load_correlation.py bench/test_bench.py $(addprefix cluster/test_, \
+LONG_TESTS := $(wildcard $(addprefix tests/,alerts/test_load_correlation.py bench/test_bench.py chaos/test_short.py $(addprefix cluster/test_, \
 	api_document.py campaign_short.py limits_burst.py redis_restarts_under_load.py rolling_short.py)))
 FOREIGN_SUITES := $(addprefix tests/foreign/,python_sdk.py go_sdk.py)
 COMPOSE_TESTS := $(addprefix tests/compose/,across.py faults.py rolling.py)
@@ -24,7 +24,7 @@ BENCH_STAMP := $(VENV)/installed-bench-$(call checksum,requirements.txt requirem
 NODE_PROJECTS := $(filter-out tests/bench tests/load,$(patsubst %/package-lock.json,%,$(wildcard tests/*/package-lock.json)))
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-long test-foreign test-plain test-compose chaos rolling drained burst revoke admin-scale drill \
+.PHONY: help run test test-plain test-compose chaos rolling drained burst revoke admin-scale drill \
 	prove-dashboards load load-gate bench check format clean \
 	node-projects bench-node-project
 
@@ -37,6 +37,7 @@ run: $(RUN_STAMP) ## the platform with its demo: INSTANCES (2) processes on HOST
 test: $(DEV_STAMP) node-projects ## all tests but the long ones, in random order
 	@exec $(PY) -m pytest -n $(WORKERS) --dist loadfile $(addprefix --ignore ,$(LONG_TESTS)) $(ARGS)
 
+.PHONY: test-long test-foreign
 test-long: $(DEV_STAMP) node-projects ## the long ones: campaigns in short, whole installations, the bench, thousands of vanishing clients
 	@FLOTILLA_TEST_ROUNDS=2000 exec $(PY) -m pytest -n $(WORKERS) --dist loadfile $(LONG_TESTS) tests/cluster/test_server_ends.py $(ARGS)
 

@@ -1,5 +1,6 @@
 """How many connections a user may have over two real instances, one of which is killed."""
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,14 @@ from harness import Cluster
 from processes import eventually
 
 pytestmark = pytest.mark.asyncio
+
+
+@pytest.fixture(scope="module")
+def oldest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Two instances at which the oldest connection of a user gives way."""
+    config = CONFIG | {"max_connections_per_user": 1, "connection_limit_policy": "oldest"}
+    with running(Cluster(tmp_path_factory.mktemp("oldest"), config, "flotilla", "flotilla")) as cluster:
+        yield cluster
 
 
 async def test_one_connection_each_and_a_new_one_after_a_kill(tmp_path: Path) -> None:
@@ -35,15 +44,16 @@ async def test_one_connection_each_and_a_new_one_after_a_kill(tmp_path: Path) ->
                 raise AssertionError("ann was kept out by her dead connection")
 
 
-async def test_the_oldest_goes_and_stays_away(tmp_path: Path, make_client: sdk.MakeClient) -> None:
+async def test_the_oldest_goes_and_stays_away(
+    oldest: Cluster, make_client: sdk.MakeClient, fresh: Callable[[str], str]
+) -> None:
     """With the policy `oldest`: a new tab takes over from the old one, which does not fight back."""
-    config = CONFIG | {"max_connections_per_user": 1, "connection_limit_policy": "oldest"}
-    with running(Cluster(tmp_path, config, "flotilla", "flotilla")) as cluster:
-        first = make_client(cluster[0].url, lambda _: token("ann"))
-        await first.connect()
-        await first.seen.event("connected")
-        async with RawClient(cluster[1].url) as second:
-            await second.connect("ann")
-            assert (await first.seen.event("disconnected"))["code"] == 3504
-            await second.round_trip()
-            await eventually(lambda: len(first.seen.named("connected")) == 1, "it stays away")
+    user = fresh("")
+    first = make_client(oldest[0].url, lambda _: token(user))
+    await first.connect()
+    await first.seen.event("connected")
+    async with RawClient(oldest[1].url) as second:
+        await second.connect(user)
+        assert (await first.seen.event("disconnected"))["code"] == 3504
+        await second.round_trip()
+        await eventually(lambda: len(first.seen.named("connected")) == 1, "it stays away")

@@ -43,7 +43,8 @@ def _own_network_allowed() -> bool:
 
 
 def main(network: str, log: str, *words: str) -> int:
-    """Serve, run the command, and stop serving."""
+    """Serve, run the command, and stop serving, on SIGTERM as well."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     prepared = _own_network() if network == "own" else _shared_network()
     with Path(log).open("wb") as output, prepared as free:
         if not free:

@@ -65,16 +65,17 @@ def run(home: Path, config: dict[str, Any], *words: str, cwd: Path, **more: str)
     log = home / "serve.log"
     output = home / "suite.log"
     with output.open("wb") as to:
-        done = subprocess.run(
-            host.command_line(log, *words),
-            cwd=cwd,
-            env=_environment(home, config) | more,
-            stdout=to,
-            stderr=to,
-            timeout=RUN_WITHIN,
-        )
+        environment = _environment(home, config) | more
+        running = subprocess.Popen(host.command_line(log, *words), cwd=cwd, env=environment, stdout=to, stderr=to)
+        try:
+            running.wait(RUN_WITHIN)
+        except subprocess.TimeoutExpired:
+            pass  # what it printed tells how far it came
+        finally:
+            running.terminate()  # ends the platform, too
+            running.wait(2 * host.STOP_WITHIN)
     served = log.read_text(errors="replace")
-    assert done.returncode != host.NOT_SERVED, f"the platform did not serve:\n{served[-3000:]}"
+    assert running.returncode != host.NOT_SERVED, f"the platform did not serve:\n{served[-3000:]}"
     faults = [line for line in served.splitlines() if '"level": "ERROR"' in line or "Traceback" in line]
     assert not faults, "\n".join(faults)
     return output.read_text(errors="replace")
