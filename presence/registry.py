@@ -149,7 +149,8 @@ class Presence:
             await self._leases.surrender(self._life.incarnation, clean=clean and self.ends.clear)
 
     async def add(self, scope: str, client: str, user: str, info: bytes, most: int = 0) -> bool:
-        """Enter a connection; a repeat announces nothing. True when it is the user's first in the scope.
+        """Enter a connection, after everything that was asked about it earlier; a repeat announces nothing. True when
+        it is the user's first in the scope.
 
         Raises Fenced (this incarnation is dead), Full (`most` are there), StoreUnavailable (nothing will remain of it:
         the caller may try again), or ValueError for a name that is no scope or no Unicode.

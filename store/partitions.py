@@ -54,6 +54,11 @@ class Partition:
         if count > self.count and epoch.startswith(self._begin):
             self.count = count
 
+    def compared(self, run: str, generation: str) -> None:
+        """What was heard so far was compared with another run: what is heard from now on is of that one."""
+        if generation == self.generation:
+            self.run = run
+
     def learn(self, run: str, generation: str, count: int) -> bool:
         """Redis said where it stands, in a run that is trusted. True when its generation has changed."""
         changed = self.generation not in ("", generation)
@@ -102,7 +107,10 @@ class Partitions:
                 (number, generation.decode(), int(count), bool(doubt))
                 for number, (generation, count, doubt) in zip(numbers, answers, strict=True)
             ]
-        self.doubted |= {number for number, _, _, doubt in found if doubt}
+        for number, generation, _, doubt in found:
+            if doubt:
+                self.doubted.add(number)
+                self.all[number].compared(run, generation)
         self._learn((number, generation, count) for number, generation, count, doubt in found if not doubt)
 
     def looks(self) -> list[Command]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+import redis
 
 from api_client import Api
 from clients import Message, RawClient, token
@@ -184,6 +185,7 @@ async def test_a_position_beyond_an_older_redis_is_not_recovered_even_if_no_inst
         await api.say_all(channel, 1, 2, 3)
         snapshot = pair.redis.snapshot()
         last = await api.say_all(channel, 4, 5, 6)
+    await client.push("pub", channel, offset=6)
     for instance in pair.instances:
         instance.kill()
     pair.redis.restore(snapshot)
@@ -256,3 +258,71 @@ def _others(present: set[str], observer: RawClient) -> set[str]:
     others = present - {observer.client}
     assert len(others) == 1, "the client that came back is there once"
     return others
+
+
+async def test_a_lie_after_an_orderly_restart_costs_nobody_anything(pair: Cluster, fresh: Fresh, crowd: Crowd) -> None:
+    """Whoever claims to have seen more than there is, is answered so; history and everybody else stay as they are."""
+    channel = fresh("open")
+    (member,) = await crowd.join(pair[0], channel, "ann")
+    async with Api(pair[1].http) as api, RawClient(pair[1].url) as liar:
+        last = await api.say_all(channel, 1, 2, 3)
+        await member.push("pub", channel, offset=3)
+        pair.redis.stop()
+        pair.redis.start()
+        await well(pair)
+        await liar.connect("eve")
+        result = await subscribe_again_and_again(liar, channel, recover=True, offset=10**9, epoch=last.epoch)
+        assert result["was_recovering"] and "recovered" not in result
+        assert (result["epoch"], result["offset"]) == (last.epoch, 3)
+        await say_again_and_again(api, channel, 4)
+        await member.push("pub", channel, offset=4)
+        found = (await member.call("history", channel=channel, limit=10))["history"]
+        assert [one["data"] for one in found["publications"]] == [1, 2, 3, 4]
+    assert not member.pushes(channel, "unsubscribe")
+
+
+async def test_a_rollback_with_nobody_left_is_never_called_recovered(pair: Cluster, fresh: Fresh) -> None:
+    """Redis comes back from a snapshot and no instance remembers; more publications follow than were lost."""
+    channel = fresh("open")
+    async with Api(pair[1].http) as api:
+        await api.say(channel, 1)
+        snapshot = pair.redis.snapshot()
+        last = await api.say_all(channel, 2, 3)
+    for instance in pair.instances:
+        instance.kill()
+    pair.redis.restore(snapshot)
+    for instance in pair.instances:
+        instance.launch()
+    await well(pair)
+    async with Api(pair[1].http) as api, RawClient(pair[0].url) as reader:
+        for data in ("new 2", "new 3", "new 4"):
+            await say_again_and_again(api, channel, data)
+        await reader.connect("ann")
+        for offset in (1, 2, 3):
+            result = await subscribe_again_and_again(reader, channel, recover=True, offset=offset, epoch=last.epoch)
+            assert "recovered" not in result and "publications" not in result
+            assert result["epoch"] != last.epoch
+            await reader.call("unsubscribe", channel=channel)
+
+
+async def test_asking_for_names_that_do_not_exist_leaves_nothing(pair: Cluster, fresh: Fresh) -> None:
+    """Hundreds of them, by history and by subscribing; and the positions given hold for what is published then."""
+    await well(pair)
+    names = [fresh("open") for _ in range(100)]
+    with redis.Redis.from_url(pair.redis.url) as connection:
+
+        def kept() -> set[bytes]:
+            return {key for key in connection.scan_iter() if b":meta:" in key or b":stream:" in key}
+
+        async with RawClient(pair[0].url) as client, Api(pair[1].http) as api:
+            await client.connect("ann")
+            before = kept()
+            for name in names:
+                assert (await client.call("history", channel=name))["history"]["offset"] == 0
+            result = await client.subscribe(names[0])
+            assert kept() == before
+            await client.call("unsubscribe", channel=names[0])
+            await api.say_all(names[0], 1, 2, 3)
+            again = await client.subscribe(names[0], recover=True, offset=0, epoch=result["epoch"])
+            assert again["recovered"] is True
+            assert [one["data"] for one in again["publications"]] == [1, 2, 3]

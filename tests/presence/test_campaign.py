@@ -116,3 +116,51 @@ async def test_truth_returns_after_any_faults(make: Maker, server: PrivateRedis,
         await eventually(crowd.agrees, f"agreement after {fault}")
         assert drifted(server) == [], fault
         assert without_ttl(server) == [], fault
+
+
+async def enter_at_last(instance: Instance, client: str) -> None:
+    """As a client does that subscribes until it is let in."""
+    while True:
+        try:
+            await instance.add("c:one", client, "ann", client.encode())
+        except StoreUnavailable:
+            await asyncio.sleep(0.05)
+        else:
+            return
+
+
+@pytest.mark.parametrize("fault", ["none", "pause", "restart", "snapshot"])
+async def test_who_comes_and_goes_quickly_is_where_it_was_asked_to_be_last(
+    make: Maker, server: PrivateRedis, fault: str
+) -> None:
+    """The same connections again and again, without waiting, while Redis hangs or is restarted."""
+    chance = random.Random(fault)
+    a, b = await make("a", lease_ttl=4.0), await make("b", lease_ttl=4.0)
+    names, asked = [f"c{number}" for number in range(6)], set[asyncio.Future[bool]]()
+    server.snapshot()
+    for step in range(120):
+        client = chance.choice(names)
+        if chance.random() < 0.5:
+            asked.add(asyncio.ensure_future(a.add("c:one", client, "ann", client.encode())))
+        else:
+            asked.add(a.remove("c:one", client))
+        if step == 60 and fault == "pause":
+            server.pause()
+            asyncio.get_running_loop().call_later(1.5, server.resume)
+        elif step == 60 and fault != "none":
+            server.snapshot() if fault == "snapshot" else None
+            server.restart()
+        await asyncio.sleep(0 if chance.random() < 0.7 else 0.01)
+    stay, go = names[:3], names[3:]
+    last = [*(asyncio.ensure_future(enter_at_last(a, client)) for client in stay)]
+    await asyncio.sleep(0)
+    asked |= {a.remove("c:one", client) for client in go}
+    outcomes = await asyncio.gather(*asked, *last, return_exceptions=True)
+    assert all(isinstance(outcome, bool | StoreUnavailable) or outcome is None for outcome in outcomes), outcomes
+
+    async def agrees() -> bool:
+        return a.settled and not a.busy and await b.members("c:one") == {name: name.encode() for name in stay}
+
+    await eventually(agrees, f"agreement after {fault}")
+    assert (a.fencings, b.fencings) == (0, 0)
+    assert drifted(server) == [] and without_ttl(server) == []

@@ -124,6 +124,7 @@ class TestBehindSlowCode:
         answers = [line["id"] for line in peer.socket.lines if line.get("id", 0) >= slow_ids[0]]
         assert answers == sorted(answers)
 
+    @pytest.mark.django_db(transaction=True)
     async def test_a_thread_that_is_slow_is_not_waited_for(
         self, node: Node, monkeypatch: pytest.MonkeyPatch, quick: None
     ) -> None:
