@@ -44,6 +44,7 @@ class Wire(asyncio.Protocol):
         self.heard = 0.0  # when the last byte came, by the loop's clock
         self.transport: asyncio.Transport | None = None
         self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.opened.add_done_callback(lambda opened: opened.cancelled() or opened.exception())  # seen, if not awaited
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
