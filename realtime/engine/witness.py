@@ -38,7 +38,10 @@ class Watch:
         self._task = supervised("witness", self._watch)
 
     async def close(self) -> None:
-        """Stop looking."""
+        """Stop looking, and be no instance any more: what this process still says must not wipe out the word that the
+        last one leaves."""
+        for partitions in self._partitions():
+            partitions.witness = Witness
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)

@@ -16,11 +16,12 @@ local function now_ms()
   return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
--- The partition's generation, era and count; no generation while nobody can tell what stands here.
+-- The partition's generation, era, count, and whether the cluster has ended in order; no generation while nobody can tell
+-- what stands here.
 local function partition_of(key)
-  local found = redis.call('HMGET', key, 'g', 'd', 's', 'n')
+  local found = redis.call('HMGET', key, 'g', 'd', 's', 'n', 'm')
   if found[2] then return nil end
-  return found[1], tonumber(found[3] or '0'), tonumber(found[4] or '0')
+  return found[1], tonumber(found[3] or '0'), tonumber(found[4] or '0'), found[5]
 end
 
 -- The stream's epoch and top; no epoch where there is no stream of this generation.

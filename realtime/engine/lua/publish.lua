@@ -11,9 +11,9 @@
 -- the partition's count, so that whoever hears it knows how far Redis has come.
 
 local kept = tonumber(ARGV[4]) > 0
-local generation, era
+local generation, era, _, ended
 if kept then
-  generation, era = partition_of(KEYS[4])
+  generation, era, _, ended = partition_of(KEYS[4])
   if not generation then return redis.error_reply(DOUBT) end
 end
 
@@ -57,6 +57,7 @@ if kept then
     return {epoch, offset, 2, 0}
   end
   count = redis.call('HINCRBY', KEYS[4], 'n', 1)  -- the first write is one that a full Redis refuses
+  if ended then redis.call('HSET', KEYS[4], 'm', text(count)) end  -- by a worker, or one that is still closing
   if not epoch then epoch, offset = begin() end
   offset = offset + 1
   local body = string.sub(ARGV[2], -ARGV[3] - 2, -3)

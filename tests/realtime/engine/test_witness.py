@@ -184,6 +184,22 @@ async def test_a_cluster_that_ended_in_order_keeps_its_history_once(mortal_redis
     assert (await until_published(d, "four")).epoch != before.epoch
 
 
+async def test_one_that_is_still_closing_does_not_wipe_out_the_word_of_the_last(
+    mortal_redis: RedisProcess, begin: Begin
+) -> None:
+    """Its lease is back, but its threads may still connect, and what it was asked to publish is published."""
+    a, b = await two(begin)
+    before = await a.publish("one")
+    await a.watch.close()
+    a._living.discard("a")
+    await b.end()
+    await asyncio.to_thread(a.broker.publish_sync, ROOM, b'{"data":"two"}', OPTIONS)  # over a connection of its own
+    await a.store.close()
+    mortal_redis.restart(mortal_redis.saved())
+    c = await begin("c")
+    assert await until_published(c, "three") == StreamPosition(before.epoch, 3)
+
+
 async def test_an_older_snapshot_than_the_orderly_end_is_not_believed(mortal_redis: RedisProcess, begin: Begin) -> None:
     """It has no word of the end."""
     a = await begin("a")
@@ -228,8 +244,9 @@ async def test_what_is_heard_after_comparing_is_of_the_new_run(mortal_redis: Red
     """One that has compared, and hears what others publish before it is told how it ended, has not heard too much."""
     a, b = await two(begin)
     before = await a.publish("one")
-    await a.watch.close()
-    await b.watch.close()
+    for instance in (a, b):  # they stay instances, but look no more
+        assert instance.watch._task is not None
+        instance.watch._task.cancel()
     mortal_redis.restart(mortal_redis.saved())
     await until(lambda: _compares(b))
     assert b.store.first.partitions is not None and b.store.first.partitions.doubted
