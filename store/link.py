@@ -28,6 +28,7 @@ from store.partitions import DOUBT, Partitions, in_full, run_of
 from store.replies import ReplyStream
 from store.scripts import Script
 from store.stats import RedisStats
+from store.supervised import supervised
 
 Argument = bytes | str | int | float
 Command = tuple[Argument, ...]
@@ -55,7 +56,7 @@ class Link:
         self._partitions = partitions
         self._held: deque[_Call] = deque()  # calls that were answered DOUBT, in the order in which they were sent
         self._behind: deque[_Call] = deque()  # calls that came later and must not overtake them
-        self._ends: dict[asyncio.Future[Any], float] = {}  # when calls that wait for the doubt's end give up
+        self._timed: set[asyncio.Future[Any]] = set()  # of calls that were held: their time is limited
         self._comparing: asyncio.Task[None] | None = None
         self._pool = pool
         self._timeout = timeout
@@ -167,22 +168,29 @@ class Link:
     def _hold(self, call: _Call, line: deque[_Call]) -> None:
         """Keep a call in a line until the doubt is settled, or its time is up."""
         future, _ = call
-        if future not in self._ends:
-            self._ends[future] = self._loop.time() + HELD_WITHIN
-            future.add_done_callback(lambda done: self._ends.pop(done, None))
+        if future not in self._timed:
+            error = StoreUnavailable("this run of Redis is not trusted yet")
+            timer = self._loop.call_later(HELD_WITHIN, _fail, future, error)
+            self._timed.add(future)
+            future.add_done_callback(lambda _: timer.cancel())
+            future.add_done_callback(self._timed.discard)
         line.append(call)
-        if self._comparing is None:
-            self._comparing = self._loop.create_task(self._compare())
+        if self._comparing is None or self._comparing.done():
+            self._comparing = supervised("link-compare", self._compare)
 
     async def _compare(self) -> None:
         """Ask again until the partitions are settled, then send what was held, in the order in which it came."""
-        try:
-            while self._held or self._behind:
-                await self._ask_again()
-                if self._held or self._behind:
-                    await asyncio.sleep(COMPARE_EVERY)
-        finally:
-            self._comparing = None
+        while self._forget_done():
+            await self._ask_again()
+            if self._forget_done():
+                await asyncio.sleep(COMPARE_EVERY)
+
+    def _forget_done(self) -> bool:
+        """Drop the calls whose time is up or whose caller is gone; whether any is left."""
+        for line in (self._held, self._behind):
+            while line and line[0][0].done():
+                line.popleft()
+        return bool(self._held or self._behind)
 
     async def _ask_again(self) -> None:
         partitions = self._partitions
@@ -194,19 +202,10 @@ class Link:
             questions = partitions.questions(run, numbers)
             answers = await asyncio.gather(*(self.call(one, partial(in_full, one)) for one in questions))
             partitions.answered(run, numbers, answers)
-        except StoreUnavailable as error:  # a new connection asks by itself
-            self._let_go(error)
-            return
-        self._let_go(StoreUnavailable("this run of Redis is not trusted yet"))
+        except StoreUnavailable:
+            return  # a new connection asks by itself
         if not partitions.doubted:
             self._send_held()
-
-    def _let_go(self, error: StoreUnavailable) -> None:
-        """Fail those whose time is up."""
-        now = self._loop.time()
-        for line in (self._held, self._behind):
-            while line and self._ends.get(line[0][0], 0.0) <= now:
-                _fail(line.popleft()[0], error)
 
     def _send_held(self) -> None:
         waiting = [*self._held, *self._behind]

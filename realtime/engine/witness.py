@@ -29,6 +29,7 @@ class Watch:
         self._own = own
         self._living = living
         self._seen: dict[str, float] = {}  # when each was seen alive last
+        self._away: set[int] = set()  # the Redises that did not answer the last look
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -62,8 +63,8 @@ class Watch:
 
     async def _watch(self) -> None:
         while True:
-            well = await asyncio.gather(self._see_who_lives(), *(_look(shard) for shard in self._store.shards))
-            await asyncio.sleep(EVERY if all(well) else AGAIN_AFTER)
+            answers = await asyncio.gather(self._see_who_lives(), *(self._look(shard) for shard in self._store.shards))
+            await asyncio.sleep(EVERY if all(answers) else AGAIN_AFTER)
 
     async def _see_who_lives(self) -> bool:
         try:
@@ -75,17 +76,22 @@ class Watch:
         self._seen = {name: at for name, at in self._seen.items() if now - at < REMEMBERED}
         return True
 
+    async def _look(self, shard: Shard) -> bool:
+        """How far the partitions of a Redis are; False where it does not say.
 
-async def _look(shard: Shard) -> bool:
-    """How far the partitions of a Redis are; False where it does not say. The call also brings the connection back."""
-    partitions = shard.partitions
-    if partitions is None:
-        return True
-    try:
-        partitions.looked(await asyncio.gather(*(shard.call(*look) for look in partitions.looks())))
-    except StoreUnavailable:
-        return False
-    return True
+        Of one that did not answer last time no more is asked than whether it is back: its new connection compares.
+        """
+        partitions = shard.partitions
+        if partitions is None:
+            return True
+        try:
+            if shard.index in self._away:
+                await shard.call("PING")
+                self._away.discard(shard.index)
+            partitions.looked(await asyncio.gather(*(shard.call(*look) for look in partitions.looks())))
+        except StoreUnavailable:
+            self._away.add(shard.index)
+        return shard.index not in self._away
 
 
 async def _mark(shard: Shard) -> None:

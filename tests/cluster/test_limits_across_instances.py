@@ -186,6 +186,7 @@ async def test_redis_away_during_traffic_is_no_5xx_and_no_wait_and_heals(limited
 
 async def test_commands_go_on_while_redis_is_away(limited: Cluster) -> None:
     """A limit must not be what holds a connection up: publishing itself says 100, try again."""
+    await eventually(lambda: limited[0].ready(), "ready", within=20)
     async with RawClient(limited[0].url) as client:
         await client.connect("carl")
         limited.redis.send(signal.SIGSTOP)

@@ -186,7 +186,8 @@ async def test_a_long_refill_drops_nobody_who_reads(
         for client in (slow, fast):
             await client.connect("ann")
             await client.subscribe(channel)
-        await asyncio.to_thread(lose, cluster, channel, lost)  # pings are answered meanwhile
+        await api.say(channel, {"n": 1})  # makes the stream
+        await asyncio.to_thread(lose, cluster, channel, lost - 1)  # pings are answered meanwhile
         await api.say(channel, {"n": lost + 1})
         for client in (fast, slow):
             await client.push("pub", channel, within=LONG, offset=lost + 1)
@@ -208,7 +209,8 @@ async def test_who_reads_nothing_holds_nobody_up(cluster: Cluster, fresh: Fresh,
             await client.connect("ann")
             await client.subscribe(channel)
         door.rate = 1
-        await asyncio.to_thread(lose, cluster, channel, lost)  # pings are answered meanwhile
+        await api.say(channel, {"n": 1})  # makes the stream
+        await asyncio.to_thread(lose, cluster, channel, lost - 1)  # pings are answered meanwhile
         await api.say(channel, {"n": lost + 1})
         await fast.push("pub", channel, within=LONG, offset=lost + 1)
         assert offsets(fast, channel) == list(range(1, lost + 2))

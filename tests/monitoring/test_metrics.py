@@ -132,7 +132,7 @@ async def test_gaps_are_counted_and_what_filled_them(node: Node, scrape: Any) ->
     await until(lambda: peer.data("open:a") == [1])
     dispatch, node.hub._dispatch = node.hub._dispatch, lambda message: None  # type: ignore[method-assign]
     await peer.ask(publish={"channel": "open:a", "data": 2})
-    await until(lambda: node.broker.seen.get("open:a").offset == 2)
+    await until(lambda: channel.newest.offset == 2)
     node.hub._dispatch = dispatch  # type: ignore[method-assign]
     await peer.ask(publish={"channel": "open:a", "data": 3})
     await until(lambda: peer.data("open:a") == [1, 2, 3])
