@@ -13,6 +13,9 @@ STREAMS = {"gap", "duplicate", "reorder", "deaf", "lost", "changed", "doubled", 
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnraisableExceptionWarning"
+)  # sockets cut at the end die with the loop
 @pytest.mark.skipif(shutil.which("redis-server") is None, reason="no redis-server on the PATH")
 async def test_nothing_is_lost_while_instances_are_killed(tmp_path: Path) -> None:
     campaign = Campaign(tmp_path, minutes=0.05, seed=1, shards=1, only="instance killed")
