@@ -7,7 +7,8 @@ meanwhile, backs off with jitter, and can be made to give up a connection that h
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from logging import ERROR, WARNING
 from typing import Any
 
@@ -116,6 +117,15 @@ class NoticingPubSub(PubSub):
         self._on_connected()
 
 
+@contextmanager
+def _given_up_meanwhile() -> Iterator[None]:
+    """redis-py raises an AttributeError where the receiver drops the connection over which something is just sent."""
+    try:
+        yield
+    except AttributeError as error:
+        raise StoreUnavailable("the pub/sub connection was given up meanwhile") from error
+
+
 class ShardConnection(RedisSingleShardConnection):  # type: ignore[misc]
     """One Redis's pub/sub connection."""
 
@@ -192,6 +202,11 @@ class ShardConnection(RedisSingleShardConnection):  # type: ignore[misc]
         """The receiver starts with the first subscription; until then there is nothing to read."""
 
     async def subscribe(self, channel: str) -> None:
-        await super().subscribe(channel)
+        with _given_up_meanwhile():
+            await super().subscribe(channel)
         if self._receive_task is None:
             self._receive_task = supervised("layer-receiver", self._do_receiving)
+
+    async def unsubscribe(self, channel: str) -> None:
+        with _given_up_meanwhile():
+            await super().unsubscribe(channel)

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from realtime.engine.layer import ChannelLayer, LoopLayer
+from realtime.engine.layer import LAYER_FAULTS, ChannelLayer, LoopLayer
 from tests.store.redis_process import RedisProcess, until
 
 pytestmark = pytest.mark.asyncio
@@ -86,3 +86,24 @@ async def test_a_loop_has_one_layer(redis_url: str) -> None:
     """However often it is asked for."""
     layer = ChannelLayer(hosts=[redis_url], prefix="flotilla")
     assert layer.loop_layer() is layer.loop_layer()
+
+
+@pytest.mark.parametrize("method", ["subscribe", "unsubscribe"])
+async def test_a_connection_given_up_while_something_is_sent_is_a_fault_like_another(
+    layer: LoopLayer, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    """redis-py finds no writer any more; whoever asked hears of a fault that is tried again, and then it works."""
+    mailbox = await layer.new_channel()
+    await layer.group_add("group", mailbox)
+
+    async def no_writer(*_: str) -> None:
+        raise AttributeError("'NoneType' object has no attribute 'writelines'")
+
+    call = layer.group_add if method == "subscribe" else layer.group_discard
+    with monkeypatch.context() as patch:
+        patch.setattr(layer._shards[0]._pubsub, method, no_writer)
+        with pytest.raises(LAYER_FAULTS):
+            await call("other" if method == "subscribe" else "group", mailbox)
+    await layer.group_add("other", mailbox)
+    await layer.group_send("other", {"type": "hello"})
+    assert await layer.receive(mailbox) == {"type": "hello"}
