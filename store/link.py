@@ -84,7 +84,7 @@ class Link:
         """
         packed = pack(command)
         future: asyncio.Future[Any] = self._loop.create_future()
-        if in_order and (self._held or self._behind):
+        if in_order and (self._held or self._behind or self._in_doubt):
             self._hold((future, otherwise), self._behind)
         else:
             self._put(packed, (future, otherwise))
@@ -165,6 +165,11 @@ class Link:
 
     # Doubt
 
+    @property
+    def _in_doubt(self) -> bool:
+        """Whether a call that needs a partition would most likely be answered DOUBT."""
+        return self._partitions is not None and bool(self._partitions.doubted)
+
     def _hold(self, call: _Call, line: deque[_Call]) -> None:
         """Keep a call in a line until the doubt is settled, or its time is up."""
         future, _ = call
@@ -195,15 +200,20 @@ class Link:
     async def _ask_again(self) -> None:
         partitions = self._partitions
         assert partitions is not None  # nothing else holds calls
+        if self._connection is None:  # a new connection compares by itself, maybe with yet another run
+            with contextlib.suppress(StoreUnavailable):
+                await self.call(("PING",))
+            return
         # a partition that is gone altogether (Redis was emptied) is made again by the same question
         numbers = sorted(partitions.doubted) or list(range(len(partitions.all)))
         run = partitions.run
         try:
             questions = partitions.questions(run, numbers)
             answers = await asyncio.gather(*(self.call(one, partial(in_full, one)) for one in questions))
-            partitions.answered(run, numbers, answers)
         except StoreUnavailable:
-            return  # a new connection asks by itself
+            return
+        if partitions.run == run:
+            partitions.answered(run, numbers, answers)
         if not partitions.doubted:
             self._send_held()
 

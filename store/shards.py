@@ -201,9 +201,13 @@ class Shard:
         partitions = self.partitions
         assert partitions is not None  # it is not called without any
         connection.on_connect()
-        _say(connection, [("SCRIPT", "LOAD", script.text) for script in partitions.scripts])
-        run, everything = run_of(_say(connection, [("INFO", "server")])[0]), range(len(partitions.all))
-        partitions.answered(run, everything, _say(connection, partitions.questions(run, everything)))
+        try:
+            _say(connection, [("SCRIPT", "LOAD", script.text) for script in partitions.scripts])
+            run, everything = run_of(_say(connection, [("INFO", "server")])[0]), range(len(partitions.all))
+            partitions.answered(run, everything, _say(connection, partitions.questions(run, everything)))
+        except BaseException:
+            connection.disconnect()  # or the pool would take it for one that may be used
+            raise
 
     def __repr__(self) -> str:
         return f"<Shard {self.index}>"

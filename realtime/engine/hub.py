@@ -373,11 +373,14 @@ class Hub:
             if channel.failing:
                 channel.failing = False
                 self._wake(channel)
+            known = channel.newest
             await self.feeder.make_room(channel, piece.bytes, patience)
             if not self._hand_on(channel, piece):
                 self._lose(channel, piece.top)
             newest = channel.newest
-            if not channel.adopt(newest.epoch) or newest.offset <= channel.position.offset:
+            # of another epoch, what was known when history was read is older, and what has come since is newer
+            there = newest.offset <= channel.position.offset if channel.adopt(newest.epoch) else newest == known
+            if there:
                 self._move(channel, Flow.LIVE)
 
     def _hand_on(self, channel: LocalChannel, piece: Piece) -> bool:

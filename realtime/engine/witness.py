@@ -29,6 +29,7 @@ class Watch:
         self._own = own
         self._living = living
         self._seen: dict[str, float] = {}  # when each was seen alive last
+        self._blind = False  # the last look did not tell who lives
         self._away: set[int] = set()  # the Redises that did not answer the last look
         self._task: asyncio.Task[None] | None = None
 
@@ -70,8 +71,11 @@ class Watch:
         try:
             living = await self._living()
         except StoreUnavailable:
+            self._blind = True
             return False  # who was there when Redis was last is what counts, however long it is away
         now = time.monotonic()
+        if self._blind:  # they have had no time to come back
+            self._blind, self._seen = False, dict.fromkeys(self._seen, now)
         self._seen.update(dict.fromkeys(living, now))
         self._seen = {name: at for name, at in self._seen.items() if now - at < REMEMBERED}
         return True

@@ -150,11 +150,15 @@ def _behind(guard: Guard, abuse: Abuse, method: str, handler: "Handler") -> "Han
 
     if method not in AT_ONCE:
         return limited
-    return lambda session, id, request: (
-        partial(limited, session, id, request)
-        if guard.policies(session, getattr(request, "channel", ""))
-        else handler(session, id, request)
-    )
+
+    def at_once(session: "Session", id: int, request: Any) -> Any:
+        channel = getattr(request, "channel", "")
+        if guard.policies(session, channel):
+            return partial(limited, session, id, request)
+        guard.used(session, channel)
+        return handler(session, id, request)
+
+    return at_once
 
 
 async def _already(answer: bytes | None) -> bytes | None:

@@ -62,6 +62,6 @@ for i = 1, #flat, 2 do
     missing = missing + 1
   end
 end
-if votes > 0 and missing == 0 then return trust(generation) end
+if until_ms > 0 and votes > 0 and missing == 0 then return trust(generation) end  -- 0: who was expected is forgotten
 if now >= until_ms then return trust(fresh) end
 return {generation, count, 1}

@@ -15,7 +15,7 @@ from realtime.engine.broker import Broker
 from realtime.engine.publication import StreamPosition
 from realtime.engine.recovery import recover
 from realtime.engine.witness import Watch
-from store import Store, StoreUnavailable
+from store import Store, StoreUnavailable, place
 from tests.store.redis_process import RedisProcess, until
 
 pytestmark = pytest.mark.asyncio
@@ -328,3 +328,51 @@ async def test_a_reader_before_the_restart_finds_its_place_after_it(mortal_redis
     made = await until_published(a, "one")
     assert made == StreamPosition(position.epoch, 1)
     assert await a.recovers(position)
+
+
+async def test_who_was_there_is_not_forgotten_by_waiting(mortal_redis: RedisProcess, begin: Begin) -> None:
+    """The votes have expired before anybody asked again: then nobody knows any more who is missing."""
+    a, b = await two(begin)
+    before = await a.publish("one")
+    snapshot = mortal_redis.saved()
+    await b.die()
+    assert a.watch._task is not None
+    a.watch._task.cancel()
+    mortal_redis.restart(snapshot)
+    await until(lambda: _compares(a))
+    a.watch._seen.pop("b")
+    for key in mortal_redis.ask("KEYS", "flotilla:votes:*"):
+        mortal_redis.ask("DEL", key)
+    assert (await until_published(a, "two")).epoch != before.epoch
+
+
+async def test_two_restarts_in_a_row_are_one_doubt(mortal_redis: RedisProcess, begin: Begin) -> None:
+    """Calls that were held for one run wait for the next; nobody speaks of the one before."""
+    a, b = await two(begin)
+    before = await a.publish("one")
+    await b.watch.close()
+    snapshot = mortal_redis.saved()
+    mortal_redis.restart(snapshot)
+    await until(lambda: _compares(a))
+    partitions = a.store.first.partitions
+    assert partitions is not None and partitions.doubted
+    held = a.broker.start_publish(ROOM, b'{"data":"held"}', OPTIONS)
+    first = partitions.run
+    mortal_redis.restart(snapshot)
+    await until(lambda: partitions.run != first)
+    await asyncio.gather(held, return_exceptions=True)
+    second = partitions.run
+    assert (await until_published(a, "two")).epoch != before.epoch  # b was there, and did not come
+    assert partitions.run == second
+    trusted = mortal_redis.ask("HGET", place(ROOM).partition_key("partition"), "r")
+    assert trusted.decode() == second
+
+
+async def test_an_outage_is_no_time_in_which_somebody_is_gone(mortal_redis: RedisProcess, begin: Begin) -> None:
+    """Whoever was there when Redis was there last is expected, however long it was away."""
+    a, b = await two(begin)
+    a.watch._seen = dict.fromkeys(a.watch._seen, -1000.0)  # as after a long outage
+    a.watch._blind = True
+    a._living.discard("b")
+    await until(lambda: not a.watch._blind)
+    assert set(a.watch._witness().living) == {"a", "b"}
