@@ -153,9 +153,11 @@ class Leases:
         held = await self._shard.execute(*_held_at(seconds, micros))
         return _describe(held, await self._shard.execute("HGETALL", keys.about()))
 
-    async def living(self) -> list[str]:
-        """The incarnations that hold a lease now."""
-        held = await self._shard.execute(*_held_at(*await self._shard.execute("TIME")))
+    async def living(self, renewed_within: float | None = None) -> list[str]:
+        """The incarnations that hold a lease now, and have renewed it within so many seconds."""
+        seconds, micros = await self._shard.execute("TIME")
+        least = 0.0 if renewed_within is None else max(0.0, self.ttl - renewed_within)
+        held = await self._shard.execute(*_held_at(int(seconds) + int(least), int(micros) + int(least % 1 * 1e6)))
         return [name.decode() for name in held]
 
     async def count(self) -> int:

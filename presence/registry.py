@@ -34,6 +34,7 @@ Result = TypeVar("Result")
 
 KEY_TTL = 3600.0  # seconds that keys and tombstones live without being refreshed
 REFRESH_EVERY = 1200.0
+LATE = 1.5  # intervals after which an instance that has not renewed its lease is not counted among the living
 LAST_CALLS_WITHIN = 1.0  # seconds for receivers that are being called then
 STOP_WITHIN = 2.0  # seconds receivers have at a stop; what they have not come to, other instances tell
 
@@ -286,8 +287,8 @@ class Presence:
         await self._keeper.renew()
 
     async def living(self) -> list[str]:
-        """The incarnations that hold a lease now. Raises StoreUnavailable."""
-        return await self._leases.living()
+        """The incarnations that hold a lease now and renew it in time. Raises StoreUnavailable."""
+        return await self._leases.living(LATE * self._continuity.every)
 
     async def leases(self) -> int:
         """How many processes of the cluster hold a lease. Raises StoreUnavailable."""

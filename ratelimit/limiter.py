@@ -189,7 +189,7 @@ class Limiter:
                 self.denials.remember(claim.key, claim.policy.cost, question.asked, answer.retry_after / 1e6)
         if len(question.shares) < len(answers):
             answers = [answer for claim, answer in zip(question.claims, answers, strict=True) if _by_share(claim)]
-        self._shares.hear(question.shares, answers, taken=taken, admitted=question.admitted)
+        self._shares.hear(question.shares, question.debts, answers, taken=taken, admitted=question.admitted)
 
     def _late(self, question: "_Question", answer: "asyncio.Future[Any]") -> None:
         """An answer for which nobody waited to the end."""

@@ -47,8 +47,8 @@ class Share(Remembered):
 
     # What depends on the kind of rate
 
-    def hear(self, now: int, answer: Answer, took: int, share: Rate, instances: int) -> None:
-        """Redis has answered, and `took` so much."""
+    def hear(self, now: int, answer: Answer, took: int, share: Rate, instances: int, debt: int) -> None:
+        """Redis has answered: it has entered `debt`, and then `took` so much."""
         raise NotImplementedError
 
     def look(self, now: int, cost: int, share: Rate) -> Answer:
@@ -73,17 +73,20 @@ class Share(Remembered):
 
 
 class Gcra(Share):
-    """Ticks of this process's clock: `told` is what Redis has, `paid_until` adds what it has not."""
+    """Ticks of this process's clock: `told` is what Redis has, or was handed over to it by questions of which no answer
+    has told yet (`handed`); `paid_until` adds what it has not."""
 
-    __slots__ = ("paid_until", "told")
+    __slots__ = ("handed", "paid_until", "told")
 
     def __init__(self) -> None:
         super().__init__()
         self.told = 0
+        self.handed = 0
         self.paid_until = 0
 
-    def hear(self, now: int, answer: Answer, took: int, share: Rate, instances: int) -> None:
-        told = (now + answer.reset) * TICKS
+    def hear(self, now: int, answer: Answer, took: int, share: Rate, instances: int, debt: int) -> None:
+        self.handed = max(0, self.handed - debt * instances)
+        told = (now + answer.reset) * TICKS + self.handed  # an answer knows nothing of what was handed over after it
         if self.shared:  # what Redis says of one of the keys says nothing of the others
             told = max(told, self.told)
         self.paid_until = told + self._owed(now)
@@ -96,11 +99,13 @@ class Gcra(Share):
         self.paid_until = max(self.paid_until, now * TICKS) + cost * share.interval
 
     def hand_over(self, now: int, rate: Rate, instances: int) -> int:
-        owed = self._owed(now)
+        debt = self._owed(now) // instances
+        self.handed += debt * instances
         self.told = max(self.told, self.paid_until)
-        return owed // instances
+        return debt
 
     def hand_back(self, now: int, debt: int, share: Rate, instances: int) -> None:
+        self.handed = max(0, self.handed - debt * instances)
         self.told -= debt * instances
 
     def over(self, share: Rate) -> int:
@@ -129,7 +134,7 @@ class Strict(Share):
         self.owed = 0
         self.owed_until = 0
 
-    def hear(self, now: int, answer: Answer, took: int, share: Rate, instances: int) -> None:
+    def hear(self, now: int, answer: Answer, took: int, share: Rate, instances: int, debt: int) -> None:
         self._enter(now, took, share)
         elsewhere = share.count - min(share.count, answer.remaining // instances) - self.total
         if elsewhere > 0:  # no later than now
@@ -204,14 +209,23 @@ class Shares:
                 known.begin(now, claim.policy.cost)
         return debts
 
-    def hear(self, claims: Sequence[Claim], answers: Sequence[Answer], *, taken: bool, admitted: bool) -> None:
-        """Redis has answered, and has `taken` from all or none; `admitted` says that it was decided alone meanwhile."""
+    def hear(
+        self,
+        claims: Sequence[Claim],
+        debts: Sequence[int],
+        answers: Sequence[Answer],
+        *,
+        taken: bool,
+        admitted: bool,
+    ) -> None:
+        """Redis has answered: it has entered the `debts`, and has `taken` from all or none; `admitted` says that it was
+        decided alone meanwhile."""
         now, instances = self._now()
         with self._lock:
-            for claim, answer in zip(claims, answers, strict=True):
+            for claim, debt, answer in zip(claims, debts, answers, strict=True):
                 known, share, cost = self._of(claim, now), claim.rate.shared_among(instances), claim.policy.cost
                 took = cost if taken and answer.allowed else 0
-                known.hear(now, answer, took, share, instances)
+                known.hear(now, answer, took, share, instances, debt)
                 if admitted and not took:
                     known.admit(now, cost, share)
                 known.end(cost, known.over(share))

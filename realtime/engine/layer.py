@@ -172,8 +172,8 @@ class ShardConnection(RedisSingleShardConnection):  # type: ignore[misc]
                 if now() - failed_at > STEADY:
                     backoff.reset()
                 failed_at = now()
-                if once.news(type(error).__name__) or not backoff.failures:
-                    known = isinstance(error, LAYER_FAULTS)
+                known = isinstance(error, LAYER_FAULTS)
+                if not backoff.failures or (not known and once.news(type(error).__name__)):
                     what = "pub/sub connection to Redis %s lost: %s; reconnecting"
                     logger.log(WARNING if known else ERROR, what, self._index, error, exc_info=not known)
                 await self.give_up()

@@ -7,17 +7,16 @@ ends in order leaves word of it.
 
 import asyncio
 import logging
-import time
 from collections.abc import Awaitable, Callable, Collection
+from functools import partial
 
 from store import Shard, Store, StoreUnavailable, supervised
-from store.partitions import Partitions, Witness
+from store.partitions import Witness
 
 logger = logging.getLogger("realtime.witness")
 
 EVERY = 1.0  # seconds between looks
 AGAIN_AFTER = 0.2  # seconds until the next one where a Redis did not answer: others wait for what is known here
-REMEMBERED = 3.0  # seconds for which an instance that is gone is still expected: what it heard last is known by then
 
 
 class Watch:
@@ -28,22 +27,24 @@ class Watch:
         self._store = store
         self._own = own
         self._living = living
-        self._seen: dict[str, float] = {}  # when each was seen alive last
-        self._blind = False  # the last look did not tell who lives
+        # Of each Redis, who may have heard what is not known here: who lived at the last look at it, or since.
+        self._expected: list[set[str]] = [set() for _ in store.shards]
         self._away: set[int] = set()  # the Redises that did not answer the last look
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Begin; from now on this process has a vote."""
-        for partitions in self._partitions():
-            partitions.witness = self._witness
+        for shard in self._store.shards:
+            if shard.partitions is not None:
+                shard.partitions.witness = partial(self.witness, shard.index)
         self._task = supervised("witness", self._watch)
 
     async def close(self) -> None:
         """Stop looking, and be no instance any more: what this process still says must not wipe out the word that the
         last one leaves."""
-        for partitions in self._partitions():
-            partitions.witness = Witness
+        for shard in self._store.shards:
+            if shard.partitions is not None:
+                shard.partitions.witness = Witness
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -56,38 +57,32 @@ class Watch:
         except StoreUnavailable as error:
             logger.warning("no word could be left of the orderly end: %s", error)
 
-    def _partitions(self) -> list[Partitions]:
-        return [shard.partitions for shard in self._store.shards if shard.partitions is not None]
-
-    def _witness(self) -> Witness:
-        return Witness(self._own(), list(self._seen))
+    def witness(self, shard: int) -> Witness:
+        """This instance, and those that may have heard what it did not."""
+        return Witness(self._own(), list(self._expected[shard]))
 
     async def _watch(self) -> None:
         while True:
-            answers = await asyncio.gather(self._see_who_lives(), *(self._look(shard) for shard in self._store.shards))
-            await asyncio.sleep(EVERY if all(answers) else AGAIN_AFTER)
+            living = await self._who_lives()
+            well = await asyncio.gather(*(self._look(shard, living) for shard in self._store.shards))
+            await asyncio.sleep(EVERY if living is not None and all(well) else AGAIN_AFTER)
 
-    async def _see_who_lives(self) -> bool:
+    async def _who_lives(self) -> set[str] | None:
         try:
-            living = await self._living()
+            return set(await self._living())
         except StoreUnavailable:
-            self._blind = True
-            return False  # who was there when Redis was last is what counts, however long it is away
-        now = time.monotonic()
-        if self._blind:  # they have had no time to come back
-            self._blind, self._seen = False, dict.fromkeys(self._seen, now)
-        self._seen.update(dict.fromkeys(living, now))
-        self._seen = {name: at for name, at in self._seen.items() if now - at < REMEMBERED}
-        return True
+            return None
 
-    async def _look(self, shard: Shard) -> bool:
+    async def _look(self, shard: Shard, living: set[str] | None) -> bool:
         """How far the partitions of a Redis are; False where it does not say.
 
-        Of one that did not answer last time no more is asked than whether it is back: its new connection compares.
+        Whoever was gone before the look has heard nothing that is not known after it. Of a Redis that did not answer
+        last time no more is asked than whether it is back: its new connection compares.
         """
-        partitions = shard.partitions
+        partitions, expected = shard.partitions, self._expected[shard.index]
         if partitions is None:
             return True
+        expected |= living or set()
         try:
             if shard.index in self._away:
                 await shard.call("PING")
@@ -95,7 +90,10 @@ class Watch:
             partitions.looked(await asyncio.gather(*(shard.call(*look) for look in partitions.looks())))
         except StoreUnavailable:
             self._away.add(shard.index)
-        return shard.index not in self._away
+            return False
+        if living is not None and not partitions.doubted:
+            self._expected[shard.index] = living
+        return True
 
 
 async def _mark(shard: Shard) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
@@ -66,7 +66,7 @@ class World:
         answer = self.take(debts) if what != UNHEARD else None
         if what == IN_TIME and answer is not None:
             self.arrive(0)  # answers come in their order
-            self.shares.hear(claims, [answer], taken=answer.allowed, admitted=False)
+            self.shares.hear(claims, debts, [answer], taken=answer.allowed, admitted=False)
             self._note(answer.allowed)
             return
         admitted = self.shares.take(claims, asked=True)[0].allowed
@@ -81,7 +81,7 @@ class World:
             if answer is None:
                 self.shares.fail([self.asked], debts, admitted=admitted)
             else:
-                self.shares.hear([self.asked], [answer], taken=answer.allowed, admitted=admitted)
+                self.shares.hear([self.asked], debts, [answer], taken=answer.allowed, admitted=admitted)
 
     def _note(self, admitted: bool) -> None:
         if admitted:
@@ -89,6 +89,7 @@ class World:
 
 
 @hypothesis_settings(deadline=None)
+@example(Rate(1, 1, 2), [(LATE, 0, 3), (AWAY, 0, 0), (LOST, 0, 0), (LATE, 0, 0)])  # a late answer, older than a debt
 @given(rates, events)
 def test_one_instance_never_admits_more_than_is_promised_whatever_becomes_of_its_questions(
     rate: Rate, happened: list[tuple[str, int, int]]
