@@ -19,7 +19,7 @@ from websockets.asyncio.client import connect
 from clients import RawClient
 from conftest import running
 from harness import Cluster, manage
-from processes import eventually
+from processes import eventually, wait_until
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -48,6 +48,12 @@ def limited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         Cluster(tmp_path_factory.mktemp("limits"), CONFIG, "flotilla", "flotilla", "daphne", "uvicorn")
     ) as made:
         yield made
+
+
+@pytest.fixture(autouse=True)
+def well(limited: Cluster) -> None:
+    """Every instance is over what the test before did to Redis."""
+    wait_until(lambda: all(instance.ready() for instance in limited.instances), "every instance is ready")
 
 
 def get(url: str, **headers: str) -> tuple[int, Message, bytes]:
@@ -186,7 +192,6 @@ async def test_redis_away_during_traffic_is_no_5xx_and_no_wait_and_heals(limited
 
 async def test_commands_go_on_while_redis_is_away(limited: Cluster) -> None:
     """A limit must not be what holds a connection up: publishing itself says 100, try again."""
-    await eventually(lambda: limited[0].ready(), "ready", within=20)
     async with RawClient(limited[0].url) as client:
         await client.connect("carl")
         limited.redis.send(signal.SIGSTOP)
