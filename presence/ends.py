@@ -23,7 +23,6 @@ from store.shards import Shard
 logger = logging.getLogger(__name__)
 
 CLAIM, ENDS = (Script.load("presence", name) for name in ("claim", "ends"))
-FAILURES = (StoreUnavailable,)
 PAGE = 200  # ends fetched at a time
 MOST_PARKED = 10_000  # ends kept in memory while their Redis is away; more wait in it
 TURN = 0.25  # seconds between two looks at what waits in Redis
@@ -121,7 +120,7 @@ class Ends:
             left = await self._fetch(owner, district, taken=False)
         except BaseException as error:
             self._more[owner, district] = before
-            if not isinstance(error, FAILURES):
+            if not isinstance(error, StoreUnavailable):
                 raise
             self._rest(self.shard(district))
         else:
@@ -169,7 +168,9 @@ class Ends:
         arguments: list[Argument] = [end.client, self._who, self._key_ttl, int(end.noted)]
         try:
             ours = await shard.run(CLAIM, end.district.of(end.owner), arguments)
-        except FAILURES:  # it may have been given all the same, and then nobody else gets it: to be asked for again
+        except (
+            StoreUnavailable
+        ):  # it may have been given all the same, and then nobody else gets it: to be asked for again
             self._rest(shard)
             self._parked.append(end)
             return
@@ -190,7 +191,7 @@ class Ends:
         clients = self._told.pop((owner, district))
         try:
             await self.shard(district).execute("HDEL", district.claimed(owner), *clients)
-        except FAILURES:
+        except StoreUnavailable:
             pass  # what is not crossed off expires
 
     def shard(self, district: District) -> Shard:

@@ -14,8 +14,7 @@ from presence.diff import Continuity
 from presence.leases import Leases, Renewal
 from presence.life import Life
 from presence.reaper import Reaper
-from presence.upkeep import FAILURES
-from store import jittered
+from store import StoreUnavailable, jittered
 
 logger = logging.getLogger(__name__)
 
@@ -86,7 +85,7 @@ class Keeper:
             self._renew_at = sent + self._continuity.every
             try:
                 found = await self._leases.renew(life.beat, self._describe())
-            except FAILURES as error:
+            except StoreUnavailable as error:
                 self._failed(life, error)
                 return
             if found is Renewal.FENCED:
@@ -133,7 +132,7 @@ class Keeper:
             return
         try:
             await self._reaper.watch(self._life().incarnation)
-        except FAILURES:
+        except StoreUnavailable:
             self._reaper.distrust()
 
 

@@ -22,7 +22,6 @@ from store.shards import Shard
 
 logger = logging.getLogger(__name__)
 
-FAILURES = (StoreUnavailable,)
 SCOPES_AT_ONCE = 64
 AGAIN_AFTER = 0.4  # seconds until what could not be done is tried again
 
@@ -92,7 +91,7 @@ class Reaper:
             due.clear()
             try:
                 await self.work(shard, own())
-            except FAILURES:
+            except StoreUnavailable:
                 pass  # what was not done is still to be done
             except Exception:
                 logger.exception("reaping on Redis shard %d failed", shard.index)

@@ -25,7 +25,7 @@ from presence.life import Life, Record
 from presence.reaper import Reaped, Reaper
 from presence.signals import tell, user_joined
 from presence.turns import Turn, Turns
-from presence.upkeep import FAILURES, SLICE, Duties, Upkeep
+from presence.upkeep import SLICE, Duties, Upkeep
 from store import Store, StoreUnavailable, supervised
 
 logger = logging.getLogger(__name__)
@@ -145,7 +145,7 @@ class Presence:
             await asyncio.wait(told[-1:], timeout=LAST_CALLS_WITHIN)
         await _end(*told)
         self.lane.close()
-        with contextlib.suppress(*FAILURES):
+        with contextlib.suppress(StoreUnavailable):
             await self.ends.cross_off()
             await self._leases.surrender(self._life.incarnation, clean=clean and self.ends.clear)
 
@@ -239,7 +239,7 @@ class Presence:
         except Fenced:
             self._fence(life)
             return False
-        except FAILURES:
+        except StoreUnavailable:
             self._doubt(life, scope)
             return False
         except BaseException:
@@ -328,7 +328,7 @@ class Presence:
             task.add_done_callback(self._fencings.discard)
 
     async def _after_fencing(self, life: Life) -> None:
-        with contextlib.suppress(*FAILURES):
+        with contextlib.suppress(StoreUnavailable):
             await self._leases.surrender(life.incarnation, clean=False)
         try:
             await self._on_fenced()
@@ -390,7 +390,7 @@ class Presence:
             more = False
             try:
                 more = await self._upkeep.turn()
-            except FAILURES:
+            except StoreUnavailable:
                 pass  # what was not done is still to be done
             except Exception:
                 logger.exception("upkeep of presence failed")
@@ -418,7 +418,7 @@ class Presence:
                 await self._drop(life, scope, record, leaving)
             except Fenced:
                 return
-            except FAILURES:
+            except StoreUnavailable:
                 life.doubt(scope)
                 return
             for client in clients:

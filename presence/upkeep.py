@@ -21,7 +21,6 @@ from store.shards import Shard
 
 logger = logging.getLogger(__name__)
 
-FAILURES = (StoreUnavailable,)
 SLICE = 128  # scopes in one turn
 REST = 0.25  # seconds a failed shard is left alone
 LOOKS = 60  # walks over the scopes per refresh period, at least
@@ -95,7 +94,7 @@ class Upkeep:
 
     async def _each(self, calls: Iterable[Awaitable[None]]) -> None:
         for outcome in await asyncio.gather(*calls, return_exceptions=True):
-            if isinstance(outcome, BaseException) and not isinstance(outcome, (*FAILURES, Fenced)):
+            if isinstance(outcome, BaseException) and not isinstance(outcome, (StoreUnavailable, Fenced)):
                 logger.error("upkeep of presence failed", exc_info=outcome)
 
     def _rested(self, scope: str, now: float) -> bool:
@@ -148,7 +147,7 @@ class Upkeep:
         try:
             set_beat = ("SET", name, confirmed + 1, "EX", self._leases.key_ttl, "GET")
             told, before = await asyncio.gather(shard.execute("INFO", "server"), shard.execute(*set_beat))
-        except FAILURES:
+        except StoreUnavailable:
             self._rest(shard)
             raise
         run_id = _run_id(told)
@@ -174,7 +173,7 @@ class Upkeep:
                     if scope not in life.records and keys.district_of(scope) is None:
                         life.open(scope, self.next_refresh())
                         life.doubted[scope] = None
-        except FAILURES:
+        except StoreUnavailable:
             life.recall = True
 
     async def _refresh_some(self, life: Life) -> bool:
@@ -205,7 +204,7 @@ class Upkeep:
             return
         try:
             await self._leases.unregister(life.incarnation, life.generation, closed)
-        except FAILURES:
+        except StoreUnavailable:
             life.generation += 1
             life.reopen_idle(closed, now)
 
