@@ -119,7 +119,8 @@ class Environment:
             return Path(path).read_text().strip() if path else ""
         except (OSError, ValueError) as error:
             why = error.strerror if isinstance(error, OSError) else "it is no text"
-            problem = Problem(name, f"{path} cannot be read: {why}", "Is it there, and readable for this user?")
+            # not by its name: where the secret itself was written instead of its file's path, that would be shown
+            problem = Problem(name, f"the file cannot be read: {why}", "Write its path: is it readable for this user?")
             if problem not in self.problems:  # a variable may be read more than once
                 self.problems.append(problem)
             return ""

@@ -8,11 +8,12 @@ import difflib
 import ipaddress
 import os
 import re
-import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
+
+from store.tls import Tls
 
 SCHEMES = ("redis", "rediss", "unix", "redis+sentinel")
 PORT = 6379
@@ -54,27 +55,6 @@ class Url(str):
 
     def __repr__(self) -> str:
         return "'redis address (not shown, for it may hold a password)'"
-
-
-@dataclass(frozen=True, slots=True)
-class Tls:
-    """How we talk TLS: files in PEM form, "" where the system's own (`ca`) or none (`cert`, `key`)."""
-
-    ca: str = ""
-    cert: str = ""
-    key: str = ""
-    check_hostname: bool = True
-    verify: bool = True
-
-    def options(self) -> dict[str, Any]:
-        """As arguments of redis-py's connections."""
-        return {
-            "ssl_ca_certs": self.ca or None,
-            "ssl_certfile": self.cert or None,
-            "ssl_keyfile": self.key or None,
-            "ssl_check_hostname": self.check_hostname and self.verify,
-            "ssl_cert_reqs": "required" if self.verify else "none",
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,21 +235,12 @@ def _tls(options: Mapping[str, str]) -> Tls:
     if files["key"] and not files["cert"]:
         raise WrongAddress("the option key needs cert beside it")
     tls = Tls(**files, check_hostname=_flag(options, "check_hostname", True), verify=_flag(options, "verify", True))
-    _try_files(tls)
-    return tls
-
-
-def _try_files(tls: Tls) -> None:
-    """The files are read here, where a fault can be named, and not at the first connection."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:
-        if tls.ca:
-            context.load_verify_locations(cafile=tls.ca)
-    except (ssl.SSLError, OSError):
-        raise WrongAddress("the file of the option ca holds no certificates in PEM form") from None
-    try:
-        if tls.cert:
-            context.load_cert_chain(tls.cert, tls.key or None, password="")  # or it would ask at the terminal
-    except (ssl.SSLError, OSError, ValueError):
-        text = "the files of the options cert and key are no certificate and its key in PEM form, without a passphrase"
+        tls.context()  # read here, where a fault can be named, and not at the first connection
+    except OSError:
+        what = "ca, cert and key" if files["cert"] else "ca"
+        text = (
+            f"what the options {what} name is no certificate or key in PEM form, or has a passphrase, or does not fit"
+        )
         raise WrongAddress(text) from None
+    return tls

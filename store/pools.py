@@ -8,32 +8,38 @@ from typing import Any
 import redis
 import redis.asyncio as aioredis
 from redis.asyncio.sentinel import SentinelConnectionPool as AsyncSentinelPool
-from redis.sentinel import SentinelConnectionPool
+from redis.asyncio.sentinel import SentinelManagedConnection as AsyncManaged
+from redis.sentinel import SentinelConnectionPool, SentinelManagedConnection
 
 from store.address import Address, parse
 from store.sentinels import Sentinels, sentinels_of
+from store.tls import AsyncTlsConnection, AsyncTlsMaster, TlsConnection, TlsMaster
 
 
 def async_pool(url: str, **options: Any) -> aioredis.ConnectionPool:
     """A pool for coroutines. Raises WrongAddress."""
     address = parse(url)
+    options |= _arguments(address)
     if address.master:
-        return AsyncSentinelPool(address.master, sentinels_of(address), **_arguments(address), **options)
-    kinds = (aioredis.UnixDomainSocketConnection, aioredis.SSLConnection, aioredis.Connection)
-    return aioredis.ConnectionPool(connection_class=_kind(address, kinds), **_arguments(address), **options)
+        kind = AsyncManaged if address.tls is None else AsyncTlsMaster
+        return AsyncSentinelPool(address.master, sentinels_of(address), connection_class=kind, **options)
+    plain = aioredis.Connection if address.tls is None else AsyncTlsConnection
+    return aioredis.ConnectionPool(
+        connection_class=aioredis.UnixDomainSocketConnection if address.path else plain, **options
+    )
 
 
 def sync_client(url: str, **options: Any) -> redis.Redis:
     """A client for threads, with a pool of its own. Raises WrongAddress."""
     address = parse(url)
+    options |= _arguments(address)
     if address.master:
+        kind = SentinelManagedConnection if address.tls is None else TlsMaster
         masters = _OfThreads(sentinels_of(address))
-        return redis.Redis(
-            connection_pool=SentinelConnectionPool(address.master, masters, **_arguments(address), **options)
-        )
-    kinds = (redis.UnixDomainSocketConnection, redis.SSLConnection, redis.Connection)
-    pool = redis.ConnectionPool(connection_class=_kind(address, kinds), **_arguments(address), **options)
-    return redis.Redis.from_pool(pool)
+        return redis.Redis.from_pool(SentinelConnectionPool(address.master, masters, connection_class=kind, **options))
+    plain = redis.Connection if address.tls is None else TlsConnection
+    connection_class = redis.UnixDomainSocketConnection if address.path else plain
+    return redis.Redis.from_pool(redis.ConnectionPool(connection_class=connection_class, **options))
 
 
 def sentinels(url: str) -> Sentinels | None:
@@ -52,15 +58,10 @@ class _OfThreads:
         return self._sentinels.discover_master_sync()
 
 
-def _kind(address: Address, kinds: tuple[type[Any], type[Any], type[Any]]) -> type[Any]:
-    socket, tls, plain = kinds
-    return socket if address.path else plain if address.tls is None else tls
-
-
 def _arguments(address: Address) -> dict[str, Any]:
     found: dict[str, Any] = {"db": address.db, **address.login.options()}
     if address.tls is not None:
-        found |= address.tls.options() | ({"ssl": True} if address.master else {})
+        found["tls"] = address.tls
     if address.path:
         return found | {"path": address.path}
     if not address.master:

@@ -17,7 +17,7 @@ from concurrent.futures import Future
 from typing import Any, NamedTuple, Protocol, TypeVar
 from weakref import WeakSet
 
-from redis.asyncio.connection import AbstractConnection, Connection, SSLConnection
+from redis.asyncio.connection import AbstractConnection, Connection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as NoConnection
@@ -27,6 +27,7 @@ from store.backoff import Backoff
 from store.errors import StoreUnavailable, from_client, reading
 from store.once import Once
 from store.supervised import supervised
+from store.tls import AsyncTlsConnection
 
 logger = logging.getLogger("store.sentinels")
 
@@ -232,17 +233,17 @@ class Sentinels:
                 await connection.send_command("PING")
 
     def _connection(self, sentinel: tuple[str, int]) -> AbstractConnection:
-        tls = self._address.sentinel_tls
-        return (Connection if tls is None else SSLConnection)(
-            host=sentinel[0],
-            port=sentinel[1],
-            protocol=2,
-            socket_timeout=ANSWER_WITHIN,
-            socket_connect_timeout=ANSWER_WITHIN,
-            retry=Retry(NoBackoff(), 0),
+        options: dict[str, Any] = {
+            "host": sentinel[0],
+            "port": sentinel[1],
+            "protocol": 2,
+            "socket_timeout": ANSWER_WITHIN,
+            "socket_connect_timeout": ANSWER_WITHIN,
+            "retry": Retry(NoBackoff(), 0),
             **self._address.sentinel_login.options(),
-            **({} if tls is None else tls.options()),
-        )
+        }
+        tls = self._address.sentinel_tls
+        return Connection(**options) if tls is None else AsyncTlsConnection(tls=tls, **options)
 
 
 _speaker: Speaker | None = None
