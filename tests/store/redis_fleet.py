@@ -1,6 +1,8 @@
 """Redis servers over TCP as people run them: with TLS, passwords, replicas and sentinels, over IPv4 and IPv6."""
 
 import contextlib
+import random
+import signal
 import socket
 import subprocess
 import time
@@ -25,11 +27,12 @@ def has_ipv6() -> bool:
 
 
 def free_port(host: str) -> int:
-    """A port that nobody listens on."""
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as tried:
-        tried.bind((host, 0))
-        port: int = tried.getsockname()[1]
-        return port
+    """A port nobody listens on, below those the system gives to outgoing connections, so that it stays free."""
+    while True:
+        port = random.SystemRandom().randint(12_000, 32_000)
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as tried, contextlib.suppress(OSError):
+            tried.bind((host, port))
+            return port
 
 
 class Certificates:
@@ -114,6 +117,10 @@ class Server:
         self._process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         wait_for(lambda: self.ask("PING"), f"a server that answers: {(self.folder / 'log')}")
 
+    def is_master(self) -> bool:
+        """Whether it takes writes."""
+        return bool(self.ask("ROLE")[0] == b"master")
+
     def ask(self, *command: Any) -> Any:
         """Run one command beside everything that is tested."""
         tls: dict[str, Any] = {}
@@ -130,6 +137,11 @@ class Server:
     def at(self) -> str:
         """Its place in an address."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    def send(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        assert self._process is not None
+        self._process.send_signal(number)
 
     def kill(self) -> None:
         """End it without any clean-up."""
@@ -152,7 +164,9 @@ class Fleet:
         sentinel_password: str = "",
         replicas: int = 2,
         sentinels: int = 3,
+        sentinel_lines: Sequence[str] = (),
     ) -> None:
+        self._sentinel_lines = sentinel_lines
         self.tls, self.password, self.sentinel_password = tls, password, sentinel_password
         own = {"requirepass": password, "masterauth": password} if password else {}
         own |= {} if tls is None else {"tls-replication": "yes"}
@@ -182,6 +196,7 @@ class Fleet:
             lines += [f"requirepass {self.sentinel_password}", f"sentinel sentinel-pass {self.sentinel_password}"]
         if self.tls is not None:
             lines.append("tls-replication yes")
+        lines += self._sentinel_lines
         made = Server(folder, host, lines=lines, tls=self.tls, password=self.sentinel_password, sentinel=True)
         self.all.append(made)
         return made
@@ -206,6 +221,13 @@ class Fleet:
     def fail_over(self) -> None:
         """Have the first sentinel promote a replica."""
         self.sentinels[0].ask("SENTINEL", "FAILOVER", MASTER)
+
+    def whole(self) -> bool:
+        """Whether every sentinel is ready for another failover, and every replica in step."""
+        masters = {self.facts(one)[b"port"] for one in self.sentinels}
+        calm = all(self.facts(one)[b"flags"] == b"master" for one in self.sentinels)
+        others = [server for server in self.servers if server is not self.master()]
+        return len(masters) == 1 and calm and all(b"link_status:up" in one.ask("INFO", "replication") for one in others)
 
     @property
     def url(self) -> str:
