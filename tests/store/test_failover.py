@@ -7,6 +7,7 @@ itself a master went over by the sentinels' word.
 
 import asyncio
 import contextlib
+import re
 import signal
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -130,6 +131,23 @@ async def test_sentinels_that_let_nobody_subscribe_are_still_asked(tmp_path: Pat
     shard = Shard(0, fleet.url, partitions=Partitions())
     try:
         await both_on(shard, fleet.master())
+    finally:
+        await shard.close()
+        fleet.close()
+
+
+async def test_a_user_of_the_sentinels_with_the_documented_rights_is_enough(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "SCALE_OUT.md").read_text()
+    (rights,) = re.findall(r"`ACL SETUSER flotilla on >word (.*)`", text)
+    fleet = Fleet(tmp_path, replicas=1, sentinel_lines=[f"user flotilla on >word {rights}"])
+    url = f"{fleet.url}?sentinel_username=flotilla&sentinel_password=word"
+    shard = Shard(0, url, partitions=Partitions())
+    try:
+        old = fleet.master()
+        await both_on(shard, old)
+        fleet.fail_over()
+        await both_on(shard, await another_master(fleet, old))
+        assert old.is_master()
     finally:
         await shard.close()
         fleet.close()
