@@ -75,6 +75,7 @@ class Link:
         self._astray_at = 0.0  # when the last wrong server was met
         self._not_before = 0.0
         self._moves = 0  # of the master
+        self._closed = False
 
     def call(
         self, command: Command, otherwise: Otherwise | None = None, *, in_order: bool = False
@@ -107,6 +108,8 @@ class Link:
 
     def _go_over(self) -> None:
         """Give up the old master, and greet the new one before anybody has a call for it."""
+        if self._closed:
+            return
         self._moves += 1
         self._not_before = 0.0
         self._backoff.reset()
@@ -115,6 +118,7 @@ class Link:
 
     async def close(self) -> None:
         """Give up the connection; what is due or not sent yet fails."""
+        self._closed = True
         for task in (self._comparing, self._flushing, self._reader):
             if task is not None:
                 task.cancel()

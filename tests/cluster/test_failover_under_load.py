@@ -83,15 +83,19 @@ class Followed(Load):
         super().__init__(pair, channel)
         self._fleet = pair.fleet
 
+    def kept(self) -> dict[int, tuple[str, int]]:
+        """Number → (epoch, offset) of what stands in the master's stream."""
+        master, name = self._fleet.master(), place(self._channel)
+        epoch = (master.ask("HGET", name.key("meta"), "e") or b"").decode()
+        found = {}
+        for id, fields in master.ask("XRANGE", name.key("stream"), "-", "+"):
+            data = dict(zip(fields[::2], fields[1::2], strict=True))[b"d"]
+            found[msgspec.json.decode(data)["data"]] = (epoch, int(id.partition(b"-")[0]))
+        return found
+
     async def lost(self) -> list[int]:
-        master = self._fleet.master()
-        entries = await asyncio.to_thread(master.ask, "XRANGE", place(self._channel).key("stream"), "-", "+")
-        epoch = master.ask("HGET", place(self._channel).key("meta"), "e").decode()
-        kept = {}
-        for id, fields in entries:
-            named = dict(zip(fields[::2], fields[1::2], strict=True))
-            kept[msgspec.json.decode(named[b"d"])["data"]] = int(id.partition(b"-")[0])
-        return [n for n, placed in self.answered.items() if (epoch, kept.get(n)) != placed]
+        kept = await asyncio.to_thread(self.kept)
+        return [n for n, placed in self.answered.items() if kept.get(n) != placed]
 
 
 async def planned(fleet: Fleet) -> Server:
@@ -126,9 +130,10 @@ async def test_publishing_goes_on_and_nobody_misses_anything_without_being_told(
             await load.more()
             old = await way(pair.fleet)
             await eventually(lambda: pair.fleet.master() is not old, "another master", 60)
+            newest = max(load.answered)
+            await eventually(lambda: max(load.kept(), default=0) > newest, "the new master has new ones", 60)
             if way is not killed:
-                await load.more()
-                assert await asyncio.to_thread(old.is_master), "the instances went over only with the old master's end"
+                assert await asyncio.to_thread(old.is_master), "they went over only when the old master ended"
             await load.more()
         lost = await load.lost()
         epochs = {epoch for epoch, _ in load.answered.values()}
