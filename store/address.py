@@ -155,8 +155,6 @@ def _login(text: str | None) -> Login:
     username, colon, password = text.partition(":")
     if not colon:
         raise WrongAddress("there is a user name without a password: write :password@ or user:password@")
-    if ":" in password:
-        raise WrongAddress(f"there is more than one colon before the `@`; {ENCODE}")
     return Login(_decoded(username) or None, _decoded(password)) if text != ":" else Login()
 
 

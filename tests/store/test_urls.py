@@ -5,7 +5,7 @@ from pprint import pformat
 from urllib.parse import quote
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from project.environment import Environment
@@ -49,6 +49,7 @@ def test_a_list_is_split_between_addresses_only() -> None:
         "redis://h",
         "redis://h/",
         "redis://user:@h",
+        "redis://user:a:b%@h",
         "redis://h?db=3",
         "rediss://u:p@h:1/2",
         "rediss://h?check_hostname=0&ssl_cert_reqs=none",
@@ -85,7 +86,6 @@ def test_good_addresses_pass(url: str) -> None:
         ("redis://h/1/2", "once"),
         ("redis://h 1", "%20"),
         ("redis://user@h", "user:password@"),
-        ("redis://a:b:c@h", "%3A"),
         ("redis://:%ff@h", "UTF-8"),
         ("redis://one:6379,two:6379", "redis://one:6379,redis://two:6379"),
         ("redis://::1", "[::1]"),
@@ -152,6 +152,7 @@ def test_what_breaks_an_address_is_to_be_percent_encoded(form: str, special: str
     assert check_url(form.format(f"s3cret{quote(special, safe='')}word")) is None
 
 
+@settings(deadline=None)
 @given(st.sampled_from(FORMS), st.text(max_size=12), st.text(SPECIAL, max_size=6), st.booleans())
 @example("redis://:{}@host:6379/0", "", "/", False)
 @example("redis://:{}@host:6379/0", "", "@", False)
