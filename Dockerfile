@@ -15,7 +15,7 @@ RUN --mount=type=secret,id=ca_bundle --mount=type=cache,target=/root/.cache/pip 
 
 FROM python:3.13-slim-bookworm
 RUN useradd --system --uid 10001 --no-create-home --home-dir /var/lib/flotilla flotilla \
-    && install -d -o flotilla -g flotilla -m 0750 /var/lib/flotilla
+    && install -d -o flotilla -g flotilla -m 0700 /var/lib/flotilla
 ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
     FLOTILLA_VAR=/var/lib/flotilla METRICS_HOST=0.0.0.0
 WORKDIR /srv/flotilla

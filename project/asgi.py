@@ -16,14 +16,18 @@ from django.core.asgi import get_asgi_application
 
 django_application = get_asgi_application()
 
+from django.conf import settings  # noqa: E402
 from django.urls import re_path  # noqa: E402
 
 from monitoring.urls import urlpatterns as health_urlpatterns  # noqa: E402
 from project.checks import refuse_faults  # noqa: E402
 from project.lifespan import lifespan  # noqa: E402
 from realtime.routing import websocket  # noqa: E402
+from realtime.server.private import private_tree  # noqa: E402
 
 refuse_faults()
+if settings.VAR_DIR.is_dir():
+    private_tree(settings.VAR_DIR)
 
 application = ProtocolTypeRouter(
     {

@@ -13,10 +13,14 @@ from typing import Any, TypeVar
 
 import dj_database_url
 
-from store.urls import checked_urls
+from store.urls import checked_url, checked_urls
 
 Value = TypeVar("Value")
 
+REDIS_MEND = (
+    "Write redis://:password@host:6379/0, rediss://…, unix:///path or redis+sentinel://host:26379,host:26379/master/0; "
+    "in user names and passwords everything but letters and digits is percent-encoded."
+)
 _TRUE = {"1", "true", "yes", "on"}
 _FALSE = {"0", "false", "no", "off"}
 _INSTANCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -37,7 +41,7 @@ class Problem:
 class Environment:
     """The variables of a process, read by name."""
 
-    values: Mapping[str, str]
+    values: Mapping[str, str] = field(repr=False)  # secrets among them
     problems: list[Problem] = field(default_factory=list)
 
     def text(self, name: str, default: str = "") -> str:
@@ -91,8 +95,11 @@ class Environment:
 
     def redis(self, name: str, default: list[str]) -> list[str]:
         """One or several Redis addresses, separated by commas."""
-        mend = "Write redis://host:6379/0, rediss://…, unix:///path or redis+sentinel://host:26379/master."
-        return self._read(name, default, checked_urls, mend)
+        return self._read(name, default, checked_urls, REDIS_MEND)
+
+    def one_redis(self, name: str, default: str) -> str:
+        """One Redis address."""
+        return self._read(name, default, checked_url, REDIS_MEND)
 
     def database(self, name: str, default: str) -> Any:
         """A database address, as an entry of Django's DATABASES."""
@@ -112,7 +119,8 @@ class Environment:
             return Path(path).read_text().strip() if path else ""
         except (OSError, ValueError) as error:
             why = error.strerror if isinstance(error, OSError) else "it is no text"
-            problem = Problem(name, f"{path} cannot be read: {why}", "Is it there, and readable for this user?")
+            # not by its name: where the secret itself was written instead of its file's path, that would be shown
+            problem = Problem(name, f"the file cannot be read: {why}", "Write its path: is it readable for this user?")
             if problem not in self.problems:  # a variable may be read more than once
                 self.problems.append(problem)
             return ""

@@ -4,10 +4,14 @@ import os
 import secrets
 from pathlib import Path
 
+from realtime.server.private import private_files, private_folder
+
 
 def kept_secret(path: Path) -> str:
     """The secret in `path`; made there when it does not exist. Processes that start together agree on one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.parent.exists():
+        private_folder(path.parent)
+    private_files(path)
     made = path.with_name(f"{path.name}.{os.getpid()}")
     if not path.exists():
         descriptor = os.open(made, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)

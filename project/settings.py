@@ -42,7 +42,7 @@ DRAIN_DEADLINE = ENVIRONMENT.seconds("DRAIN_DEADLINE", 15, most=600)  # the whol
 
 REDIS_URLS = ENVIRONMENT.redis("REDIS_URL", default=[f"unix://{socket_path(VAR_DIR / 'redis')}"])
 REDIS_DURABLE = ENVIRONMENT.flag("REDIS_DURABLE")  # Redis loses nothing that it answered: appendfsync always
-RATE_LIMIT_REDIS_URL = ENVIRONMENT.redis("RATE_LIMIT_REDIS_URL", default=REDIS_URLS[:1])[0]
+RATE_LIMIT_REDIS_URL = ENVIRONMENT.one_redis("RATE_LIMIT_REDIS_URL", default=REDIS_URLS[0])
 RATE_LIMIT_TRUSTED_PROXIES = ENVIRONMENT.items("RATE_LIMIT_TRUSTED_PROXIES")  # whose X-Forwarded-For is believed
 RATE_LIMITS: dict[str, Any] = {}
 REALTIME_PREFIX = "flotilla"

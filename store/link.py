@@ -7,6 +7,9 @@ every due call fails with StoreUnavailable, and the next call connects anew, aft
 An error reply fails its call alone. But one that says that this is not the server we want (a replica after a failover,
 one that is loading) gives the connection up as well: the address may lead to another server by now.
 
+Behind sentinels the address leads to another server after a failover: `moved` says so, and the connection to the old
+master is given up at once, for what is written there is lost.
+
 Where the Redis has partitions, each new connection begins with comparing what is known of them (`greeting`); a call
 that is answered DOUBT is held, and others of its kind behind it, and sent again in order when the doubt is settled.
 """
@@ -71,6 +74,8 @@ class Link:
         self._astray = Backoff(FIRST_PAUSE, LONGEST_PAUSE)
         self._astray_at = 0.0  # when the last wrong server was met
         self._not_before = 0.0
+        self._moves = 0  # of the master
+        self._closed = False
 
     def call(
         self, command: Command, otherwise: Otherwise | None = None, *, in_order: bool = False
@@ -96,8 +101,24 @@ class Link:
         if self._flushing is None:
             self._flushing = self._loop.create_task(self._flush())
 
+    def moved(self) -> None:
+        """Another server is the master now. Any thread may say so."""
+        with contextlib.suppress(RuntimeError):  # the loop has ended
+            self._loop.call_soon_threadsafe(self._go_over)
+
+    def _go_over(self) -> None:
+        """Give up the old master, and greet the new one before anybody has a call for it."""
+        if self._closed:
+            return
+        self._moves += 1
+        self._not_before = 0.0
+        self._backoff.reset()
+        self._fail_soon(StoreUnavailable("Redis has another master now"))
+        self.call(("PING",))
+
     async def close(self) -> None:
         """Give up the connection; what is due or not sent yet fails."""
+        self._closed = True
         for task in (self._comparing, self._flushing, self._reader):
             if task is not None:
                 task.cancel()
@@ -136,12 +157,15 @@ class Link:
         if self._loop.time() < self._not_before:
             raise OSError("the last attempt failed just now")
         connection: AbstractConnection = self._pool.make_connection()
+        moves = self._moves
         try:
             async with asyncio.timeout(self._timeout):
                 await connection.connect()
                 await self._greet(connection)
+            if self._moves != moves:
+                raise StoreUnavailable("Redis has another master since the connection began")
         except BaseException as error:
-            if isinstance(error, Exception):
+            if isinstance(error, Exception) and self._moves == moves:
                 self._not_before = self._loop.time() + self._backoff.next()
                 if isinstance(answer := from_client(error), StoreRefused):
                     self._stats.refuse(answer)
@@ -270,10 +294,13 @@ class Link:
     def _look(self) -> None:
         self._watch = None
         if self._due and self._due[0][0] + self._timeout <= self._loop.time():
-            task = self._loop.create_task(self._fail(StoreUnavailable(f"no reply within {self._timeout} s")))
-            task.add_done_callback(lambda done: done.exception())
+            self._fail_soon(StoreUnavailable(f"no reply within {self._timeout} s"))
         else:
             self._watch_silence()
+
+    def _fail_soon(self, error: StoreUnavailable) -> None:
+        task = self._loop.create_task(self._fail(error))
+        task.add_done_callback(lambda done: done.exception())
 
     async def _fail(self, error: StoreUnavailable, unsent: Sequence[_Call] = ()) -> None:
         connection, self._connection = self._connection, None

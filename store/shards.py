@@ -9,7 +9,6 @@ import os
 import time
 from collections.abc import Sequence
 from typing import Any
-from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
 import redis
@@ -24,9 +23,10 @@ from store.errors import ELSEWHERE, UNKNOWN_SCRIPT, StoreRefused, StoreUnavailab
 from store.link import COMPARE_EVERY, HELD_WITHIN, Argument, Link, pack
 from store.partitions import DOUBT, Partitions, run_of
 from store.placement import Placement
+from store.pools import async_pool, sentinels, sync_client
 from store.scripts import Script
+from store.sentinels import Follower
 from store.stats import RedisStats
-from store.urls import sentinel_of
 
 TIMEOUT = 2.0  # seconds a call may take
 
@@ -73,6 +73,7 @@ class Shard:
             for ended in [known for known in self._links if known.is_closed()]:
                 del self._links[ended]  # a link holds on to its loop: nothing else would let go of the pair
             link = self._links[loop] = Link(self._async_pool(), self.timeout, self.stats, self.partitions)
+            self._follow(link)
         self._current = (loop, link)
         return link
 
@@ -133,10 +134,12 @@ class Shard:
 
     def _threads(self) -> redis.Redis:
         """The client of threads."""
-        if self._client is None:
-            self._client = self._sync_client()
-            self._client.response_callbacks.clear()  # replies as they are, like the asynchronous ones
-        return self._client
+        client = self._client
+        if client is None:
+            client = self._sync_client()
+            client.response_callbacks.clear()  # replies as they are, like the asynchronous ones
+            self._client = client
+        return client
 
     def batch_sync(self, commands: Sequence[Sequence[Argument]]) -> list[Any]:
         """Several commands in one round trip, for threads; an error among the replies is raised."""
@@ -160,8 +163,10 @@ class Shard:
         self._current = None
         link = self._links.pop(asyncio.get_running_loop(), None)
         if link is not None:
+            self._leave(link)
             await link.close()
         if self._client is not None:
+            self._leave(self)
             self._client.close()
             self._client = None
 
@@ -174,27 +179,29 @@ class Shard:
         }
 
     def _async_pool(self) -> aioredis.ConnectionPool:
-        options = self._options(aioredis.retry.Retry(NoBackoff(), 0))
-        if urlsplit(self.url).scheme == "redis+sentinel":
-            parts = sentinel_of(self.url)
-            sentinel = aioredis.Sentinel(parts.pop("sentinels"), **self._options(None))
-            pool: aioredis.ConnectionPool = sentinel.master_for(
-                parts.pop("master_name"), **parts, **options
-            ).connection_pool
-            return pool
-        return aioredis.ConnectionPool.from_url(self.url, **options)
+        return async_pool(self.url, **self._options(aioredis.retry.Retry(NoBackoff(), 0)))
 
     def _sync_client(self) -> redis.Redis:
         # an idle connection may have been closed: once more, at once; but a Redis that is silent was waited for already
         options = self._options(Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)))
         if self.partitions is not None:
             options["redis_connect_func"] = self._greet_sync
-        if urlsplit(self.url).scheme == "redis+sentinel":
-            parts = sentinel_of(self.url)
-            sentinel = redis.Sentinel(parts.pop("sentinels"), **self._options(None))
-            client: redis.Redis = sentinel.master_for(parts.pop("master_name"), **parts, **options)
-            return client
-        return redis.Redis.from_url(self.url, **options)
+        self._follow(self)
+        return sync_client(self.url, **options)
+
+    def _follow(self, follower: Follower) -> None:
+        if (behind := sentinels(self.url)) is not None:
+            behind.follow(follower)
+
+    def _leave(self, follower: Follower) -> None:
+        if (behind := sentinels(self.url)) is not None:
+            behind.leave(follower)
+
+    def moved(self) -> None:
+        """Another server is the master: threads begin with new connections. One that is in a call finishes it."""
+        client, self._client = self._client, None
+        if client is not None:
+            client.connection_pool.disconnect(inuse_connections=False)
 
     def _greet_sync(self, connection: Any) -> None:
         """As `Link` begins a connection: nothing else is said before what is known of the partitions was compared."""

@@ -13,6 +13,7 @@ from monitoring.drill.timeline import Say
 from monitoring.load.artillery import FOLDER, node
 from monitoring.load.cluster import Cluster
 from ratelimit.rates import Rate
+from realtime.server.private import private_folder
 
 Variables = Mapping[str, str | int | float]
 
@@ -76,7 +77,8 @@ def new_folder(name: str) -> Path:
     stamp = time.strftime("%Y%m%d-%H%M%S")
     for number in range(1000):
         folder = ROOT / "var" / "load" / f"{name}-{stamp}{f'-{number}' if number else ''}"
+        private_folder(folder.parent)
         with contextlib.suppress(FileExistsError):
-            folder.mkdir(parents=True)
+            folder.mkdir(mode=0o700)
             return folder
     raise DrillFailed("no folder can be made under var/load")

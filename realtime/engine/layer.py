@@ -8,7 +8,7 @@ meanwhile, backs off with jitter, and can be made to give up a connection that h
 import asyncio
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from logging import ERROR, WARNING
 from typing import Any
 
@@ -22,6 +22,7 @@ from redis.exceptions import RedisError
 
 from store import Backoff, ReplyStream, StoreRefused, StoreUnavailable, supervised
 from store.once import Once
+from store.pools import async_pool, sentinels
 
 logger = logging.getLogger("realtime.layer")
 
@@ -132,6 +133,8 @@ class ShardConnection(RedisSingleShardConnection):  # type: ignore[misc]
     def __init__(self, host: Any, layer: LoopLayer, index: int) -> None:
         super().__init__({**CONNECTION, **host}, layer)
         self._index = index
+        self._loop = asyncio.get_running_loop()
+        self._moves = 0  # of the master
         self._greeted = False
         self._redis: Redis | None
         self._pubsub: NoticingPubSub | None
@@ -139,8 +142,26 @@ class ShardConnection(RedisSingleShardConnection):  # type: ignore[misc]
 
     def _ensure_redis(self) -> None:
         if self._redis is None:
-            self._redis = Redis(connection_pool=create_pool(self.host))
+            self._redis = Redis(connection_pool=self._pool())
             self._pubsub = NoticingPubSub(self._redis.connection_pool, self._connected)
+
+    def _pool(self) -> ConnectionPool:
+        options = dict(self.host)
+        address = options.pop("address", None)
+        if address is None:  # in parts, as channels-redis takes them
+            return create_pool(options)  # type: ignore[no-any-return]
+        if (behind := sentinels(address)) is not None:
+            behind.follow(self)
+        return async_pool(address, **options)
+
+    def moved(self) -> None:
+        """Another server is the master now. Any thread may say so."""
+        with suppress(RuntimeError):  # the loop has ended
+            self._loop.call_soon_threadsafe(self._go_over)
+
+    def _go_over(self) -> None:
+        self._moves += 1
+        supervised("layer-moves", self.give_up)
 
     def _connected(self) -> None:
         # Registered by redis-py when the first connection stands: every call is a reconnection.
@@ -162,8 +183,11 @@ class ShardConnection(RedisSingleShardConnection):  # type: ignore[misc]
             try:
                 if replies is None or not replies.current:
                     async with self._lock:  # a subscribe at the same time would connect twice
+                        moves = self._moves
                         if pubsub.connection is None or not pubsub.connection.is_connected:
                             await pubsub.connect()  # type: ignore[no-untyped-call]
+                        if self._moves != moves:
+                            raise StoreUnavailable("Redis has another master since the connection began")
                     assert pubsub.connection is not None
                     replies = ReplyStream(pubsub.connection)
                 await self._sort(pubsub, await replies.read())
@@ -200,6 +224,12 @@ class ShardConnection(RedisSingleShardConnection):  # type: ignore[misc]
 
     def _ensure_receiver(self) -> None:
         """The receiver starts with the first subscription; until then there is nothing to read."""
+
+    async def flush(self) -> None:
+        address = self.host.get("address")
+        if address is not None and (behind := sentinels(address)) is not None:
+            behind.leave(self)
+        await super().flush()
 
     async def subscribe(self, channel: str) -> None:
         with _given_up_meanwhile():

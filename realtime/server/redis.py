@@ -11,10 +11,12 @@ import fcntl
 import hashlib
 import os
 import signal
+import stat
 import tempfile
 from pathlib import Path
 
 from realtime.server.parent import launch
+from realtime.server.private import UMASK, private_folder, private_tree
 from realtime.server.redis_binary import NoRedis, find_binary
 
 LONGEST_SOCKET_PATH = 100  # bytes; the kernel takes 107
@@ -45,7 +47,7 @@ class EmbeddedRedis:
     async def start(self) -> None:
         """Start it and wait until it answers. Raises NoRedis, with what to do."""
         binary = await asyncio.to_thread(find_binary, self.home.parent / "redis-binary")
-        self.home.mkdir(parents=True, exist_ok=True)
+        private_tree(self.home)
         self._private_folder(self.socket.parent)
         lock = await self._lock()
         try:
@@ -56,6 +58,7 @@ class EmbeddedRedis:
                 stderr=asyncio.subprocess.DEVNULL,
                 start_new_session=True,
                 pass_fds=(lock,),
+                umask=UMASK,
             )
         finally:
             os.close(lock)  # the server's copy holds it
@@ -103,8 +106,9 @@ class EmbeddedRedis:
         return [part for name, value in options.items() for part in (f"--{name}", value)]
 
     def _private_folder(self, folder: Path) -> None:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if folder.stat().st_uid != os.getuid():
+        private_folder(folder)
+        found = folder.lstat()
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
             raise NoRedis(f"{folder} belongs to another user: set FLOTILLA_VAR to a shorter path of your own.")
 
     async def _lock(self) -> int:

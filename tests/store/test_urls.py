@@ -1,9 +1,39 @@
-"""Redis addresses as people write them."""
+"""Redis addresses as people write them: what passes, and what is said about the others."""
+
+import traceback
+from pprint import pformat
+from urllib.parse import quote
 
 import pytest
-from channels_redis.utils import create_pool, decode_hosts
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
-from store.urls import check_url, layer_host, sentinel_of, split_urls
+from project.environment import Environment
+from store.urls import check_url, checked_urls, layer_host, split_urls
+
+FORMS = (
+    "redis://:{}@host:6379/0",
+    "redis://{}:word@host:6379/0",
+    "redis://{}@host",
+    "rediss://user:{}@host/0?check_hostname=1",
+    "unix://:{}@/run/redis.sock",
+    "unix:///run/redis.sock?password={}",
+    "redis+sentinel://user:{}@one:26379,two/master/0",
+    "redis+sentinel://{}:word@one:26379,two/master/0",
+    "redis+sentinel://one,two/master?sentinel_password={}",
+    "redis+sentinel://one,two/master?sentinel_username={}&sentinel_password=x",
+    "redis://:{}@host:70000",
+    "redis://:{}@/0",
+    "redis://:{}@host/zero",
+    "redis://:{}@host?what=1",
+    "redis://:{}@one,redis://:{}@one",
+    "redis://one,redis://:{}@[::1",
+    "redis://:{}",
+    "redis:/:{}@host",
+    ":{}@host",
+    "redis+sentinel://:{}@one",
+)
+SPECIAL = "/?#@:%[]&=+,; \t\n\\\"'<>{}|^`~!$*()\u2100\u00e9\x00\x7f"
 
 
 def test_a_list_is_split_between_addresses_only() -> None:
@@ -14,7 +44,23 @@ def test_a_list_is_split_between_addresses_only() -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["redis://h", "rediss://u:p@h:1/2", "unix:///r.sock", "redis+sentinel://a,b:2/m", "redis://[::1]:6379"]
+    "url",
+    [
+        "redis://h",
+        "redis://h/",
+        "redis://user:@h",
+        "redis://user:a:b%@h",
+        "redis://h?db=3",
+        "rediss://u:p@h:1/2",
+        "rediss://h?check_hostname=0&ssl_cert_reqs=none",
+        "unix:///r.sock",
+        "unix://:p@/r.sock?db=1",
+        "unix:///r.sock?db=1&password=p",
+        "redis+sentinel://a,b:2/m",
+        "redis+sentinel://u:p@a,[::1]:26379/m/1?sentinel_username=s&sentinel_password=p&tls=1&sentinel_tls=0",
+        "redis://[::1]:6379",
+        "redis://[fe80::1%25eth0]:6379/1",
+    ],
 )
 def test_good_addresses_pass(url: str) -> None:
     """Every scheme we speak."""
@@ -22,45 +68,107 @@ def test_good_addresses_pass(url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "url",
+    ("url", "mend"),
     [
-        "http://h",
-        "h:6379",
-        "",
-        "redis://h:port",
-        "redis://h:99999",
-        "redis+sentinel://a:1",
-        "redis+sentinel://a:x/m",
-        "redis+sentinel:///m",
-        "redis+sentinel://a/m/x",
-        "redis://[::1",
+        ("http://h", "redis://"),
+        ("h:6379", "redis://"),
+        ("", "redis://"),
+        ("REDIS://h", "redis://"),
+        ("redis://", "127.0.0.1:6379"),
+        ("redis://:6379/0", "127.0.0.1:6379"),
+        ("redis://h:port", "a number from 1 to 65535"),
+        ("redis://h:", "a number from 1 to 65535"),
+        ("redis://h:0", "a number from 1 to 65535"),
+        ("redis://h:70000", "a number from 1 to 65535"),
+        ("redis://h/zero", "a number, as 0"),
+        ("redis://h/-1", "a number, as 0"),
+        ("redis://h/1?db=1", "once"),
+        ("redis://h/1/2", "once"),
+        ("redis://h 1", "%20"),
+        ("redis://user@h", "user:password@"),
+        ("redis://:%ff@h", "UTF-8"),
+        ("redis://one:6379,two:6379", "redis://one:6379,redis://two:6379"),
+        ("redis://::1", "[::1]"),
+        ("redis://[::1", "[::1]"),
+        ("redis://[1.2.3.4]", "no IPv6 address"),
+        ("redis://h?what=1", "it has db"),
+        ("redis://h?ca=/ca.pem", "rediss://"),
+        ("rediss://h?check_host=1", "did you mean check_hostname"),
+        ("rediss://h?ca=/not/there.pem", "option ca is not there"),
+        ("rediss://h?key=/dev/null", "option key is not there"),
+        (f"rediss://h?ca={__file__}", "PEM"),
+        (f"rediss://h?cert={__file__}", "PEM"),
+        (f"rediss://h?key={__file__}", "cert beside it"),
+        ("rediss://h?check_hostname=maybe", "1 or 0"),
+        ("rediss://h?check_hostname=1&check_hostname=0", "twice"),
+        ("unix://run/redis.sock", "three slashes"),
+        ("unix://", "three slashes"),
+        ("redis+sentinel://a:1", "/mymaster/0"),
+        ("redis+sentinel://a:x/m", "a number from 1 to 65535"),
+        ("redis+sentinel:///m", "no host"),
+        ("redis+sentinel://a,/m", "no host"),
+        ("redis+sentinel://a/m/x", "a number, as 0"),
+        ("redis+sentinel://a/one,two", "one master"),
+        ("redis+sentinel://a/m?sentinel_username=x", "sentinel_password"),
+        ("redis+sentinel://a/m?verify=0", "tls=1"),
     ],
 )
-def test_bad_addresses_are_explained(url: str) -> None:
+def test_of_a_bad_address_the_mend_is_named(url: str, mend: str) -> None:
     """In words, without an exception."""
-    assert check_url(url)
+    assert mend in (check_url(url) or "")
 
 
-def test_a_sentinel_address_has_its_parts() -> None:
-    """Hosts with a default port, master, database, credentials unquoted."""
-    assert sentinel_of("redis+sentinel://us%2Fer:pa%40ss@s1:1,s2/mymaster/3") == {
-        "sentinels": [("s1", 1), ("s2", 26379)],
-        "master_name": "mymaster",
-        "db": 3,
-        "username": "us/er",
-        "password": "pa@ss",
-    }
-    assert sentinel_of("redis+sentinel://:pw@s1/m") == {
-        "sentinels": [("s1", 26379)],
-        "master_name": "m",
-        "db": 0,
-        "password": "pw",
-    }
+@pytest.mark.parametrize(
+    ("value", "mend"),
+    [
+        ("", "no address"),
+        (" , ", "no address"),
+        ("redis://a/0,redis://a:6379", "addresses 1 and 2 are the same Redis"),
+        ("redis+sentinel://a,b/m,redis+sentinel://b,a/m/0", "addresses 1 and 2 are the same Redis"),
+        ("redis://a,redis://b:0", "address 2 of 2"),
+    ],
+)
+def test_of_a_bad_list_the_address_is_named_by_its_place(value: str, mend: str) -> None:
+    with pytest.raises(ValueError, match=mend):
+        checked_urls(value)
 
 
-@pytest.mark.parametrize("url", ["redis://u:p@h:1/2", "unix:///r.sock", "redis+sentinel://:pw@a,b:2/m/1"])
-def test_the_channel_layer_understands_its_host(url: str) -> None:
-    """The entry for `hosts` makes a pool in the layer's own hands."""
-    (host,) = decode_hosts([layer_host(url, socket_timeout=1)])
-    assert host["socket_timeout"] == 1
-    assert create_pool(host) is not None
+def test_several_groups_of_sentinels_are_several_shards() -> None:
+    groups = ["redis+sentinel://a:1,b:2/one", "redis+sentinel://a:1,b:2/two", "redis://c"]
+    assert checked_urls(", ".join(groups)) == groups
+
+
+def test_one_address_is_one() -> None:
+    environment = Environment({"ONE": "redis://a,redis://b"})
+    assert environment.one_redis("ONE", "redis://default") == "redis://default"
+    assert "more than one" in environment.problems[0].message
+
+
+@pytest.mark.parametrize("special", ["/", "?", "#", "@"])
+@pytest.mark.parametrize("form", ["redis://:{}@host:6379/0", "redis+sentinel://:{}@host/master", "unix://:{}@/r.sock"])
+def test_what_breaks_an_address_is_to_be_percent_encoded(form: str, special: str) -> None:
+    problem = check_url(form.format(f"s3cret{special}word"))
+    assert problem is not None and "percent-encode" in problem
+    assert check_url(form.format(f"s3cret{quote(special, safe='')}word")) is None
+
+
+@settings(deadline=None)
+@given(st.sampled_from(FORMS), st.text(max_size=12), st.text(SPECIAL, max_size=6), st.booleans())
+@example("redis://:{}@host:6379/0", "", "/", False)
+@example("redis://:{}@host:6379/0", "", "@", False)
+@example("redis://:{}@host:6379/0", "", "\u2100", False)
+def test_a_secret_is_never_said(form: str, text: str, special: str, encoded: bool) -> None:
+    """Whatever characters it has, in whatever place, encoded or not: not in a check's message, not in a traceback."""
+    marks = ("zq7x", "k9vj", "w2hy")
+    secret = f"{marks[0]}{text}{marks[1]}{special}{marks[2]}"
+    value = form.replace("{}", quote(secret, safe="") if encoded else secret)
+    environment = Environment({"REDIS_URL": value})
+    urls = environment.redis("REDIS_URL", [])
+    said = [repr(environment), repr(urls), pformat(urls), pformat([layer_host(url) for url in urls])]
+    try:
+        checked_urls(value)
+    except ValueError:
+        said.append(traceback.format_exc())
+    said.append(repr([check_url(url) for url in (value, *split_urls(value))]))
+    for mark in marks:
+        assert not any(mark in one for one in said), (mark, said)

@@ -21,6 +21,7 @@ from monitoring.load.page import rows
 from monitoring.load.place import Place, control, new_folder, own_cluster, to_target
 from monitoring.load.run import Result, repeated, run
 from ratelimit.rates import MEND, Rate, parse_rate
+from realtime.server.private import UMASK
 
 
 class Command(BaseCommand):
@@ -52,6 +53,7 @@ class Command(BaseCommand):
         if compare:
             self._compare(*compare)
             return
+        os.umask(UMASK)  # the reports are in var/
         try:
             result = self._load(**options)
         except (DrillFailed, ValueError) as error:

@@ -12,6 +12,7 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand
 
 from project.keeping import kept_secret
+from realtime.server.private import private_tree
 
 SECRETS = ("DJANGO_SECRET_KEY", "REALTIME_TOKEN_SECRET", "REALTIME_API_KEYS")
 
@@ -30,5 +31,5 @@ class Command(BaseCommand):
             if path and not values.get(name, "").strip() and not Path(path).exists():
                 kept_secret(Path(path))
                 self.stdout.write(f"made {path}, the value of {name}")
-        settings.VAR_DIR.mkdir(parents=True, exist_ok=True)  # where SQLite is, unless DATABASE_URL says otherwise
+        private_tree(settings.VAR_DIR)  # where SQLite is, unless DATABASE_URL says otherwise
         call_command("migrate", interactive=False)

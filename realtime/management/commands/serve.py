@@ -16,6 +16,7 @@ from presence.leases import expire_sync
 from realtime.server.child import Plan
 from realtime.server.console import say
 from realtime.server.listening import reserve
+from realtime.server.private import private_tree
 from realtime.server.redis import EmbeddedRedis
 from realtime.server.redis_binary import NoRedis
 from realtime.server.supervisor import Supervisor
@@ -48,7 +49,7 @@ class Command(BaseCommand):
         except OSError as error:
             raise CommandError(f"cannot listen on {host}:{port}: {error}. Choose another with --port.") from error
         with address:
-            settings.VAR_DIR.mkdir(parents=True, exist_ok=True)
+            private_tree(settings.VAR_DIR)
             self._prepare_database()
             try:
                 asyncio.run(self._serve(host, address.getsockname()[1], instances))

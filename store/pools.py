@@ -1,0 +1,69 @@
+"""Connections to the Redis of an address, for coroutines and for threads: plain, over TLS, or behind sentinels.
+
+The only place that makes connections of the client library, so that every part of the product reads addresses alike.
+"""
+
+from typing import Any
+
+import redis
+import redis.asyncio as aioredis
+from redis.asyncio.sentinel import SentinelConnectionPool as AsyncSentinelPool
+from redis.asyncio.sentinel import SentinelManagedConnection as AsyncManaged
+from redis.sentinel import SentinelConnectionPool, SentinelManagedConnection
+
+from store.address import Address, parse
+from store.sentinels import Sentinels, sentinels_of
+from store.tls import AsyncTlsConnection, AsyncTlsMaster, TlsConnection, TlsMaster
+
+
+def async_pool(url: str, **options: Any) -> aioredis.ConnectionPool:
+    """A pool for coroutines. Raises WrongAddress."""
+    address = parse(url)
+    options |= _arguments(address)
+    if address.master:
+        kind = AsyncManaged if address.tls is None else AsyncTlsMaster
+        return AsyncSentinelPool(address.master, sentinels_of(address), connection_class=kind, **options)
+    plain = aioredis.Connection if address.tls is None else AsyncTlsConnection
+    return aioredis.ConnectionPool(
+        connection_class=aioredis.UnixDomainSocketConnection if address.path else plain, **options
+    )
+
+
+def sync_client(url: str, **options: Any) -> redis.Redis:
+    """A client for threads, with a pool of its own. Raises WrongAddress."""
+    address = parse(url)
+    options |= _arguments(address)
+    if address.master:
+        kind = SentinelManagedConnection if address.tls is None else TlsMaster
+        masters = _OfThreads(sentinels_of(address))
+        return redis.Redis.from_pool(SentinelConnectionPool(address.master, masters, connection_class=kind, **options))
+    plain = redis.Connection if address.tls is None else TlsConnection
+    connection_class = redis.UnixDomainSocketConnection if address.path else plain
+    return redis.Redis.from_pool(redis.ConnectionPool(connection_class=connection_class, **options))
+
+
+def sentinels(url: str) -> Sentinels | None:
+    """Those that say where the Redis of an address is; None where the address says it. Raises WrongAddress."""
+    address = parse(url)
+    return sentinels_of(address) if address.master else None
+
+
+class _OfThreads:
+    """What redis-py's pools for threads ask for a master."""
+
+    def __init__(self, sentinels: Sentinels) -> None:
+        self._sentinels = sentinels
+
+    def discover_master(self, _: str) -> tuple[str, int]:
+        return self._sentinels.discover_master_sync()
+
+
+def _arguments(address: Address) -> dict[str, Any]:
+    found: dict[str, Any] = {"db": address.db, **address.login.options()}
+    if address.tls is not None:
+        found["tls"] = address.tls
+    if address.path:
+        return found | {"path": address.path}
+    if not address.master:
+        found["host"], found["port"] = address.hosts[0]
+    return found
