@@ -13,6 +13,7 @@ from django.core.checks import CheckMessage, Error, Warning, register
 from realtime.access.hooks import name_of, resolve
 from realtime.conf import ChannelOptions, RealtimeConfig, get_config
 from realtime.config_reader import ConfigProblems
+from realtime.origin import covers_a_top_level
 
 SHORTEST_SECRET = 32
 """Bytes of a token secret that no one can guess: the size of the hash in HS256 (RFC 7518, 3.2)."""
@@ -57,6 +58,11 @@ def _openness(config: RealtimeConfig) -> Iterator[CheckMessage]:
     if "*" in config.allowed_origins:
         hint = "List the origins of your pages instead. Session cookies do not count under `*`."
         yield Warning("REALTIME_ALLOWED_ORIGINS lets any web page connect.", hint=hint, id="realtime.W003")
+    for entry in filter(covers_a_top_level, config.allowed_origins):
+        message = (
+            f"REALTIME_ALLOWED_ORIGINS: {entry} stands for everybody who has a name there, with your users' sessions."
+        )
+        yield Warning(message, hint="Name your own domain, as https://*.example.com.", id="realtime.W006")
     if config.insecure:
         hint = "Remove `insecure` outside of tests and development."
         yield Warning("Insecure mode: anyone may do anything.", hint=hint, id="realtime.W004")
