@@ -63,6 +63,14 @@ def counted(address: str) -> str:
     return str(ip_network((int(parsed) >> 64 << 64, 64)))
 
 
+def wide(address: str) -> str:
+    """What all are counted by who share an address or, in IPv6, the /48 that one of them may hold: IPv4 as it is."""
+    parsed = _parsed(address)
+    if not isinstance(parsed, IPv6Address) or parsed.ipv4_mapped:
+        return counted(address)
+    return str(ip_network((int(parsed) >> 80 << 80, 48)))
+
+
 def _parsed(address: str) -> IPv4Address | IPv6Address | None:
     try:
         return ip_address(address.partition("%")[0])
