@@ -43,7 +43,7 @@ def _decisions(limits: Limits) -> Iterator[Metric]:
         "flotilla_ratelimit_decisions", "Verdicts of the rate limits.", labels=["policy", "outcome"]
     )
     counted = dict(limits.limiter.counts.outcomes)
-    names = sorted({policy.name for policy in limits.policies} | {name for name, _ in counted})
+    names = sorted({policy.name for policy in limits.policies if policy.narrow is None} | {name for name, _ in counted})
     for name, outcome in product(names, OUTCOMES):  # 0 too: a rate sees the first denial only beside what was before
         family.add_metric([name, outcome], counted.get((name, outcome), 0))
     yield family

@@ -29,6 +29,30 @@ def client_address(peer: str, forwarded_for: str, trusted: Sequence[Network]) ->
     return peer
 
 
+def address_of(text: str) -> str:
+    """What `counted` makes of an address that somebody typed; a network where it is what one address is counted by.
+
+    Raises ValueError, with what to write instead, for anything else: it would match nobody.
+    """
+    text = text.strip()
+    alone, slash, _ = text.partition("/")
+    if not slash and _parsed(alone) and (":" in alone or "%" not in alone):  # a zone is part of IPv6 alone
+        return counted(alone)
+    try:
+        network = ip_network(text, strict=False)
+    except ValueError:
+        raise ValueError(f"{text[:100]!r} is no address: write it as 192.0.2.1 or 2001:db8::1") from None
+    one = str(network.network_address)
+    if isinstance(network, IPv4Network) and network.prefixlen == 32:
+        return one
+    if isinstance(network, IPv6Network) and network.prefixlen == 64 and counted(alone) == str(network):
+        return str(network)
+    kind = (
+        "an IPv6 address stands for its /64" if isinstance(network, IPv6Network) else "addresses are counted one by one"
+    )
+    raise ValueError(f"{text[:100]!r} is a network, and {kind}: write an address, as {alone[:60]}")
+
+
 def counted(address: str) -> str:
     """What an address is counted by: IPv4 as it is, IPv6 by /64, IPv4 in IPv6 as IPv4."""
     parsed = _parsed(address)
@@ -37,6 +61,14 @@ def counted(address: str) -> str:
     if parsed.ipv4_mapped:
         return str(parsed.ipv4_mapped)
     return str(ip_network((int(parsed) >> 64 << 64, 64)))
+
+
+def wide(address: str) -> str:
+    """What all are counted by who share an address or, in IPv6, the /48 that one of them may hold: IPv4 as it is."""
+    parsed = _parsed(address)
+    if not isinstance(parsed, IPv6Address) or parsed.ipv4_mapped:
+        return counted(address)
+    return str(ip_network((int(parsed) >> 80 << 80, 48)))
 
 
 def _parsed(address: str) -> IPv4Address | IPv6Address | None:

@@ -3,12 +3,17 @@
 An API key is typed once and kept as a digest; it is never shown again.
 """
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.contrib import admin
+from django.contrib.admin.views.main import ERROR_FLAG
+from django.contrib.admin.widgets import AutocompleteSelect
 from django.core.exceptions import PermissionDenied, ValidationError
-from django.http import HttpRequest, HttpResponse
+from django.db import DataError
+from django.db.models import ForeignKey
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 
@@ -81,6 +86,21 @@ def _misfit(policy: Policy, data: dict[str, Any], by_key: bool) -> str:
     return "" if quota >= policy.cost else f"One request costs {policy.cost}: a quota of {quota} is too small."
 
 
+class Choice(AutocompleteSelect):
+    """Django's own, which asks the database for whatever was typed: shown again is only what can be a key at all."""
+
+    def optgroups(self, name: str, value: Sequence[str], attrs: dict[str, Any] | None = None) -> Any:
+        return super().optgroups(name, [one for one in value if not one or self._is_key(one)], attrs)
+
+    def _is_key(self, value: str) -> bool:
+        key = self.field.remote_field.model._meta.pk
+        try:
+            key.run_validators(key.to_python(value))
+        except ValidationError:
+            return False
+        return "\0" not in value
+
+
 @admin.register(PersonalLimit)
 class PersonalLimitAdmin(_Admin):
     """Effective on all instances within two seconds."""
@@ -104,6 +124,19 @@ class PersonalLimitAdmin(_Admin):
     def what(self, limit: PersonalLimit) -> str:
         """The rate or the exemption."""
         return "exempt" if limit.exempt else limit.rate
+
+    def formfield_for_foreignkey(self, db_field: "ForeignKey[Any, Any]", request: HttpRequest, **kwargs: Any) -> Any:
+        """Users and groups are looked for by what is typed."""
+        return super().formfield_for_foreignkey(
+            db_field, request, **{"widget": Choice(db_field, self.admin_site), **kwargs}
+        )
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """A filter that no column can hold is said to be wrong, as Django says it of others."""
+        try:
+            return super().changelist_view(request, extra_context)
+        except (OverflowError, DataError):
+            return HttpResponseRedirect(f"{request.path}?{ERROR_FLAG}=1")
 
     def get_urls(self) -> list[URLPattern]:
         """The model's pages and ours."""

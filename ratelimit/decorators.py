@@ -20,11 +20,11 @@ from django_ratelimit.decorators import ratelimit as counted_by_django_ratelimit
 from django_ratelimit.exceptions import Ratelimited
 
 from ratelimit.decisions import Decision
-from ratelimit.policies import OPEN, Policy
+from ratelimit.policies import OPEN, WIDER, Policy
 from ratelimit.rates import Rate, parse_rate
 from ratelimit.requests import address_of
 from ratelimit.service import get_limits
-from ratelimit.subjects import SIMPLE_KEYS, Subject, by_key, identity_of
+from ratelimit.subjects import SIMPLE_KEYS, Subject, by_key, identity_of, wider_identity
 
 View = Callable[..., Any]
 _DENY = (0, 1)  # django-ratelimit's way to say: none in any second
@@ -38,10 +38,13 @@ def ratelimit(
     block: bool = True,
     *,
     failure: str = OPEN,
+    wider: int = WIDER,
 ) -> Callable[[View], View]:
     """Limit a view. `rate` is ours ("100/m" strict, "100/m burst=20" GCRA), a callable or its path; None: no limit.
 
     `key`: ip, user, user_or_ip, header:NAME, get:NAME, post:NAME, a callable `(group, request)` or its path.
+    `wider`: how many times the rate all have together who share an address or IPv6 /48, where the key is an address or
+    something that a client sends (0: any number).
     Raises Ratelimited (429 by our middleware) where it blocks; else the view sees `request.limited`.
     """
     if not key:
@@ -52,10 +55,10 @@ def ratelimit(
     def decorate(view: View) -> View:
         name = group or f"{view.__module__}.{view.__qualname__}"
         if iscoroutinefunction(view):
-            return _coroutine_view(view, name, key, rate, method, block, failure)
+            return _coroutine_view(view, name, key, rate, method, block, failure, wider)
 
         def decide(_: str, request: HttpRequest) -> tuple[int, int] | None:
-            claims = _claims(name, key, rate, failure, request)
+            claims = _claims(name, key, rate, failure, wider, request)
             if not claims:
                 return None
             decision = get_limits().limiter.decide_sync(claims)
@@ -74,14 +77,16 @@ ratelimit.ALL = ALL  # type: ignore[attr-defined]
 ratelimit.UNSAFE = UNSAFE  # type: ignore[attr-defined]
 
 
-def _coroutine_view(view: View, name: str, key: Any, rate: Any, method: Any, block: bool, failure: str) -> View:
+def _coroutine_view(
+    view: View, name: str, key: Any, rate: Any, method: Any, block: bool, failure: str, wider: int
+) -> View:
     """django-ratelimit cannot wrap one: it would hand out a coroutine that nobody awaits."""
 
     @wraps(view)
     async def limited(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         over = False
         if getattr(settings, "RATELIMIT_ENABLE", True) and _method_match(request, method):
-            claims = _claims(name, key, rate, failure, request)
+            claims = _claims(name, key, rate, failure, wider, request)
             if claims:
                 decision = await get_limits().limiter.decide(claims)
                 _note(request, decision)
@@ -95,7 +100,7 @@ def _coroutine_view(view: View, name: str, key: Any, rate: Any, method: Any, blo
     return limited
 
 
-def _claims(name: str, key: Any, rate: Any, failure: str, request: HttpRequest) -> list[Any]:
+def _claims(name: str, key: Any, rate: Any, failure: str, wider: int, request: HttpRequest) -> list[Any]:
     if isinstance(rate, str) and "/" not in rate:
         rate = import_string(rate)
     if callable(rate):
@@ -109,8 +114,25 @@ def _claims(name: str, key: Any, rate: Any, failure: str, request: HttpRequest) 
         subject.user = str(user.pk) if user.is_authenticated else ""
     if parsed.count < 1:
         return []
-    policy = Policy(name, (), lambda s: _identity(name, key, s), parsed, failure=failure)
-    return get_limits().claims([policy], subject)
+    policies = [Policy(name, (), lambda s: _identity(name, key, s), parsed, failure=failure)]
+    if wider and _is_made_by_clients(key):
+        policies.append(
+            Policy(
+                f"{name}:wider",
+                (),
+                lambda s: wider_identity(_identity(name, key, s), s.ip),
+                parsed.widened(wider),
+                failure=failure,
+            )
+        )
+    return get_limits().claims(policies, subject)
+
+
+def _is_made_by_clients(key: Any) -> bool:
+    """Whether it is ours to say that anybody can have many identities under this key."""
+    return isinstance(key, str) and (
+        key in ("ip", "user_or_ip") or (key.partition(":")[0] in ("header", "get", "post") and ":" in key)
+    )
 
 
 @lru_cache(maxsize=256)

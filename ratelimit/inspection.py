@@ -8,7 +8,7 @@ from ratelimit.answers import Answer
 from ratelimit.policies import Policy
 from ratelimit.rates import TICKS, Rate
 from ratelimit.service import announce_change, get_limits
-from ratelimit.subjects import by_address, by_key
+from ratelimit.subjects import by_address, by_key, by_network
 
 EPOCH = 1767225600  # as in lua/take.lua
 _ENTRY = struct.Struct(">dI")
@@ -23,10 +23,12 @@ class Hot(NamedTuple):
 
 
 def read_identity(text: str) -> str:
-    """What people write (ip:ADDRESS, user:ID, header:VALUE) as the limits count it."""
+    """What people write (ip:ADDRESS, net:ADDRESS, user:ID, header:VALUE) as the limits count it."""
     kind, _, value = text.partition(":")
     if kind == "ip" and value:
         return by_address(value)
+    if kind == "net" and value:
+        return by_network(value.partition("/")[0])
     if kind == "header" and value:
         return by_key(value)
     return text

@@ -1,22 +1,27 @@
 """Policies: what a project configures under RATE_LIMITS, read and judged. Pure but for importing callables.
 
+A policy that counts by address or header has a second, wider bound beside it: whoever can make up identities (values
+of a header, addresses of an IPv6 network) gets `wider` times the quota, not one for each.
+
 A policy names what it guards, whom it counts, the rate, and what happens while Redis is away. Reading collects every
 fault with its mend; a set with any fault is never used.
 """
 
 import difflib
 import re
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, fields, replace
 from typing import Any, cast
 
 from django.utils.module_loading import import_string
 
-from ratelimit.rates import MEND, Rate, parse_rate
+from ratelimit.rates import MEND, MOST, Rate, parse_rate
 from ratelimit.subjects import HEADER, SIMPLE_KEYS, Key, KeyFunction
 
 OPEN, CLOSED, LOCAL = "open", "closed", "local"
 FAILURES = (OPEN, CLOSED, LOCAL)
+WIDER = 32
+NETWORK = "network"  # the key of a wider bound; none that can be configured
 WEBSOCKET = tuple(
     f"ws.{what}"
     for what in (
@@ -41,7 +46,9 @@ _METHOD = re.compile(r"[A-Z]{1,20}")
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """One limit. `failure`: what is decided while Redis is away; `shadow`: it counts and never denies."""
+    """One limit. `failure`: what is decided while Redis is away; `shadow`: it counts and never denies; `wider`: how
+    many times the quota all have together who share an address or IPv6 /48 (0: any number); `narrow`: the policy of
+    which this is the wider bound."""
 
     name: str
     guards: tuple[str, ...]
@@ -51,6 +58,8 @@ class Policy:
     failure: str = OPEN
     shadow: bool = False
     methods: frozenset[str] = frozenset()
+    wider: int = WIDER
+    narrow: "Policy | None" = None
 
     @property
     def counts_by(self) -> str:
@@ -62,6 +71,16 @@ class Policy:
         """Whether it is decided in the process: a connection has no second one."""
         return self.key == "connection"
 
+    @property
+    def has_wider(self) -> bool:
+        """Whether its identities can be made up, and are bounded."""
+        return self.wider > 0 and self.narrow is None and _can_be_made_up(self.key)
+
+    def widened(self) -> "Policy":
+        """Its wider bound. No configured policy has such a name."""
+        rate = self.rate.widened(self.wider)
+        return replace(self, name=f"{self.name}:wider", key=NETWORK, rate=rate, narrow=self)
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:
@@ -72,7 +91,17 @@ class Problem:
     hint: str
 
 
-_OPTIONS = sorted({field.name for field in fields(Policy)} - {"name"} | {"burst"})
+_OPTIONS = sorted({field.name for field in fields(Policy)} - {"name", "narrow"} | {"burst"})
+
+
+def with_wider(policies: Iterable[Policy]) -> tuple[Policy, ...]:
+    """The policies, and the wider bounds of those that have one."""
+    found = [policy for policy in policies if policy.narrow is None]
+    return (*found, *(policy.widened() for policy in found if policy.has_wider))
+
+
+def _can_be_made_up(key: Key) -> bool:
+    return isinstance(key, str) and (key in ("ip", "user_or_ip") or key.startswith(HEADER))
 
 
 def read_policies(raw: object, namespaces: Collection[str] | None = None) -> tuple[list[Policy], list[Problem]]:
@@ -118,9 +147,10 @@ class _Reader:
         if not isinstance(shadow, bool):
             self._fault("shadow", "expected true or false", "Write true to count without denying.")
         guards, key, methods = self._guards(options), self._key(options), self._methods(options)
+        wider = self._wider(options, key)
         if rate is None or self.problems:
             return None
-        return Policy(self.name, guards, key, rate, cost, failure, shadow, methods)
+        return Policy(self.name, guards, key, rate, cost, failure, shadow, methods, wider)
 
     def _fault(self, option: object, message: str, hint: str) -> None:
         path = f"rate_limits.{self.name}" + (f".{option}" if option else "")
@@ -143,6 +173,17 @@ class _Reader:
             return value
         self._fault(option, f"{value!r} is no whole number from 1", f"Write one, or remove {option}.")
         return default
+
+    def _wider(self, options: Mapping[Any, Any], key: Key) -> int:
+        value = options.get("wider", WIDER)
+        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MOST:
+            self._fault("wider", f"{value!r} is no whole number from 0", "Write how many times the quota; 0: no bound.")
+            return WIDER
+        if value and "wider" in options and not _can_be_made_up(key):
+            self._fault(
+                "wider", "it has no effect", "Remove it: only ip, user_or_ip and header:NAME have a wider bound."
+            )
+        return value
 
     def _guards(self, options: Mapping[Any, Any]) -> tuple[str, ...]:
         value = options.get("guards")

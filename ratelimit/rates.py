@@ -59,6 +59,12 @@ class Rate:
         """One instance's share, for when each must decide alone; at least one."""
         return _shared_among(self, instances)
 
+    def widened(self, times: int) -> "Rate":
+        """The same promise to `times` as many, as far as a rate may go."""
+        count = min(self.count * times, MOST if self.strict else max(self.count, FASTEST * self.period))
+        burst = None if self.burst is None else min(self.burst * times, MOST)
+        return replace(self, count=count, burst=burst)
+
     def __str__(self) -> str:
         unit, seconds = next((u, s) for u, s in reversed(_SECONDS.items()) if self.period % s == 0)
         multiple = self.period // seconds

@@ -18,8 +18,8 @@ from django.dispatch import receiver
 from ratelimit import keys
 from ratelimit.decisions import ALLOWED, Claim, Decision
 from ratelimit.limiter import Limiter, Patience
-from ratelimit.policies import Policy, Problem, read_policies
-from ratelimit.subjects import Subject, identity_of
+from ratelimit.policies import Policy, Problem, read_policies, with_wider
+from ratelimit.subjects import Subject, identity_of, wider_identity
 from store import Shard, StoreUnavailable
 
 logger = logging.getLogger("ratelimit")
@@ -61,8 +61,8 @@ class Limits:
     def __init__(self, policies: Sequence[Policy]) -> None:
         from ratelimit.upkeep import Upkeep
 
-        self.policies = tuple(policies)
-        self.by_name = {policy.name: policy for policy in policies}
+        self.policies = with_wider(policies)
+        self.by_name = {policy.name: policy for policy in self.policies}
         self.personal: Mapping[tuple[str, str], Any] = {}
         self.upkeep = Upkeep(self)
         journal = getattr(settings, "RATE_LIMIT_JOURNAL", "")
@@ -84,7 +84,7 @@ class Limits:
             self.upkeep.start()
         found = []
         for policy in policies:
-            identity = identity_of(policy.key, subject)
+            identity = self._identity(policy, subject)
             if identity is None:
                 continue
             rate = policy.rate
@@ -96,6 +96,16 @@ class Limits:
                     policy = _affordable(policy, rate.quota)
             found.append(Claim(policy, identity, rate, keys.bucket(policy.name, identity, rate)))
         return found
+
+    def _identity(self, policy: Policy, subject: Subject) -> str | None:
+        """Whom a policy counts. Who has a personal limit is known, and meets no wider bound."""
+        narrow = policy.narrow
+        if narrow is None:
+            return identity_of(policy.key, subject)
+        identity = identity_of(narrow.key, subject)
+        if self.personal and (narrow.name, identity) in self.personal:
+            return None
+        return wider_identity(identity, subject.ip)
 
     async def ask(self, policies: Sequence[Policy], subject: Subject) -> Decision:
         """Decide on a WebSocket's subject. Never raises: a fault of the limits themselves is logged, and lets pass."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
-from ratelimit.addresses import counted
+from ratelimit.addresses import counted, wide
 
 SIMPLE_KEYS = ("ip", "user", "user_or_ip", "connection", "channel")
 HEADER = "header:"
@@ -55,6 +55,20 @@ def identity_of(key: Key, subject: Subject) -> str | None:
         return by_key(value) if value else by_address(subject.ip)
     value = subject.channel if key == "channel" else subject.connection
     return f"{key}:{value}" if value else None
+
+
+def wider_identity(identity: str | None, address: str) -> str | None:
+    """Whom all identities count as that somebody at this address could make up: random values of a header, and the
+    /64s of an IPv6 /48. None where `identity` cannot be made up, is all there is of the address, or has none."""
+    kind = identity.partition(":")[0] if identity else ""
+    if not address or kind not in ("key", "ip") or (kind == "ip" and wide(address) == counted(address)):
+        return None
+    return by_network(address)
+
+
+def by_network(address: str) -> str:
+    """The identity of everybody at an address or, in IPv6, in its /48."""
+    return f"net:{wide(address)}"
 
 
 def by_address(address: str) -> str:

@@ -13,6 +13,7 @@ from django.core.checks import CheckMessage, Error, Warning, register
 from realtime.access.hooks import name_of, resolve
 from realtime.conf import ChannelOptions, RealtimeConfig, get_config
 from realtime.config_reader import ConfigProblems
+from realtime.origin import covers_a_top_level
 
 SHORTEST_SECRET = 32
 """Bytes of a token secret that no one can guess: the size of the hash in HS256 (RFC 7518, 3.2)."""
@@ -28,7 +29,7 @@ def check_realtime(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[Ch
             Error(f"{item.path}: {item.message} (in {item.where}).", hint=item.hint or None, id="realtime.E001")
             for item in error.problems
         ]
-    return [*_hooks(config), *_secret(config), *_openness(config), *_without_effect(config)]
+    return [*_hooks(config), *_secret(config), *_openness(config), *_open_reading(config), *_without_effect(config)]
 
 
 def _hooks(config: RealtimeConfig) -> Iterator[CheckMessage]:
@@ -57,9 +58,44 @@ def _openness(config: RealtimeConfig) -> Iterator[CheckMessage]:
     if "*" in config.allowed_origins:
         hint = "List the origins of your pages instead. Session cookies do not count under `*`."
         yield Warning("REALTIME_ALLOWED_ORIGINS lets any web page connect.", hint=hint, id="realtime.W003")
+    for entry in filter(covers_a_top_level, config.allowed_origins):
+        message = (
+            f"REALTIME_ALLOWED_ORIGINS: {entry} stands for everybody who has a name there, with your users' sessions."
+        )
+        yield Warning(message, hint="Name your own domain, as https://*.example.com.", id="realtime.W006")
     if config.insecure:
         hint = "Remove `insecure` outside of tests and development."
         yield Warning("Insecure mode: anyone may do anything.", hint=hint, id="realtime.W004")
+
+
+def _open_reading(config: RealtimeConfig) -> Iterator[CheckMessage]:
+    """Reading follows the namespace's options alone: neither names with `#` nor a subscribe hook stand before it."""
+    for path, options in config.scopes() if not config.insecure else ():
+        personal = config.user_personal_channel and options is config.without_namespace
+        guards = list(_guards(options, personal))
+        for what, kept in (("history", options.has_history), ("presence", options.presence)):
+            everybody, visitors = (getattr(options, f"allow_{what}_for_{whom}") for whom in ("client", "anonymous"))
+            only_users = visitors and not options.allow_subscribe_for_anonymous
+            if kept and everybody and (found := guards or ["not allow_subscribe_for_anonymous"] * only_users):
+                message = (
+                    f"{path}: subscribing is guarded ({', '.join(found)}), but allow_{what}_for_client opens the {what}"
+                )
+                message += " to visitors." if not guards else " of every channel to whoever knows its name."
+                hint = f"Turn off allow_{what}_for_{'client' if guards else 'anonymous'}"
+                hint += f", and allow_{what}_for_subscriber on." if guards else "."
+                yield Warning(message, hint=hint, id="realtime.W007")
+
+
+def _guards(options: ChannelOptions, personal: bool) -> Iterator[str]:
+    """What keeps somebody who is signed in from subscribing to some channels of these options, `$` aside."""
+    if options.subscribe_permission is not None:
+        yield "subscribe_permission"
+    elif not options.allow_subscribe_for_client:
+        yield "not allow_subscribe_for_client"
+    if options.allow_user_limited_channels:
+        yield "allow_user_limited_channels"
+    if personal:
+        yield "user_personal_channel"
 
 
 def _without_effect(config: RealtimeConfig) -> Iterator[CheckMessage]:

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.signals import setting_changed
@@ -18,6 +17,7 @@ from django.dispatch import receiver
 from msgspec import Meta, Struct, field
 
 from realtime.config_reader import CALLABLE, ConfigProblems, PositiveSeconds, Problem, Reader, Seconds
+from realtime.origin import fault_of
 
 Count = Annotated[int, Meta(ge=0, le=10_000_000)]
 Positive = Annotated[int, Meta(ge=1, le=2**31 - 1)]
@@ -214,10 +214,9 @@ def _top_rules(config: RealtimeConfig, rule: _Rule) -> Iterator[Problem]:
     yield from rule(config.lease_renew < config.lease_ttl, "lease_renew", message, hint, "lease_ttl")
     hint = 'Write {"denials": 100, "window": 10}, or null to switch it off.'
     yield from rule(_is_abuse(config.abuse), "abuse", "expected denials and window (seconds), both above 0", hint)
-    hint = 'Write the scheme and the host alone, as "https://app.example.com" or "http://localhost:3000".'
     for origin in config.allowed_origins:
-        message = f"expected `*` or an origin, got {origin!r}"
-        yield from rule(origin == "*" or _is_origin(origin), "allowed_origins", message, hint)
+        mend = fault_of(origin)
+        yield from rule(not mend, "allowed_origins", f"expected `*` or an origin, got {origin!r}", mend)
 
 
 def _is_abuse(abuse: dict[str, Any] | None) -> bool:
@@ -227,13 +226,3 @@ def _is_abuse(abuse: dict[str, Any] | None) -> bool:
         and all(isinstance(value, numbers) and not isinstance(value, bool) and value > 0 for value in abuse.values())
         and abuse.get("denials", 1) >= 1
     )
-
-
-def _is_origin(text: str) -> bool:
-    """Whether it is exactly scheme://host[:port], as browsers send it."""
-    try:
-        parts = urlsplit(text)
-        rest = (parts.path, parts.query, parts.fragment, parts.username)
-        return bool(parts.scheme and parts.hostname) and not any(rest) and "*" not in text and (parts.port or 1) > 0
-    except ValueError:
-        return False

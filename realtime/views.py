@@ -1,23 +1,23 @@
 """The demo page at ``/`` and the endpoint behind its "stop this instance" buttons.
 
 Owns the page's headers (a Content-Security-Policy with no inline script or style) and the rule who may stop an
-instance: only under ``settings.FLOTILLA_DEMO``, only from this machine, only by POST with a CSRF token; everyone else
-gets 404, as if the endpoint did not exist. All that is live on the page is done by the browser through the protocol.
+instance: only under ``settings.FLOTILLA_DEMO``, only its own user at this machine (`local_requests`), only by POST with
+a CSRF token and the secret of the page; everyone else gets 404, as if the endpoint did not exist. All that is live on
+the page is done by the browser through the protocol.
 """
-
-from ipaddress import ip_address
 
 from django.conf import settings
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
+from django.utils.crypto import constant_time_compare, salted_hmac
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_protect
 from django.views.decorators.http import require_POST, require_safe
 
+from realtime.local_requests import is_local
 from realtime.siblings import STOP_SIGNALS, find_sibling, stop_later
 
 ROOMS = ("demo:lobby", "demo:random")
-FORWARDING_HEADERS = ("HTTP_X_FORWARDED_FOR", "HTTP_FORWARDED", "HTTP_X_REAL_IP", "HTTP_VIA")
 
 
 @require_safe
@@ -26,7 +26,8 @@ def demo(request: HttpRequest) -> HttpResponse:
     """The page. It carries no data of its own: rooms and people come over the WebSocket."""
     scheme = "wss" if request.is_secure() else "ws"
     websocket = f"{scheme}://{request.get_host()}/connection/websocket"
-    context = {"rooms": ROOMS, "can_stop": may_stop(request), "websocket": websocket}
+    secret = page_secret(request) if may_stop(request) else ""
+    context = {"rooms": ROOMS, "secret": secret, "websocket": websocket}
     response = render(request, "realtime/demo.html", context)
     response["Content-Security-Policy"] = content_security_policy(request.get_host())
     response["Referrer-Policy"] = "same-origin"
@@ -41,7 +42,7 @@ def stop_instance(request: HttpRequest) -> HttpResponse:
     The browser may have reached any instance of the address with this request, so the one to stop is found among the
     supervisor's children. Answers 202 before the signal is sent, 400 for an unknown ``how``, 404 for an unknown name.
     """
-    if not may_stop(request):
+    if not may_stop(request) or not _knows_the_page(request):
         raise Http404
     how = request.POST.get("how", "drain")
     if how not in STOP_SIGNALS:
@@ -55,24 +56,18 @@ def stop_instance(request: HttpRequest) -> HttpResponse:
 
 
 def may_stop(request: HttpRequest) -> bool:
-    """Whether this request may stop an instance: a demo, and a client on this very machine.
-
-    A forwarded request is refused even when the proxy is local, for then the client's address is the proxy's.
-    """
-    if not getattr(settings, "FLOTILLA_DEMO", False):
-        return False
-    if any(header in request.META for header in FORWARDING_HEADERS):
-        return False
-    return _is_loopback(request.META.get("REMOTE_ADDR", ""))
+    """Whether this request may stop an instance: a demo, and its own user, at this very machine."""
+    return bool(getattr(settings, "FLOTILLA_DEMO", False)) and is_local(request)
 
 
-def _is_loopback(address: str) -> bool:
-    try:
-        parsed = ip_address(address)
-    except ValueError:
-        return False
-    mapped = getattr(parsed, "ipv4_mapped", None)
-    return bool((mapped or parsed).is_loopback)
+def page_secret(request: HttpRequest) -> str:
+    """What the page with the buttons has and no other page can read, also none of another port or name of this machine:
+    it belongs to this demo (its SECRET_KEY) and to the address that the page was asked for."""
+    return salted_hmac("realtime.demo.stop", request.get_host(), algorithm="sha256").hexdigest()
+
+
+def _knows_the_page(request: HttpRequest) -> bool:
+    return constant_time_compare(request.POST.get("secret", ""), page_secret(request))
 
 
 def content_security_policy(host: str) -> str:

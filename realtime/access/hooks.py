@@ -127,11 +127,20 @@ def users_of(user_ids: Collection[str]) -> dict[str, Any]:
     keys = []
     for user_id in user_ids:
         try:
-            keys.append(model._meta.pk.to_python(user_id))
+            keys.append(_key_of(model._meta.pk, user_id))
         except (ValidationError, ValueError, TypeError, OverflowError):
             continue
     users = model._default_manager.filter(pk__in=keys) if keys else ()
     return {str(user.pk): user for user in users}
+
+
+def _key_of(field: Any, user_id: str) -> Any:
+    """The primary key an id stands for. Raises, as to_python does, for what no database would take into a query."""
+    if "\0" in user_id:
+        raise ValueError("no key has NUL characters")
+    key = field.to_python(user_id)
+    field.run_validators(key)  # a number beyond the column's
+    return key
 
 
 def _find_user(user_id: str) -> Any:

@@ -3,20 +3,24 @@
 Only browsers send an Origin header, and always: a handshake without one is no browser's and is let through. A page of
 the same host is allowed, where that host is one of ALLOWED_HOSTS (else a rebound DNS name would count as one's own);
 other pages need their origin in `allowed_origins`, or `*` there.
+
+A cookie asks for more: the same scheme, host and port as the handshake's own, as Django's check of CSRF has it and by
+Django's own means (so SECURE_PROXY_SSL_HEADER and USE_X_FORWARDED_HOST mean here what they mean for a page), or a site
+that is listed. Whoever can change an `http://` page on its way must not have the session of the `https://` site.
+CSRF_TRUSTED_ORIGINS does not count: those may post, not read.
 """
 
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
-from urllib.parse import urlsplit
 
-from django.conf import settings
-from django.http.request import split_domain_port, validate_host
+from django.core.exceptions import DisallowedHost
+from django.http import HttpRequest
 
 from realtime.conf import RealtimeConfig
+from realtime.origin import ANY, listed, parse
 
-_DEFAULT_PORTS = {"http": 80, "https": 443}
-_LOCAL_HOSTS = [".localhost", "127.0.0.1", "[::1]"]
+_PAGE = {"ws": "http", "wss": "https"}  # a handshake's scheme → that of a page over the same connection
 
 
 def origin_allowed(scope: Mapping[str, Any], config: RealtimeConfig) -> bool:
@@ -26,48 +30,78 @@ def origin_allowed(scope: Mapping[str, Any], config: RealtimeConfig) -> bool:
 
 def refusal(scope: Mapping[str, Any], config: RealtimeConfig) -> str:
     """Why a handshake may not go on, for the log; "" when it may."""
-    origin = _header(scope, b"origin")
-    if origin is None or "*" in config.allowed_origins or _own(scope, origin, config):
+    handshake = _Handshake(scope)
+    origin = handshake.origin
+    if origin is None or ANY in config.allowed_origins or _listed(origin, config.allowed_origins):
+        return ""
+    if _same_host(origin, handshake.host):
         return ""
     return f"the origin {origin[:200]!r} is neither this host's nor in REALTIME_ALLOWED_ORIGINS"
 
 
 def cookie_counts(scope: Mapping[str, Any], config: RealtimeConfig) -> bool:
-    """Whether a session cookie may identify the user: never for an origin let in by `*` alone."""
-    origin = _header(scope, b"origin")
-    return origin is None or _own(scope, origin, config)
+    """Whether a session cookie may identify the user."""
+    return not cookie_refusal(scope, config)
 
 
-def _own(scope: Mapping[str, Any], origin: str, config: RealtimeConfig) -> bool:
-    """Whether the origin is listed by name or is this host's."""
-    hosts = settings.ALLOWED_HOSTS or (_LOCAL_HOSTS if settings.DEBUG else [])
-    return _belongs(origin, _header(scope, b"host") or "", config.allowed_origins, tuple(hosts))
+def cookie_refusal(scope: Mapping[str, Any], config: RealtimeConfig) -> str:
+    """Why a session cookie does not count, for the log; "" when it does."""
+    handshake = _Handshake(scope)
+    origin = handshake.origin
+    if origin is None:
+        return ""
+    parsed, own = parse(origin), handshake.own_origin
+    names_a_site = parsed is not None and parsed.names_a_site
+    if names_a_site and (parsed == parse(own) or _listed(origin, config.allowed_origins)):
+        return ""
+    why = f"the origin {origin[:200]!r} is neither {own or 'this host'!r} nor a site in REALTIME_ALLOWED_ORIGINS"
+    forgotten = own.startswith("http:") and parsed == parse(f"https:{own.removeprefix('http:')}")
+    return why + ("; behind a proxy that ends TLS set DJANGO_TLS_PROXY" if forgotten else "")
+
+
+class _Handshake(HttpRequest):
+    """A handshake, of which Django is asked what it would say of a page over the same connection."""
+
+    def __init__(self, scope: Mapping[str, Any]) -> None:
+        """Only what says where it came from: the rest of a request is not made."""
+        self._of_connection = str(scope.get("scheme") or "ws")
+        self.META = {"SERVER_NAME": "", "SERVER_PORT": "0"}
+        for name, value in scope.get("headers", ()):
+            if b"_" not in name:
+                key = f"HTTP_{name.decode('latin-1').upper().replace('-', '_')}"
+                text = value.decode("latin-1")
+                self.META[key] = f"{self.META[key]},{text}" if key in self.META else text
+
+    def _get_scheme(self) -> str:
+        return _PAGE.get(self._of_connection, self._of_connection)
+
+    @property
+    def origin(self) -> str | None:
+        """What the browser says; several are joined, and so equal none that is allowed."""
+        value = self.META.get("HTTP_ORIGIN")
+        return None if value is None else str(value)
+
+    @property
+    def host(self) -> str:
+        """What the client calls this host, with its port; "" where that is none of ours."""
+        try:
+            return self.get_host()
+        except DisallowedHost:
+            return ""
+
+    @property
+    def own_origin(self) -> str:
+        """The origin of a page that is served over this connection; "" where the host is none of ours."""
+        host = self.host
+        return f"{self.scheme}://{host}" if host else ""
+
+
+def _same_host(origin: str, host: str) -> bool:
+    """Whether the page is of this host, by whichever scheme."""
+    parsed = parse(origin)
+    return parsed is not None and parsed.names_a_site and parsed == parse(f"{parsed.scheme}://{host}")
 
 
 @lru_cache(maxsize=1024)  # a storm of reconnecting browsers asks the same again and again
-def _belongs(origin: str, host: str, allowed_origins: tuple[str, ...], allowed_hosts: tuple[str, ...]) -> bool:
-    parsed = _parse(origin)
-    if parsed is None:
-        return False
-    if any(parsed == _parse(listed) for listed in allowed_origins):
-        return True
-    domain, _ = split_domain_port(host)
-    return parsed == _parse(f"{parsed[0]}://{host}") and bool(domain) and validate_host(domain, allowed_hosts)
-
-
-def _parse(origin: str) -> tuple[str, str, int | None] | None:
-    """(scheme, host, port) with the scheme's default port filled in, or None for what is no origin, as `null`."""
-    try:
-        parts = urlsplit(origin)
-        port = parts.port or _DEFAULT_PORTS.get(parts.scheme)
-    except ValueError:
-        return None
-    if not parts.scheme or not parts.hostname or parts.path or parts.query or parts.fragment or "@" in origin:
-        return None
-    return parts.scheme, parts.hostname, port
-
-
-def _header(scope: Mapping[str, Any], name: bytes) -> str | None:
-    """The header's value; several of one name are joined, and so equal none that is allowed."""
-    values = [value.decode("latin-1") for key, value in scope.get("headers", ()) if key == name]
-    return ", ".join(values) if values else None
+def _listed(origin: str, allowed_origins: tuple[str, ...]) -> bool:
+    return listed(origin, allowed_origins)

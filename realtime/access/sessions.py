@@ -5,6 +5,7 @@ hash must fit the password, as in Django's own middleware. `info` stays empty: o
 be an e-mail address. The session's end becomes the connection's.
 """
 
+import logging
 from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
@@ -18,8 +19,10 @@ from django.http import parse_cookie
 from django.utils.crypto import constant_time_compare
 
 from realtime.access.identity import Identity
-from realtime.access.origins import cookie_counts
+from realtime.access.origins import cookie_refusal
 from realtime.conf import get_config
+
+logger = logging.getLogger("realtime.sessions")
 
 
 async def identity_from_session(scope: Mapping[str, Any]) -> Identity | None:
@@ -28,7 +31,10 @@ async def identity_from_session(scope: Mapping[str, Any]) -> Identity | None:
     Raises what the session store and the database raise when they are away.
     """
     key = _session_key(scope)
-    if not key or not cookie_counts(scope, get_config()):
+    if not key:
+        return None
+    if refusal := cookie_refusal(scope, get_config()):
+        logger.warning("a session cookie does not count: %s", refusal)
         return None
     identity: Identity | None = await database_sync_to_async(_identity)(key)
     return identity

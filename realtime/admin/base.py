@@ -174,7 +174,7 @@ class LiveAdmin(Tableless):
         """Do what was posted, to `about` or to what was selected; None when the form is to be shown again."""
         name, selected = request.POST.get("action", ""), about
         if selected is None:
-            selected = [one for one in request.POST.getlist("selected") if "\0" not in one][:MOST_SELECTED]
+            selected = _names(request.POST.getlist("selected"))
         act = acts.get(name)
         if act is None:
             if not any(self.may_control(request, permission=one.permission) for one in acts.values()):
@@ -217,6 +217,11 @@ class LiveAdmin(Tableless):
             action_flag=CHANGE,
             change_message=words,
         )
+
+
+def _names(selected: list[str]) -> list[str]:
+    """What was selected, each once. A row's name is never empty: for the API, no name would be everybody."""
+    return list(dict.fromkeys(one for one in selected if one and "\0" not in one))[:MOST_SELECTED]
 
 
 def fields_of(acts: Mapping[str, Act]) -> list[str]:

@@ -96,7 +96,7 @@ class ChannelAdmin(LiveAdmin):
             "fields": fields_of(acts),
         }
         try:
-            context |= _one(name, after if after.isascii() and after.isdigit() else "")
+            context |= _one(name, after)
         except StoreUnavailable as error:
             context["fault"] = f"Redis does not answer: {error}"
         except CommandError as error:

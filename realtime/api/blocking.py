@@ -9,6 +9,7 @@ from typing import Any
 
 from asgiref.sync import sync_to_async
 
+from ratelimit.addresses import address_of
 from realtime.access.tokens import user_id
 from realtime.engine import blocklist
 from realtime.engine.control import ASK_WITHIN, Acknowledged, Command, Control
@@ -20,10 +21,13 @@ def block(
 ) -> Acknowledged:
     """Keep a user (an id or object) or an address out for so many seconds; `hit` counts connections that were ended.
 
-    IPv6 addresses are blocked by their /64. `note` and `by` are shown in the admin. Raises CommandError 106 when
+    IPv6 addresses are blocked by their /64. ValueError also for what is no address: a larger network, which would match
+    nobody, or a slip of the pen. `note` and `by` are shown in the admin. Raises CommandError 106 when
     10,000 are blocked already.
     """
     whom = None if user is None else user_id(user)
+    if address and whom is None:
+        address = address_of(address)
     who = blocklist.who_of(whom, address)
     if not 0 < seconds <= blocklist.LONGEST:
         raise ValueError(f"a block lasts up to {blocklist.LONGEST} seconds, not {seconds:g}")
@@ -41,10 +45,19 @@ async def ablock(user: Any = None, **options: Any) -> Acknowledged:
 def unblock(user: Any = None, *, address: str = "", within: float = ASK_WITHIN) -> bool:
     """Let a user or an address in again; False when there was no block."""
     whom = None if user is None else user_id(user)
+    address = _as_listed(address)
     store = get_store()
     version = blocklist.remove(store, blocklist.who_of(whom, address))
     Control(store).order_sync(Command("unblock", user=whom, address=address, version=version), within)
     return version > 0
+
+
+def _as_listed(address: str) -> str:
+    """How an address stands in the list; whatever else came into it once can be taken out, too."""
+    try:
+        return address_of(address)
+    except ValueError:
+        return address
 
 
 async def aunblock(user: Any = None, **options: Any) -> bool:

@@ -120,7 +120,7 @@ def channel_facts(names: list[str]) -> list[dict[str, Any]]:
 
 def members(channel: str, *, after: str = "", limit: int = 50) -> tuple[list[Member], str]:
     """Some of those present in a channel, as Redis has them, and the cursor of those that follow."""
-    return some_members(get_store(), f"c:{channel}", after, limit)
+    return some_members(get_store(), f"c:{channel}", _cursor(after), limit)
 
 
 def instances(*, text: str = "", after: str = "", limit: int = 50) -> Page:
@@ -139,10 +139,21 @@ def blocks(*, text: str = "", after: str = "", limit: int = 50) -> Page:
     if text:
         found = blocklist.find(store, [USER + text, ADDRESS + counted(text)])
         return Page([_block(block) for block in found], len(found))
-    start = int(after) if after.isascii() and after.isdigit() else 0
+    start = _place(after)
     total, found = blocklist.some(store, start, limit)
     following = start + limit
     return Page([_block(block) for block in found], total, str(following) if following < total else "")
+
+
+def _place(after: str) -> int:
+    """A place in a list; the first for what is none, or further than any list goes."""
+    return int(after) if after.isascii() and after.isdigit() and len(after) < len(str(2**63)) else 0
+
+
+def _cursor(after: str) -> str:
+    """A cursor of Redis's own, which has 64 bits; "" for anything else."""
+    shaped = after.isascii() and after.isdigit() and len(after) <= len(str(2**64))
+    return after if shaped and int(after) < 2**64 else ""
 
 
 def _ask(command: Command, within: float) -> tuple[list[dict[str, Any]], int]:

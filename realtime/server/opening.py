@@ -13,6 +13,7 @@ from urllib.parse import unquote
 
 from daphne.http_protocol import HTTPFactory
 from daphne.utils import parse_x_forwarded_for
+from twisted.internet.interfaces import ISSLTransport
 from twisted.protocols.policies import ProtocolWrapper
 
 from realtime.server import handshake
@@ -132,25 +133,27 @@ def _scope(server: Any, transport: Any, request: Handshake) -> dict[str, Any]:
             root_path = unquote(value.decode("latin-1"))
         elif b"_" not in name:  # CVE-2015-0219
             headers.append((name, value))
+    client, scheme = _client(server, transport, headers)
     return {
         "type": "websocket",
         "asgi": {"version": "3.0"},
         "http_version": "1.1",
-        "scheme": "ws",
+        "scheme": "wss" if scheme == "https" else "ws",
         "path": unquote(request.path.decode("ascii")),
         "raw_path": request.path,
         "root_path": root_path,
         "headers": headers,
         "query_string": request.query,
-        "client": _client(server, transport, headers),
+        "client": client,
         "server": _address(transport.getHost),
         "subprotocols": request.subprotocols,
     }
 
 
-def _client(server: Any, transport: Any, headers: Headers) -> list[Any] | None:
-    """Who connects, as a trusted proxy says where there is one. Raises Refused."""
+def _client(server: Any, transport: Any, headers: Headers) -> tuple[list[Any] | None, str]:
+    """Who connects, and by which scheme a page would, as a trusted proxy says where there is one. Raises Refused."""
     client = _address(transport.getPeer)
+    scheme = "https" if ISSLTransport(transport, None) is not None else "http"
     if server.proxy_forwarded_address_header:
         names = (
             server.proxy_forwarded_address_header,
@@ -158,10 +161,11 @@ def _client(server: Any, transport: Any, headers: Headers) -> list[Any] | None:
             server.proxy_forwarded_proto_header,
         )
         try:
-            client, _ = parse_x_forwarded_for(dict(reversed(headers)), *names, client)  # the first of several counts
+            # the first of several counts
+            client, scheme = parse_x_forwarded_for(dict(reversed(headers)), *names, client, scheme)
         except UnicodeDecodeError:
             raise Refused(400, "a forwarded address is not UTF-8") from None
-    return client
+    return client, scheme
 
 
 def _address(ask: Callable[[], Any]) -> list[Any] | None:

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ratelimit.addresses import client_address, counted, networks
+from ratelimit.addresses import address_of, client_address, counted, networks
 
 TRUSTED = networks(["10.0.0.0/8", "2001:db8:1::/48"])
 
@@ -52,3 +52,47 @@ def test_no_header_makes_it_stumble_nor_hides_who_asks_directly(forwarded: str) 
 )
 def test_ipv6_is_counted_by_64(address: str, as_: str) -> None:
     assert counted(address) == as_
+
+
+@pytest.mark.parametrize(
+    ("typed", "as_"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        (" 192.0.2.1\n", "192.0.2.1"),
+        ("192.0.2.1/32", "192.0.2.1"),
+        ("2001:DB8::7", "2001:db8::/64"),
+        ("2001:db8::7/64", "2001:db8::/64"),
+        ("2001:db8::/64", "2001:db8::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("::ffff:c000:201", "192.0.2.1"),
+        ("::1", "::/64"),
+    ],
+)
+def test_a_typed_address_is_what_a_client_from_there_is_counted_by(typed: str, as_: str) -> None:
+    assert address_of(typed) == as_
+    assert address_of(as_) == as_
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        *("", " ", "10.0.0.300", "10.9.9", "10.9.9.9/8", "10.0.0.0/8", "0.0.0.0/0", "10.0.0.1/33", "10.0.0.1/", "/64"),
+        *("010.0.0.1", "10.0.0.1:80", "[::1]", "2001:db8::/48", "2001:db8::1/128", "::/0", "::ffff:10.0.0.1/64"),
+        *("::ffff:10.0.0.0/104", "::ffff:10.0.0.1/128", "10.0.0.1%eth0/8", "fe80::1%eth0/8", "2001:db8:::1", "a::b::c"),
+        *(
+            "１０.0.0.1",
+            "10.0.0.1, 10.0.0.2",
+            "localhost",
+            "10.0.0.1%eth0",
+            "167772161",
+            "0x0a000001",
+            "10.0.0.1/255.0.0.0",
+            "9" * 5000,
+        ),
+    ],
+)
+def test_what_is_typed_and_would_match_nobody_is_refused_with_the_mend(typed: str) -> None:
+    with pytest.raises(ValueError, match=r"(is no address|is a network, and .*): write") as refused:
+        address_of(typed)
+    assert len(str(refused.value)) < 300

@@ -93,3 +93,61 @@ def test_an_option_without_effect_is_a_warning(settings: Any, options: dict[str,
     settings.REALTIME = {"without_namespace": options}
     assert ids() == ["realtime.W005"]
     assert next(iter(options)) in found()[0].msg
+
+
+KEPT = {"history_size": 10, "history_ttl": "60s", "presence": True}
+SUBSCRIBABLE = {"allow_subscribe_for_client": True, "allow_subscribe_for_anonymous": True}
+
+
+@pytest.mark.parametrize("what", ["history", "presence"])
+@pytest.mark.parametrize(
+    ("guarded", "named"),
+    [
+        ({}, "not allow_subscribe_for_client"),
+        ({"allow_subscribe_for_anonymous": True}, "not allow_subscribe_for_client"),
+        ({"subscribe_permission": "operator.contains", **SUBSCRIBABLE}, "subscribe_permission"),
+        ({"allow_user_limited_channels": True, **SUBSCRIBABLE}, "allow_user_limited_channels"),
+    ],
+)
+def test_reading_that_is_open_where_subscribing_is_not_is_a_warning(
+    settings: Any, what: str, guarded: dict[str, Any], named: str
+) -> None:
+    reads = {f"allow_{what}_for_client": True}
+    settings.REALTIME = {"namespaces": {"chat": KEPT | guarded | reads, "other": KEPT | SUBSCRIBABLE}}
+    (warning,) = found()
+    assert warning.id == "realtime.W007"
+    assert warning.msg.startswith("namespaces.chat: ")
+    assert named in warning.msg
+    assert f"allow_{what}_for_client" in warning.msg
+    assert f"allow_{what}_for_subscriber" in str(warning.hint)
+
+
+def test_personal_channels_are_read_by_the_options_of_channels_without_namespace(settings: Any) -> None:
+    open_ = KEPT | SUBSCRIBABLE | {"allow_history_for_client": True}
+    settings.REALTIME = {"without_namespace": open_, "user_personal_channel": True, "namespaces": {"chat": open_}}
+    (warning,) = found()
+    assert warning.msg.startswith("without_namespace: ")
+    assert "user_personal_channel" in warning.msg
+
+
+def test_visitors_who_may_read_and_not_subscribe_are_a_warning(settings: Any) -> None:
+    reads = {"allow_presence_for_client": True, "allow_presence_for_anonymous": True}
+    settings.REALTIME = {"namespaces": {"chat": KEPT | reads | {"allow_subscribe_for_client": True}}}
+    (warning,) = found()
+    assert "to visitors" in warning.msg
+    assert "allow_presence_for_anonymous" in str(warning.hint)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        KEPT | SUBSCRIBABLE | {"allow_history_for_client": True, "allow_history_for_anonymous": True},
+        KEPT | {"allow_history_for_subscriber": True, "allow_presence_for_subscriber": True},
+        {"allow_history_for_client": True, "allow_presence_for_client": True},  # nothing is kept
+        KEPT | {"allow_history_for_anonymous": True},  # opens nothing by itself
+        KEPT | {"allow_subscribe_for_client": True, "allow_history_for_client": True},
+    ],
+)
+def test_reading_that_is_no_more_open_than_subscribing_is_none(settings: Any, options: dict[str, Any]) -> None:
+    settings.REALTIME = {"namespaces": {"chat": options}}
+    assert found() == []

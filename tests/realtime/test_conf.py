@@ -165,7 +165,27 @@ def test_what_must_be_more_than_nothing_is_not_zero(key: str) -> None:
 
 @pytest.mark.parametrize(
     "origin",
-    ["example.com", "https://", "https://a.com/", "https://a.com/x", "https://*.a.com", "https://a:99999", "null"],
+    [
+        *(
+            "example.com",
+            "https://",
+            "https://a.com/",
+            "https://a.com/x",
+            "https://a:99999",
+            "https://a:0",
+            "a.com:443",
+        ),
+        *("NULL", "file:///", "https://u@a.com", "https://a.com?x", " https://a.com", "https://a..com", "//a.com"),
+        *("https://*", "https://*.", "*.a.com", "https://*a.com", "https://x.*.com", "https://*.*.com", "https://a.*"),
+        *(
+            "https://*.10.0.0.1",
+            "https://*.[::1]",
+            "app://*.a.com",
+            "https://bücher.example",
+            "https://*.bücher.example",
+        ),
+        *("https://[::1", "https://[fe80::1%25eth0]", "https://1.2.3", "https://10.0.0.300", "https://0x7f.1"),
+    ],
 )
 def test_an_origin_is_scheme_and_host_alone(origin: str) -> None:
     problem = the_problem({"allowed_origins": ["https://ok.com", origin]})
@@ -174,7 +194,11 @@ def test_an_origin_is_scheme_and_host_alone(origin: str) -> None:
 
 
 def test_origins_and_the_star_are_accepted() -> None:
-    origins = ("*", "https://a.com", "http://localhost:3000", "http://[::1]:8000", "capacitor://localhost")
+    origins = (
+        *("*", "https://a.com", "http://localhost:3000", "http://[::1]:8000", "HTTPS://A.com:443", "https://a.com."),
+        *("https://*.a.com", "http://*.a.com:8080", "https://*.xn--bcher-kva.example", "http://*.localhost:3000"),
+        *("null", "file://", "capacitor://localhost", "app://.", "chrome-extension://abcdefghij"),
+    )
     with override_settings(REALTIME_ALLOWED_ORIGINS=list(origins)):
         assert read_config().allowed_origins == origins
 

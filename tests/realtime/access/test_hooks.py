@@ -173,3 +173,10 @@ async def test_a_sync_hook_may_use_the_orm() -> None:
         return User.objects.filter(pk=user.pk, username="ann").exists()
 
     assert await hooks.ask(is_ann, str(user.pk), "a", None, {})
+
+
+@pytest.mark.parametrize("user_id", ["9" * 20, "-" + "9" * 30, str(2**63), "9" * 5000, "a\0b", "٣", "x"])
+def test_an_id_that_no_database_can_be_asked_for_is_nobodys(user_id: str) -> None:
+    """A token may hold it; others who are looked for with it are found."""
+    known = User.objects.create_user("known")
+    assert hooks.users_of([user_id, str(known.pk)]) == {str(known.pk): known}

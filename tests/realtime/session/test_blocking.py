@@ -12,8 +12,10 @@ from django.core.management import call_command
 import realtime
 from realtime import ablock, asend_message, aunblock, make_connection_token
 from realtime.consumers import ConnectionConsumer
+from realtime.engine import blocklist
 from realtime.engine import node as nodes
 from realtime.engine.node import Node
+from store import get_store
 from tests.realtime.session.peers import Peer
 from tests.store.redis_process import until
 
@@ -149,6 +151,21 @@ class TestFromOutside:
         with pytest.raises(ValueError, match="say whom"):
             await asend_message(None, 1)
 
+    async def test_an_address_that_matches_nobody_is_refused_and_can_be_taken_out_where_it_is(self, node: Node) -> None:
+        """It may have come into the list before it was looked at."""
+        for address in ("10.9.9.9/8", "192.0.2.300", "192.0.2.1, 192.0.2.2"):
+            with pytest.raises(ValueError, match="write"):
+                await ablock(address=address, seconds=60)
+            await asyncio.to_thread(blocklist.add, get_store(), f"a:{address}", 60, {})
+            assert await aunblock(address=address)
+        peer = await arrive(node)
+        await until(lambda: node.heartbeat.alive and node.presence.alive)
+        for address in (" 192.0.2.1 ", "192.0.2.1/32", "::ffff:c000:201"):
+            assert (await ablock(address=address, seconds=60)).answered == 1
+        assert await is_out(peer)
+        assert await aunblock(address="192.0.2.1/32")
+        assert not await aunblock(address="192.0.2.1")
+
     async def test_from_a_shell(self, node: Node) -> None:
         """With what was done, in words."""
         peer = await arrive(node)
@@ -167,6 +184,9 @@ class TestFromOutside:
             await shell("unblock", "--user", "1")
         with pytest.raises(ShellError, match="say whom"):
             await shell("block", "--seconds", "60")
+        for address in ("10.9.9.9/8", "10.0.0.300", "2001:db8::/32"):
+            with pytest.raises(ShellError, match="write"):
+                await shell("block", "--address", address, "--seconds", "60")
 
     async def test_messages(self, node: Node, other: Node) -> None:
         """To a user everywhere, to one connection, to a channel."""
