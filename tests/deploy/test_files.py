@@ -42,13 +42,6 @@ def test_no_secret_is_in_a_compose_file() -> None:
             assert value == f"${{{variable}:-}}" or variable.endswith("_FILE") or value == '"true"', (variable, value)
 
 
-def test_every_image_has_a_tag() -> None:
-    named = [service.get("image", "") for service in load(ROOT / COMPOSE[0])["services"].values()]
-    bases = re.findall(r"^FROM (\S+)", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
-    for image in [*named, *bases]:
-        assert re.search(r":(?!latest)\S+$", image), image
-
-
 def test_compose_gives_only_settings_there_are_and_the_example_names_what_it_takes() -> None:
     text = (ROOT / COMPOSE[0]).read_text()
     for name in load(ROOT / COMPOSE[0])["x-environment"]:
