@@ -99,12 +99,18 @@ def test_haproxy_takes_its_configuration(tmp_path: Path, certificates: bool) -> 
     run(*words)
 
 
-def test_haproxy_counts_on_a_ping_that_comes_sooner_than_it_gives_up() -> None:
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [("haproxy.cfg", ["timeout tunnel"]), ("nginx.conf", ["proxy_read_timeout", "proxy_send_timeout"])],
+)
+def test_balancer_counts_on_a_ping_that_comes_sooner_than_it_gives_up(name: str, settings: list[str]) -> None:
     from realtime.conf import RealtimeConfig
 
-    text = (DEPLOY / "haproxy.cfg").read_text()
-    tunnel = re.search(r"timeout tunnel (\d+)s", text)
-    assert tunnel is not None and int(tunnel[1]) >= 2 * (RealtimeConfig().ping_interval + RealtimeConfig().pong_timeout)
+    least = 2 * (RealtimeConfig().ping_interval + RealtimeConfig().pong_timeout)
+    text = (DEPLOY / name).read_text()
+    for setting in settings:
+        found = re.search(rf"{setting} (\d+)s", text)
+        assert found is not None and int(found[1]) >= least
 
 
 @pytest.mark.parametrize("manifest", MANIFESTS, ids=lambda path: path.stem)
