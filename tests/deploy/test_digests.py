@@ -8,6 +8,7 @@ import pytest
 
 from deploy import digests, locks
 from realtime.server import redis_binary
+from tests.compose import engine
 from tests.deploy.test_files import COMPOSE, ROOT, load
 
 DIGEST, OTHER = (f"sha256:{digit * 64}" for digit in "ab")
@@ -132,3 +133,40 @@ def test_whatever_installs_packages_asks_for_hashes() -> None:
             if re.search(r"pip\S* .*\binstall\b", line):
                 assert "--require-hashes" in line, f"{name}: {line}"
     assert redis_binary.HASH.startswith("sha256:")
+
+
+# Where no registry answers
+
+DOCKER = """#!/bin/sh
+case "$*" in
+    "compose config"*) cat "$HERE/config.json" ;;
+    "image ls --quiet $PRESENT") echo 0123456789ab ;;
+    "image ls"*) ;;
+    *) echo "no registry here" >&2; exit 1 ;;
+esac
+"""
+
+
+@pytest.fixture
+def no_registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A docker that can fetch nothing, and a compose file of two images by digest, one of them that of a build."""
+    services = {"redis": {"image": f"redis:7.4@{DIGEST}"}}
+    built = {"image": "flotilla:local", "build": {"args": {"PYTHON_IMAGE": f"redis:7.4@{DIGEST}"}}}
+    (tmp_path / "config.json").write_text(json.dumps({"services": services | {"setup": built}}))
+    (tmp_path / "docker").write_text(DOCKER)
+    (tmp_path / "docker").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setenv("HERE", str(tmp_path))
+
+
+@pytest.mark.usefixtures("no_registry")
+def test_local_images_of_the_same_tags_will_do_for_the_tests_of_the_stack(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PRESENT", "redis:7.4")
+    assert engine.get_images() == ["redis:7.4"]
+
+
+@pytest.mark.usefixtures("no_registry")
+def test_image_that_is_not_to_be_had_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PRESENT", "redis:6")
+    with pytest.raises(engine.NoEngine, match=f"redis:7.4@{DIGEST} is neither here nor to be had"):
+        engine.get_images()
