@@ -289,6 +289,7 @@ def faults(crowd: list[Member], publisher: Publisher) -> Faults:
     return found
 
 
+@pytest.mark.timeout(240)
 async def test_instance_that_is_stopped_under_load_loses_nothing(tmp_path: Path) -> None:
     with running(Site(tmp_path)) as site:
         crowd, publisher, asker = await goes(site, "stop")
@@ -298,6 +299,7 @@ async def test_instance_that_is_stopped_under_load_loses_nothing(tmp_path: Path)
     assert [error for error in publisher.errors if "'temporary': True" not in error] == []  # those are to be repeated
 
 
+@pytest.mark.timeout(240)
 async def test_instance_that_is_killed_under_load_loses_nothing_that_clients_do_not_recover(tmp_path: Path) -> None:
     with running(Site(tmp_path)) as site:
         crowd, publisher, asker = await goes(site, "kill")
