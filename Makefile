@@ -5,7 +5,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 p
 	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 VENV := .venv
 PY := $(VENV)/bin/python
-PIP := $(PY) -m pip install --quiet --disable-pip-version-check
+PIP := $(PY) -m pip install --quiet --disable-pip-version-check --require-hashes
 WORKERS ?= 2
 # Not for other servers: the supervisor starts ours, and what they log of broken frames is theirs.
 OURS_ALONE := --ignore tests/cluster/test_served.py --deselect tests/cluster/test_hostile_input.py::test_bytes_of_any_kind
@@ -16,16 +16,16 @@ FOREIGN_SUITES := $(addprefix tests/foreign/,python_sdk.py go_sdk.py)
 COMPOSE_TESTS := $(addprefix tests/compose/,across.py faults.py rolling.py)
 PACKAGES := project realtime presence ratelimit monitoring store examples
 
-# A stamp carries the checksum of what was installed: changed requirements are installed at the next call.
+# A stamp carries the checksum of what was installed: a changed lock is installed at the next call.
 checksum = $(shell cat $(1) 2>/dev/null | cksum | cut -d' ' -f1)
-RUN_STAMP := $(VENV)/installed-run-$(call checksum,requirements.txt)
-DEV_STAMP := $(VENV)/installed-dev-$(call checksum,requirements.txt requirements-dev.txt)
-BENCH_STAMP := $(VENV)/installed-bench-$(call checksum,requirements.txt requirements-bench.txt)
+RUN_STAMP := $(VENV)/installed-run-$(call checksum,requirements.lock)
+DEV_STAMP := $(VENV)/installed-dev-$(call checksum,requirements-dev.lock)
+BENCH_STAMP := $(VENV)/installed-bench-$(call checksum,requirements-bench.lock)
 NODE_PROJECTS := $(filter-out tests/bench tests/load,$(patsubst %/package-lock.json,%,$(wildcard tests/*/package-lock.json)))
 
 .DEFAULT_GOAL := help
 .PHONY: help run test test-plain test-compose chaos rolling drained burst revoke admin-scale drill \
-	prove-dashboards load load-gate bench check format clean \
+	prove-dashboards load load-gate bench check lock pin-images format clean \
 	node-projects bench-node-project
 
 help: ## list the targets
@@ -84,10 +84,17 @@ load-gate: $(DEV_STAMP) ## the gate of `make load` bites: delay, drops, a lenien
 bench: $(BENCH_STAMP) bench-node-project ## Flotilla beside others, about an hour and a half; ARGS="--only fanout --servers flotilla,cfloor --quick"
 	@exec $(PY) tests/bench/run.py $(ARGS)
 
-check: $(DEV_STAMP) ## lint, format and types
+check: $(DEV_STAMP) ## lint, format and types; are the lock files current
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy --strict $(PACKAGES)
+	$(PY) deploy/locks.py check
+
+lock: $(DEV_STAMP) ## requirements*.lock from requirements*.txt: every package with its hashes; ARGS=--upgrade takes what is new
+	@exec $(PY) deploy/locks.py write $(ARGS)
+
+pin-images: ## the digests of images and actions whose tags moved on; needs docker, crane or skopeo, and git
+	@exec $(or $(wildcard $(PY)),$(PYTHON)) deploy/digests.py $(ARGS)
 
 format: $(DEV_STAMP) ## rewrite the code as ruff wants it
 	$(PY) -m ruff check --fix .
@@ -102,18 +109,18 @@ $(PY):
 	$(PYTHON) -m venv $(VENV)
 
 $(RUN_STAMP): | $(PY)
-	@echo "installing requirements.txt into $(VENV) …"
-	@$(PIP) -r requirements.txt
+	@echo "installing requirements.lock into $(VENV) …"
+	@$(PIP) -r requirements.lock
 	@rm -f $(VENV)/installed-run-* && touch $@
 
 $(DEV_STAMP): | $(PY)
-	@echo "installing requirements-dev.txt into $(VENV) …"
-	@$(PIP) -r requirements-dev.txt
+	@echo "installing requirements-dev.lock into $(VENV) …"
+	@$(PIP) -r requirements-dev.lock
 	@rm -f $(VENV)/installed-dev-* && touch $@
 
 $(BENCH_STAMP): | $(PY)
-	@echo "installing requirements-bench.txt into $(VENV) …"
-	@$(PIP) -r requirements-bench.txt
+	@echo "installing requirements-bench.lock into $(VENV) …"
+	@$(PIP) -r requirements-bench.lock
 	@rm -f $(VENV)/installed-bench-* && touch $@
 
 # npm is optional: without it what needs it is skipped by name.

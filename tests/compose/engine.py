@@ -1,11 +1,11 @@
 """The container engine, and the images of docker-compose.yml: are both to be had?
 
-Images are pulled where a registry answers. Where none does, local images of the same tags will do. Standard library
-only: run as a program it says why the tests of the stack cannot run here, or nothing when they can.
+Images are pulled where a registry answers. Where none does, local images of the same tags will do: the digests that
+the compose file asks for are left out then (IMAGE_DIGEST=""). Standard library only: run as a program it says why the
+tests of the stack cannot run here, or nothing when they can.
 """
 
 import json
-import re
 import shutil
 import subprocess
 import sys
@@ -32,19 +32,20 @@ def find_engine() -> None:
 
 
 def get_images() -> list[str]:
-    """Have every image that is not built here; gives those that no registry gave. Raises NoEngine."""
+    """Have every image that is not built here; gives the tags of those that no registry gave. Raises NoEngine."""
     services = list(json.loads(docker("compose", "config", "--format", "json"))["services"].values())
     named = {service["image"] for service in services} - {s["image"] for s in services if "build" in s}
-    bases = re.findall(r"^FROM (\S+:\S+)", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    bases = [service["build"]["args"]["PYTHON_IMAGE"] for service in services if "build" in service]
     local = []
     for image in sorted(named.union(bases)):
         if not _from_registry(image):
             try:
                 docker("pull", "--quiet", image, within=PULL_WITHIN)
             except AssertionError:
-                if not docker("image", "ls", "--quiet", image):
+                by_tag = image.partition("@")[0]
+                if not docker("image", "ls", "--quiet", by_tag):
                     raise NoEngine(f"the image {image} is neither here nor to be had") from None
-                local.append(image)
+                local.append(by_tag)
     return local
 
 

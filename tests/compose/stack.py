@@ -96,6 +96,8 @@ class Stack:
     def up(self) -> None:
         """Build, start everything, and wait until it is well."""
         self.local_images = get_images()
+        if self.local_images:
+            self._environment["IMAGE_DIGEST"] = ""  # who has no registry has no digests either
         self.compose("build", "--quiet", within=900)
         began = time.monotonic()
         try:

@@ -1,10 +1,12 @@
 """What is shipped to deploy with is valid, agrees with what it was made from, and knows every setting."""
 
+import itertools
 import json
 import re
 import shutil
 import subprocess
 import sys
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -40,13 +42,6 @@ def test_no_secret_is_in_a_compose_file() -> None:
     for name in COMPOSE:
         for variable, value in re.findall(r"(\w*(?:SECRET|PASSWORD|KEYS?)\w*): (\S+)", (ROOT / name).read_text()):
             assert value == f"${{{variable}:-}}" or variable.endswith("_FILE") or value == '"true"', (variable, value)
-
-
-def test_every_image_has_a_tag() -> None:
-    named = [service.get("image", "") for service in load(ROOT / COMPOSE[0])["services"].values()]
-    bases = re.findall(r"^FROM (\S+)", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
-    for image in [*named, *bases]:
-        assert re.search(r":(?!latest)\S+$", image), image
 
 
 def test_compose_gives_only_settings_there_are_and_the_example_names_what_it_takes() -> None:
@@ -104,12 +99,18 @@ def test_haproxy_takes_its_configuration(tmp_path: Path, certificates: bool) -> 
     run(*words)
 
 
-def test_haproxy_counts_on_a_ping_that_comes_sooner_than_it_gives_up() -> None:
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [("haproxy.cfg", ["timeout tunnel"]), ("nginx.conf", ["proxy_read_timeout", "proxy_send_timeout"])],
+)
+def test_balancer_counts_on_a_ping_that_comes_sooner_than_it_gives_up(name: str, settings: list[str]) -> None:
     from realtime.conf import RealtimeConfig
 
-    text = (DEPLOY / "haproxy.cfg").read_text()
-    tunnel = re.search(r"timeout tunnel (\d+)s", text)
-    assert tunnel is not None and int(tunnel[1]) >= 2 * (RealtimeConfig().ping_interval + RealtimeConfig().pong_timeout)
+    least = 2 * (RealtimeConfig().ping_interval + RealtimeConfig().pong_timeout)
+    text = (DEPLOY / name).read_text()
+    for setting in settings:
+        found = re.search(rf"{setting} (\d+)s", text)
+        assert found is not None and int(found[1]) >= least
 
 
 @pytest.mark.parametrize("manifest", MANIFESTS, ids=lambda path: path.stem)
@@ -130,3 +131,55 @@ def test_kubernetes_waits_for_a_drain_and_names_every_manifest() -> None:
     settings = {one["name"]: one.get("value") for one in pod["containers"][0]["env"]}
     assert pod["terminationGracePeriodSeconds"] >= int(settings["DRAIN_DEADLINE"]) + 5
     assert {name.removesuffix("_FILE") for name in settings} <= set(VARIABLES)
+
+
+def _kubernetes(kind: str) -> dict[str, Any]:
+    """The manifests of a kind, by name."""
+    everything = [one for path in MANIFESTS for one in yaml.safe_load_all(path.read_text())]
+    return {one["metadata"]["name"]: one for one in everything if one["kind"] == kind}
+
+
+def _rules(policy: dict[str, Any]) -> list[tuple[int, list[dict[str, Any]]]]:
+    """Each port that a policy opens, and to whom."""
+    return [(port["port"], rule["from"]) for rule in policy["spec"].get("ingress", []) for port in rule["ports"]]
+
+
+def test_kubernetes_opens_each_port_to_those_who_need_it_alone() -> None:
+    policies = _kubernetes("NetworkPolicy")
+    assert policies["nobody"]["spec"] == {"podSelector": {}, "policyTypes": ["Ingress"]}
+    http, metrics = _rules(policies["flotilla"])
+    assert (http[0], metrics[0]) == (8000, 9400)
+    for (peer,) in (http[1], metrics[1]):
+        assert peer["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"] not in ("", "flotilla")
+    assert http[1][0]["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "controller"
+    backend, redis = _kubernetes("Deployment")["flotilla"], _kubernetes("StatefulSet")["redis"]
+    assert _rules(policies["redis"]) == [(6379, [{"podSelector": backend["spec"]["selector"]}])]
+    for pods in (backend, redis):
+        policy = policies[pods["metadata"]["name"]]
+        assert policy["spec"]["podSelector"] == pods["spec"]["selector"]
+        ports = {port["containerPort"] for port in pods["spec"]["template"]["spec"]["containers"][0]["ports"]}
+        assert ports == {port for port, _ in _rules(policy)}
+
+
+def test_kubernetes_believes_no_more_than_a_few_addresses() -> None:
+    (container,) = _kubernetes("Deployment")["flotilla"]["spec"]["template"]["spec"]["containers"]
+    settings = {one["name"]: one.get("value") for one in container["env"]}
+    assert all(ip_network(one).num_addresses <= 256 for one in settings["RATE_LIMIT_TRUSTED_PROXIES"].split(","))
+
+
+def test_kubernetes_values_are_explained_and_those_to_change_are_marked() -> None:
+    for name in ("backend.yaml", "ingress.yaml"):
+        lines = (DEPLOY / "kubernetes" / name).read_text().splitlines()
+        for before, line in itertools.pairwise(lines):
+            if re.match(r" +- (\{?name: [A-Z_]+\b|nginx\.ingress)|    nginx\.ingress", line):
+                assert before.strip().startswith("# "), line
+            if "example.com" in line and name == "backend.yaml":
+                assert "CHANGE" in before, line
+
+
+def test_document_builds_the_image_that_kubernetes_runs() -> None:
+    (image,) = load(DEPLOY / "kubernetes" / "kustomization.yaml")["images"]
+    built = f"docker build -t {image['newName']}:{image['newTag']} ."
+    assert built in (ROOT / "docs" / "SCALE_OUT.md").read_text()
+    jobs = [*_kubernetes("Deployment").values(), *_kubernetes("Job").values()]
+    assert {job["spec"]["template"]["spec"]["containers"][0]["image"] for job in jobs} == {image["name"]}

@@ -1,5 +1,6 @@
 """The Python SDK's own tests against the platform: the version that is installed, over JSON, otherwise unchanged."""
 
+import hashlib
 import sys
 import tarfile
 import xml.etree.ElementTree as ET
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from processes import ROOT
 from tests.foreign.suite import FETCHED, Outcome, fetch, judge, must, run, tool
 
 PACKAGE = "centrifuge-python"
@@ -40,6 +42,8 @@ def source(home: Path) -> Path:
     if not archive.exists():
         pip = (sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps")
         fetch(*pip, "--no-binary", PACKAGE, "--dest", str(FETCHED), f"{PACKAGE}=={version(PACKAGE)}")
+    digest = hashlib.sha256(archive.read_bytes()).hexdigest()
+    assert f"--hash=sha256:{digest}" in (ROOT / "requirements-dev.lock").read_text(), "not what was locked"
     with tarfile.open(archive) as opened:
         opened.extractall(home, filter="data")
     must(git, "apply", "--unidiff-zero", str(PATCH), cwd=home / name)
