@@ -14,6 +14,7 @@ ELSEWHERE = frozenset({"READONLY", "LOADING", "MASTERDOWN"})
 
 UNKNOWN_SCRIPT = "NOSCRIPT"
 _CODE = re.compile(r"[A-Z][A-Z0-9]+(?= |$)")
+_NO_RIGHT = "The user executing the script can't "  # Redis 7 calls that ERR within a script
 _IN_SCRIPT = re.compile(r"^ERR Error running script .*?-([A-Z][A-Z0-9]+) ")  # Redis before 7 hides the code there
 
 
@@ -41,6 +42,8 @@ class Unreadable(StoreUnavailable):
 
 def refused(text: str) -> StoreRefused:
     """The error for an error reply as Redis wrote it."""
+    if _NO_RIGHT in text:
+        return StoreRefused("NOPERM", text)
     if (hidden := _IN_SCRIPT.match(text)) is not None:
         return StoreRefused(hidden[1], text)
     plain = _CODE.match(text)
@@ -51,6 +54,8 @@ def from_client(error: Exception) -> StoreUnavailable:
     """The error for what redis-py or the system raised: it takes the code off the text of the errors it knows."""
     if isinstance(error, StoreUnavailable):
         return error
+    if isinstance(error.__cause__, RedisError) and error.__cause__.status_code:
+        error = error.__cause__  # what Redis said while a connection was made is called a fault of the network
     text = str(error)
     if isinstance(error, RedisError) and error.status_code:
         return refused(f"{error.status_code} {text}")

@@ -71,6 +71,7 @@ class Link:
         self._astray = Backoff(FIRST_PAUSE, LONGEST_PAUSE)
         self._astray_at = 0.0  # when the last wrong server was met
         self._not_before = 0.0
+        self._turned_away: StoreRefused | None = None  # what the last attempt was answered
 
     def call(
         self, command: Command, otherwise: Otherwise | None = None, *, in_order: bool = False
@@ -134,7 +135,7 @@ class Link:
         if self._connection is not None:
             return self._connection
         if self._loop.time() < self._not_before:
-            raise OSError("the last attempt failed just now")
+            raise self._turned_away or OSError("the last attempt failed just now")
         connection: AbstractConnection = self._pool.make_connection()
         try:
             async with asyncio.timeout(self._timeout):
@@ -143,11 +144,14 @@ class Link:
         except BaseException as error:
             if isinstance(error, Exception):
                 self._not_before = self._loop.time() + self._backoff.next()
-                if isinstance(answer := from_client(error), StoreRefused):
-                    self._stats.refuse(answer)
+                answer = from_client(error)
+                self._turned_away = answer if isinstance(answer, StoreRefused) else None
+                if self._turned_away is not None:
+                    self._stats.refuse(self._turned_away)
             await connection.disconnect(nowait=True)
             raise
         self._backoff.reset()
+        self._turned_away = None
         self._stats.connects += 1
         self._connection = connection
         self._reader = self._loop.create_task(self._read(connection))

@@ -19,7 +19,7 @@ from realtime.engine import envelope
 from store import Placement, Script, Store, place
 
 CONTROL_NAME = "control\0"  # no channel can have this name
-_ANSWER = Script.load("realtime.engine", "answer")
+ANSWER = Script.load("realtime.engine", "answer")
 ANSWERS_TTL = 10  # seconds an answer waits for its collector
 ASK_WITHIN = 1.0
 BLOCKED = 0.5  # seconds a thread blocks in Redis at a time: well within the timeout of a call
@@ -138,7 +138,7 @@ class Control:
     async def answer(self, command: Command, incarnation: str, answer: Any) -> None:
         """Leave this instance's answer to a command that wants one."""
         said = msgspec.json.encode([incarnation, answer])
-        await self._store.first.run(_ANSWER, [command.answer_to], [said, ANSWERS_TTL])
+        await self._store.first.run(ANSWER, [command.answer_to], [said, ANSWERS_TTL])
 
 
 def _names(living: list[dict[str, Any]]) -> list[str]:

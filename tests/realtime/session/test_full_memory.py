@@ -346,7 +346,7 @@ async def test_a_redis_that_starts_full_is_greeted_and_read(world: World) -> Non
         try:
             options = options_for("open:a", world.node.config)
             return len((await world.node.broker.history("open:a", options, limit=-1)).publications) == 1
-        except Exception:  # noqa: BLE001  it is not back yet
+        except Exception:  # it is not back yet
             return False
 
     await until(read, within=20)
