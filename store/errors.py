@@ -14,7 +14,10 @@ ELSEWHERE = frozenset({"READONLY", "LOADING", "MASTERDOWN"})
 
 UNKNOWN_SCRIPT = "NOSCRIPT"
 _CODE = re.compile(r"[A-Z][A-Z0-9]+(?= |$)")
-_NO_RIGHT = "The user executing the script can't "  # Redis 7 calls that ERR within a script
+_NO_RIGHT = (
+    "The user executing the script can't ",
+    "ACL failure in script: ",
+)  # before 7.2, and since: called ERR there
 _IN_SCRIPT = re.compile(r"^ERR Error running script .*?-([A-Z][A-Z0-9]+) ")  # Redis before 7 hides the code there
 
 
@@ -42,7 +45,7 @@ class Unreadable(StoreUnavailable):
 
 def refused(text: str) -> StoreRefused:
     """The error for an error reply as Redis wrote it."""
-    if _NO_RIGHT in text:
+    if any(words in text for words in _NO_RIGHT):
         return StoreRefused("NOPERM", text)
     if (hidden := _IN_SCRIPT.match(text)) is not None:
         return StoreRefused(hidden[1], text)

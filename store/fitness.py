@@ -11,7 +11,7 @@ OLDEST = (6, 2)  # HRANDFIELD, ZMSCORE, rights on pub/sub channels
 def require_fit(info: bytes) -> None:
     """Raise StoreRefused for a server in cluster mode (CLUSTER), or one that is too old (VERSION)."""
     told = _fields(info)
-    if told.get("redis_mode") == "cluster":
+    if "cluster" in (told.get("redis_mode"), told.get("server_mode")):  # Redis; Valkey
         raise StoreRefused("CLUSTER", "CLUSTER it runs in cluster mode (cluster-enabled yes)")
     version = told.get("redis_version", "")
     parts = version.split(".")[:2]

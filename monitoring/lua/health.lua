@@ -3,14 +3,18 @@
 -- KEYS the keys that the commands touch
 -- ARGV for each command how many words it has, then the words
 -- returns what is missing: a command as '+hset', rights on these keys as '~', on this topic as '&'; or the first other
--- error, where nothing is missing
+-- error, where nothing is missing. A command that the server does not know is missing as well.
+-- The words are those of Redis before 7.2, then those of Redis from 7.2 on and of Valkey.
 local function right(problem, command)
-  if string.find(problem, "can't run this command", 1, true) or string.find(problem, 'Unknown Redis command', 1, true) then
+  local function says(words)
+    return string.find(problem, words)
+  end
+  if says("can't run this command") or says('no permissions to run') or says('Unknown .-command called') then
     return '+' .. command
-  elseif string.find(problem, "can't access", 1, true) then
-    return '~'
-  elseif string.find(problem, "can't publish", 1, true) then
+  elseif says("can't publish") or says("no permissions to access .- channel") then
     return '&'
+  elseif says("can't access") or says('no permissions to access') then
+    return '~'
   end
 end
 

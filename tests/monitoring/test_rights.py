@@ -211,6 +211,7 @@ async def test_readiness_fails_without_a_command_and_names_it(
     probe: ShardProbe, redis_process: RedisProcess, command: str
 ) -> None:
     assert await refusal(probe) == ""
+    command = command.partition("|")[0]  # Redis 6.2 takes away whole commands only
     redis_process.ask("ACL", "SETUSER", "flotilla", f"-{command}")
     try:
         found = await until(lambda: refusal(probe))
@@ -228,6 +229,7 @@ async def test_readiness_fails_without_a_command_of_the_limits_and_names_it(
     shard = Shard(0, f"unix://flotilla-limits:s3cret@{redis_process.socket}")
     trying = LimitsProbe(shard)
     assert await refusal(trying) == ""
+    command = command.partition("|")[0]  # as above
     redis_process.ask("ACL", "SETUSER", "flotilla-limits", f"-{command}")
     try:
         found = await until(lambda: refusal(trying))
