@@ -138,6 +138,7 @@ class LimitsProbe:
                 self._shard.start(_LOOK, [keys.string, keys.set, keys.list], ["health", KEPT, 1, KEPT // 1000, "p", 1]),
                 self._shard.call("EVAL", "return 1", 0),
                 self._shard.call("SCRIPT", "LOAD", "return 1"),
+                self._shard.call("INFO", "server"),
             )
         except StoreRefused as error:
             raise unready("the Redis of the limits", error) from error

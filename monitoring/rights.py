@@ -15,7 +15,7 @@ KEPT = 10_000  # ms that what was written for a check stays
 
 OUTSIDE = ("blpop", "eval", "evalsha", "info", "script|load", "subscribe", "unsubscribe")
 """What connections say themselves; the rest is run within scripts as well."""
-OUTSIDE_OF_LIMITS = ("eval", "evalsha", "script|load")
+OUTSIDE_OF_LIMITS = ("eval", "evalsha", "info", "script|load")
 
 
 class ProbeKeys(NamedTuple):

@@ -165,6 +165,10 @@ class Shard:
             await link.close()
         for connection in self._beside:
             await connection.disconnect(nowait=True)
+        self.close_sync()
+
+    def close_sync(self) -> None:
+        """Close the connections of threads."""
         if self._client is not None:
             self._client.close()
             self._client = None
