@@ -101,8 +101,8 @@ _starting: "asyncio.Task[Node] | None" = None
 _probes: tuple[Store, list[ShardProbe]] | None = None
 _news = Once()
 CHECKS: dict[str, Check] = {
-    "redis": Check(_redis, 1.0),
-    "limits": Check(_limits, 1.0),
+    "redis": Check(_redis, 1.5),
+    "limits": Check(_limits, 1.5),
     "database": Check(_database, 1.5),
 }
 _running: dict[str, tuple[float, "asyncio.Task[dict[str, Any]]"]] = {}  # when it began, and its run

@@ -166,7 +166,7 @@ def lacking(missing: list[bytes]) -> StoreRefused:
 
 def unready(which: str, error: StoreRefused) -> Unready:
     """A refusal in one line, with the mend."""
-    return Unready(error.code, f"{which}: {str(error).removeprefix('Redis refused: ')}; {mend(error.code, str(error))}")
+    return Unready(error.code, f"{which}: {error.text}; {mend(error.code, error.text)}")
 
 
 def _flat(tried: list[Command]) -> list[Argument]:

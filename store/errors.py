@@ -37,6 +37,11 @@ class StoreRefused(StoreUnavailable):
     def __init__(self, code: str, text: str) -> None:
         super().__init__(f"Redis refused: {text}")
         self.code = code
+        self.text = text
+
+    def again(self) -> "StoreRefused":
+        """The same for another call: the traceback of one that is raised again and again would grow."""
+        return StoreRefused(self.code, self.text)
 
 
 class Unreadable(StoreUnavailable):

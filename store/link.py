@@ -135,7 +135,7 @@ class Link:
         if self._connection is not None:
             return self._connection
         if self._loop.time() < self._not_before:
-            raise self._turned_away or OSError("the last attempt failed just now")
+            raise self._turned_away.again() if self._turned_away else OSError("the last attempt failed just now")
         connection: AbstractConnection = self._pool.make_connection()
         try:
             async with asyncio.timeout(self._timeout):
@@ -249,7 +249,7 @@ class Link:
                         _fail(future, reply)
                         wrong = reply if reply.code in ELSEWHERE else wrong
                 if wrong is not None:
-                    self._pause_astray()
+                    self._pause_astray(wrong)
                     raise wrong
         except asyncio.CancelledError:
             await connection.disconnect(nowait=True)  # nobody reads it any more
@@ -258,9 +258,9 @@ class Link:
             self._reader = None
             await self._fail(StoreUnavailable(f"the connection to Redis was given up: {error or type(error).__name__}"))
 
-    def _pause_astray(self) -> None:
+    def _pause_astray(self, wrong: StoreRefused) -> None:
         """Look for the right server at once, then at longer intervals while it is not there."""
-        now = self._loop.time()
+        now, self._turned_away = self._loop.time(), wrong
         if now - self._astray_at > STEADY:
             self._astray.reset()
         self._astray_at = now

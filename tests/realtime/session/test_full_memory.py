@@ -354,3 +354,20 @@ async def test_a_redis_that_starts_full_is_greeted_and_read(world: World) -> Non
         await publish(world)
     await until(lambda: world.node.presence.alive and world.node.heartbeat.alive, within=20)
     assert get_store().first.stats.connects > 1
+
+
+async def test_who_comes_while_memory_is_full_is_told_to_come_again(world: World) -> None:
+    """Nobody new is entered; who is there may subscribe to what keeps no presence, and leaves as ever."""
+    peer = Peer(world.node)
+    await peer.connect()
+    await peer.subscribe("people:a")
+    world.fill()
+    newcomer = Peer(world.node)
+    assert (await newcomer.ask(connect={}))["error"]["temporary"]
+    assert (await peer.ask(subscribe={"channel": "open:b"}))["error"]["temporary"]
+    assert "subscribe" in await peer.ask(subscribe={"channel": "wish:a"})
+    peer.session.closed(1001)
+    await world.node.idle()
+    assert not await world.entries.members("c:people:a")
+    world.redis.ask("CONFIG", "SET", "maxmemory", "0")
+    await Peer(world.node).connect()
