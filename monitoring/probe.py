@@ -32,6 +32,7 @@ _PUBLISH, _HISTORY, _CONFIRM = (
 )
 _GENERATION = "health"
 _INCARNATION = "health"
+_PROCESS = secrets.token_hex(8)
 
 
 class Unready(Exception):
@@ -49,7 +50,7 @@ class ShardProbe:
         self._shard = shard
         self._echo = Echo(shard)
         self._of_leases = of_leases
-        self._name = f"health\0{settings.INSTANCE_ID}"
+        self._name = f"health\0{secrets.token_hex(8)}"  # processes that overlap may have one INSTANCE_ID
         self._home = place(self._name)
         self._keys = ProbeKeys.of(self._home)
 
@@ -123,7 +124,7 @@ class LimitsProbe:
 
     def __init__(self, shard: Shard) -> None:
         self._shard = shard
-        name = f"{settings.REALTIME_PREFIX}:health:{settings.INSTANCE_ID}"
+        name = f"{settings.REALTIME_PREFIX}:health:{_PROCESS}"
         self._keys = ProbeKeys(*(f"{limit_keys.TAG}:{name}:{kind}" for kind in ProbeKeys._fields))
 
     async def run(self) -> None:

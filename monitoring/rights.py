@@ -19,7 +19,7 @@ OUTSIDE_OF_LIMITS = ("eval", "evalsha", "info", "script|load")
 
 
 class ProbeKeys(NamedTuple):
-    """Keys of an instance's checks, one of each kind of value; all share one hash tag."""
+    """Keys of a process's checks, one of each kind of value; all share one hash tag."""
 
     string: str
     bits: str

@@ -1,5 +1,6 @@
 """A Redis that cannot do what the product asks is not ready, says so in one line of the log, and heals when it can."""
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -222,6 +223,16 @@ async def test_trying_leaves_nothing_that_stays(store: Store, redis_process: Red
     assert rest
     assert all(0 < redis_process.ask("PTTL", key) <= 10_000 for key in rest)
     assert redis_process.ask("PUBSUB", "CHANNELS") == []
+
+
+async def test_processes_do_not_get_into_each_other_s_way(redis_url: str) -> None:
+    """Two of one name, as while one takes the other's place."""
+    stores = [Store([redis_url]) for _ in range(2)]
+    probes = [ShardProbe(store.first, of_leases=True) for store in stores]
+    for _ in range(20):
+        await asyncio.gather(*(probe.run() for probe in probes))
+    for store in stores:
+        await store.close()
 
 
 async def test_a_redis_that_is_too_old_is_refused_by_name() -> None:
