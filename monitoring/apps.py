@@ -13,6 +13,7 @@ class MonitoringConfig(AppConfig):
         """Nothing is opened here: management commands load the apps as well."""
         from monitoring import exporter, limits, metrics
         from monitoring.health import watch
+        from monitoring.memory import memory_watch
         from monitoring.vitals import NAMESPACE, OPTIONS, publisher
         from realtime.conf import provide_namespace
         from realtime.server.life import on_boot, on_drain
@@ -21,8 +22,10 @@ class MonitoringConfig(AppConfig):
         limits.register()
         provide_namespace(NAMESPACE, OPTIONS)
         on_boot.connect(watch.start, dispatch_uid="monitoring.watch")
+        on_boot.connect(memory_watch.start, dispatch_uid="monitoring.memory")
         on_boot.connect(publisher.start, dispatch_uid="monitoring.vitals")
         on_boot.connect(exporter.open_port, dispatch_uid="monitoring.exporter")
         on_drain.connect(publisher.stop, dispatch_uid="monitoring.vitals")
+        on_drain.connect(memory_watch.stop, dispatch_uid="monitoring.memory")
         on_drain.connect(watch.stop, dispatch_uid="monitoring.watch")
         on_drain.connect(exporter.release_port, dispatch_uid="monitoring.exporter")

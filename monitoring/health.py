@@ -1,11 +1,14 @@
 """Whether this instance is alive, and whether it should get clients.
 
-Live means that the event loop turns. Ready means that Redis does what the product asks of it, the database answers, the
-layer's pub/sub delivers, the lease is held, and the instance is not leaving. Each check has its own deadline and is run
-once at a time, however many ask: the endpoint is open to all. `Watch` keeps the last answer for the metrics.
+Live means that the event loop turns. Ready means that each Redis does what the product asks of it (`probe`), that of
+the limits too unless it is away, that the database answers, the layer's pub/sub delivers, the lease is held, and the
+instance is not leaving. Each check has its own deadline and is run once at a time, however many ask: the endpoint is
+open to all. It names the code of an error; the log has one line that says what is missing, and the mend. `Watch` looks
+from the start on, and keeps the last answer for the metrics.
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -15,16 +18,18 @@ from channels.db import DatabaseSyncToAsync
 from django.conf import settings
 from django.db import connection
 
+from monitoring.probe import LimitsProbe, ShardProbe, Unready
+from ratelimit.service import get_limits
 from realtime.engine.node import Node, current_node, get_node
 from realtime.server.life import is_leaving
-from store import Script, StoreRefused, get_store, place, supervised
-from store.link import Argument
+from store import Store, StoreRefused, StoreUnavailable, get_store, supervised
+from store.once import Once
+
+logger = logging.getLogger("monitoring.health")
 
 WATCH_EVERY = 2.0  # seconds between the looks of a process at itself
 STALE_AFTER = 10.0  # seconds after which its last look says nothing any more
 FRESH = 0.2  # seconds in which a check is not run again
-KEPT = 10_000  # ms that what was written for a check stays
-_HEALTH = Script.load("monitoring", "health")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +53,23 @@ async def ready() -> dict[str, Any]:
 
 
 async def _redis() -> None:
-    """Every Redis does what the product asks of it: a script that writes, reads back and announces."""
-    written = f"{time.time():.6f}"
-    home = place(f"health\0{settings.INSTANCE_ID}")
-    keys = [home.key("health"), home.key("health-hash")]
-    args: list[Argument] = [written, KEPT, home.topic]
-    for found in await asyncio.gather(*(shard.run(_HEALTH, keys, args) for shard in get_store().shards)):
-        if found != [written.encode()] * 2:
-            raise ValueError("Redis gave back something else")
+    """Every Redis does what the product asks of it."""
+    found = await asyncio.gather(*(probe.run() for probe in _of_store(get_store())), return_exceptions=True)
+    for outcome in found:
+        if outcome is not None:
+            raise outcome
+
+
+def _of_store(store: Store) -> list[ShardProbe]:
+    global _probes
+    if _probes is None or _probes[0] is not store:
+        _probes = (store, [ShardProbe(shard, of_leases=shard is store.first) for shard in store.shards])
+    return _probes[1]
+
+
+async def _limits() -> None:
+    """The Redis of the limits does what they ask of it, or is away."""
+    await LimitsProbe(get_limits().limiter.shard).run()
 
 
 async def _database() -> None:
@@ -84,7 +98,13 @@ def _engine() -> dict[str, dict[str, Any]]:
 
 
 _starting: "asyncio.Task[Node] | None" = None
-CHECKS: dict[str, Check] = {"redis": Check(_redis, 1.0), "database": Check(_database, 1.5)}
+_probes: tuple[Store, list[ShardProbe]] | None = None
+_news = Once()
+CHECKS: dict[str, Check] = {
+    "redis": Check(_redis, 1.5),
+    "limits": Check(_limits, 1.5),
+    "database": Check(_database, 1.5),
+}
 _running: dict[str, tuple[float, "asyncio.Task[dict[str, Any]]"]] = {}  # when it began, and its run
 
 
@@ -93,23 +113,26 @@ async def _shared(name: str) -> dict[str, Any]:
     loop = asyncio.get_running_loop()
     began, task = _running.get(name, (0.0, None))
     if task is None or task.get_loop() is not loop or (task.done() and loop.time() - began > FRESH):
-        task = asyncio.create_task(_run(CHECKS[name]))
+        task = asyncio.create_task(_run(name, CHECKS[name]))
         _running[name] = (loop.time(), task)
     return await asyncio.shield(task)
 
 
-async def _run(check: Check) -> dict[str, Any]:
+async def _run(name: str, check: Check) -> dict[str, Any]:
     began = time.perf_counter()
-    problem = ""
+    problem = text = ""
     try:
         async with asyncio.timeout(check.within):
             await check.ask()
     except TimeoutError:
-        problem = f"no answer within {check.within} s"
-    except StoreRefused as error:
-        problem = error.code
+        problem = text = f"no answer within {check.within} s"
+    except (Unready, StoreRefused) as error:
+        problem, text = error.code, str(error)
     except Exception as error:  # noqa: BLE001  a check that fails in a new way is a check that fails
         problem = type(error).__name__  # the text may name hosts and users, and anyone may ask
+        text = str(error) if isinstance(error, StoreUnavailable) else problem
+    if problem and _news.news((name, text)):
+        logger.warning("not ready (%s): %s", name, text)
     result: dict[str, Any] = {"ok": not problem, "ms": round((time.perf_counter() - began) * 1000, 2)}
     return result | ({"problem": problem} if problem else {})
 

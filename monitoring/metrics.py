@@ -130,6 +130,24 @@ def _redis() -> Iterator[Metric]:
     yield by_shard("redis_connects", "Command connections made to Redis.", "connects")
     trips = {index: one.round_trip for index, one in stats.items()}
     yield histograms("redis_round_trip_seconds", "From sending a command to its reply.", "shard", trips)
+    yield from _redis_memory()
+
+
+def _redis_memory() -> Iterator[Metric]:
+    """Of each Redis that has said so lately; `shard` is "limits" for that of the limits, where it is one of its own."""
+    from monitoring.memory import memory_watch
+
+    known = dict(memory_watch.known)
+    evicting = "1 while Redis throws keys away when it is full (maxmemory-policy is not noeviction)."
+    for name, says, values in (
+        ("redis_evicting", evicting, {shard: float(memory.evicting) for shard, memory in known.items()}),
+        ("redis_memory_used_bytes", "Memory in use.", {shard: memory.used for shard, memory in known.items()}),
+        ("redis_memory_max_bytes", "maxmemory; 0: any.", {shard: memory.most for shard, memory in known.items()}),
+    ):
+        family = GaugeMetricFamily(f"flotilla_{name}", says, labels=["shard"])
+        for shard, value in values.items():
+            family.add_metric([shard], value)
+        yield family
 
 
 def _connections(node: "Node") -> Iterator[Metric]:

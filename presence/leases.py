@@ -17,12 +17,11 @@ from store import Script, Store, StoreUnavailable, reading
 from store.link import Argument
 from store.shards import Shard
 
-RENEW, REGISTER, UNREGISTER, DEAD, BURY, FORGET, SURRENDER, ADOPT = (
+RENEW, REGISTER, UNREGISTER, DEAD, BURY, FORGET, SURRENDER, ADOPT, EXPIRE = (
     Script.load("presence", name)
-    for name in ("renew", "register", "unregister", "dead", "bury", "forget", "surrender", "adopt")
+    for name in ("renew", "register", "unregister", "dead", "bury", "forget", "surrender", "adopt", "expire")
 )
 MOST_DEAD = 100  # incarnations looked at in one check
-ENDED = 0  # as in `lua/_common.lua`
 
 
 class Fenced(Exception):
@@ -145,7 +144,7 @@ class Leases:
 
     async def expire(self, incarnation: str) -> None:
         """End a lease at once: for who knows that the process has exited. One that has not may still take it again."""
-        await self._shard.execute(*_expiry(incarnation))
+        await self._shard.run(EXPIRE, [keys.leases()], [incarnation])
 
     async def alive(self) -> list[dict[str, Any]]:
         """What each living incarnation says of itself, with its name under "incarnation"."""
@@ -169,10 +168,6 @@ class Leases:
         return [keys.leases(), keys.about(), *own]
 
 
-def _expiry(incarnation: str) -> tuple[str | int, ...]:
-    return "ZADD", keys.leases(), "XX", ENDED, incarnation
-
-
 def _held_at(seconds: bytes | int, micros: bytes | int) -> tuple[str, ...]:
     now = int(seconds) * 1000 + int(micros) // 1000
     return "ZRANGEBYSCORE", keys.leases(), f"({now}", "+inf"
@@ -187,7 +182,7 @@ def _describe(held: list[bytes], about: list[bytes]) -> list[dict[str, Any]]:
 
 def expire_sync(store: Store, incarnation: str) -> None:
     """`Leases.expire` for code without an event loop, such as a supervisor that saw the process exit."""
-    store.first.execute_sync(*_expiry(incarnation))
+    store.first.run_sync(EXPIRE, [keys.leases()], [incarnation])
 
 
 def alive_sync(store: Store) -> list[dict[str, Any]]:

@@ -16,11 +16,12 @@ from presence.diff import Continuity, chunks, leftovers, orphans
 from presence.entries import MOST_PER_CALL, Entries, Leaving
 from presence.leases import Fenced, Leases
 from presence.life import Life, Record
-from store import Store, StoreUnavailable, jittered
+from store import Script, Store, StoreUnavailable, jittered
 from store.shards import Shard
 
 logger = logging.getLogger(__name__)
 
+_BEAT = Script.load("presence", "beat")
 SLICE = 128  # scopes in one turn
 REST = 0.25  # seconds a failed shard is left alone
 LOOKS = 60  # walks over the scopes per refresh period, at least
@@ -145,8 +146,8 @@ class Upkeep:
         confirmed = self._beats.get(key, 0)
         name = keys.beat(life.incarnation)
         try:
-            set_beat = ("SET", name, confirmed + 1, "EX", self._leases.key_ttl, "GET")
-            told, before = await asyncio.gather(shard.execute("INFO", "server"), shard.execute(*set_beat))
+            beating = shard.run(_BEAT, [name], [confirmed + 1, self._leases.key_ttl])
+            told, before = await asyncio.gather(shard.execute("INFO", "server"), beating)
         except StoreUnavailable:
             self._rest(shard)
             raise

@@ -14,6 +14,10 @@ ELSEWHERE = frozenset({"READONLY", "LOADING", "MASTERDOWN"})
 
 UNKNOWN_SCRIPT = "NOSCRIPT"
 _CODE = re.compile(r"[A-Z][A-Z0-9]+(?= |$)")
+_NO_RIGHT = (
+    "The user executing the script can't ",
+    "ACL failure in script: ",
+)  # before 7.2, and since: called ERR there
 _IN_SCRIPT = re.compile(r"^ERR Error running script .*?-([A-Z][A-Z0-9]+) ")  # Redis before 7 hides the code there
 
 
@@ -33,6 +37,11 @@ class StoreRefused(StoreUnavailable):
     def __init__(self, code: str, text: str) -> None:
         super().__init__(f"Redis refused: {text}")
         self.code = code
+        self.text = text
+
+    def again(self) -> "StoreRefused":
+        """The same for another call: the traceback of one that is raised again and again would grow."""
+        return StoreRefused(self.code, self.text)
 
 
 class Unreadable(StoreUnavailable):
@@ -41,6 +50,8 @@ class Unreadable(StoreUnavailable):
 
 def refused(text: str) -> StoreRefused:
     """The error for an error reply as Redis wrote it."""
+    if any(words in text for words in _NO_RIGHT):
+        return StoreRefused("NOPERM", text)
     if (hidden := _IN_SCRIPT.match(text)) is not None:
         return StoreRefused(hidden[1], text)
     plain = _CODE.match(text)
@@ -51,6 +62,8 @@ def from_client(error: Exception) -> StoreUnavailable:
     """The error for what redis-py or the system raised: it takes the code off the text of the errors it knows."""
     if isinstance(error, StoreUnavailable):
         return error
+    if isinstance(error.__cause__, RedisError) and error.__cause__.status_code:
+        error = error.__cause__  # what Redis said while a connection was made is called a fault of the network
     text = str(error)
     if isinstance(error, RedisError) and error.status_code:
         return refused(f"{error.status_code} {text}")

@@ -76,6 +76,7 @@ class Link:
         self._not_before = 0.0
         self._moves = 0  # of the master
         self._closed = False
+        self._turned_away: StoreRefused | None = None  # what the last attempt was answered
 
     def call(
         self, command: Command, otherwise: Otherwise | None = None, *, in_order: bool = False
@@ -155,7 +156,7 @@ class Link:
         if self._connection is not None:
             return self._connection
         if self._loop.time() < self._not_before:
-            raise OSError("the last attempt failed just now")
+            raise self._turned_away.again() if self._turned_away else OSError("the last attempt failed just now")
         connection: AbstractConnection = self._pool.make_connection()
         moves = self._moves
         try:
@@ -167,11 +168,14 @@ class Link:
         except BaseException as error:
             if isinstance(error, Exception) and self._moves == moves:
                 self._not_before = self._loop.time() + self._backoff.next()
-                if isinstance(answer := from_client(error), StoreRefused):
-                    self._stats.refuse(answer)
+                answer = from_client(error)
+                self._turned_away = answer if isinstance(answer, StoreRefused) else None
+                if self._turned_away is not None:
+                    self._stats.refuse(self._turned_away)
             await connection.disconnect(nowait=True)
             raise
         self._backoff.reset()
+        self._turned_away = None
         self._stats.connects += 1
         self._connection = connection
         self._reader = self._loop.create_task(self._read(connection))
@@ -269,7 +273,7 @@ class Link:
                         _fail(future, reply)
                         wrong = reply if reply.code in ELSEWHERE else wrong
                 if wrong is not None:
-                    self._pause_astray()
+                    self._pause_astray(wrong)
                     raise wrong
         except asyncio.CancelledError:
             await connection.disconnect(nowait=True)  # nobody reads it any more
@@ -278,9 +282,9 @@ class Link:
             self._reader = None
             await self._fail(StoreUnavailable(f"the connection to Redis was given up: {error or type(error).__name__}"))
 
-    def _pause_astray(self) -> None:
+    def _pause_astray(self, wrong: StoreRefused) -> None:
         """Look for the right server at once, then at longer intervals while it is not there."""
-        now = self._loop.time()
+        now, self._turned_away = self._loop.time(), wrong
         if now - self._astray_at > STEADY:
             self._astray.reset()
         self._astray_at = now

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from django.conf import settings
 
 from store.errors import StoreUnavailable, reading
+from store.fitness import require_fit
 from store.placement import PARTITIONS, partition_key
 from store.scripts import Script
 
@@ -152,7 +153,9 @@ def in_full(question: Command) -> Command:
 
 
 def run_of(info: bytes) -> str:
-    """The run of Redis, from its answer to INFO server. Raises StoreUnavailable where it does not say."""
+    """The run of Redis, from its answer to INFO server. Raises StoreUnavailable where it does not say, and StoreRefused
+    for a server that cannot be used."""
+    require_fit(info)
     for line in info.split(b"\n"):
         name, _, value = line.strip().partition(b":")
         if name == b"run_id":

@@ -15,6 +15,7 @@ import redis
 import redis.asyncio as aioredis
 from channels_redis.utils import _consistent_hash as layer_hash
 from django.conf import settings
+from redis.asyncio.connection import AbstractConnection
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
@@ -43,6 +44,7 @@ class Shard:
         self._links: WeakKeyDictionary[asyncio.AbstractEventLoop, Link] = WeakKeyDictionary()
         self._current: tuple[asyncio.AbstractEventLoop, Link] | None = None  # the one asked for last
         self._client: redis.Redis | None = None
+        self._beside: list[AbstractConnection] = []
 
     async def run(self, script: Script, keys: Sequence[str], args: Sequence[Argument]) -> Any:
         """Run `script`; raises StoreUnavailable: StoreRefused where Redis answers with an error."""
@@ -159,12 +161,18 @@ class Shard:
         return replies
 
     async def close(self) -> None:
-        """Close this loop's connection and the synchronous ones."""
+        """Close this loop's connections and the synchronous ones."""
         self._current = None
         link = self._links.pop(asyncio.get_running_loop(), None)
         if link is not None:
             self._leave(link)
             await link.close()
+        for connection in self._beside:
+            await connection.disconnect(nowait=True)
+        self.close_sync()
+
+    def close_sync(self) -> None:
+        """Close the connections of threads."""
         if self._client is not None:
             self._leave(self)
             self._client.close()
@@ -177,6 +185,12 @@ class Shard:
             "socket_connect_timeout": self.timeout,
             "retry": retry,
         }
+
+    def beside(self) -> AbstractConnection:
+        """A connection beside the shared one, which says nothing by itself. It is to be connected; `close` ends it."""
+        connection: AbstractConnection = self._async_pool().make_connection()
+        self._beside.append(connection)
+        return connection
 
     def _async_pool(self) -> aioredis.ConnectionPool:
         return async_pool(self.url, **self._options(aioredis.retry.Retry(NoBackoff(), 0)))

@@ -1,12 +1,35 @@
--- Does on one Redis what the product does there, in small: a stream, a hash, their expiry, an announcement.
+-- Runs commands one after another, as scripts run them, and says which of them this user may not.
 -- One script, because it is scripts that everything goes through.
--- KEYS 1 a stream  2 a hash
--- ARGV 1 what to write  2 how long it stays, ms  3 a topic that nobody listens to
--- returns {what the stream gave back, what the hash gave back}
-redis.call('XADD', KEYS[1], 'MAXLEN', '1', '*', 'd', ARGV[1])
-redis.call('HSET', KEYS[2], 'd', ARGV[1])
-redis.call('PEXPIRE', KEYS[1], ARGV[2])
-redis.call('PEXPIRE', KEYS[2], ARGV[2])
-redis.call('PUBLISH', ARGV[3], ARGV[1])
-local entries = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', '1')
-return { entries[1][2][2], redis.call('HGET', KEYS[2], 'd') }
+-- KEYS the keys that the commands touch
+-- ARGV for each command how many words it has, then the words
+-- returns what is missing: a command as '+hset', rights on these keys as '~', on this topic as '&'; or the first other
+-- error, where nothing is missing. A command that the server does not know is missing as well.
+-- The words are those of Redis before 7.2, then those of Redis from 7.2 on and of Valkey.
+local function right(problem, command)
+  local function says(words)
+    return string.find(problem, words)
+  end
+  if says("can't run this command") or says('no permissions to run') or says('Unknown .-command called') then
+    return '+' .. command
+  elseif says("can't publish") or says("no permissions to access .- channel") then
+    return '&'
+  elseif says("can't access") or says('no permissions to access') then
+    return '~'
+  end
+end
+
+local missing, other, at = {}, nil, 1
+while at < #ARGV do
+  local last = at + tonumber(ARGV[at])
+  local reply = redis.pcall(unpack(ARGV, at + 1, last))
+  local problem = type(reply) == 'table' and reply.err
+  if problem then
+    missing[#missing + 1] = right(problem, ARGV[at + 1])
+    other = other or string.gsub(problem, '^-', '')
+  end
+  at = last + 1
+end
+if other and #missing == 0 then
+  return redis.error_reply(other)
+end
+return missing

@@ -1,5 +1,9 @@
 -- Shared head of every presence script: how an entry is written, and how one goes in and out.
 -- An entry's value is: incarnation LF length-of-user LF user info. Users and info may hold any bytes.
+--
+-- Redis looks whether its memory is full at a script's first write alone, and lets pass one that cannot grow (EXPIRE,
+-- SREM, HDEL). What enters somebody (add, enter, register, assert) begins with a write that may be refused; what keeps
+-- alive, takes away or tells begins with one that passes, so that a full Redis ends no instance and keeps no ghosts.
 local REAPED = 'reaped'
 local ENDED = 0 -- the end of a lease of which somebody knows for certain that it is over
 local ORPHANED = 1 -- the end of a lease that nobody has seen: its owner may yet come and take it

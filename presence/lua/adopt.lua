@@ -6,6 +6,7 @@
 if not lease_held(KEYS[1], ARGV[1]) or lease_held(KEYS[1], ARGV[2]) then
   return 0
 end
+redis.call('EXPIRE', KEYS[1], ARGV[3]) -- passes where memory is full
 redis.call('ZADD', KEYS[1], 'NX', ORPHANED, ARGV[2])
 redis.call('SADD', KEYS[2], ARGV[4])
 redis.call('EXPIRE', KEYS[2], ARGV[3])

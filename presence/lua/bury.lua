@@ -8,6 +8,7 @@ if redis.call('EXISTS', KEYS[2]) == 1 or not lease_held(KEYS[1], ARGV[1]) then
 elseif not redis.call('ZSCORE', KEYS[1], ARGV[2]) or lease_held(KEYS[1], ARGV[2]) then
   return 0
 end
+redis.call('EXPIRE', KEYS[1], ARGV[3]) -- passes where memory is full
 redis.call('SET', KEYS[3], '1', 'EX', ARGV[3])
 local claimed = redis.call('GET', KEYS[4])
 if claimed and claimed ~= ARGV[1] then

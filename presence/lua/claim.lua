@@ -12,8 +12,8 @@ end
 if redis.call('HEXISTS', KEYS[1], ARGV[1]) == 0 and (ARGV[4] ~= '1' or redis.call('EXISTS', KEYS[3]) == 1) then
   return 0
 end
+redis.call('HDEL', KEYS[1], ARGV[1]) -- first: it passes where memory is full
 redis.call('HSET', KEYS[2], ARGV[1], ARGV[2])
-redis.call('HDEL', KEYS[1], ARGV[1])
 redis.call('EXPIRE', KEYS[1], ARGV[3])
 redis.call('EXPIRE', KEYS[2], ARGV[3])
 return 1

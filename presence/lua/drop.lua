@@ -12,9 +12,9 @@ if why then
 end
 local reply = { 1 }
 for i = 6, #ARGV, 3 do
+  drop(KEYS[1], KEYS[2], KEYS[3], ARGV[1], ARGV[i], ARGV[3], ARGV[4], reply) -- first: it passes where memory is full
   if ARGV[i + 2] ~= '' then
     note_end(KEYS[5], KEYS[6], ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[5])
   end
-  drop(KEYS[1], KEYS[2], KEYS[3], ARGV[1], ARGV[i], ARGV[3], ARGV[4], reply)
 end
 return reply

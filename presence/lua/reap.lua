@@ -6,6 +6,7 @@
 -- Returns {clients that are left, then client, user, info, 1 when it was the user's last connection, …}.
 -- Atomic, because the fence must stand before the first entry goes, because several survivors may run it at once or
 -- after one another, each entry having one leave, and because an end must be noted with the entry's removal.
+redis.call('EXPIRE', KEYS[3], ARGV[2]) -- passes where memory is full
 redis.call('SET', KEYS[4], REAPED, 'EX', ARGV[2])
 local reply = { 0 }
 for _, client in ipairs(redis.call('SRANDMEMBER', KEYS[3], ARGV[3])) do

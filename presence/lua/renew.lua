@@ -9,6 +9,7 @@ local now = now_ms()
 if redis.call('EXISTS', KEYS[3]) == 1 then
   return { 0, now }
 end
+redis.call('EXPIRE', KEYS[1], ARGV[6]) -- passes where memory is full
 local missing = not lease_held(KEYS[1], ARGV[1])
 local last = tonumber(ARGV[7])
 if missing and last > 0 and now - last > tonumber(ARGV[8]) then

@@ -3,6 +3,7 @@
 -- ARGV 1 incarnation  2 TTL of the tombstone, s  3 '1' when all of its entries are gone, '0' to leave them to the reapers
 -- Returns 1.
 -- Atomic, because a tombstone without an ended lease, or the reverse, would be read as another state.
+redis.call('EXPIRE', KEYS[1], ARGV[2]) -- passes where memory is full
 redis.call('SET', KEYS[5], '1', 'EX', ARGV[2])
 if ARGV[3] == '1' then
   redis.call('ZREM', KEYS[1], ARGV[1])

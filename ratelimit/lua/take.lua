@@ -20,12 +20,21 @@ local function us(ticks)
   return math.ceil(ticks / TICKS)
 end
 
+-- Redis looks whether its memory is full at a script's first write alone, and lets pass one that cannot grow. Limits are
+-- small and short-lived, and nobody is to be let through or kept out for want of memory: refused, begin with such a one.
+local function set(key, value, lasts)
+  if redis.pcall('SET', key, value, 'PX', lasts).err then
+    redis.call('PEXPIRE', key, lasts)
+    redis.call('SET', key, value, 'PX', lasts)
+  end
+end
+
 local function look_gcra(key, cost, debt, interval, burst)
   local full = interval * burst
   local paid_until = tonumber(redis.call('GET', key) or 0)
   local ahead = math.min(math.max(paid_until - now * TICKS, 0) + debt, full)
   local function keep(ticks)
-    redis.call('SET', key, string.format('%.0f', now * TICKS + ticks), 'PX', math.ceil(us(ticks) / 1000) + 1)
+    set(key, string.format('%.0f', now * TICKS + ticks), math.ceil(us(ticks) / 1000) + 1)
   end
   if debt > 0 then
     keep(ahead)
@@ -66,7 +75,7 @@ local function look_strict(key, cost, debt, period, most, grain)
   local log = redis.call('GET', key) or struct.pack('>I4', 0)
   local total, first, newest = struct.unpack('>I4', log), 5, nil
   local function keep(value)
-    redis.call('SET', key, value, 'PX', math.ceil(lasts / 1000) + 1)
+    set(key, value, math.ceil(lasts / 1000) + 1)
   end
   if #log > 4 then
     newest = struct.unpack('>d', log, #log - ENTRY + 1)

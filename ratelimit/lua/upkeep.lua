@@ -8,8 +8,8 @@
 -- Atomic because a process must not be counted between being added and another's being removed; one round trip.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
+redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now - tonumber(ARGV[2])) -- first: it passes where memory is full
 redis.call('ZADD', KEYS[2], now, ARGV[1])
-redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now - tonumber(ARGV[2]))
 redis.call('PEXPIRE', KEYS[2], ARGV[2])
 for place = 5, #ARGV, 2 do
   redis.call('ZINCRBY', KEYS[3], ARGV[place + 1], ARGV[place])

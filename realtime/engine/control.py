@@ -16,9 +16,10 @@ import msgspec
 from presence.leases import alive_sync
 from presence.reading import instances
 from realtime.engine import envelope
-from store import Placement, Store, place
+from store import Placement, Script, Store, place
 
 CONTROL_NAME = "control\0"  # no channel can have this name
+ANSWER = Script.load("realtime.engine", "answer")
 ANSWERS_TTL = 10  # seconds an answer waits for its collector
 ASK_WITHIN = 1.0
 BLOCKED = 0.5  # seconds a thread blocks in Redis at a time: well within the timeout of a call
@@ -136,8 +137,8 @@ class Control:
 
     async def answer(self, command: Command, incarnation: str, answer: Any) -> None:
         """Leave this instance's answer to a command that wants one."""
-        await self._store.first.execute("RPUSH", command.answer_to, msgspec.json.encode([incarnation, answer]))
-        await self._store.first.execute("EXPIRE", command.answer_to, ANSWERS_TTL)
+        said = msgspec.json.encode([incarnation, answer])
+        await self._store.first.run(ANSWER, [command.answer_to], [said, ANSWERS_TTL])
 
 
 def _names(living: list[dict[str, Any]]) -> list[str]:

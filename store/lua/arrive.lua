@@ -13,6 +13,9 @@
 -- instance that was there has compared its count with the stored one. Where less is stored than one has heard, or not
 -- everybody came in time, the generation changes, and with it the epoch of every stream of the partition: no offset is
 -- then given out twice in an epoch, and nobody's position is believed that may mean something else by now.
+--
+-- Redis looks whether its memory is full at a script's first write alone, and lets pass one that cannot grow (HDEL, DEL,
+-- PEXPIRE). Each way begins with such a one here: without this answer nobody could even read.
 
 local run, fresh, known_generation, known_run, me = ARGV[1], ARGV[2], ARGV[3], ARGV[5], ARGV[6]
 local heard = tonumber(ARGV[4])
@@ -21,8 +24,8 @@ local generation, count, trusted, base = found[1], tonumber(found[2] or '0'), fo
 local doubted, mark = found[5], found[6]
 
 local function trust(under)
-  redis.call('HSET', KEYS[1], 'g', under, 'n', string.format('%.0f', count), 'r', run, 'b', string.format('%.0f', count))
   redis.call('HDEL', KEYS[1], 'd', 'm')
+  redis.call('HSET', KEYS[1], 'g', under, 'n', string.format('%.0f', count), 'r', run, 'b', string.format('%.0f', count))
   redis.call('DEL', KEYS[2])
   return {under, count, 0}
 end
@@ -40,14 +43,15 @@ end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 if doubted ~= run then
-  redis.call('HSET', KEYS[1], 'd', run)
   redis.call('DEL', KEYS[2])
+  redis.call('HSET', KEYS[1], 'd', run)
   redis.call('HSET', KEYS[2], '#until', string.format('%.0f', now + tonumber(ARGV[7])))
   redis.call('PEXPIRE', KEYS[2], 60000)
 end
 if known_generation ~= '' and (not witness or heard > count) then return trust(fresh) end
 if ARGV[8] == '1' or (mark and tonumber(mark) == count) then return trust(generation) end
 if witness and me ~= '' then
+  redis.call('PEXPIRE', KEYS[2], 60000)
   redis.call('HSET', KEYS[2], me, '1')
   for i = 9, #ARGV do redis.call('HSETNX', KEYS[2], ARGV[i], '0') end
 end

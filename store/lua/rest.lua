@@ -7,5 +7,6 @@
 
 local found = redis.call('HMGET', KEYS[1], 'n', 'r', 'd')
 if found[2] ~= ARGV[1] or found[3] then return 0 end
+redis.call('HDEL', KEYS[1], 'm')  -- passes where memory is full, as HSET alone would not
 redis.call('HSET', KEYS[1], 'm', found[1])
 return 1

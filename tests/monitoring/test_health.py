@@ -41,7 +41,7 @@ async def test_an_instance_that_is_well_says_so_with_times(node: Node) -> None:
     await until(lambda: node.heartbeat.round_trips[0] > 0)
     found = await health.ready()
     assert found["ready"] is True
-    assert set(found["checks"]) == {"redis", "database", "pubsub", "lease", "accepting"}
+    assert set(found["checks"]) == {"redis", "limits", "database", "pubsub", "lease", "accepting"}
     assert all(check["ok"] and check["ms"] >= 0 for check in found["checks"].values())
     assert found["checks"]["redis"]["ms"] > 0
     assert found["checks"]["pubsub"]["ms"] > 0

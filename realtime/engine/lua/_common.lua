@@ -35,8 +35,8 @@ end
 
 local function new_era(partition, made, era)
   era = math.max(now_ms(), era + 1)
+  redis.call('DEL', made)  -- before the HSET: as a first write it passes where memory is full, and readers go on
   redis.call('HSET', partition, 's', text(era))
-  redis.call('DEL', made)
   return era
 end
 

@@ -3,9 +3,11 @@
 -- KEYS  1 blocks  2 version
 -- ARGV  1 highest version that was seen  2… who, ms left, who, ms left, …
 -- returns the version
+-- The first write is one that passes where memory is full: of nobody, for no one has an empty name.
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
+redis.call('ZREM', KEYS[1], '')
 for i = 2, #ARGV, 2 do
   redis.call('ZADD', KEYS[1], 'NX', text(now + tonumber(ARGV[i + 1])), ARGV[i])
 end

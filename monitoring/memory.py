@@ -1,0 +1,125 @@
+"""How full each Redis is, and whether it throws keys away when it is: looked at every few seconds, told as metrics.
+
+A policy that evicts takes leases, positions and streams as readily as anything else, so it is a warning in the log as
+soon as it is seen. INFO says it; CONFIG GET is refused by many who run Redis for others.
+"""
+
+import asyncio
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+from django.apps import AppConfig
+from django.conf import settings
+from django.core.checks import CheckMessage, Warning, register
+
+from ratelimit.service import get_limits
+from store import Shard, StoreUnavailable, get_store, reading, supervised
+
+logger = logging.getLogger("monitoring.memory")
+
+EVERY = 10.0  # seconds
+LIMITS = "limits"  # the name of the limits' Redis, where it is one of its own
+SAFE = "noeviction"
+ASK_WITHIN = 2.0  # seconds a system check waits for a Redis
+MEND = f"set maxmemory-policy to {SAFE} (docs/OPERATIONS.md#redis_evicting)"
+
+
+class Memory(NamedTuple):
+    """Of one Redis: bytes in use, bytes it may use (0: any), and its `maxmemory-policy`."""
+
+    used: int
+    most: int
+    policy: str
+
+    @property
+    def evicting(self) -> bool:
+        """Whether it throws keys away when it is full."""
+        return self.policy != SAFE
+
+
+def read(info: bytes) -> Memory:
+    """From the answer to INFO memory. Raises StoreUnavailable where it does not say."""
+    with reading("INFO memory"):
+        lines = (line.strip().partition(":") for line in info.decode().splitlines())
+        told = {name: value for name, _, value in lines}
+        return Memory(int(told["used_memory"]), int(told["maxmemory"]), told["maxmemory_policy"])
+
+
+def complaint(name: str, memory: Memory) -> str:
+    """What is wrong with a policy that evicts, in one line."""
+    return (
+        f"Redis {name} throws keys away when its memory is full (maxmemory-policy {memory.policy}): "
+        "leases, presence and history could vanish at any moment"
+    )
+
+
+class MemoryWatch:
+    """Looks from `start` to `stop`. `known` has what each Redis said last; who does not answer is not in it."""
+
+    def __init__(self) -> None:
+        self.known: dict[str, Memory] = {}
+        self._warned: dict[str, str] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self, **_: Any) -> None:
+        """Begin, in the running event loop."""
+        if self._task is None:
+            self._task = supervised("redis-memory", self._watch)
+
+    async def stop(self, **_: Any) -> None:
+        """Stop."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def look(self) -> None:
+        """Ask each Redis once."""
+        await asyncio.gather(*(self._ask(name, shard) for name, shard in _redises()))
+
+    async def _watch(self) -> None:
+        while True:
+            await self.look()
+            await asyncio.sleep(EVERY)
+
+    async def _ask(self, name: str, shard: Shard) -> None:
+        try:
+            found = read(await shard.execute("INFO", "memory"))
+        except StoreUnavailable:
+            self.known.pop(name, None)
+            return
+        self.known[name] = found
+        if found.evicting and self._warned.get(name) != found.policy:
+            logger.warning("%s; %s", complaint(name, found), MEND)
+        self._warned[name] = found.policy
+
+
+def _redises() -> Iterator[tuple[str, Shard]]:
+    for shard in get_store().shards:
+        yield str(shard.index), shard
+    if settings.RATE_LIMIT_REDIS_URL not in settings.REDIS_URLS:
+        yield LIMITS, get_limits().limiter.shard
+
+
+memory_watch = MemoryWatch()
+
+
+@register("redis", deploy=True)
+def check_eviction(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
+    """Each Redis that can be asked now and would throw keys away."""
+    return list(_complaints(dict.fromkeys([*settings.REDIS_URLS, settings.RATE_LIMIT_REDIS_URL])))
+
+
+def _complaints(urls: Iterable[str]) -> Iterator[CheckMessage]:
+    for index, url in enumerate(urls):
+        shard = Shard(index, url, ASK_WITHIN)
+        name = str(index) if index < len(settings.REDIS_URLS) else LIMITS
+        try:
+            found = read(shard.execute_sync("INFO", "memory"))
+        except StoreUnavailable:
+            continue  # a system check asks nobody to be there
+        finally:
+            shard.close_sync()
+        if found.evicting:
+            yield Warning(f"{complaint(name, found)}.", hint=f"S{MEND[1:]}.", id="monitoring.W001")
