@@ -25,7 +25,7 @@ PATIENCE = 1.0  # seconds a place is kept for a client that was let in, whatever
 # A few that say nothing give way sooner, for one who came last: if those before it say nothing either, it need not wait
 # for all of them. Not many: in a storm most are only slow, and nobody serves all of them in time once they ask.
 SOON = 0.2  # seconds
-SOON_PART = 2  # half as many as there are places, each second
+SOON_PART = 2  # half as many as there are places, each second; and while fewer than half of all have asked
 SPARE = 8  # one place in so many is there beside them, for networks that hold none while others are served slowly
 
 Turn = asyncio.Future[int]  # its result is the ticket
@@ -214,7 +214,7 @@ class Admission:
                 break
             (silent, since), now = next(iter(self._since[Stands.SILENT].items())), self._clock()
             soon = since + PATIENCE > now
-            if soon and max(since + SOON, self._soon_from) > now:
+            if soon and (self._busy or max(since + SOON, self._soon_from) > now):
                 break
             self._take_place(silent)
             turns = self._outside.following()
@@ -222,6 +222,11 @@ class Admission:
             if soon:
                 self._soon_from = now + SOON_PART / self._most
         self._watch()
+
+    @property
+    def _busy(self) -> bool:
+        """Whether many have asked: then most of those who have not will."""
+        return len(self._since[Stands.ASKING]) * SOON_PART >= self._most
 
     def _gets_place(self, path: Path, asks: bool) -> bool:
         """Whether a network gets a place though none is free."""
@@ -320,7 +325,7 @@ class Admission:
         times = [next(iter(asking.values())) + PATIENCE] if asking else []
         if silent:
             since = next(iter(silent.values()))
-            times.append(min(since + PATIENCE, max(since + SOON, self._soon_from)))
+            times.append(since + PATIENCE if self._busy else max(since + SOON, self._soon_from))
         return min(times, default=self._clock())
 
     def _look(self) -> None:
