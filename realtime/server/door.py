@@ -69,6 +69,16 @@ class Door:
         connection.give_up()
 
 
+_door: Door | None = None
+
+
 def door_of_this_process() -> Door:
-    """The door as it is configured, and as the process may open files."""
-    return Door(settings.HTTP_MAX_WAITING_PER_ADDRESS, affordable(settings.HTTP_MAX_WAITING), is_trusted_proxy)
+    """The door as it is configured, and as the process may open files; made anew, for a new server."""
+    global _door
+    _door = Door(settings.HTTP_MAX_WAITING_PER_ADDRESS, affordable(settings.HTTP_MAX_WAITING), is_trusted_proxy)
+    return _door
+
+
+def current_door() -> Door | None:
+    """The door of the server that runs here, if it is ours."""
+    return _door
