@@ -1,63 +1,74 @@
-"""Many clients of one address that come at once, as after an outage: light ones, each connected by its token."""
+"""Many clients of one address that come within a short time, as after an outage: light ones, each with a token.
+
+As SDKs do, a client that is not let in comes again a moment later, until it is.
+"""
 
 import asyncio
 import json
-from dataclasses import dataclass, field
+import random
 
 from clients import token
 from light import LightClient
-from processes import eventually
 
-WITHIN = 120.0  # seconds a busy machine may take for all of them
+WITHIN = 240.0  # seconds a busy machine may take for all of them
+AGAIN = 0.5  # seconds at least until a client comes again
 
 
-@dataclass
 class Crowd:
-    """`count` clients. `connected`: how many have their connect reply; `failed`: what else they met."""
+    """`count` clients, of which `at_once` are on their way. `connected`: how many are in; `again`: what others met."""
 
-    port: int
-    count: int
-    source: str
-    connected: int = 0
-    failed: list[str] = field(default_factory=list)
-    clients: list[LightClient] = field(default_factory=list)
+    def __init__(self, port: int, count: int, source: str, at_once: int) -> None:
+        self.connected = 0
+        self.again: list[str] = []
+        self._port = port
+        self._count = count
+        self._source = source
+        self._gate = asyncio.Semaphore(at_once)
+        self._clients: list[LightClient] = []
+        self._said = json.dumps({"id": 1, "connect": {"token": token("ann")}})
 
     async def come(self) -> None:
-        """All of them connect at once; returns when each is in or has failed."""
-        said = json.dumps({"id": 1, "connect": {"token": token("ann")}})
-        await asyncio.gather(*(self._one(said) for _ in range(self.count)))
-        await eventually(lambda: self.connected + len(self.failed) >= self.count, "all are in", WITHIN)
+        """All of them connect; returns when everybody is in. Raises TimeoutError."""
+        async with asyncio.timeout(WITHIN), asyncio.TaskGroup() as group:
+            for _ in range(self._count):
+                group.create_task(self._one())
 
     def leave(self) -> None:
         """All of them are gone."""
-        for client in self.clients:
+        for client in self._clients:
             client.abort()
 
-    async def _one(self, said: str) -> None:
-        def make() -> LightClient:
-            return LightClient("127.0.0.1", "/connection/websocket", self._on_text, self._on_end)
+    async def _one(self) -> None:
+        async with self._gate:
+            while True:
+                try:
+                    await self._connect()
+                except OSError as error:
+                    self.again.append(str(error)[:200])
+                    await asyncio.sleep(AGAIN * (1 + random.random()))
+                else:
+                    self.connected += 1
+                    return
 
-        try:
-            _, client = await asyncio.get_running_loop().create_connection(
-                make, "127.0.0.1", self.port, local_addr=(self.source, 0)
-            )
-            self.clients.append(client)
-            await client.opened
-            client.send(said)
-        except OSError as error:
-            self.failed.append(repr(error))
+    async def _connect(self) -> None:
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[str] = loop.create_future()
 
-    def _on_text(self, text: str) -> None:
-        if '"id":1' in text:
-            if '"error"' in text:
-                self.failed.append(text)
-            else:
-                self.connected += 1
+        def on_text(text: str) -> None:
+            if '"id":1' in text and not answer.done():
+                answer.set_result(text)
 
-    def _on_end(self, code: int) -> None:
-        if not self._leaving:
-            self.failed.append(f"closed with {code}")
+        def on_end(code: int) -> None:
+            if not answer.done():
+                answer.set_exception(ConnectionError(f"closed with {code}"))
 
-    @property
-    def _leaving(self) -> bool:
-        return self.connected >= self.count
+        def made() -> LightClient:
+            return LightClient("127.0.0.1", "/connection/websocket", on_text, on_end)
+
+        _, client = await loop.create_connection(made, "127.0.0.1", self._port, local_addr=(self._source, 0))
+        self._clients.append(client)
+        await client.opened
+        client.send(self._said)
+        if '"error"' in (said := await answer):
+            client.abort()
+            raise ConnectionError(said)
