@@ -10,7 +10,7 @@ from balancer import ADDRESS
 from crowd import Crowd
 from test_behind_balancer import SOURCE, balanced
 
-pytestmark = pytest.mark.asyncio
+pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(360)]
 
 CLIENTS = 5000
 
