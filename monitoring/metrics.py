@@ -20,6 +20,7 @@ from prometheus_client.registry import Collector
 
 from realtime.engine import recovery
 from realtime.protocol.codes import DisconnectCode, ErrorCode
+from realtime.server.door import current_door
 from realtime.session.states import State
 from realtime.version import VERSION
 from store import get_store
@@ -170,6 +171,15 @@ def _connections(node: "Node") -> Iterator[Metric]:
     yield gauge("admission_peak", "Most clients let in within a second, over the last minute.", admission.most)
     yield gauge("admission_rate", "Clients a second this instance says it can let in.", node.config.admission_rate)
     yield gauge("admission_waiting", "Clients whose handshake waits for a place.", admission.waiting)
+    longest = "Seconds for which one of them has waited by now."
+    yield gauge("admission_longest_wait_seconds", longest, admission.longest_wait)
+    yield gauge("admission_silent", "Clients that were let in and have not asked to connect.", admission.silent)
+    yield counter("admission_gave_way", "Places taken from clients that said nothing.", admission.gave_way)
+    yield counter("admission_refused", "Handshakes refused with 503: too many waited.", admission.refused)
+    door = current_door()
+    if door is not None:
+        yield gauge("http_waiting", "Connections without a request: new, or idle between two.", door.waiting)
+        yield counter("http_waiting_closed", "Such connections closed as there were too many.", door.given_up)
     closed = dict(node.connections_closed)
     by_label: Counter[str] = Counter()
     for code, count in closed.items():

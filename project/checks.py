@@ -30,6 +30,8 @@ VARIABLES = (
     "FLOTILLA_DEMO",
     "FLOTILLA_VAR",
     "HOST",
+    "HTTP_MAX_WAITING",
+    "HTTP_MAX_WAITING_PER_ADDRESS",
     "INSTANCES",
     "INSTANCE_ID",
     "METRICS_HOST",
@@ -44,7 +46,7 @@ VARIABLES = (
     "REDIS_DURABLE",
     "REDIS_URL",
 )
-_OURS = ("REALTIME_", "REDIS_", "METRICS_", "RATE_LIMIT_", "DRAIN_")
+_OURS = ("HTTP_MAX_", "REALTIME_", "REDIS_", "METRICS_", "RATE_LIMIT_", "DRAIN_")
 
 
 @register("environment")

@@ -35,6 +35,9 @@ PORT = ENVIRONMENT.integer("PORT", 8000, 0, 65535)
 INSTANCES = ENVIRONMENT.integer("INSTANCES", 2, 1, 256)
 METRICS_HOST = ENVIRONMENT.text("METRICS_HOST", "127.0.0.1")
 METRICS_PORT = ENVIRONMENT.integer("METRICS_PORT", 9400, 0, 65535)  # 0: none
+# Connections that have sent no request yet, or are idle between two: oldest go first (realtime.server.door)
+HTTP_MAX_WAITING = ENVIRONMENT.integer("HTTP_MAX_WAITING", 10_000, 1, 10**6)
+HTTP_MAX_WAITING_PER_ADDRESS = ENVIRONMENT.integer("HTTP_MAX_WAITING_PER_ADDRESS", 5000, 1, 10**6)
 DRAIN_GRACE = ENVIRONMENT.seconds("DRAIN_GRACE", 0, most=300)  # not ready, but still serving, for this long
 DRAIN_DEADLINE = ENVIRONMENT.seconds("DRAIN_DEADLINE", 15, most=600)  # the whole of it, the grace included
 

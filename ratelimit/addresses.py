@@ -17,14 +17,14 @@ def networks(values: Sequence[str]) -> tuple[Network, ...]:
 
 def client_address(peer: str, forwarded_for: str, trusted: Sequence[Network]) -> str:
     """The client's address: the peer's own, or what trusted proxies say. "" where there is none (Unix sockets)."""
-    if not trusted or not (_is_trusted(peer, trusted) or not peer):
+    if not trusted or not (is_trusted(peer, trusted) or not peer):
         return peer
     for hop in reversed([part.strip() for part in forwarded_for.split(",") if part.strip()]):
         address = _without_port(hop)
         if not _parsed(address):
             return peer  # the proxy before it speaks of no address: what is left of it cannot be trusted
         peer = address
-        if not _is_trusted(address, trusted):
+        if not is_trusted(address, trusted):
             break
     return peer
 
@@ -78,7 +78,8 @@ def _parsed(address: str) -> IPv4Address | IPv6Address | None:
         return None
 
 
-def _is_trusted(address: str, trusted: Sequence[Network]) -> bool:
+def is_trusted(address: str, trusted: Sequence[Network]) -> bool:
+    """Whether an address is in one of the networks, also where it is written as IPv6."""
     parsed = _parsed(address)
     if isinstance(parsed, IPv6Address) and parsed.ipv4_mapped:
         parsed = parsed.ipv4_mapped

@@ -11,7 +11,7 @@ from django.contrib.auth import SESSION_KEY
 from django.http import HttpRequest
 from django.urls import Resolver404, resolve
 
-from ratelimit.addresses import Network, client_address, networks
+from ratelimit.addresses import Network, client_address, is_trusted, networks
 from ratelimit.policies import HTTP, Policy
 from ratelimit.subjects import Subject
 
@@ -24,6 +24,11 @@ def _networks(values: tuple[str, ...]) -> tuple[Network, ...]:
 def trusted_proxies() -> tuple[Network, ...]:
     """The networks whose X-Forwarded-For is believed (RATE_LIMIT_TRUSTED_PROXIES); by default none."""
     return _networks(tuple(getattr(settings, "RATE_LIMIT_TRUSTED_PROXIES", ())))
+
+
+def is_trusted_proxy(address: str) -> bool:
+    """Whether an address is a trusted proxy's."""
+    return is_trusted(address, trusted_proxies())
 
 
 def address_of(request: HttpRequest) -> str:

@@ -119,7 +119,7 @@ WEBSOCKETS = Dashboard(
         _line("Admission", "Clients let in: a second on average, the most within any second, and what an instance says it can take.", "short",
               ("sum by (instance) (rate(flotilla_connections_opened_total{s}[{r}]))", "{{instance}}: average"),
               ("flotilla_admission_peak{s}", "{{instance}}: peak"), ("min(flotilla_admission_rate{s})", "admission_rate"),
-              ("sum(flotilla_admission_waiting{s})", "waiting")),
+              ("sum(flotilla_admission_waiting{s})", "waiting"), ("max(flotilla_admission_longest_wait_seconds{s})", "longest wait, s")),
         _line("Closed, by code", "1000 and 1001: by the client. 3001: drained. 3008: did not read. 3012: silent.", "ops",
               ("sum by (code) (rate(flotilla_connections_closed_total{s}[{r}]))", "{{code}}")),
         _line("Messages in, by type", "Commands and pongs of clients.", "ops",

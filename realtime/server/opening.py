@@ -18,6 +18,7 @@ from twisted.protocols.policies import ProtocolWrapper
 
 from realtime.server import handshake
 from realtime.server.connection import Connection
+from realtime.server.door import door_of_this_process
 from realtime.server.handshake import Handshake, Headers, Refused
 
 logger = logging.getLogger("realtime.opening")
@@ -32,11 +33,13 @@ class Factory(HTTPFactory):  # type: ignore[misc]
 
     def __init__(self, server: Any) -> None:
         super().__init__(server)
+        self.door = door_of_this_process()
         self._undecided: dict[Opening, float] = {}  # in the order they came
 
     def buildProtocol(self, addr: Any) -> "Opening":
         opening = Opening(self, addr)
         self._undecided[opening] = time.monotonic()
+        self.door.waits(opening, getattr(addr, "host", ""))
         return opening
 
     def http_protocol(self, addr: Any) -> Any:
@@ -45,6 +48,7 @@ class Factory(HTTPFactory):  # type: ignore[misc]
 
     def decided(self, opening: "Opening") -> None:
         """It has said what it wants, or is gone."""
+        self.door.leaves(opening)
         self._undecided.pop(opening, None)
 
     def give_up_silent(self) -> None:
@@ -95,7 +99,8 @@ class Opening:
     def give_up(self) -> None:
         """Close: what the client wants was not said in time."""
         self.factory.decided(self)
-        self.transport.abortConnection()
+        if self.transport is not None:
+            self.transport.abortConnection()
 
     def _become_http(self) -> None:
         self.factory.decided(self)

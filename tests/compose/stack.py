@@ -74,6 +74,7 @@ class Stack:
             "PROMETHEUS_ADDRESS": f"127.0.0.1:{prometheus}",
             "ALERTMANAGER_ADDRESS": f"127.0.0.1:{alertmanager}",
             "GRAFANA_ADDRESS": f"127.0.0.1:{grafana}",
+            "NETWORK_PREFIX": "172.28.252",  # a stack that runs here already has the other
             "REALTIME_CONFIG": str(home / "realtime.toml"),
             "ALERTMANAGER_CONFIG": str(home / "alertmanager.yml"),
             "REALTIME_TOKEN_SECRET": SECRET,

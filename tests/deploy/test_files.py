@@ -54,6 +54,21 @@ def test_compose_gives_only_settings_there_are_and_the_example_names_what_it_tak
     assert example <= taken
 
 
+def test_compose_trusts_the_balancer_and_nobody_else() -> None:
+    """Not a network in which clients can be: their word about others' addresses would count."""
+    compose = load(ROOT / COMPOSE[0])
+    trusted = compose["x-environment"]["RATE_LIMIT_TRUSTED_PROXIES"]
+    assert trusted == compose["services"]["haproxy"]["networks"]["default"]["ipv4_address"]
+    assert "/" not in trusted and "," not in trusted
+
+
+def test_haproxy_hands_on_nothing_that_a_client_says_about_its_way() -> None:
+    text = (DEPLOY / "haproxy.cfg").read_text()
+    for name in ("Daphne-Root-Path", "Forwarded", "X-Real-IP"):
+        assert f"http-request del-header {name}\n" in text
+    assert "http-request set-header X-Forwarded-For %[src]\n" in text
+
+
 def test_what_waits_for_a_drain_waits_longer_than_it_may_take() -> None:
     grace = load(ROOT / COMPOSE[0])["x-backend"]["stop_grace_period"]
     deadline = re.search(r"DRAIN_DEADLINE: \$\{DRAIN_DEADLINE:-(\d+)\}", (ROOT / COMPOSE[0]).read_text())

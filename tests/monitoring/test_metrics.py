@@ -14,12 +14,20 @@ from presence import Reaped
 from realtime.engine import node as node_module
 from realtime.engine.node import Node
 from realtime.protocol.codes import DisconnectCode
+from realtime.server.door import door_of_this_process
 from realtime.signals import on_disconnect
 from store import place
 from tests.realtime.session.peers import Peer
 from tests.store.redis_process import RedisProcess, until
 
 pytestmark = pytest.mark.asyncio
+
+
+class NeverAsks:
+    """A connection that sends no request."""
+
+    def give_up(self) -> None: ...
+
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
@@ -59,12 +67,29 @@ async def test_connections_are_counted_as_they_come_and_go(node: Node, scrape: A
 async def test_admission_is_counted_with_its_peak_and_who_waits(node: Node, scrape: Any) -> None:
     """And what the instance says it can take."""
     for _ in range(node.config.max_connecting):
-        await node.admission.enter()
+        await node.admission.connects(await node.admission.enter())
     waiting = asyncio.ensure_future(node.admission.enter())
     await until(lambda: scrape("flotilla_admission_waiting") == 1)
     assert scrape("flotilla_admission_peak") == node.config.max_connecting
     assert scrape("flotilla_admission_rate") == node.config.admission_rate
+    await until(lambda: scrape("flotilla_admission_longest_wait_seconds") > 0)
     waiting.cancel()
+    await until(lambda: scrape("flotilla_admission_waiting") == 0)
+    assert scrape("flotilla_admission_longest_wait_seconds") == 0
+
+
+async def test_who_says_nothing_is_counted(node: Node, scrape: Any) -> None:
+    """Those who keep a place, those whose place was another's, and connections that have sent no request."""
+    door = door_of_this_process()
+    door.waits(NeverAsks(), "192.0.2.1")
+    for _ in range(node.config.max_connecting):
+        node.admission.ask("192.0.2.1")
+    node.admission.ask("192.0.2.2")
+    assert scrape("flotilla_admission_silent") == node.config.max_connecting + 1
+    assert scrape("flotilla_admission_gave_way_total") == 1
+    assert scrape("flotilla_admission_refused_total") == 0
+    assert scrape("flotilla_http_waiting") == 1
+    assert scrape("flotilla_http_waiting_closed_total") == 0
 
 
 async def test_messages_are_counted_by_type(node: Node, scrape: Any) -> None:
