@@ -8,6 +8,7 @@ from typing import Any
 from twisted.internet import tcp
 from twisted.python.failure import Failure
 
+from realtime.server.budget import Allowance
 from realtime.server.connection import Connection
 from realtime.server.handshake import Handshake
 
@@ -114,6 +115,7 @@ class Server:
     def __init__(self, application: Any, max_message_bytes: int = 65536) -> None:
         self.application = application
         self.max_message_bytes = max_message_bytes
+        self.allowance = Allowance(10_000, 10_000_000)
         self.open: list[Connection] = []
 
     def websocket_opened(self, connection: Connection) -> None:
@@ -132,6 +134,9 @@ class Receiver:
 
     def receive(self, message: str | bytes) -> None:
         self.messages.append(message)
+
+    def overrun(self) -> None:
+        """Leaves it to the connection to close."""
 
     def closed(self, code: int) -> None:
         self.codes.append(code)
