@@ -32,12 +32,13 @@ class Budget:
         """Count frames and bytes that have come; False when they are more than allowed."""
         self._frames -= frames
         self._bytes -= size
-        return (self._frames >= 0 and self._bytes >= 0) or self._begin_second()
+        return (self._frames >= 0 and self._bytes >= 0) or self._begin_second(frames, size)
 
-    def _begin_second(self) -> bool:
+    def _begin_second(self, frames: int, size: int) -> bool:
         now = time.monotonic()
         if now - self._since < SECOND:
             return False
         self._since = now
-        self._frames, self._bytes = self._allowance
-        return True
+        self._frames = self._allowance.frames - frames
+        self._bytes = self._allowance.bytes - size
+        return self._frames >= 0 and self._bytes >= 0

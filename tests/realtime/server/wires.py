@@ -131,12 +131,17 @@ class Receiver:
     def __init__(self) -> None:
         self.messages: list[str | bytes] = []
         self.codes: list[int] = []
+        self.more = 0  # that each message is said to hold besides itself
+        self.overruns = 0
+        self.on_overrun: Callable[[], None] = lambda: None  # leaves it to the connection to close
 
-    def receive(self, message: str | bytes) -> None:
+    def receive(self, message: str | bytes) -> int:
         self.messages.append(message)
+        return self.more
 
     def overrun(self) -> None:
-        """Leaves it to the connection to close."""
+        self.overruns += 1
+        self.on_overrun()
 
     def closed(self, code: int) -> None:
         self.codes.append(code)
