@@ -38,9 +38,10 @@ async def outcome(url: str, sent: list[str]) -> int | None:
             for message in sent:
                 await client.socket.send(message)
             await client.send({"id": 1_000_001, "rpc": {"method": "echo", "data": 1}})
-        await client.wait(
-            lambda m: m.get("id") == 1_000_001 or "disconnect" in m.get("push", {}), "an answer or an end"
-        )
+        with contextlib.suppress(AssertionError):  # a close below 3000 has no push before it
+            await client.wait(
+                lambda m: m.get("id") == 1_000_001 or "disconnect" in m.get("push", {}), "an answer or an end"
+            )
         if any(message.get("id") == 1_000_001 for message in client.received):
             return None
         return (await client.closed())[0]
