@@ -51,6 +51,11 @@ test-plain: $(DEV_STAMP) node-projects ## the cluster tests on another ASGI serv
 test-compose: $(DEV_STAMP) node-projects ## docker-compose.yml end to end: faults, alerts, a rolling restart; eight minutes and a container engine
 	@exec $(PY) -m pytest $(COMPOSE_TESTS) $(ARGS)
 
+.PHONY: fuzz
+fuzz: $(DEV_STAMP) ## what comes in, of any kind, by SEED (the time): each fuzzer for SECONDS (60)
+	@FLOTILLA_FUZZ_SECONDS=$(or $(SECONDS),60) FLOTILLA_FUZZ_SEED=$(or $(SEED),$(shell date +%s)) \
+		exec $(PY) -m pytest $(wildcard tests/*/test_fuzz_*.py tests/*/*/test_fuzz_*.py) $(ARGS)
+
 chaos: $(DEV_STAMP) ## MINUTES (5) of every fault under load, by SEED, on SHARDS (1) Redises: nothing lost, doubled or left behind
 	@PYTHONPATH=tests/cluster exec $(PY) -m tests.chaos.run --minutes $(or $(MINUTES),5) \
 		$(if $(SEED),--seed $(SEED)) $(if $(SHARDS),--shards $(SHARDS)) $(ARGS)

@@ -50,7 +50,12 @@ def config() -> dict[str, Any]:
         }
         for name, (kind, rate) in CASES.items()
     }
-    return {"namespaces": dict.fromkeys(CASES, _ALLOWED), "rate_limits": limits, "abuse": None}
+    return {
+        "namespaces": dict.fromkeys(CASES, _ALLOWED),
+        "rate_limits": limits,
+        "abuse": None,
+        "max_frames_per_second": 10**6,
+    }
 
 
 @dataclass

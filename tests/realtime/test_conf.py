@@ -158,6 +158,12 @@ def test_a_lease_is_renewed_before_it_ends() -> None:
     assert the_problem({"lease_ttl": 2, "lease_renew": 2}).path == "lease_renew"
 
 
+def test_a_message_that_is_allowed_is_no_more_than_a_second_s_bytes() -> None:
+    assert the_problem({"max_message_bytes": 70_000, "max_bytes_per_second": 69_999}).path == "max_bytes_per_second"
+    with override_settings(REALTIME={"max_message_bytes": 70_000, "max_bytes_per_second": 70_000}):
+        assert read_config().max_bytes_per_second == 70_000
+
+
 @pytest.mark.parametrize("key", ["connect_timeout", "lease_ttl", "max_message_bytes", "recovery_max_publications"])
 def test_what_must_be_more_than_nothing_is_not_zero(key: str) -> None:
     assert key in {problem.path for problem in problems_of({key: 0})}
