@@ -15,6 +15,8 @@ from django.views.static import serve
 FOLDER = Path(settings.VAR_DIR)
 CONTENT = b"".join(b"line %06d of the file\n" % index for index in range(5000))
 
+PIECE = b"p" * 65536
+
 
 def _file() -> Path:
     made = FOLDER / "flotilla-http-test.txt"
@@ -51,6 +53,27 @@ async def streamed(request: HttpRequest) -> StreamingHttpResponse:
     return StreamingHttpResponse(parts())
 
 
+async def large(request: HttpRequest) -> StreamingHttpResponse:
+    """`?size=1000000`, in pieces of 64 KiB."""
+
+    async def parts() -> AsyncIterator[bytes]:
+        left = int(request.GET.get("size", 1_000_000))
+        while left > 0:
+            yield PIECE[:left]
+            left -= len(PIECE)
+
+    return StreamingHttpResponse(parts())
+
+
+def largefile(request: HttpRequest) -> FileResponse:
+    """A file of 64 MB."""
+    made = FOLDER / "large.bin"
+    if not made.exists():
+        with made.open("wb") as hole:
+            hole.truncate(64 << 20)
+    return FileResponse(made.open("rb"))
+
+
 @csrf_exempt
 def body(request: HttpRequest) -> JsonResponse:
     """How much of a body came, and what was in its form."""
@@ -74,6 +97,5 @@ def broken(request: HttpRequest) -> HttpResponse:
     raise RuntimeError("as it always does")
 
 
-urlpatterns = [
-    path(f"http/{view.__name__}", view) for view in (file, served, tagged, streamed, body, cookies, host, broken)
-]
+VIEWS = (file, served, tagged, streamed, large, largefile, body, cookies, host, broken)
+urlpatterns = [path(f"http/{view.__name__}", view) for view in VIEWS]
