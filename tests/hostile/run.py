@@ -139,13 +139,17 @@ def _tell(seen: Seen) -> None:
 
 
 def choose(only: str, balanced: bool) -> list[Attack]:
-    """The attacks of a name or group, or else those with a word in their names; behind the balancer those over HTTP."""
+    """For each word the attack or group of that name, or else those with it in theirs; behind the balancer over HTTP."""
     words = [word.strip() for word in only.split(",") if word.strip()]
-    found = [attack for attack in ATTACKS.values() if any(word in (attack.group, attack.name) for word in words)]
-    found = found or [attack for attack in ATTACKS.values() if any(word in attack.name for word in words)]
+    chosen = {attack.name for word in words for attack in _meant(word)}
     if not words:
-        found = [attack for attack in ATTACKS.values() if attack.group != TRANSFERS]
-    return [attack for attack in found if attack.http or not balanced]
+        chosen = {attack.name for attack in ATTACKS.values() if attack.group != TRANSFERS}
+    return [attack for attack in ATTACKS.values() if attack.name in chosen and (attack.http or not balanced)]
+
+
+def _meant(word: str) -> list[Attack]:
+    exactly = [attack for attack in ATTACKS.values() if word in (attack.group, attack.name)]
+    return exactly or [attack for attack in ATTACKS.values() if word in attack.name]
 
 
 async def campaign(
