@@ -139,7 +139,7 @@ def _tell(seen: Seen) -> None:
 
 
 def choose(only: str, balanced: bool) -> list[Attack]:
-    """For each word the attack or group of that name, or else those with it in theirs; behind the balancer over HTTP."""
+    """For each word the attack or group of that name, or else those with it in theirs; some are not for a balancer."""
     words = [word.strip() for word in only.split(",") if word.strip()]
     chosen = {attack.name for word in words for attack in _meant(word)}
     if not words:
