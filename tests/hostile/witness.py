@@ -79,11 +79,11 @@ class Clock:
         after = [sample[1] for sample in self._samples if sample[0] >= until][:1] or [self._samples[-1][1]]
         return max(0.0, min(after[0] - before[0], until - since))
 
-    @property
-    def share(self) -> float:
-        """The part of the whole time that it waited."""
+    def shares(self) -> tuple[float, float]:
+        """The parts of the whole time in which this process was held up, and in which the other waited."""
         first, last = self._samples[0], self._samples[-1]
-        return (last[1] - first[1]) / max(0.001, last[0] - first[0])
+        whole = max(0.001, last[0] - first[0])
+        return round(self.held_up / whole, 3), round((last[1] - first[1]) / whole, 3)
 
 
 class Witnesses:
@@ -167,19 +167,22 @@ class Witnesses:
             began = time.monotonic()
             attacked, other = await asyncio.gather(*(_timed(attempt, port) for port in self._ports))
             if isinstance(other, float):
-                took = attacked if isinstance(attacked, float) else NEVER
+                took = NEVER if isinstance(attacked, str) else attacked
                 lateness.add(took, other, self.clock.withheld(began, began + took))
-                if not isinstance(attacked, float):
+                if isinstance(attacked, str):
                     self.faults.append(f"a {what} failed: {attacked}")
             await asyncio.sleep(max(0.0, every - (time.monotonic() - began)))
 
 
 async def _timed(attempt: Callable[[int], Any], port: int) -> float | str:
+    """Seconds it took, NEVER for what did not come in time, or what went wrong."""
     began = time.monotonic()
     try:
         async with asyncio.timeout(NEVER):
             await attempt(port)
-    except (OSError, TimeoutError, ValueError, WebSocketException, asyncio.IncompleteReadError) as error:
+    except TimeoutError:
+        return NEVER
+    except (OSError, ValueError, WebSocketException, asyncio.IncompleteReadError) as error:
         return repr(error)[:150]
     return time.monotonic() - began
 
