@@ -346,7 +346,7 @@ WEBSOCKET = "/connection/websocket"
 
 
 @pytest.mark.parametrize("path", [WEBSOCKET, f"{WEBSOCKET}?x=1"])
-@pytest.mark.parametrize("more", [(), ("Connection: close",), ("Connection: Upgrade",), ("Upgrade: h2c",)])
+@pytest.mark.parametrize("more", [(), ("Connection: close",), ("Connection: Upgrade",)])
 @pytest.mark.parametrize("version", ["1.0", "1.1"])
 def test_a_handshake_without_its_upgrade_is_told_so(
     server: Server, path: str, more: tuple[str, ...], version: str
@@ -403,7 +403,7 @@ def test_headers_of_a_handshake_are_read_as_strictly(server: Server, data: bytes
         ("Version: 13", "Version: 8", 426),
         ("Upgrade: websocket", "Upgrade: h2c, websocket", 101),
         ("Connection: Upgrade", "Connection: keep-alive, Upgrade", 101),
-        ("HTTP/1.1", "HTTP/1.0", 426),
+        ("Upgrade: websocket", "Upgrade: h2c", 400),
         ("Sec-WebSocket-Key", "Sec-WebSocket-Kay", 400),
         ("Host: 127.0.0.1\r\n", "", 400),
         ("Host: 127.0.0.1", "Host: 127.0.0.1\r\nHost: b", 400),
