@@ -13,7 +13,6 @@ OURS_ALONE := --ignore tests/cluster/test_served.py --deselect tests/cluster/tes
 # Campaigns in short, requests of every kind, whole installations, and the bench: each is half a minute or more.
 LONG_TESTS := $(wildcard $(addprefix tests/,alerts/test_load_correlation.py bench/test_bench.py chaos/test_short.py hostile/test_short.py $(addprefix cluster/test_, \
 	api_document.py campaign_short.py limits_burst.py redis_restarts_under_load.py rolling_short.py)))
-FUZZERS := $(wildcard $(addprefix tests/cluster/test_,http_fuzz.py frame_fuzz.py))  # seconds in `make test`, a minute in `make test-long`
 FOREIGN_SUITES := $(addprefix tests/foreign/,python_sdk.py go_sdk.py)
 COMPOSE_TESTS := $(addprefix tests/compose/,across.py faults.py rolling.py)
 PACKAGES := project realtime presence ratelimit monitoring store examples
@@ -41,8 +40,7 @@ test: $(DEV_STAMP) node-projects ## all tests but the long ones, in random order
 
 .PHONY: test-long test-foreign
 test-long: $(DEV_STAMP) node-projects ## the long ones: campaigns in short, whole installations, the bench, thousands of vanishing clients
-	@FLOTILLA_TEST_ROUNDS=2000 FLOTILLA_FUZZ_SECONDS=$${FLOTILLA_FUZZ_SECONDS:-60} exec $(PY) -m pytest -n $(WORKERS) --dist loadfile \
-		$(LONG_TESTS) tests/cluster/test_server_ends.py $(FUZZERS) $(ARGS)
+	@FLOTILLA_TEST_ROUNDS=2000 exec $(PY) -m pytest -n $(WORKERS) --dist loadfile $(LONG_TESTS) tests/cluster/test_server_ends.py $(ARGS)
 
 test-foreign: $(DEV_STAMP) ## the Python and the Go SDK's own tests against the platform; a minute, and two for the first compilation
 	@exec $(PY) -m pytest $(FOREIGN_SUITES) $(ARGS)
