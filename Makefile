@@ -9,7 +9,7 @@ PIP := $(PY) -m pip install --quiet --disable-pip-version-check
 WORKERS ?= 2
 # Not for other servers: the supervisor starts ours, and what they log of broken frames is theirs.
 OURS_ALONE := --ignore tests/cluster/test_served.py --deselect tests/cluster/test_hostile_input.py::test_bytes_of_any_kind \
-	--ignore-glob 'tests/cluster/test_http_*.py'
+	--ignore-glob 'tests/cluster/test_*http_*.py'
 # Campaigns in short, requests of every kind, whole installations, and the bench: each is half a minute or more.
 LONG_TESTS := $(wildcard $(addprefix tests/,alerts/test_load_correlation.py bench/test_bench.py chaos/test_short.py hostile/test_short.py $(addprefix cluster/test_, \
 	api_document.py campaign_short.py limits_burst.py redis_restarts_under_load.py rolling_short.py)))
@@ -50,6 +50,11 @@ test-plain: $(DEV_STAMP) node-projects ## the cluster tests on another ASGI serv
 
 test-compose: $(DEV_STAMP) node-projects ## docker-compose.yml end to end: faults, alerts, a rolling restart; eight minutes and a container engine
 	@exec $(PY) -m pytest $(COMPOSE_TESTS) $(ARGS)
+
+.PHONY: fuzz
+fuzz: $(DEV_STAMP) ## what comes in, of any kind, by SEED (the time): each fuzzer for SECONDS (60)
+	@FLOTILLA_FUZZ_SECONDS=$(or $(SECONDS),60) FLOTILLA_FUZZ_SEED=$(or $(SEED),$(shell date +%s)) \
+		exec $(PY) -m pytest $(wildcard tests/*/test_fuzz_*.py tests/*/*/test_fuzz_*.py) tests/cluster/test_api_document.py $(ARGS)
 
 chaos: $(DEV_STAMP) ## MINUTES (5) of every fault under load, by SEED, on SHARDS (1) Redises: nothing lost, doubled or left behind
 	@PYTHONPATH=tests/cluster exec $(PY) -m tests.chaos.run --minutes $(or $(MINUTES),5) \

@@ -1,17 +1,20 @@
 """The metrics port of one process: `/metrics` for Prometheus at METRICS_HOST:METRICS_PORT.
 
-It is served by a thread, so that it answers while the event loop is busy. A restarted instance begins while its
-predecessor still has the port, so opening tries on until the port is free; a leaving one releases it first of all.
+It is served by one thread with an event loop of its own (`monitoring.scrapes`), so that it answers while the process's
+loop is busy. A restarted instance begins while its predecessor still has the port, so opening tries on until the port
+is free; a leaving one releases it first of all.
 """
 
+import asyncio
 import contextlib
 import logging
+import socket
 import threading
-from socketserver import BaseServer
 from typing import Any
 
 from django.conf import settings
-from prometheus_client import start_http_server
+
+from monitoring.scrapes import serve
 
 logger = logging.getLogger("monitoring.exporter")
 
@@ -25,7 +28,8 @@ class Exporter:
         self.host = host
         self.port = port
         self._closing = threading.Event()
-        self._server: BaseServer | None = None
+        self._stop: asyncio.Event | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.Thread(target=self._run, name="metrics", daemon=True)
         self.opened = threading.Event()
 
@@ -36,26 +40,47 @@ class Exporter:
     def close(self) -> None:
         """Release the port: when this returns, another process can have it."""
         self._closing.set()
+        loop = self._loop
+        if loop is not None and self._stop is not None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended by itself
+                loop.call_soon_threadsafe(self._stop.set)
         if self._thread.ident is not None:
             self._thread.join()
-        if self._server is not None:
-            self._server.shutdown()
-            self._server.server_close()
 
     def _run(self) -> None:
+        listener = self._open()
+        if listener is not None:
+            with listener:
+                asyncio.run(self._serve(listener))
+
+    def _open(self) -> socket.socket | None:
+        """The port, or None when the exporter was closed before it was free."""
         complained = False
         while not self._closing.is_set():
             try:
-                self._server, _ = start_http_server(self.port, self.host)
+                return listen(self.host, self.port)
             except OSError as error:
                 if not complained:
                     logger.warning("no metrics at %s:%s until it is free: %s", self.host, self.port, error)
                     complained = True
                 self._closing.wait(TRY_EVERY)
-                continue
-            self.port = self._server.server_address[1]
-            self.opened.set()
+        return None
+
+    async def _serve(self, listener: socket.socket) -> None:
+        self._stop, self._loop = asyncio.Event(), asyncio.get_running_loop()
+        if self._closing.is_set():  # it was closed before there was anything to stop
             return
+        self.port = listener.getsockname()[1]
+        self.opened.set()
+        await serve(listener, self._stop)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket at the first address that a host's name stands for. Raises OSError."""
+    kind = socket.SOCK_STREAM
+    family, _, _, _, address = socket.getaddrinfo(host or None, port, type=kind, flags=socket.AI_PASSIVE)[0]
+    both = family == socket.AF_INET6 and socket.has_dualstack_ipv6()
+    return socket.create_server(address, family=family, dualstack_ipv6=both)
 
 
 _exporter: Exporter | None = None
@@ -74,5 +99,4 @@ def release_port(**_: Any) -> None:
     global _exporter
     exporter, _exporter = _exporter, None
     if exporter is not None:
-        with contextlib.suppress(OSError):
-            exporter.close()
+        exporter.close()

@@ -86,6 +86,8 @@ class RealtimeConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     max_channels: Positive = 128
     max_channel_length: Positive = 255
     max_queued_commands: Positive = 256
+    max_frames_per_second: Positive = 2000  # of one connection; commands that came together in one count as well
+    max_bytes_per_second: Positive = 16777216  # of one connection
     max_outgoing_bytes: Positive = 1048576
     max_joined_bytes: Count = 32768  # of publications that came together and leave as one message; 0: one each
     position_check_interval: PositiveSeconds = 40.0
@@ -212,6 +214,10 @@ def _top_rules(config: RealtimeConfig, rule: _Rule) -> Iterator[Problem]:
     message = f"expected less than lease_ttl ({config.lease_ttl:g} s)"
     hint = "Renew at least twice in the lease's life, as 2 s in 6 s."
     yield from rule(config.lease_renew < config.lease_ttl, "lease_renew", message, hint, "lease_ttl")
+    message = f"expected at least max_message_bytes ({config.max_message_bytes})"
+    hint = "Raise it: a message that is allowed must not be more than a second's worth."
+    holds = config.max_bytes_per_second >= config.max_message_bytes
+    yield from rule(holds, "max_bytes_per_second", message, hint, "max_message_bytes")
     hint = 'Write {"denials": 100, "window": 10}, or null to switch it off.'
     yield from rule(_is_abuse(config.abuse), "abuse", "expected denials and window (seconds), both above 0", hint)
     hint = 'Write the scheme and the host alone, as "https://app.example.com" or "http://localhost:3000".'

@@ -179,14 +179,19 @@ _METHODS = tuple(name for name in Command.__struct_fields__ if name != "id")
 _decoder = msgspec.json.Decoder(Command)
 
 
-def parse(message: str | bytes) -> list[Command]:
-    """The commands of one message, in order. Raises DisconnectError(3501) for anything else."""
+def parse(message: str | bytes, most: int = 256) -> list[Command]:
+    """The commands of one message, in order.
+
+    Raises DisconnectError: 3013 when they are more than `most`, before any is read; 3501 for anything else.
+    """
     try:
         if "\n" not in message if isinstance(message, str) else b"\n" not in message:
             return [_command(message)]
-        lines = message.split("\n") if isinstance(message, str) else message.split(b"\n")
+        lines = message.split("\n", most + 1) if isinstance(message, str) else message.split(b"\n", most + 1)
         if not lines[-1]:
             lines.pop()
+        if len(lines) > most:
+            raise DisconnectError(DisconnectCode.TOO_MANY_REQUESTS, detail="too many commands in one message")
         return [_command(line) for line in lines]
     except foreign.UNREADABLE as error:
         raise DisconnectError(DisconnectCode.BAD_REQUEST, detail=f"malformed command: {error}") from None

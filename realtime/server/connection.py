@@ -5,6 +5,9 @@ then on messages are handed over as they are read, and neither a task nor a queu
 
 What is sent goes straight to the kernel while nothing waits before it, else behind what waits; the order of calls is
 kept. At most `most_unsent` bytes are held for a client that does not read: then `on_slow` is called, once.
+
+What is read is counted (`realtime.server.budget`): who sends more is closed with 1008, or as the receiver says. At most
+`MOST_IN_A_TURN` frames are handled in a turn of the loop; nothing more is read until the rest was handled in others.
 """
 
 import asyncio
@@ -13,18 +16,22 @@ from collections.abc import Callable
 from enum import Enum, auto
 from typing import Any, Protocol
 
-from realtime.protocol.frames import Frame, Wire, close_frame
+from realtime.protocol.frames import Frame, Wire, close_frame, frame_header
 from realtime.server import handshake
 from realtime.server.asgi import AsgiSide
+from realtime.server.budget import Allowance, Budget
 from realtime.server.handshake import Handshake, Headers
-from realtime.server.incoming import Opcode, Reader, Violation, close_code, text, whole_text
+from realtime.server.incoming import FIN_PING, Opcode, Reader, Violation, close_code, text, whole_ping, whole_text
 from realtime.server.transports import has_open_buffers, in_flight, let_go, unsent
 
 logger = logging.getLogger("realtime.connection")
 
 EXTENSION = "flotilla.socket"
 CLOSE_WITHIN = 2.0  # seconds a client has to take its close frame and answer it
+MOST_IN_A_TURN = 64  # frames, or commands
+MOST_EARLY = 16 * 1024  # bytes that are kept of a client that does not wait until its handshake is answered
 ABNORMAL = 1006
+POLICY = 1008
 INTERNAL = 1011
 
 
@@ -39,12 +46,18 @@ class State(Enum):
 
 
 OPEN = State.OPEN  # looked at for every frame
+_READING = (OPEN, State.CLOSING)
+_PING, _PONG = Opcode.PING, Opcode.PONG
 
 
 class Receiver(Protocol):
-    """What an adopting application gives: both are called from the event loop and must not raise."""
+    """What an adopting application gives: all are called from the event loop and must not raise."""
 
-    def receive(self, message: str | bytes) -> None: ...
+    def receive(self, message: str | bytes) -> int | None:
+        """Take a message; tell how many more there were in it, where one may hold several of the receiver's own."""
+
+    def overrun(self) -> None:
+        """The client sends more than a connection may: close it as the protocol spoken says. 1008 if it stays open."""
 
     def closed(self, code: int) -> None: ...
 
@@ -54,6 +67,7 @@ class Server(Protocol):
 
     application: Any
     max_message_bytes: int
+    allowance: Allowance
 
     def websocket_opened(self, connection: "Connection") -> None: ...
 
@@ -65,10 +79,13 @@ class Connection:
 
     __slots__ = (
         "_asgi",
+        "_behind",
+        "_budget",
         "_clear",
         "_closing",
         "_direct",
         "_most",
+        "_paused",
         "_reader",
         "_receiver",
         "_server",
@@ -86,6 +103,9 @@ class Connection:
         self._direct: Callable[[bytes], int] | None = transport.socket.send if has_open_buffers(transport) else None
         self._most = server.max_message_bytes
         self._reader: Reader | None = None
+        self._budget = Budget(server.allowance)
+        self._behind: asyncio.Handle | None = None  # there is more to handle than one turn's worth: the next turn
+        self._paused = False  # the application wants nothing more for now
         self._receiver: Receiver | None = None
         self._closing: asyncio.TimerHandle | None = None
         self._asgi: AsgiSide | None = AsgiSide(self, request.key)
@@ -103,7 +123,7 @@ class Connection:
         self._receiver = receiver
         for event in asgi.release() if asgi is not None else ():
             if event["type"] == "websocket.receive":
-                receiver.receive(event["bytes"] if event["text"] is None else event["text"])
+                self._hand_over(event["bytes"] if event["text"] is None else event["text"])
             elif event["type"] == "websocket.disconnect":
                 self._tell(event["code"])
 
@@ -180,7 +200,7 @@ class Connection:
         self._state = OPEN
         self.send(response)
         if self._reader is not None:  # the client did not wait for our answer
-            asyncio.get_running_loop().call_soon(self._read, b"")
+            self._fall_behind()
 
     def reject(self, response: bytes) -> None:
         """Refuse the handshake, unless the connection is lost already."""
@@ -205,31 +225,95 @@ class Connection:
         if self._state is OPEN and self._reader is None:
             payload = whole_text(data, self._most)
             if payload is not None:
+                if not self._budget.spend(1, len(data)):
+                    self._overrun()
+                    return
                 try:
                     self._hand_over(text(payload))
                 except Violation as violation:
                     self._violated(violation)
+                return
+            payload = whole_ping(data)
+            if payload is not None:
+                if not self._budget.spend(1, len(data)):
+                    self._overrun()
+                elif data[0] == FIN_PING:
+                    self._answer([payload])
                 return
         self._read(data)
 
     def _read(self, data: bytes) -> None:
         if self._state is State.FAILED:
             return
+        if not self._budget.spend(1, len(data)):  # a piece in which nothing is whole counts as a frame
+            self._overrun()
+            return
         reader = self._reader
         if reader is None:
             reader = self._reader = Reader(self._most)
         reader.feed(data)
         if self._state is State.CONNECTING:
-            if reader.waiting > self._most:
+            if reader.waiting > min(self._most, MOST_EARLY):
                 self._transport.abortConnection()  # nothing may be said before the handshake is answered
-            return
+        elif self._behind is None:
+            self._take_turn(reader)
+
+    def _take_turn(self, reader: Reader) -> None:
+        """Handle a turn's worth of what has come; if that is not all of it, go on in the loop's next turn."""
+        reader.left = MOST_IN_A_TURN
         try:
-            while self._state in (OPEN, State.CLOSING) and (message := reader.next()) is not None:
-                self._on_message(message.opcode, message.payload)
+            self._handle(reader)
         except Violation as violation:
             self._violated(violation)
-        if reader.idle:
+            return
+        taken = MOST_IN_A_TURN - reader.left
+        if taken > 1 and not self._budget.spend(taken - 1, 0):
+            self._overrun()
+        elif reader.idle:
             self._reader = None
+            self._catch_up()
+        elif reader.left <= 0:
+            self._fall_behind()
+        else:
+            self._catch_up()
+
+    def _fall_behind(self) -> None:
+        """Read nothing more until what has come was handled."""
+        if self._behind is None:
+            self._transport.pauseProducing()
+        else:
+            self._behind.cancel()  # one at most
+        self._behind = asyncio.get_running_loop().call_soon(self._next_turn)
+
+    def _next_turn(self) -> None:
+        if self._reader is None or self._state not in _READING:
+            self._behind = None
+        elif not self._paused:  # else `pause(False)` goes on
+            self._take_turn(self._reader)
+
+    def _catch_up(self) -> None:
+        if self._behind is not None:
+            self._behind = None
+            self.pause(self._paused)
+
+    def _handle(self, reader: Reader) -> None:
+        pings: list[bytes] = []
+        try:
+            while self._state in _READING and (message := reader.next()) is not None:
+                opcode, payload = message
+                if opcode is _PING:
+                    pings.append(payload)
+                elif opcode is not _PONG:
+                    self._answer(pings)
+                    self._on_message(opcode, payload)
+        finally:
+            self._answer(pings)
+
+    def _answer(self, pings: list[bytes]) -> None:
+        """Answer pings that came together with one call of the kernel; a client that does not read needs no answer."""
+        if pings and self._state is OPEN and (self._clear or self.unsent <= self._most):
+            self.send(Wire(b"".join([frame_header(_PONG, len(payload)) + payload for payload in pings])))
+        pings.clear()
 
     def _on_message(self, opcode: Opcode, payload: bytes) -> None:
         if opcode is Opcode.CLOSE:
@@ -238,14 +322,21 @@ class Connection:
             return
         elif opcode is Opcode.TEXT:
             self._hand_over(text(payload))
-        elif opcode is Opcode.BINARY:
+        else:
             self._hand_over(payload)
-        elif opcode is Opcode.PING and self.unsent <= self._most:  # one that does not read needs no answer
-            self.send(Frame(payload, Opcode.PONG))
+
+    def _count(self, more: int) -> None:
+        """Messages that came within one: they are frames to the budget and to the turn."""
+        if self._reader is not None:
+            self._reader.left -= more  # counted at the end of the turn
+        elif not self._budget.spend(more, 0):
+            self._overrun()
 
     def _hand_over(self, message: str | bytes) -> None:
         if self._receiver is not None:
-            self._receiver.receive(message)
+            more = self._receiver.receive(message)
+            if more:
+                self._count(more)
         elif self._asgi is not None:
             self._asgi.put_message(message)
 
@@ -258,16 +349,34 @@ class Connection:
 
     def _violated(self, violation: Violation) -> None:
         logger.info("a client broke the WebSocket protocol: %s", violation.reason)
-        self.close(violation.code, violation.reason)
-        self._leave(State.FAILED)
+        self._fail(violation.code, violation.reason)
+
+    def _overrun(self) -> None:
+        logger.info("a client sent more than a connection may")
+        if self._state is State.CONNECTING:
+            self._transport.abortConnection()
+            return
+        if self._state is OPEN and self._receiver is not None:
+            self._receiver.overrun()
+        self._fail(POLICY, "too many messages")
+
+    def _fail(self, code: int, reason: str) -> None:
+        """Close, and read what still comes only to throw it away: a client would not see our close otherwise."""
+        self.close(code, reason)
         self._reader = None
-        self._tell(violation.code)
+        self._leave(State.FAILED)
+        self._catch_up()
+        self._tell(code)
 
     def connectionLost(self, reason: object) -> None:
         self._leave(State.CLOSED)
         if self._closing is not None:
             self._closing.cancel()
             self._closing = None
+        if self._behind is not None:
+            self._behind.cancel()
+            self._behind = None
+        self._reader = None
         self._server.websocket_closed(self)
         self._tell(ABNORMAL)
         self._direct = None  # it holds the socket
@@ -284,9 +393,12 @@ class Connection:
 
     def pause(self, paused: bool) -> None:
         """Read nothing more for now, or go on."""
+        self._paused = paused
         if paused:
             self._transport.pauseProducing()
-        elif self._state in (OPEN, State.CLOSING):
+        elif self._behind is not None:
+            self._fall_behind()
+        elif self._state in (OPEN, State.CLOSING, State.FAILED):
             self._transport.resumeProducing()
 
     def throttle(self, producer: Any) -> None:

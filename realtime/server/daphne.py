@@ -30,6 +30,7 @@ from twisted.logger import (
     globalLogPublisher,
 )
 
+from realtime.server.budget import Allowance
 from realtime.server.connection import Connection
 from realtime.server.drain import drain
 from realtime.server.listening import BACKLOG, accept_queued_and_close, adopt, without_delay
@@ -53,7 +54,8 @@ class Server(DaphneServer):  # type: ignore[misc]
     def __init__(self, application: Any, endpoints: list[str], **options: Any) -> None:
         from realtime.conf import get_config
 
-        most = get_config().max_message_bytes
+        config = get_config()
+        most = config.max_message_bytes
         options |= {
             "signal_handlers": False,
             "http_timeout": HTTP_TIMEOUT,
@@ -70,6 +72,7 @@ class Server(DaphneServer):  # type: ignore[misc]
         self.endpoints: list[str] = []  # Daphne would listen with its own factory
         self._listen_on = endpoints
         self.max_message_bytes = most
+        self.allowance = Allowance(config.max_frames_per_second, config.max_bytes_per_second)
         self.ports: list[Any] = []
         self.websockets: set[Connection] = set()
         self._draining = False

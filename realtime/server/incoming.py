@@ -1,18 +1,22 @@
 """What a client sends over an open WebSocket, taken apart (RFC 6455, section 5), sans-I/O.
 
-`whole_text` is for nearly every message there is: one frame in one piece. Everything else (several frames, parts of
-one, fragments, control frames) goes through a `Reader`, which is needed only while something is incomplete. Both bound
-what they keep by the size a message may have, which is known before its bytes are.
+`whole_text` is for nearly every message there is, one frame in one piece, and `whole_ping` for a ping. Everything else
+(several frames, parts of one, fragments, a close) goes through a `Reader`, which is needed only while something is
+incomplete. All bound what they keep by the size a message may have, which is known before its bytes are; a reader takes
+no more frames than it is told to (`left`), for one that carries nothing costs as much as any other.
 """
 
-from dataclasses import dataclass
+import sys
 from enum import IntEnum
+from typing import NamedTuple
 
 from realtime.protocol.codes import DisconnectCode
 
 MASKED = 0x80
 FIN = 0x80
 FIN_TEXT = 0x81
+FIN_PING = 0x89
+FIN_PONG = 0x8A
 MOST_CONTROL = 125  # bytes in a control frame
 
 _PROTOCOL_ERROR, _INVALID_TEXT = 1002, 1007  # RFC 6455, 7.4.1; not codes of our own protocol
@@ -29,11 +33,12 @@ class Opcode(IntEnum):
     PONG = 10
 
 
+_CONTINUATION, _CLOSE = Opcode.CONTINUATION, Opcode.CLOSE  # looked at for every frame
 _OPCODES = {int(opcode): opcode for opcode in Opcode}
+_BY_FIRST_BYTE = tuple(None if first & 0x70 else _OPCODES.get(first & 0x0F) for first in range(256))
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(NamedTuple):
     """A whole message or control frame, unmasked."""
 
     opcode: Opcode
@@ -49,9 +54,11 @@ class Violation(Exception):
         self.reason = reason
 
 
-def unmask(payload: bytes, mask: bytes) -> bytes:
+def unmask(payload: bytes | bytearray, mask: bytes | bytearray) -> bytes:
     """The payload as it was before it was masked, or the other way round."""
     size = len(payload)
+    if not size:
+        return b""
     key = (mask * (size // 4 + 1))[:size]
     return (int.from_bytes(payload, "little") ^ int.from_bytes(key, "little")).to_bytes(size, "little")
 
@@ -73,6 +80,14 @@ def whole_text(data: bytes, most: int) -> bytes | None:
     if size != start + 4 + length or length > most:
         return None
     return unmask(data[start + 4 :], data[start : start + 4])
+
+
+def whole_ping(data: bytes) -> bytes | None:
+    """The payload when `data` is exactly one masked ping or pong; None for all else."""
+    size = len(data) - 6
+    if not 0 <= size <= MOST_CONTROL or (data[0] != FIN_PING and data[0] != FIN_PONG) or data[1] != MASKED + size:
+        return None
+    return unmask(data[6:], data[2:6])
 
 
 def text(payload: bytes) -> str:
@@ -104,82 +119,98 @@ def can_be_sent(code: int) -> bool:
 class Reader:
     """Takes bytes as they come, gives messages as they become whole."""
 
-    __slots__ = ("_buffer", "_fragments", "_most", "_opcode", "_size")
+    __slots__ = ("_buffer", "_most", "_opcode", "_parts", "_start", "left")
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._buffer = bytearray()
-        self._fragments: list[bytes] = []
-        self._opcode = Opcode.CONTINUATION  # of the message that is in fragments
-        self._size = 0  # of its fragments
+        self._start = 0  # of what was not taken yet in the buffer
+        self._parts = bytearray()  # of the message that is in fragments: one buffer, however many they are
+        self._opcode = _CONTINUATION  # of that message
+        self.left = sys.maxsize  # frames that may still be taken: whoever reads in turns sets it for each
 
     @property
     def idle(self) -> bool:
         """Whether nothing is incomplete."""
-        return not self._buffer and self._opcode is Opcode.CONTINUATION
+        return self._start == len(self._buffer) and self._opcode is _CONTINUATION
 
     @property
     def waiting(self) -> int:
-        """Bytes that were not given yet, but for those of fragments."""
-        return len(self._buffer)
+        """Bytes that are kept: those that were not taken yet, and those of fragments."""
+        return len(self._buffer) - self._start + len(self._parts)
 
     def feed(self, data: bytes) -> None:
         """Bytes have arrived."""
+        if self._start:
+            del self._buffer[: self._start]
+            self._start = 0
         self._buffer += data
 
     def next(self) -> Message | None:
-        """The next whole message. Raises Violation; nothing can be read after that."""
-        while (frame := self._frame()) is not None:
+        """The next whole message, as long as frames are `left`. Raises Violation; nothing can be read after that."""
+        while self.left > 0 and (frame := self._frame()) is not None:
+            self.left -= 1
             final, opcode, payload = frame
-            if opcode >= Opcode.CLOSE:
+            if opcode >= _CLOSE:
                 return Message(opcode, payload)
-            if opcode is not Opcode.CONTINUATION:
+            if opcode is not _CONTINUATION:
+                if final:
+                    return Message(opcode, payload)
                 self._opcode = opcode
-            if final and not self._fragments:
-                opcode, self._opcode = self._opcode, Opcode.CONTINUATION
-                return Message(opcode, payload)
-            if payload:  # or empty ones could be sent, and kept, for ever
-                self._fragments.append(payload)
-            self._size += len(payload)
+            self._parts += payload
             if final:
                 return self._joined()
         return None
 
     def _joined(self) -> Message:
-        message = Message(self._opcode, b"".join(self._fragments))
-        self._fragments, self._opcode, self._size = [], Opcode.CONTINUATION, 0
+        message = Message(self._opcode, bytes(self._parts))
+        self._parts, self._opcode = bytearray(), _CONTINUATION
         return message
 
-    def _frame(self) -> tuple[bool, Opcode, bytes] | None:
+    def _frame(self) -> tuple[int, Opcode, bytes] | None:
         """The next frame: whether it is the last of its message, what it is, its payload; None until it is whole."""
-        buffer = self._buffer
-        if len(buffer) < 2:
+        buffer, start = self._buffer, self._start
+        size = len(buffer)
+        if size < start + 2:
             return None
-        final, opcode, length = bool(buffer[0] & FIN), self._checked(buffer[0], buffer[1]), buffer[1] & 0x7F
-        start = {126: 4, 127: 10}.get(length, 2)
-        if len(buffer) < start:
-            return None
-        if start > 2:
-            length = int.from_bytes(buffer[2:start], "big")
-            if length < (126 if start == 4 else 1 << 16) or length >> 63:
-                raise Violation(_PROTOCOL_ERROR, "a length that is not in its shortest form")
-        if self._size + length > self._most and opcode < Opcode.CLOSE:
+        first, second = buffer[start], buffer[start + 1]
+        opcode, length = self._checked(first, second), second & 0x7F
+        start += 2
+        if length > MOST_CONTROL:
+            behind = start + (2 if length == 126 else 8)
+            if size < behind:
+                return None
+            length = _long(buffer[start:behind])
+            start = behind
+        if opcode < _CLOSE and len(self._parts) + length > self._most:
             raise Violation(DisconnectCode.MESSAGE_TOO_BIG, "message too big")
         end = start + 4 + length
-        if len(buffer) < end:
+        if size < end:
             return None
-        payload = unmask(bytes(buffer[start + 4 : end]), bytes(buffer[start : start + 4]))
-        del buffer[:end]
-        return final, opcode, payload
+        payload = unmask(buffer[start + 4 : end], buffer[start : start + 4]) if length else b""
+        if end == size:
+            buffer.clear()
+            end = 0
+        self._start = end
+        return first & FIN, opcode, payload
 
     def _checked(self, first: int, second: int) -> Opcode:
-        opcode = _OPCODES.get(first & 0x0F)
-        if first & 0x70 or opcode is None:
+        opcode = _BY_FIRST_BYTE[first]
+        if opcode is None:
             raise Violation(_PROTOCOL_ERROR, "an extension that was not agreed on")
         if not second & MASKED:
             raise Violation(_PROTOCOL_ERROR, "a frame that is not masked")
-        if opcode >= Opcode.CLOSE and (not first & FIN or second & 0x7F > MOST_CONTROL):
-            raise Violation(_PROTOCOL_ERROR, "a control frame that is fragmented or too long")
-        if opcode < Opcode.CLOSE and (opcode is Opcode.CONTINUATION) is (self._opcode is Opcode.CONTINUATION):
+        if opcode >= _CLOSE:
+            if not first & FIN or second & 0x7F > MOST_CONTROL:
+                raise Violation(_PROTOCOL_ERROR, "a control frame that is fragmented or too long")
+        elif (opcode is _CONTINUATION) is (self._opcode is _CONTINUATION):
             raise Violation(_PROTOCOL_ERROR, "a fragment out of order")
         return opcode
+
+
+def _long(field: bytearray) -> int:
+    """A length that has two or eight bytes of its own. Raises Violation."""
+    length = int.from_bytes(field, "big")
+    if length < (126 if len(field) == 2 else 1 << 16) or length >> 63:
+        raise Violation(_PROTOCOL_ERROR, "a length that is not in its shortest form")
+    return length

@@ -118,21 +118,32 @@ class Session:
 
     # In
 
-    def receive(self, message: str | bytes) -> None:
-        """A message of the client. Never raises: what is wrong with it ends the connection."""
+    def receive(self, message: str | bytes) -> int:
+        """A message of the client. Never raises: what is wrong with it ends the connection.
+
+        Returns how many commands it held besides the first: each counts as a frame of its own.
+        """
         if self.state is State.REFUSED or self.state is State.CLOSED:
-            return
+            return 0
         if isinstance(message, bytes):  # binary frames are another protocol's
             self.disconnect(DisconnectCode.INAPPROPRIATE_PROTOCOL)
-            return
+            return 0
         try:
             most = self.node.config.max_message_bytes
             if len(message) * 4 > most and len(message.encode()) > most:
                 raise DisconnectError(DisconnectCode.MESSAGE_TOO_BIG)
-            for command in parse(message):
+            commands = parse(message, self.node.config.max_queued_commands)
+            for command in commands:
                 self._accept(command)
+            return len(commands) - 1
         except DisconnectError as error:
             self._disconnect_for(error)
+            return 0
+
+    def overrun(self) -> None:
+        """The client sends more than a connection may."""
+        detail = "more frames, commands or bytes than a connection may send"
+        self._disconnect_for(DisconnectError(DisconnectCode.TOO_MANY_REQUESTS, detail=detail))
 
     def _accept(self, command: Command) -> None:
         if command.is_pong and self.state is not State.AWAITING_CONNECT:

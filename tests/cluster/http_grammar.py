@@ -77,8 +77,8 @@ SPOILT = 0.3  # of the requests
 class Grammar:
     """Gives the bytes of one connection after another."""
 
-    def __init__(self, seed: int) -> None:
-        self._random = random.Random(seed)
+    def __init__(self, chance: random.Random) -> None:
+        self._random = chance
 
     def connection(self) -> list[bytes]:
         """What one client sends, in the pieces it sends them."""

@@ -218,7 +218,7 @@ async def test_a_slow_application_that_closes_gets_the_answer(peer: Peer) -> Non
     peer.wire.push(frame(TEXT, b"x") * 100)
     assert not peer.wire.is_reading
     await peer.send({"type": "websocket.close", "code": 4000})
-    assert peer.wire.is_reading
+    await until(lambda: peer.wire.is_reading, "the rest was thrown away")
     peer.wire.push(frame(CLOSE, b"\x0f\xa0"))
     peer.wire.drain()
     assert not peer.server.open

@@ -3,8 +3,10 @@
 import asyncio
 import gc
 import sys
+import tracemalloc
 import weakref
 from collections.abc import AsyncIterator
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -13,8 +15,9 @@ from twisted.internet import main
 
 from realtime.protocol.frames import Frame, close_frame
 from realtime.server import connection as module
+from realtime.server.budget import Allowance
 from realtime.server.connection import EXTENSION, Connection, State
-from tests.raw_frames import BINARY, CLOSE, PING, TEXT, frame
+from tests.raw_frames import BINARY, CLOSE, PING, PONG, TEXT, frame
 from tests.realtime.server.waiting import until
 from tests.realtime.server.wires import Receiver, Server, Wire, parse, request
 
@@ -26,10 +29,11 @@ BOUND = 50_000
 class Adopted:
     """An open connection that somebody has adopted, and its wire."""
 
-    def __init__(self, wire: Wire, rest: bytes = b"") -> None:
+    def __init__(self, wire: Wire, rest: bytes = b"", allowance: Allowance | None = None) -> None:
         self.wire = wire
         self.receiver = Receiver()
         self.server = Server(self._application, max_message_bytes=1000)
+        self.server.allowance = allowance or self.server.allowance
         self.accepting = asyncio.Event()
         self.accepting.set()
         self.connection = Connection(self.server, wire.transport, request(rest), {})
@@ -249,6 +253,184 @@ class TestIn:
         adopted.connection.pause(True)
         adopted.connection.close(3001)
         assert adopted.wire.is_reading, "its answer is waited for"
+
+
+FLOODS = {
+    "pings": frame(PING),
+    "pongs": frame(PONG, b"x" * 125),
+    "empty messages": frame(TEXT),
+    "empty binaries": frame(BINARY),
+    "messages of a byte": frame(TEXT, b"x"),
+    "messages in two": frame(TEXT, b"x", final=False) + frame(0, b"x"),
+    "empty fragments": frame(0, final=False),
+    "fragments": frame(0, b"x", final=False),
+}
+
+
+class TestTurns:
+    """How much is handled before others have their turn, and how much is kept meanwhile."""
+
+    async def test_one_reading_is_handled_in_several_turns(self, adopted: Adopted) -> None:
+        """In order, without reading more before it is done; what comes all the same waits behind it."""
+        count = 10 * module.MOST_IN_A_TURN
+        adopted.wire.push(b"".join(frame(TEXT, b"%d" % number) for number in range(count)))
+        assert len(adopted.receiver.messages) == module.MOST_IN_A_TURN
+        assert not adopted.wire.is_reading
+        adopted.wire.push(frame(TEXT, b"last"))
+        seen = [len(adopted.receiver.messages)]
+        while len(adopted.receiver.messages) <= count:
+            await asyncio.sleep(0)
+            seen.append(len(adopted.receiver.messages))
+        assert max(b - a for a, b in pairwise(seen)) <= module.MOST_IN_A_TURN
+        assert adopted.receiver.messages == [*map(str, range(count)), "last"]
+        await until(lambda: adopted.wire.is_reading, "it reads on")
+        assert adopted.connection._reader is None
+
+    @pytest.mark.parametrize("flood", FLOODS.values(), ids=FLOODS)
+    async def test_no_turn_handles_more_than_its_worth(self, adopted: Adopted, flood: bytes) -> None:
+        """Whatever the frames are: also those that give no message."""
+        if flood[0] == 0:
+            adopted.wire.push(frame(TEXT, final=False))
+        adopted.wire.push(flood * 500)
+        assert not adopted.wire.is_reading
+        reader = adopted.connection._reader
+        assert reader is not None
+        assert reader.waiting >= len(flood) * (500 - 1 - module.MOST_IN_A_TURN)
+        await until(lambda: adopted.wire.is_reading, "all was handled")
+
+    async def test_messages_within_a_message_count_for_the_turn(self, adopted: Adopted) -> None:
+        adopted.receiver.more = module.MOST_IN_A_TURN
+        adopted.wire.push(frame(TEXT, b"many") * 4)
+        assert len(adopted.receiver.messages) == 1
+        await until(lambda: len(adopted.receiver.messages) == 4, "the others had their turns")
+
+    async def test_pings_of_one_turn_are_answered_together_and_in_order(
+        self, adopted: Adopted, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        writes: list[bytes] = []
+        write = adopted.connection._direct
+        assert write is not None
+        monkeypatch.setattr(adopted.connection, "_direct", lambda data: writes.append(data) or write(data))
+        pings = [b"%d" % number for number in range(30)]
+        adopted.wire.push(b"".join(frame(PING, ping) for ping in pings))
+        assert parse(adopted.wire.read()) == [(PONG, ping) for ping in pings]
+        assert len(writes) == 1
+
+    async def test_what_fragments_keep_is_what_they_carry(self, adopted: Adopted) -> None:
+        """One buffer, and not an object for each."""
+        adopted.wire.push(frame(TEXT, b"x", final=False))
+        tracemalloc.start()
+        try:
+            for _ in range(99):
+                adopted.wire.push(frame(0, b"x" * 10, final=False))
+            kept, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert adopted.connection._reader is not None
+        assert adopted.connection._reader.waiting == 991
+        assert kept < 5000
+        adopted.wire.push(frame(0, b"x" * 10, final=False))
+        assert adopted.receiver.codes == [1009]
+
+    async def test_what_comes_before_the_handshake_is_answered_is_bounded_whatever_a_message_may_have(
+        self, wire: Wire
+    ) -> None:
+        adopted = Adopted(wire)
+        adopted.connection._most = 10**9
+        adopted.accepting.clear()
+        for _ in range(module.MOST_EARLY // 1000 + 1):
+            wire.push(b"x" * 1000)
+        await until(lambda: not adopted.server.open, "it was cut off")
+        adopted.accepting.set()
+
+    async def test_a_connection_that_is_lost_in_the_middle_keeps_nothing(self, adopted: Adopted) -> None:
+        adopted.wire.push(frame(TEXT, b"x") * 500)
+        adopted.wire.hang_up()
+        assert adopted.connection._reader is None
+        await asyncio.sleep(0)
+        assert len(adopted.receiver.messages) == module.MOST_IN_A_TURN
+        assert adopted.receiver.codes == [module.ABNORMAL]
+
+    async def test_a_close_behind_many_messages_comes_after_them(self, adopted: Adopted) -> None:
+        adopted.wire.push(frame(TEXT, b"x") * 500 + frame(CLOSE, b"\x03\xe8") + frame(TEXT, b"late"))
+        await until(lambda: adopted.receiver.codes, "it is over")
+        assert adopted.receiver.messages == ["x"] * 500
+        assert adopted.receiver.codes == [1000]
+
+    async def test_a_close_of_ours_ends_the_handling(self, adopted: Adopted) -> None:
+        """What is left is looked through for the client's answer alone."""
+        adopted.wire.push(frame(TEXT, b"x") * 500 + frame(CLOSE, b"\x0b\xb9"))
+        adopted.connection.close(3001, "shutdown")
+        await until(lambda: adopted.receiver.codes, "the answer was found")
+        assert len(adopted.receiver.messages) == module.MOST_IN_A_TURN
+        assert adopted.receiver.codes == [3001]
+
+
+class TestBudget:
+    """More than a connection may send ends it."""
+
+    @pytest.mark.parametrize("alone", [True, False], ids=["one by one", "together"])
+    @pytest.mark.parametrize("flood", FLOODS.values(), ids=FLOODS)
+    async def test_a_flood_ends_with_1008(self, wire: Wire, flood: bytes, alone: bool) -> None:
+        """Unless the receiver has closed it in its own way, and nothing that comes then is read."""
+        adopted = await Adopted(wire, allowance=Allowance(300, 10**9)).opened()
+        if flood[0] == 0:
+            wire.push(frame(TEXT, final=False))
+        for _ in range(1000 if alone else 1):
+            wire.push(flood if alone else flood * 1000)
+            wire.read()
+        await until(lambda: adopted.receiver.codes, "it was closed")
+        assert adopted.receiver.codes == [1008]
+        assert adopted.receiver.overruns == 1
+        assert len(adopted.receiver.messages) <= 600 + module.MOST_IN_A_TURN
+        wire.push(b"\xff" * 10_000)
+        assert adopted.connection._reader is None
+        assert wire.is_reading, "what still comes is thrown away, so that the close can be seen"
+
+    async def test_too_many_bytes_are_a_flood_too(self, wire: Wire) -> None:
+        adopted = await Adopted(wire, allowance=Allowance(10**9, 5000)).opened()
+        for _ in range(30):
+            wire.push(frame(TEXT, b"x" * 900))
+        assert adopted.receiver.codes == [1008]
+
+    async def test_bytes_that_never_become_a_frame_count(self, wire: Wire) -> None:
+        """Each piece is work, however little is in it."""
+        adopted = await Adopted(wire, allowance=Allowance(300, 10**9)).opened()
+        wire.push(frame(TEXT, b"x" * 900)[:20])
+        for _ in range(700):
+            wire.push(b"y")
+        assert adopted.receiver.codes == [1008]
+
+    async def test_messages_within_a_message_count(self, wire: Wire) -> None:
+        adopted = await Adopted(wire, allowance=Allowance(300, 10**9)).opened()
+        adopted.receiver.more = 99
+        for _ in range(7):
+            wire.push(frame(TEXT, b"a hundred"))
+        assert adopted.receiver.codes == [1008]
+
+    async def test_a_receiver_closes_in_its_own_way(self, wire: Wire) -> None:
+        adopted = await Adopted(wire, allowance=Allowance(300, 10**9)).opened()
+        adopted.receiver.on_overrun = lambda: adopted.connection.close(3013, "too many requests")
+        for _ in range(700):
+            wire.push(frame(PONG))
+        assert [opcode for opcode, _ in parse(wire.read())] == [CLOSE]
+        assert adopted.receiver.overruns == 1
+
+    async def test_a_flood_after_our_close_is_not_even_read(self, wire: Wire) -> None:
+        adopted = await Adopted(wire, allowance=Allowance(300, 10**9)).opened()
+        adopted.connection.close(3001, "shutdown")
+        for _ in range(700):
+            wire.push(frame(PONG))
+        assert adopted.connection._state is State.FAILED
+        assert adopted.receiver.codes == [1008]
+
+    async def test_a_flood_before_the_handshake_is_answered_is_cut_off(self, wire: Wire) -> None:
+        adopted = Adopted(wire, allowance=Allowance(300, 10**9))
+        adopted.accepting.clear()
+        for _ in range(700):
+            wire.push(b"y")
+        await until(lambda: not adopted.server.open, "it was cut off")
+        adopted.accepting.set()
 
 
 class TestEnd:

@@ -8,6 +8,7 @@ from typing import Any
 from twisted.internet import tcp
 from twisted.python.failure import Failure
 
+from realtime.server.budget import Allowance
 from realtime.server.connection import Connection
 from realtime.server.handshake import Handshake
 
@@ -114,6 +115,7 @@ class Server:
     def __init__(self, application: Any, max_message_bytes: int = 65536) -> None:
         self.application = application
         self.max_message_bytes = max_message_bytes
+        self.allowance = Allowance(10_000, 10_000_000)
         self.open: list[Connection] = []
 
     def websocket_opened(self, connection: Connection) -> None:
@@ -129,9 +131,17 @@ class Receiver:
     def __init__(self) -> None:
         self.messages: list[str | bytes] = []
         self.codes: list[int] = []
+        self.more = 0  # that each message is said to hold besides itself
+        self.overruns = 0
+        self.on_overrun: Callable[[], None] = lambda: None  # leaves it to the connection to close
 
-    def receive(self, message: str | bytes) -> None:
+    def receive(self, message: str | bytes) -> int:
         self.messages.append(message)
+        return self.more
+
+    def overrun(self) -> None:
+        self.overruns += 1
+        self.on_overrun()
 
     def closed(self, code: int) -> None:
         self.codes.append(code)

@@ -1,0 +1,44 @@
+"""How much one connection may send: so many frames and so many bytes a second.
+
+Whoever keeps to both in every second is never refused. One that was quiet for a second may send twice as much in the
+next, and nobody has more than that: a second begins when what the last one allowed is used up. So the clock is read
+once for so many frames, and counting is two subtractions.
+"""
+
+import time
+from typing import NamedTuple
+
+SECOND = 1.0
+
+
+class Allowance(NamedTuple):
+    """What a connection may send in a second; all connections of a server share one of these."""
+
+    frames: int
+    bytes: int
+
+
+class Budget:
+    """What is left of one connection's allowance."""
+
+    __slots__ = ("_allowance", "_bytes", "_frames", "_since")
+
+    def __init__(self, allowance: Allowance) -> None:
+        self._allowance = allowance
+        self._frames, self._bytes = allowance
+        self._since = 0.0  # when the second began, by the monotonic clock
+
+    def spend(self, frames: int, size: int) -> bool:
+        """Count frames and bytes that have come; False when they are more than allowed."""
+        self._frames -= frames
+        self._bytes -= size
+        return (self._frames >= 0 and self._bytes >= 0) or self._begin_second(frames, size)
+
+    def _begin_second(self, frames: int, size: int) -> bool:
+        now = time.monotonic()
+        if now - self._since < SECOND:
+            return False
+        self._since = now
+        self._frames = self._allowance.frames - frames
+        self._bytes = self._allowance.bytes - size
+        return self._frames >= 0 and self._bytes >= 0

@@ -1,0 +1,67 @@
+"""JSON commands of any kind from clients that are connected.
+
+Each message is answered or ends the connection with a code of the protocol; a process of ours serves others, logs no
+traceback and does not grow.
+"""
+
+import contextlib
+import json
+import os
+from pathlib import Path
+
+import pytest
+import websockets
+
+from clients import RawClient, token
+from other_servers import Server
+from processes import eventually
+from test_hostile_input import Witness
+from tests.fuzzing import LONGEST, cases, messages
+
+GROWTH = 40 * 2**20  # bytes
+WARM = 100  # cases after which the process has what it needs
+CODES = {None, 1009, 3005, 3013, 3500, 3501, 3508}
+
+pytestmark = pytest.mark.timeout(LONGEST)
+
+
+def resident(pid: int) -> int:
+    """Bytes of memory of a process."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+async def outcome(url: str, sent: list[str]) -> int | None:
+    """Connect, send messages, ask for an echo; the code of the close, None when it was answered instead."""
+    async with RawClient(url) as client:
+        with contextlib.suppress(websockets.ConnectionClosed):
+            await client.send({"id": 1_000_000, "connect": {"token": token("7")}})
+            for message in sent:
+                await client.socket.send(message)
+            await client.send({"id": 1_000_001, "rpc": {"method": "echo", "data": 1}})
+        await client.wait(
+            lambda m: m.get("id") == 1_000_001 or "disconnect" in m.get("push", {}), "an answer or an end"
+        )
+        if any(message.get("id") == 1_000_001 for message in client.received):
+            return None
+        return (await client.closed())[0]
+
+
+async def test_commands_of_any_kind_over_sockets(server: Server) -> None:
+    pid = server.ask("state")["pid"]
+    witness = Witness(server.log)
+    before = 0
+    async with RawClient(server.url) as client:
+        await client.connect("8")
+        for number, (name, chance) in enumerate(cases(WARM + 1)):
+            sent = messages(chance)
+            code = await outcome(server.url, sent)
+            assert code in CODES, f"{code}: {name}: {json.dumps(sent)[:2000]}"
+            if number == WARM:
+                before = resident(pid)
+            if number % 20 == 0:
+                await client.round_trip()
+                client.received.clear()
+                witness.check()
+        await eventually(lambda: server.ask("census")["sessions"] == 1, "all others are gone")
+    witness.check()
+    assert resident(pid) - before < GROWTH

@@ -1,0 +1,118 @@
+"""Streams of frames of any kind, cut anywhere: reader and connection take from them what a plain reading finds."""
+
+import asyncio
+import struct
+
+import pytest
+
+from realtime.server.budget import Allowance
+from realtime.server.connection import MOST_IN_A_TURN
+from realtime.server.incoming import Reader, Violation, can_be_sent, whole_ping, whole_text
+from tests.fuzzing import LONGEST, Reading, cases, meaning, pieces, stream
+from tests.raw_frames import BINARY, CLOSE, PING, PONG, TEXT
+from tests.realtime.server.test_connection import Adopted
+from tests.realtime.server.wires import Wire, parse
+
+MOST = 1000
+UNFINISHED = 131  # bytes of the longest control frame, which may come between the fragments of a message
+pytestmark = pytest.mark.timeout(LONGEST)
+
+
+def test_the_reader_takes_what_a_plain_reading_finds() -> None:
+    """Whatever the pieces are, and however many frames it may take at a time; it never keeps more than a message."""
+    for name, chance in cases(least=50_000):
+        wire = stream(chance)
+        reader, found, violation = Reader(MOST), [], 0
+        expected = meaning(wire, MOST)
+        try:
+            for piece in pieces(chance, wire):
+                reader.feed(piece)
+                full = True
+                while full:
+                    reader.left = turn = chance.choice((1, 2, 64))
+                    while (message := reader.next()) is not None:
+                        found.append((int(message.opcode), message.payload))
+                    full = reader.left <= 0
+                    assert 0 <= reader.left <= turn, name
+                assert reader.waiting <= MOST + UNFINISHED, name
+        except Violation as refused:
+            violation = refused.code
+        assert (found, violation) == (expected.messages, expected.violation), name
+        assert violation or reader.idle is expected.complete, name
+        check_short_cuts(name, wire, expected)
+
+
+def check_short_cuts(name: str, wire: bytes, expected: Reading) -> None:
+    """What is taken without a reader is what it would give, and nothing else is taken."""
+    single = len(expected.messages) == 1 and expected.complete
+    if (payload := whole_text(wire, MOST)) is not None:
+        assert expected.messages == [(TEXT, payload)], name
+    if (payload := whole_ping(wire)) is not None:
+        assert expected.messages in ([(PING, payload)], [(PONG, payload)]), name
+    elif single and expected.messages[0][0] in (PING, PONG):
+        pytest.fail(name)
+
+
+def outcome(reading: Reading) -> tuple[list[str | bytes], list[tuple[int, bytes]], int | None]:
+    """What an application gets, what the client gets, and the code of the end if there is one."""
+    messages: list[str | bytes] = []
+    answers: list[tuple[int, bytes]] = []
+    for opcode, payload in reading.messages:
+        if opcode == TEXT:
+            try:
+                messages.append(payload.decode())
+            except UnicodeDecodeError:
+                return messages, answers, 1007
+        elif opcode == BINARY:
+            messages.append(payload)
+        elif opcode == PING:
+            answers.append((PONG, payload))
+        elif opcode == CLOSE:
+            return messages, answers, code_of(payload)
+    return messages, answers, reading.violation or None
+
+
+def code_of(payload: bytes) -> int:
+    """What a close says, or with what it is refused."""
+    if not payload:
+        return 1005
+    (code,) = struct.unpack("!H", payload[:2]) if len(payload) > 1 else (0,)
+    if not can_be_sent(code):
+        return 1002
+    try:
+        payload[2:].decode()
+    except UnicodeDecodeError:
+        return 1007
+    return int(code)
+
+
+@pytest.mark.asyncio
+async def test_a_connection_does_what_they_mean() -> None:
+    """It hands over, answers and closes, in turns, and keeps nothing when nothing is incomplete."""
+    for name, chance in cases(least=200):
+        wire = Wire()
+        try:
+            adopted = await Adopted(wire, allowance=Allowance(10**6, 10**9)).opened()
+            data = stream(chance)
+            reading = meaning(data, MOST)
+            messages, answers, code = outcome(reading)
+            got = b""
+            for piece in pieces(chance, data):
+                before = len(adopted.receiver.messages)
+                wire.push(piece)
+                assert len(adopted.receiver.messages) <= before + MOST_IN_A_TURN, name
+                got += wire.read()
+            connection = adopted.connection
+            while connection._behind is not None:
+                await asyncio.sleep(0)
+                got += wire.read()
+            got += wire.drain()
+            assert adopted.receiver.messages == messages, name
+            assert adopted.receiver.codes == ([] if code is None else [code]), name
+            sent = parse(got)
+            assert [one for one in sent if one[0] == PONG] == answers, name
+            assert sum(opcode == CLOSE for opcode, _ in sent) == (code is not None), name
+            if code is None and reading.complete:
+                assert connection._reader is None, name
+        finally:
+            wire.end()
