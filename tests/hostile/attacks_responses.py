@@ -131,6 +131,7 @@ async def many_slow_pages(aim: Aim) -> None:
         await one.open()
         await one.send(get("/generic/never"))
         await one.wait_closed()
+        one.reset()  # closed in order it would be one that waits for its answer, as long as that may take
 
     await crowd(aim, 500, script)
 

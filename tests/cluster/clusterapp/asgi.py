@@ -197,7 +197,8 @@ async def http(scope: Any, receive: Any, send: Any) -> None:
         case "state":
             await answer(send, {"pid": os.getpid(), "ended": ended, "flooded": len(flooded)})
         case _:
-            await answer(send, {"method": scope["method"], "path": scope["path"], "body": body.decode()})
+            text = body.decode(errors="replace")
+            await answer(send, {"method": scope["method"], "path": scope["path"], "body": text})
 
 
 async def application(scope: Any, receive: Any, send: Any) -> None:
