@@ -147,8 +147,12 @@ class Ground:
             return 0.0
 
     def connections(self) -> int:
-        """The sockets that clients have at it."""
-        ports = {self.attacked.port, self.attacked.tls_port, self.attacked.metrics_port}  # type: ignore[attr-defined]
+        """The sockets that clients have at it, or at the balancer, which keeps its own to the instance for a while."""
+        ports = (
+            {self.balancer.port}
+            if self.balancer
+            else {self.attacked.port, self.attacked.tls_port, self.attacked.metrics_port}
+        )  # type: ignore[attr-defined]
         found: Counter[str] = Counter()
         with open("/proc/net/tcp") as table:
             for line in table.readlines()[1:]:
