@@ -403,7 +403,7 @@ def test_headers_of_a_handshake_are_read_as_strictly(server: Server, data: bytes
         ("Version: 13", "Version: 8", 426),
         ("Upgrade: websocket", "Upgrade: h2c, websocket", 101),
         ("Connection: Upgrade", "Connection: keep-alive, Upgrade", 101),
-        ("Upgrade: websocket", "Upgrade: h2c", 400),
+        ("Upgrade: websocket", "Upgrade: h2c", 426),
         ("Sec-WebSocket-Key", "Sec-WebSocket-Kay", 400),
         ("Host: 127.0.0.1\r\n", "", 400),
         ("Host: 127.0.0.1", "Host: 127.0.0.1\r\nHost: b", 400),
