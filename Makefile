@@ -8,11 +8,12 @@ PY := $(VENV)/bin/python
 PIP := $(PY) -m pip install --quiet --disable-pip-version-check --require-hashes
 WORKERS ?= 2
 # Not for other servers: the supervisor starts ours, and what they log of broken frames is theirs.
-OURS_ALONE := --ignore tests/cluster/test_served.py --deselect tests/cluster/test_hostile_input.py::test_bytes_of_any_kind
+OURS_ALONE := --ignore tests/cluster/test_served.py --deselect tests/cluster/test_hostile_input.py::test_bytes_of_any_kind \
+	--ignore-glob 'tests/cluster/test_*http_*.py'
 # Campaigns in short, requests of every kind, whole installations, and the bench: each is half a minute or more.
-LONG_TESTS := $(wildcard $(addprefix tests/,alerts/test_load_correlation.py bench/test_bench.py chaos/test_short.py $(addprefix cluster/test_, \
-	api_document.py campaign_short.py failover_under_load.py limits_burst.py many_behind_balancer.py \
-	redis_restarts_under_load.py rolling_short.py)))
+LONG_TESTS := $(wildcard $(addprefix tests/,alerts/test_load_correlation.py bench/test_bench.py chaos/test_short.py \
+	hostile/test_short.py $(addprefix cluster/test_,api_document.py campaign_short.py failover_under_load.py limits_burst.py \
+	many_behind_balancer.py redis_restarts_under_load.py rolling_short.py)))
 FOREIGN_SUITES := $(addprefix tests/foreign/,python_sdk.py go_sdk.py)
 COMPOSE_TESTS := $(addprefix tests/compose/,across.py faults.py rolling.py)
 PACKAGES := project realtime presence ratelimit monitoring store examples
@@ -25,7 +26,7 @@ BENCH_STAMP := $(VENV)/installed-bench-$(call checksum,requirements-bench.lock)
 NODE_PROJECTS := $(filter-out tests/bench tests/load,$(patsubst %/package-lock.json,%,$(wildcard tests/*/package-lock.json)))
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-plain test-compose chaos rolling drained burst revoke admin-scale drill \
+.PHONY: help run test test-plain test-compose chaos hostile rolling drained burst revoke admin-scale drill \
 	prove-dashboards load load-gate bench check lock pin-images format clean \
 	node-projects bench-node-project
 
@@ -54,11 +55,14 @@ test-compose: $(DEV_STAMP) node-projects ## docker-compose.yml end to end: fault
 .PHONY: fuzz
 fuzz: $(DEV_STAMP) ## what comes in, of any kind, by SEED (the time): each fuzzer for SECONDS (60)
 	@FLOTILLA_FUZZ_SECONDS=$(or $(SECONDS),60) FLOTILLA_FUZZ_SEED=$(or $(SEED),$(shell date +%s)) \
-		exec $(PY) -m pytest $(wildcard tests/*/test_fuzz_*.py tests/*/*/test_fuzz_*.py) $(ARGS)
+		exec $(PY) -m pytest $(wildcard tests/*/test_fuzz_*.py tests/*/*/test_fuzz_*.py) tests/cluster/test_api_document.py $(ARGS)
 
 chaos: $(DEV_STAMP) ## MINUTES (5) of every fault under load, by SEED, on SHARDS (1) Redises: nothing lost, doubled or left behind
 	@PYTHONPATH=tests/cluster exec $(PY) -m tests.chaos.run --minutes $(or $(MINUTES),5) \
 		$(if $(SEED),--seed $(SEED)) $(if $(SHARDS),--shards $(SHARDS)) $(ARGS)
+
+hostile: $(DEV_STAMP) ## half an hour: every attack on a live instance, behind nothing and behind HAProxy: nobody else notices; ARGS="--only pings"
+	@PYTHONPATH=tests/cluster exec $(PY) -m tests.hostile.run --behind both $(ARGS)
 
 rolling: $(DEV_STAMP) ## a rolling restart under 1,000 clients and 200 publications/s: nothing lost, no error, no storm
 	@cd tests/cluster && PYTHONPATH=../.. exec ../../$(PY) rolling.py $(ARGS)
