@@ -81,6 +81,7 @@ class RealtimeConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     pong_timeout: PositiveSeconds = 8.0
     connect_timeout: PositiveSeconds = 10.0
     max_connecting: Positive = 256  # clients on their way in at a time, in one process
+    max_waiting: Positive = 10_000  # clients that wait for a place, or have none and say nothing, in one process
     admission_rate: Positive = 200  # clients a second a process can let in beside its work: who drains goes by it
     max_message_bytes: Positive = 65536
     max_channels: Positive = 128

@@ -14,6 +14,7 @@ from realtime.protocol.codes import DisconnectCode
 from realtime.server.connection import ABNORMAL, Connection
 from realtime.server.sockets import open_socket
 from realtime.session import handshakes
+from realtime.session.entrance import enter
 from realtime.session.session import Session
 
 logger = logging.getLogger("realtime.consumer")
@@ -42,14 +43,17 @@ class ConnectionConsumer:
             logger.warning("handshake refused: %s", problem)
             await send({"type": "websocket.close", "code": DisconnectCode.PERMISSION_DENIED})
             return
-        place = await node.admission.enter()
+        address = handshakes.address_of(scope)
+        place = await enter(node.admission, address, scope, receive, send)
+        if place is None:
+            return
         try:
             await send({"type": "websocket.accept", "subprotocol": JSON_SUBPROTOCOL if offered else None})
         except BaseException:
             node.admission.leave(place)
             raise
         socket = open_socket(scope, send, node.config.max_outgoing_bytes)
-        session = Session(node, socket, scope, place, handshakes.address_of(scope))
+        session = Session(node, socket, scope, place, address)
         if node.draining:
             session.disconnect(DisconnectCode.SHUTDOWN)
         elif reason := node.blocks.against("", session.address):

@@ -26,6 +26,7 @@ from realtime.engine.admission import Admission
 from realtime.engine.blocks import Blocks
 from realtime.engine.broker import get_broker
 from realtime.engine.control import Control
+from realtime.engine.files import affordable
 from realtime.engine.heartbeat import Heartbeat
 from realtime.engine.hub import Hub
 from realtime.engine.layer import LAYER_FAULTS
@@ -69,7 +70,7 @@ class Node:
         self.connections_opened = 0
         self.connections_closed: Counter[str] = Counter()
         self._loop = asyncio.get_running_loop()
-        self.admission = Admission(config.max_connecting, self._loop.time)
+        self.admission = Admission(config.max_connecting, self._loop.time, affordable(config.max_waiting))
         self._background: set[asyncio.Task[Any]] = set()
         self._joined = asyncio.Event()
         self.broker = get_broker(store)

@@ -31,6 +31,7 @@ from twisted.logger import (
     globalLogPublisher,
 )
 
+from realtime.engine.files import open_as_many_as_allowed
 from realtime.server.connection import Connection
 from realtime.server.drain import drain
 from realtime.server.listening import BACKLOG, accept_queued_and_close, adopt, without_delay
@@ -218,6 +219,7 @@ def main() -> None:
         for number in (signal.SIGINT, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)  # a terminal sends them to everyone; the supervisor decides
         die_with_parent(signal.SIGTERM, int(os.environ[PARENT]))
+    open_as_many_as_allowed()
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
     CommandLine().run(sys.argv[1:])
 

@@ -6,13 +6,13 @@ WebSocket do not count. A trusted proxy's address says nothing about who is behi
 there, as for a Unix socket. The door itself does no I/O; every call costs the same however many wait.
 """
 
-import resource
 from collections.abc import Callable
 from typing import Protocol
 
 from django.conf import settings
 
 from ratelimit.requests import is_trusted_proxy
+from realtime.engine.files import affordable
 from realtime.engine.networks import bounds_of, networks_of
 from realtime.engine.shares import Path, Shares
 
@@ -70,9 +70,5 @@ class Door:
 
 
 def door_of_this_process() -> Door:
-    """The door as it is configured. Where a process may open few files, half of them are left for everything else."""
-    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    in_all = settings.HTTP_MAX_WAITING
-    if files != resource.RLIM_INFINITY:
-        in_all = max(1, min(in_all, files // 2))
-    return Door(settings.HTTP_MAX_WAITING_PER_ADDRESS, in_all, is_trusted_proxy)
+    """The door as it is configured, and as the process may open files."""
+    return Door(settings.HTTP_MAX_WAITING_PER_ADDRESS, affordable(settings.HTTP_MAX_WAITING), is_trusted_proxy)

@@ -24,6 +24,7 @@ async def connect(session: Session, id: int, request: ConnectRequest) -> None:
     """Answer `connect`. Raises DisconnectError for bad credentials, CommandError 109 for an expired token."""
     session.move(State.CONNECTING)
     try:
+        await session.take_place()
         await _connect(session, id, request)
     finally:
         session.give_place_back()

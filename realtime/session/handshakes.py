@@ -33,14 +33,15 @@ async def refused(scope: Mapping[str, Any], send: Send) -> bool:
     subject = Subject(address_of(scope), header=lambda name: _header(scope, name))
     decision = await limits.ask(policies, subject)
     if not decision.allowed:
-        await _refuse(scope, send, max(1, math.ceil(decision.retry_after)))
+        await refuse(scope, send, 429, max(1, math.ceil(decision.retry_after)))
     return not decision.allowed
 
 
-async def _refuse(scope: Mapping[str, Any], send: Send, seconds: int) -> None:
+async def refuse(scope: Mapping[str, Any], send: Send, status: int, seconds: int) -> None:
+    """Answer a handshake that may come again after so many seconds."""
     if RESPONSE in (scope.get("extensions") or {}):
         headers = [(b"retry-after", b"%d" % seconds), (b"content-length", b"0")]
-        await send({"type": f"{RESPONSE}.start", "status": 429, "headers": headers})
+        await send({"type": f"{RESPONSE}.start", "status": status, "headers": headers})
         await send({"type": f"{RESPONSE}.body", "body": b""})
         return
     code = DisconnectCode.TOO_MANY_REQUESTS

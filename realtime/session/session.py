@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from realtime.access import hooks
 from realtime.access.identity import ANONYMOUS, Identity
+from realtime.engine.admission import Full
 from realtime.engine.subscription import Subscription
 from realtime.protocol import replies
 from realtime.protocol.codes import CommandError, DisconnectCode, DisconnectError, ErrorCode, UnsubscribeCode
@@ -99,6 +100,7 @@ class Session:
         self.since = 0.0  # Unix seconds, from when it was connected
         self.unanswered = 0  # commands that were sent off to Redis and whose replies will follow
         self._place = place  # its ticket of the node's admission
+        node.admission.end_by(place, self._stay_no_longer)
         self.due = 0.0  # loop time at which the worker's command is to be answered; 0.0: nothing waits
         self._queue: deque[tuple[float, Command]] | None = None  # with the time at which each is to be answered
         self._worker: asyncio.Task[None] | None = None
@@ -231,6 +233,16 @@ class Session:
         logger.warning("%s could not be done: %s", command.method, why, extra=self.log_context())
         self.node.stats.errors[ErrorCode.INTERNAL] += 1
         return replies.error(command.id, CommandError(ErrorCode.INTERNAL)) if command.id else None
+
+    async def take_place(self) -> None:
+        """It asks to connect: from now on its place is kept, or waited for if it is another's by now."""
+        try:
+            await self.node.admission.connects(self._place)
+        except Full:
+            raise CommandError(ErrorCode.INTERNAL, detail="too many wait to connect") from None
+
+    def _stay_no_longer(self) -> None:
+        self.disconnect(DisconnectCode.STALE)
 
     def give_place_back(self) -> None:
         """Whether it came in or not: another client may."""

@@ -5,7 +5,7 @@ what came by two calls and keeps nothing.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from urllib.parse import urlsplit
 
 CLOSE, PING, TEXT = 8, 9, 1
@@ -20,10 +20,19 @@ class Refused(OSError):
 class LightClient(asyncio.Protocol):
     """One connection: `on_text` is called with each message, `on_end` once with the close code."""
 
-    def __init__(self, host: str, path: str, on_text: Callable[[str], None], on_end: Callable[[int], None]) -> None:
+    def __init__(
+        self,
+        host: str,
+        path: str,
+        on_text: Callable[[str], None],
+        on_end: Callable[[int], None],
+        headers: Sequence[str] = (),
+    ) -> None:
         self._request = (
             f"GET {path} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+            "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+            + "".join(f"{header}\r\n" for header in headers)
+            + "\r\n"
         )
         self._on_text = on_text
         self._on_end = on_end

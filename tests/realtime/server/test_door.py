@@ -143,10 +143,10 @@ def test_addresses_that_hold_nothing_are_forgotten() -> None:
     assert not door._shares._by_size
 
 
-def test_a_process_that_may_open_few_files_keeps_half_of_them(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_that_may_open_few_files_keeps_most_of_them(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Or silent connections would leave none for the next client, for Redis and the database."""
     settings.HTTP_MAX_WAITING, settings.HTTP_MAX_WAITING_PER_ADDRESS = 20, 20
-    monkeypatch.setattr(resource, "getrlimit", lambda which: (16, 16))
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (24, 24))
     door = door_of_this_process()
     crowd(door, *["192.0.2.1"] * 12)
     assert door.waiting == 8
