@@ -12,7 +12,9 @@ from typing import Any
 from project.asgi import application as project_application  # isort: skip  first: it sets Django up
 
 from channels.generic.websocket import AsyncWebsocketConsumer
+from channels.sessions import CookieMiddleware
 
+from clusterapp.http_apps import HTTP_APPS
 from realtime.engine.node import current_node
 from realtime.server.asgi import AsgiSide
 from realtime.server.connection import Connection
@@ -145,10 +147,18 @@ async def unruly(scope: Any, receive: Any, send: Any) -> None:
     ended.append("unruly")
 
 
+async def cookies(scope: Any, receive: Any, send: Any) -> None:
+    """Tells the cookies as Channels reads them."""
+    await receive()
+    await send({"type": "websocket.accept"})
+    await send({"type": "websocket.send", "text": json.dumps(scope["cookies"])})
+
+
 go = asyncio.Event()
 flooded: list[int] = []
 GENERIC = {one.__name__: one for one in (deny, denial, early, silent, broken, tardy, slow, flood, unruly)}
 GENERIC["echo"] = Echo.as_asgi()
+GENERIC["cookies"] = CookieMiddleware(cookies)
 
 
 def census() -> dict[str, Any]:
@@ -199,5 +209,7 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
         await project_application(scope, receive, send)
     elif scope["type"] == "websocket":
         await GENERIC[scope["path"].rpartition("/")[2]](scope, receive, send)
+    elif scope["path"].rpartition("/")[2] in HTTP_APPS:
+        await HTTP_APPS[scope["path"].rpartition("/")[2]](scope, receive, send)
     else:
         await http(scope, receive, send)

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.urls import include, path
 
+from clusterapp import http_views
 from ratelimit.decorators import ratelimit
 
 
@@ -47,5 +48,6 @@ urlpatterns = [
     path("decorated", decorated),
     path("decorated/coroutine", decorated_coroutine),
     path("decorated/seen", seen),
+    *http_views.urlpatterns,
     path("", include("project.urls")),
 ]

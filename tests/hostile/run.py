@@ -1,0 +1,188 @@
+"""The campaign: `make hostile`. Every attack in turn on a live instance, while witnesses there and elsewhere look on.
+
+    python -m tests.hostile.run [--only WORDS] [--behind haproxy] [--seconds 8] [--json FILE] [--list]
+
+Exit status: 0 nobody noticed anything, 1 somebody did, 2 not measured (the machine was too busy to say).
+"""
+
+import argparse
+import asyncio
+import json
+import sys
+import tempfile
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+from clients import token
+from harness import API_KEY
+from processes import ROOT
+from tests.hostile.attacks import ATTACKS, Attack
+from tests.hostile.ground import Ground, can_balance
+from tests.hostile.verdict import CONNECTIONS_LEFT, GROWTH, LEFT, Seen, judge, table
+from tests.hostile.witness import Witnesses
+
+SECONDS = 8.0
+BACK_WITHIN = 10.0  # seconds after the attackers' end
+CALM = 1.0  # seconds of witnesses alone, before the attack
+AFTER = 30.0  # seconds an attacker may take to end
+TRIES = 2  # of an attack that was late only: once more, for a busy machine
+
+
+class Campaign:
+    """One run of some attacks."""
+
+    def __init__(self, ground: Ground, seconds: float) -> None:
+        self._ground = ground
+        self._seconds = seconds
+        self.seen: list[Seen] = []
+
+    async def run(self, attacks: list[Attack]) -> None:
+        """Play them."""
+        for attack in attacks:
+            for _ in range(TRIES):
+                seen = await self.play(attack)
+                verdict = judge(seen)
+                if verdict.faults or seen.died:
+                    await asyncio.to_thread(self._ground.renew)
+                if verdict.measured and not any("late" in fault for fault in verdict.faults):
+                    break
+            self.seen.append(seen)
+            _tell(seen)
+
+    async def play(self, attack: Attack) -> Seen:
+        """One attack, measured."""
+        ground = self._ground
+        ground.news()
+        seen = Seen(attack.name, attack.what, self._seconds, attack.unavailable)
+        before, connections, threads = ground.memory(), ground.connections(), ground.threads()
+        most = [before, threads]
+        pid = ground.attacked.pid
+        try:
+            async with Witnesses(ground.port, ground.other.port, pid) as witnesses:
+                await asyncio.sleep(CALM)
+                watching = asyncio.create_task(self._watch(most))
+                seen.attackers = await self._attack(attack)
+                ended = time.monotonic()
+                await asyncio.sleep(CALM)
+                watching.cancel()
+            seen.publications, seen.pages = witnesses.publications.figures(), witnesses.pages.figures()
+            seen.newcomers, seen.witness_faults = witnesses.newcomers.figures(), witnesses.faults
+            seen.withheld = round(witnesses.clock.share, 3)
+            seen.held_up = round(witnesses.clock.held_up / (self._seconds + 2 * CALM), 3)
+        except (OSError, TimeoutError, ValueError) as error:
+            seen.witness_faults = [f"the witnesses could not come: {error!r}"[:200]]
+            ended = time.monotonic()
+        seen.died = not ground.attacked.running
+        if not seen.died:
+            await self._until_back(ended, before, connections)
+        seen.memory = round(before, 1), round(most[0], 1), round(ground.memory(), 1)
+        seen.connections, seen.threads = (connections, ground.connections()), (threads, int(most[1]))
+        seen.unhandled = ground.news()
+        return seen
+
+    async def _watch(self, most: list[float]) -> None:
+        while True:
+            most[:] = max(most[0], self._ground.memory()), max(most[1], self._ground.threads())
+            await asyncio.sleep(0.05)
+
+    async def _attack(self, attack: Attack) -> dict[str, object]:
+        """Let the attackers' process do it, and return what it saw."""
+        attacked = self._ground.attacked
+        aim = {"port": self._ground.port, "seconds": self._seconds, "tls_port": attacked.tls_port}
+        aim |= {"metrics_port": attacked.metrics_port, "key": API_KEY, "token": token("66")}  # type: ignore[attr-defined]
+        words = [sys.executable, "-m", "tests.hostile.attacker", attack.name]
+        pipe = asyncio.subprocess.PIPE
+        process = await asyncio.create_subprocess_exec(*words, cwd=ROOT, stdin=pipe, stdout=pipe, env=_environment())
+        try:
+            async with asyncio.timeout(self._seconds + AFTER):
+                out, _ = await process.communicate(json.dumps(aim).encode())
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+            return {"cpu": "it did not end"}
+        assert process.returncode == 0, f"the attackers of {attack.name} ended with {process.returncode}"
+        found: dict[str, object] = json.loads(out)
+        return found
+
+    async def _until_back(self, ended: float, memory: float, connections: int) -> None:
+        """Wait until everything is as before, or the time for that is over."""
+        while time.monotonic() - ended < BACK_WITHIN:
+            left = self._ground.connections() - connections
+            if self._ground.memory() - memory <= LEFT and left <= CONNECTIONS_LEFT:
+                return
+            await asyncio.sleep(0.1)
+
+
+def _environment() -> dict[str, str]:
+    import os
+
+    return os.environ | {"PYTHONPATH": ":".join((str(ROOT), str(ROOT / "tests" / "cluster")))}
+
+
+def _tell(seen: Seen) -> None:
+    """One line of progress."""
+    verdict = judge(seen)
+    state = "FAULT" if verdict.faults else "ok" if verdict.measured else "not measured"
+    print(f"{time.strftime('%H:%M:%S')}  {seen.name:36s} {state}", flush=True)
+    for fault in verdict.faults:
+        print(f"{'':12s}{fault}", flush=True)
+
+
+def choose(only: str, balanced: bool) -> list[Attack]:
+    """The attacks whose name or group has one of the words in it; behind the balancer those over HTTP alone."""
+    words = [word.strip() for word in only.split(",") if word.strip()]
+    found = [attack for attack in ATTACKS.values() if not words or any(word in attack.name for word in words)]
+    return [attack for attack in found if attack.http or not balanced]
+
+
+async def campaign(home: Path, attacks: list[Attack], seconds: float, behind: str = "") -> list[Seen]:
+    """Play attacks on ground of their own."""
+    ground = Ground(home, behind)
+    await asyncio.to_thread(ground.start)
+    fought = Campaign(ground, seconds)
+    try:
+        await fought.run(attacks)
+    finally:
+        await asyncio.to_thread(ground.stop)
+    return fought.seen
+
+
+def status(seen: list[Seen]) -> int:
+    """The exit status."""
+    verdicts = [judge(one) for one in seen]
+    if any(verdict.faults for verdict in verdicts):
+        return 1
+    return 0 if seen and all(verdict.measured for verdict in verdicts) else 2
+
+
+def main() -> int:
+    """Play what the command line says."""
+    parser = argparse.ArgumentParser(description="attacks on a live instance, while witnesses look on")
+    parser.add_argument("--only", default="", help="words, separated by commas: attacks whose names have one in them")
+    parser.add_argument("--behind", default="", choices=["", "haproxy"], help="play those over HTTP behind it")
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="of each attack")
+    parser.add_argument("--json", type=Path, help="where everything that was measured goes")
+    parser.add_argument("--list", action="store_true", help="name the attacks")
+    options = parser.parse_args()
+    attacks = choose(options.only, bool(options.behind))
+    if options.list or not attacks:
+        for attack in attacks:
+            print(f"{attack.name:36s} {attack.what}")
+        return 0 if attacks else 2
+    if options.behind and not can_balance():
+        print("no haproxy on the PATH")
+        return 2
+    with tempfile.TemporaryDirectory(prefix="flotilla-hostile-") as home:
+        seen = asyncio.run(campaign(Path(home), attacks, options.seconds, options.behind))
+    print(f"\n{table(seen)}\n")
+    path = options.json or ROOT / "var" / f"hostile{'-' + options.behind if options.behind else ''}.json"
+    path.parent.mkdir(exist_ok=True, mode=0o700)
+    path.write_text(json.dumps([asdict(one) | asdict(judge(one)) for one in seen], indent=1))
+    faulty = sum(bool(judge(one).faults) for one in seen)
+    print(f"{len(seen)} attacks, {faulty} noticed; lateness at most {GROWTH and 250} ms; figures in {path}")
+    return status(seen)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
