@@ -96,6 +96,7 @@ INSTALLED_APPS = [
 if FLOTILLA_DEMO:
     INSTALLED_APPS += ["examples.rooms"]
 MIDDLEWARE = [
+    "project.streaming.InPieces",
     "monitoring.middleware.CountBefore",
     "django.middleware.security.SecurityMiddleware",
     "project.static.StaticFiles",

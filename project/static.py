@@ -12,6 +12,8 @@ from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_asy
 from django.http import HttpRequest, HttpResponse
 from whitenoise.middleware import WhiteNoiseMiddleware
 
+MOST_AT_ONCE = 256 * 1024  # bytes of a file that is read whole
+
 
 class StaticFiles(WhiteNoiseMiddleware):  # type: ignore[misc]
     """Serves what the static files' finders know (and STATIC_ROOT, when there is one) at STATIC_URL."""
@@ -43,6 +45,8 @@ class StaticFiles(WhiteNoiseMiddleware):  # type: ignore[misc]
         if file is None:
             return None
         response = self.serve(file, request)
+        if int(response.headers.get("Content-Length", "0")) > MOST_AT_ONCE and request.method != "HEAD":
+            return cast(HttpResponse, response)  # a stream of pieces (project.streaming)
         with closing(response):
             return HttpResponse(
                 b"".join(response.streaming_content), status=response.status_code, headers=response.headers

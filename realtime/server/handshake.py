@@ -55,7 +55,9 @@ def judge(head: Head, rest: bytes) -> Handshake:
     if upgrades and b"websocket" not in upgrades:
         raise Refused(400, "only WebSocket can be upgraded to")
     asked = upgrades and b"upgrade" in (word.lower() for word in head.words(b"connection"))
-    if not asked or head.version != "1.1":
+    if head.version != "1.1":
+        raise Refused(400, NO_UPGRADE)
+    if not asked:
         raise Refused(426, NO_UPGRADE, UPGRADE_HEADERS)
     return Handshake(head.target, head.query, head.headers, _key(head), _subprotocols(head), rest)
 

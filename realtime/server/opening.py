@@ -18,6 +18,7 @@ from realtime.server.door import door_of_this_process
 from realtime.server.http.connection import HttpConnection
 from realtime.server.http.limits import Limits
 from realtime.server.http.request import Request
+from realtime.server.http.waiting import answering
 
 logger = logging.getLogger("realtime.http")
 
@@ -82,15 +83,16 @@ class Factory(TwistedFactory):  # type: ignore[misc]
 
     def watch(self, connection: HttpConnection, busy: bool) -> None:
         """It is busy now, or no more."""
-        if busy:
-            self.busy.add(connection)
-        else:
-            self.busy.discard(connection)
+        for known in (self.busy, answering):
+            if busy:
+                known.add(connection)
+            else:
+                known.discard(connection)
 
     def gone(self, connection: HttpConnection) -> None:
         """It is closed, or a WebSocket."""
         self.decided(connection)
-        self.busy.discard(connection)
+        self.watch(connection, False)
         self._addresses.pop(connection, None)
 
     def log(self, request: Request, peer: str) -> None:
@@ -128,8 +130,3 @@ class Factory(TwistedFactory):  # type: ignore[misc]
                 logger.warning("the application of a request that is over did not end, and was cancelled")
                 request.over_since = now
                 request.task.cancel()
-
-    @property
-    def waiting_bytes(self) -> int:
-        """Bytes of responses that clients have not taken yet. Any thread may ask."""
-        return sum(connection.unsent for connection in list(self.busy))

@@ -127,7 +127,7 @@ class Chunked:
         self._at = _At.DATA if self._left else _At.TRAILERS
 
     def _on_trailer(self, line: bytes) -> None:
-        self._trailers += len(line)
+        self._trailers += len(line) + 2
         if not line:
             self.done = True
         elif self._trailers > MOST_TRAILERS or not _TRAILER.fullmatch(line):

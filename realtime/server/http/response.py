@@ -109,14 +109,18 @@ class Response:
         length = self._length if self._length is not None else whole
         start = b"HTTP/1.1 %d %b\r\n" % (self.status, phrase(self.status))
         framing = self._frame(length)
-        connection = (
-            b""
-            if self.keep and self._chunks
-            else (b"Connection: keep-alive\r\n" if self.keep else b"Connection: close\r\n")
-        )
+        connection = self._connection()
         self._head = True
         lines, self._lines = self._lines, []
         return b"".join((start, *lines, framing, connection, b"\r\n"))
+
+    def _connection(self) -> bytes:
+        words = [b"upgrade"] if self.status == 426 else []  # RFC 9110, 7.8
+        if not self.keep:
+            words.append(b"close")
+        elif not self._chunks:
+            words.append(b"keep-alive")
+        return b"Connection: %b\r\n" % b", ".join(words) if words else b""
 
     def _frame(self, length: int | None) -> bytes:
         """Decide how the body's end is known, and say so."""
