@@ -26,7 +26,7 @@ from realtime.server.http.head import MOST_HEAD, Head, HeadReader, Refused
 from realtime.server.http.progress import Progress, Rate
 from realtime.server.http.request import Request, internal_error
 from realtime.server.http.scope import forwarded_address, http_scope, websocket_scope
-from realtime.server.transports import has_open_buffers, in_flight, let_go, unsent
+from realtime.server.transports import cut_off, has_open_buffers, in_flight, let_go, unsent
 
 if TYPE_CHECKING:
     from realtime.server.opening import Factory
@@ -148,7 +148,7 @@ class HttpConnection:
             if head is None:
                 return
         except Refused as refused:
-            self.refuse(refused)
+            self.refuse(refused, head_only=self._head.is_of_head)
             return
         rest, self._head = self._head.rest, None
         self.factory.decided(self)
@@ -158,7 +158,7 @@ class HttpConnection:
             else:
                 self._begin(head, rest)
         except Refused as refused:
-            self.refuse(refused, linger=bool(rest) or head.has_body)
+            self.refuse(refused, linger=bool(rest) or head.has_body, head_only=head.method == b"HEAD")
 
     def _begin(self, head: Head, rest: bytes) -> None:
         server = self.factory.server
@@ -316,7 +316,7 @@ class HttpConnection:
 
     # The end of the connection
 
-    def refuse(self, refused: Refused, *, linger: bool = True) -> None:
+    def refuse(self, refused: Refused, *, linger: bool = True, head_only: bool = False) -> None:
         """Answer what cannot be served, and close; cut the connection off when a response has begun already."""
         request = self._request
         if request is not None and request.response.has_begun:
@@ -325,9 +325,10 @@ class HttpConnection:
         self._log(f"{refused.status}, {refused}")
         response = refused.response
         if request is not None:
-            if request.head.method == b"HEAD":
-                response = response[: response.index(b"\r\n\r\n") + 4]
+            head_only = request.head.method == b"HEAD"
             request.end()
+        if head_only:
+            response = response[: response.index(b"\r\n\r\n") + 4]
         self.factory.decided(self)
         self.write(response)
         self._close(linger=linger)
@@ -362,7 +363,7 @@ class HttpConnection:
                 self._request.end()
             self._unthrottle()
             self._enter(State.CLOSING)
-            self.transport.abortConnection()
+            cut_off(self.transport)
 
     def give_up(self) -> None:
         """Its place is wanted, or its head did not come in time."""

@@ -71,10 +71,11 @@ class Head:
 class HeadReader:
     """Collects bytes until a head is whole. `rest` is what came behind it."""
 
-    __slots__ = ("_data", "rest")
+    __slots__ = ("_data", "is_of_head", "rest")
 
     def __init__(self) -> None:
         self._data = b""
+        self.is_of_head = False  # the method is HEAD: no answer has a body
         self.rest = b""
 
     @property
@@ -89,6 +90,7 @@ class HeadReader:
             data = self._data + data
         elif data.startswith(b"\r\n"):
             data = data[2:]  # RFC 9112, 2.2: an empty line before a request is ignored
+        self.is_of_head = data.startswith(b"HEAD ")
         end = data.find(END, max(0, before - 3), MOST_HEAD)
         if end < 0:
             _look_at_part(data)

@@ -127,8 +127,8 @@ class Response:
         if self.status in _WITHOUT_BODY:
             return b""
         said = b"" if length is None else b"Content-Length: %d\r\n" % length
-        if self._head_only:
-            return said if self._length is not None or length else b""
+        if self._head_only:  # the length that a GET would have is the application's to say
+            return said if self._length is not None else b""
         if length is not None:
             self._framing, self._left = Framing.LENGTH, length
             return said
