@@ -36,11 +36,14 @@ class Aim:
     metrics_port: int = 0
     key: str = ""
     token: str = ""
+    size: int = 10**9  # bytes of a large transfer
+    events: float = 300.0  # seconds of a long one
     began: float = field(default_factory=time.monotonic)
     opened: int = 0
     refused: int = 0
     sent: int = 0
     statuses: Counter[str] = field(default_factory=Counter)
+    faults: list[str] = field(default_factory=list)
     _next: float = 0.0
 
     @property
@@ -210,7 +213,7 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     aim = Aim(**json.load(sys.stdin))
     asyncio.run(ATTACKS[sys.argv[1]].play(aim))
-    told: dict[str, Any] = {name: getattr(aim, name) for name in ("opened", "refused", "sent", "statuses")}
+    told: dict[str, Any] = {name: getattr(aim, name) for name in ("opened", "refused", "sent", "statuses", "faults")}
     print(json.dumps(told | {"cpu": round(time.process_time() / aim.seconds, 2)}), flush=True)
 
 

@@ -2,8 +2,9 @@
 
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
+from types import ModuleType
 
-from tests.hostile import attacks_bodies, attacks_doors, attacks_frames, attacks_responses
+from tests.hostile import attacks_bodies, attacks_doors, attacks_frames, attacks_responses, transfers
 from tests.hostile.attacker import Aim
 
 
@@ -13,17 +14,19 @@ class Attack:
 
     name: str
     what: str
+    group: str
     play: Callable[[Aim], Awaitable[None]]
     http: bool
     unavailable: bool = False
 
 
-def _of(module: object, names: Iterable[str], http: bool) -> list[Attack]:
+def _of(module: ModuleType, names: Iterable[str], http: bool) -> list[Attack]:
     made = []
     for name in names:
         play = getattr(module, name)
         what = (play.__doc__ or "").strip().splitlines()[0].rstrip(".")
-        made.append(Attack(name.replace("_", "-"), what, play, http, name in MAY_BE_503))
+        group = module.__name__.rpartition(".")[2].removeprefix("attacks_")
+        made.append(Attack(name.replace("_", "-"), what, group, play, http, name in MAY_BE_503))
     return made
 
 
@@ -36,5 +39,6 @@ ATTACKS = {
         *_of(attacks_doors, attacks_doors.HTTP, True),
         *_of(attacks_doors, attacks_doors.SOCKETS, False),
         *_of(attacks_frames, attacks_frames.ALL, False),
+        *_of(transfers, transfers.ALL, True),
     )
 }

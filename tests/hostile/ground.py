@@ -75,7 +75,11 @@ class Ground:
     def __init__(self, home: Path, behind: str = "", **more: str) -> None:
         self._home = home
         self._behind = behind
-        self._more = more | ({"RATE_LIMIT_TRUSTED_PROXIES": "127.0.0.1"} if behind else {})
+        self._more = (
+            {"HTTP_MAX_BODY_PATHS": "/generic/sink=2GB"}
+            | more
+            | ({"RATE_LIMIT_TRUSTED_PROXIES": "127.0.0.1"} if behind else {})
+        )
         self.redis = Redis(home, "no")
         certificate = self_signed(home)
         self.attacked = self._instance("attacked", certificate)

@@ -70,6 +70,7 @@ def _harm(seen: Seen) -> list[str]:
     if seen.died:
         faults.append("the instance died")
     faults += [f"{len(found)} × {found[0]}" for found in (seen.witness_faults,) if found]
+    faults += seen.attackers.get("faults", [])
     before, most, after = seen.memory
     if most - before >= GROWTH:
         faults.append(f"memory grew by {most - before:.0f} MB")
@@ -87,6 +88,14 @@ def _harm(seen: Seen) -> list[str]:
 
 def _wrong(seen: Seen, status: str) -> bool:
     return status.startswith("5") and status not in ("501", "505") and not (status == "503" and seen.unavailable)
+
+
+def status(seen: list[Seen]) -> int:
+    """The exit status: 0 nobody noticed anything, 1 somebody did, 2 not measured."""
+    verdicts = [judge(one) for one in seen]
+    if any(verdict.faults for verdict in verdicts):
+        return 1
+    return 0 if verdicts and all(verdict.measured for verdict in verdicts) else 2
 
 
 def table(seen: list[Seen]) -> str:

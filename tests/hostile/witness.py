@@ -42,7 +42,7 @@ class Lateness:
         self.others.append(other)
 
     def figures(self) -> dict[str, float]:
-        """In milliseconds. `late`: all but one were no later; a single one says nothing on a machine with other work."""
+        """In milliseconds. `late`: all but one were no later, for a single one may be the machine's doing."""
         if not self.pairs:
             return {"count": 0, "p50": 0.0, "p99": 0.0, "late": 0.0, "max": 0.0, "other": 0.0}
         ordered = sorted(self.pairs)

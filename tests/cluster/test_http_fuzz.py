@@ -1,0 +1,95 @@
+"""Requests and handshakes of every kind (`http_grammar`): each connection comes to an end, what it is answered is HTTP,
+and nothing is unhandled. A minute of it in CI, ten and more by hand; see `tests.fuzzing`.
+"""
+
+import asyncio
+import contextlib
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from conftest import CONFIG
+from http_client import memory, one_server
+from http_grammar import Grammar
+from other_servers import Server
+from tests.fuzzing import SECONDS, seeds
+
+AT_ONCE = 8
+ENDED_WITHIN = 30.0  # seconds: a head has 5, on an idle machine
+GROWTH = 40 << 20  # bytes
+WARM = 300  # connections until everything is loaded
+TRACES = ("Traceback", '"traceback"', "Unhandled", '"CRITICAL"', "never retrieved")
+FIRST = re.compile(rb"HTTP/1\.1 (\d{3}) [\t\x20-\x7e]*\r\n")
+FAULT = re.compile(rb"(?:^|\n)HTTP/1\.1 5(?!01|05)\d\d ")
+
+
+@pytest.fixture
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """An instance that nobody else asks."""
+    with one_server(tmp_path_factory.mktemp("fuzz"), CONFIG) as made:
+        yield made
+
+
+async def talk(port: int, pieces: list[bytes]) -> bytes:
+    """Send the pieces, say that nothing more comes, and return everything up to the end. Raises TimeoutError."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    answer = b""
+    try:
+        async with asyncio.timeout(ENDED_WITHIN):
+            with contextlib.suppress(ConnectionError):
+                for piece in pieces:
+                    writer.write(piece)
+                    await writer.drain()
+                    await asyncio.sleep(0)
+                writer.write_eof()
+            with contextlib.suppress(ConnectionError):
+                while data := await reader.read(1 << 16):
+                    answer += data
+    finally:
+        writer.transport.abort()
+    return answer
+
+
+def wrong(answer: bytes) -> str:
+    """What is not right about an answer; "" for nothing."""
+    if answer and not FIRST.match(answer):
+        return "it is no HTTP"
+    return "a fault of the server" if FAULT.search(answer) else ""
+
+
+async def one(server: Server, seed: int) -> None:
+    pieces = Grammar(seed).connection()
+    try:
+        answer = await talk(server.port, pieces)
+    except TimeoutError:
+        raise AssertionError(f"seed {seed}: no end: {pieces}") from None
+    assert not wrong(answer), f"seed {seed}: {wrong(answer)}: {pieces} was answered {answer[:500]!r}"
+
+
+async def play(server: Server, seconds: float) -> int:
+    """How many connections were played."""
+    count = 0
+    group: set[asyncio.Task[None]] = set()
+    for seed in seeds(seconds):
+        count += 1
+        group.add(asyncio.create_task(one(server, seed)))
+        if len(group) >= AT_ONCE:
+            done, group = await asyncio.wait(group, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+    await asyncio.gather(*group)
+    return count
+
+
+@pytest.mark.timeout(SECONDS + 300)
+def test_requests_and_handshakes_of_every_kind(alone: Server) -> None:
+    for seed in range(WARM // 10):
+        asyncio.run(talk(alone.port, Grammar(-seed - 1).connection()))
+    before = memory(alone.pid)
+    assert asyncio.run(play(alone, SECONDS)) > 5 * min(SECONDS, 10)
+    log = alone.log.read_text(errors="replace")
+    found = [line for line in log.splitlines() if any(trace in line for trace in TRACES)]
+    assert found == []
+    assert alone.ready()
+    assert memory(alone.pid) - before < GROWTH
