@@ -160,7 +160,8 @@ LANGUAGE_CODE = "en-us"
 TIME_ZONE = "UTC"
 USE_TZ = True
 
-STATIC_URL = "static/"
+STATIC_URL = f"{ROOT_PATH}/static/"
+WHITENOISE_STATIC_PREFIX = "/static/"  # below the root path
 WHITENOISE_USE_FINDERS = True  # apps' static files are served from where they are; collectstatic is not needed
 
 PROMETHEUS_EXPORT_MIGRATIONS = False

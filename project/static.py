@@ -20,7 +20,7 @@ MOST_AT_ONCE = 256 * 1024  # bytes of a file that is read whole
 
 
 class RangedFile(StaticFile):  # type: ignore[misc]
-    """WhiteNoise's file; a range of a single byte is one too, and what is no range is ignored, as RFC 9110, 14.2 has it."""
+    """WhiteNoise's file; a range of a single byte is one too, and what is no range is ignored (RFC 9110, 14.2)."""
 
     def get_range_response(self, range_header: str, base_headers: Any, file_handle: Any) -> Any:
         """The part that was asked for, 416 when there is none, ValueError for what is no range."""

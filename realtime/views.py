@@ -10,6 +10,7 @@ from ipaddress import ip_address
 from django.conf import settings
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
+from django.urls import get_script_prefix
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_protect
 from django.views.decorators.http import require_POST, require_safe
@@ -25,8 +26,9 @@ FORWARDING_HEADERS = ("HTTP_X_FORWARDED_FOR", "HTTP_FORWARDED", "HTTP_X_REAL_IP"
 def demo(request: HttpRequest) -> HttpResponse:
     """The page. It carries no data of its own: rooms and people come over the WebSocket."""
     scheme = "wss" if request.is_secure() else "ws"
-    websocket = f"{scheme}://{request.get_host()}/connection/websocket"
-    context = {"rooms": ROOMS, "can_stop": may_stop(request), "websocket": websocket}
+    path = f"{get_script_prefix()}connection/websocket"
+    websocket = f"{scheme}://{request.get_host()}{path}"
+    context = {"rooms": ROOMS, "can_stop": may_stop(request), "websocket": websocket, "websocket_path": path}
     response = render(request, "realtime/demo.html", context)
     response["Content-Security-Policy"] = content_security_policy(request.get_host())
     response["Referrer-Policy"] = "same-origin"

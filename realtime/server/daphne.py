@@ -55,7 +55,7 @@ class Server(DaphneServer):  # type: ignore[misc]
         most = get_config().max_message_bytes
         options |= {
             "signal_handlers": False,
-            "root_path": options.get("root_path") or getattr(settings, "ROOT_PATH", ""),
+            "root_path": getattr(settings, "ROOT_PATH", options.get("root_path", "")),
             "ready_callable": self._before_first_connection,
         }
         super().__init__(application, endpoints, **options)
@@ -211,6 +211,12 @@ class CommandLine(DaphneCommandLine):  # type: ignore[misc]
     def __init__(self) -> None:
         super().__init__()
         self.parser.set_defaults(verbosity=0, server_name="")
+
+    def run(self, args: list[str]) -> None:
+        """Serve. The root path is for the settings too, which are read when the application is imported."""
+        if root_path := self.parser.parse_args(args).root_path:
+            os.environ["ROOT_PATH"] = root_path
+        super().run(args)
 
 
 def main() -> None:

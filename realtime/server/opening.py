@@ -13,7 +13,7 @@ from twisted.internet.interfaces import IProtocolNegotiationFactory
 from twisted.internet.protocol import Factory as TwistedFactory
 from zope.interface import implementer
 
-from ratelimit.requests import is_trusted_proxy
+from ratelimit.requests import is_trusted_proxy, trusted_proxies
 from realtime.server.door import door_of_this_process
 from realtime.server.http.connection import HttpConnection
 from realtime.server.http.limits import Limits
@@ -51,7 +51,7 @@ class Factory(TwistedFactory):  # type: ignore[misc]
 
     def is_proxy(self, address: str) -> bool:
         """Whether it speaks for others."""
-        return is_trusted_proxy(address)
+        return bool(trusted_proxies()) and is_trusted_proxy(address)
 
     # Told by a connection
 
@@ -80,6 +80,11 @@ class Factory(TwistedFactory):  # type: ignore[misc]
         """A request is over, and none has begun."""
         self._idle[connection] = time.monotonic()
         self.door.waits(connection, self._addresses.pop(connection, connection.peer))
+
+    def rests(self, connection: HttpConnection) -> None:
+        """Its time of being idle begins anew."""
+        self._idle.pop(connection, None)
+        self._idle[connection] = time.monotonic()
 
     def watch(self, connection: HttpConnection, busy: bool) -> None:
         """It is busy now, or no more."""
@@ -118,7 +123,7 @@ class Factory(TwistedFactory):  # type: ignore[misc]
             for connection, since in list(waiting.items()):
                 if since > now - within:
                     break
-                connection.give_up()
+                connection.expire(now)
 
     def look_after_busy(self, application_close_timeout: float) -> None:
         """End responses nobody reads and requests nobody answers; call it now and then."""

@@ -118,7 +118,7 @@ class HttpConnection:
             request.end()
         self._make_room()
         let_go(self.transport)
-        self._direct = self._head = None
+        self.transport = self._direct = self._head = None  # under TLS the transport holds this, and would be held by it
         self._ahead = b""
 
     def pauseProducing(self) -> None:
@@ -166,7 +166,7 @@ class HttpConnection:
         path = scope["path"].removeprefix(server.root_path)
         body: Body = body_of(head, self.factory.limits.most_body(path)) if head.has_body else Length(0)
         self.factory.knows(self, forwarded_address(scope) if self.factory.is_proxy(self.peer) else self.peer)
-        request = self._request = Request(self, head, body, keep=not server.is_leaving)
+        request = self._request = Request(self, head, body)
         self._enter(State.ANSWERING)
         self._rate.reset()
         if not body.done:
@@ -239,7 +239,7 @@ class HttpConnection:
 
     def may_stay_open(self, body: Body) -> bool:
         """Whether another request may follow one with such a body."""
-        if self._eof and not self._ahead:
+        if self.factory.server.is_leaving or (self._eof and not self._ahead):
             return False
         return body.done or (isinstance(body, Length) and body.left <= MOST_IGNORED)
 
@@ -339,7 +339,7 @@ class HttpConnection:
             return
         self.factory.decided(self)
         request = self._request
-        unread = linger or self._paused or (request is not None and not request.has_whole_body)
+        unread = linger or self._paused or bool(self._ahead) or (request is not None and not request.has_whole_body)
         self._unthrottle()
         self._ahead = b""
         if self._eof or not unread:
@@ -366,20 +366,23 @@ class HttpConnection:
             cut_off(self.transport)
 
     def give_up(self) -> None:
-        """Its place is wanted, or its head did not come in time."""
+        """Its place at the door is wanted by another."""
+        if self._state is State.WAITING:
+            self.abort("too many connections wait, and it is the oldest")
+
+    def expire(self, now: float) -> None:
+        """It has waited too long: for a head that does not come, or idle between two requests."""
         if self._state is not State.WAITING:
             return
-        if self._head is not None and self._head.begun:
+        if self._head is not None and (self._head.begun or self._is_first):
             self.abort("the head of its request did not come in time")
-            return
-        self.factory.decided(self)
-        if self.unsent:
-            self.factory.idles(self)  # it is not idle: it still reads what it was answered, or `check` finds that not
-        elif self._is_first:
-            self._enter(State.CLOSING)
-            self.transport.abortConnection()
-        else:
+        elif not self.unsent:
+            self.factory.decided(self)
             self._lose()
+        elif self._progress.stalled(now, self.unsent, self._taken(), self.factory.limits.stalled_after / 2):
+            self.abort("it did not take its response")
+        else:
+            self.factory.rests(self)  # it is not idle: it still reads what it was answered
 
     def _log(self, why: str) -> None:
         logger.info("a connection of %s was closed: %s", self.peer or "a Unix socket", why)
@@ -406,9 +409,8 @@ class HttpConnection:
         if self.transport is None:
             return
         waiting = self.unsent
-        taken = self._written - waiting - (in_flight(self.transport) if waiting else 0)
         limits = self.factory.limits
-        if self._progress.stalled(now, waiting, taken, limits.stalled_after):
+        if self._progress.stalled(now, waiting, self._taken() if waiting else 0, limits.stalled_after):
             self.abort(f"it took less than 1 KB of its response in {limits.stalled_after:g} s")
         elif self._state is State.ANSWERING and self._request is not None:
             self._check_request(self._request, now)
@@ -416,6 +418,10 @@ class HttpConnection:
             self._lose()
         elif self._state is State.CLOSING and not waiting and now - self._since > CLOSE_WITHIN + LINGER:
             self.transport.abortConnection()
+
+    def _taken(self) -> int:
+        """Bytes that the client has acknowledged, ever."""
+        return self._written - self.unsent - in_flight(self.transport)
 
     def _check_request(self, request: Request, now: float) -> None:
         limits = self.factory.limits

@@ -14,7 +14,7 @@ class Progress:
 
     def stalled(self, now: float, waiting: int, taken: int, within: float) -> bool:
         """Whether bytes wait and fewer than LEAST were taken in the last `within` seconds."""
-        if not waiting or not self._since or taken - self._taken >= LEAST:
+        if not waiting or not self._since or abs(taken - self._taken) >= LEAST:
             self._since, self._taken = now, taken
             return False
         return now - self._since > within

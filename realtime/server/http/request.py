@@ -32,13 +32,10 @@ class Request:
                  "_says_continue", "_waits", "began", "head", "over_since", "received", "response", "since",
                  "task")  # fmt: skip
 
-    task: "asyncio.Task[None] | None"
-
-    def __init__(self, connection: "HttpConnection", head: Head, body: Body, *, keep: bool) -> None:
+    def __init__(self, connection: "HttpConnection", head: Head, body: Body) -> None:
         self.head = head
-        self.response = Response(
-            head_only=head.method == b"HEAD", chunks=head.version == "1.1", keep=keep and head.keeps_alive
-        )
+        self.task: asyncio.Task[None] | None = None
+        self.response = Response(head_only=head.method == b"HEAD", chunks=head.version == "1.1", keep=head.keeps_alive)
         self.began = self.since = time.monotonic()  # since: when the application had all that it waits for
         self.received = 0  # bytes of the body as it came
         self.over_since = 0.0
@@ -149,7 +146,7 @@ class Request:
 
     def _start(self, connection: "HttpConnection", message: dict[str, Any]) -> None:
         self.response.start(message["status"], message.get("headers") or (), connection.server_name)
-        if not connection.may_stay_open(self._body):
+        if self._says_continue or not connection.may_stay_open(self._body):
             self.response.keep = False
         self._flushing = asyncio.get_running_loop().call_soon(self._flush)
 
