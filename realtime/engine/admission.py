@@ -4,10 +4,10 @@ Whoever is let in is served well within the time its SDK waits for a reply; the 
 unanswered, where they cost little and no clock of theirs runs.
 
 A place is for a client that asks to connect. One that is let in and says nothing keeps its place only while nobody
-needs it more: at once for a network that holds fewer places, after `GIVES_WAY` for anybody. It stays connected; when
-it asks after all, it waits for a place before those of its network whose handshake waits. Networks (an address, or
-those of an IPv6 address) have their turns one after another, however many wait of one. Nobody is held back while there
-is room: a whole storm from one address is let in as fast as the process manages.
+needs it more: it gives way at once to a client that asks and to a network that holds fewer places, after a while to
+anybody. It stays connected; when it asks after all, it has its turn before those of its network whose handshake waits.
+Networks (an address, or those of an IPv6 address) have their turns one after another, however many wait of one. Nobody
+is held back while there is room: a whole storm from one address is let in as fast as the process manages.
 """
 
 import asyncio
@@ -21,8 +21,11 @@ from realtime.engine.networks import networks_of
 from realtime.engine.peak import Peak
 from realtime.engine.shares import Path, Shares
 
-PATIENCE = 1.0  # seconds a place is kept for a client that was let in, whatever it does
-GIVES_WAY = 0.2  # seconds it is kept for one that says nothing, when others wait
+PATIENCE = 1.0  # seconds a place is kept for a client that was let in, whatever it does, when others wait
+# A few that say nothing give way sooner, for one who came last: if those before it say nothing either, it need not wait
+# for all of them. Not many: in a storm most are only slow, and nobody serves all of them in time once they ask.
+SOON = 0.2  # seconds
+SOON_PART = 2  # half as many as there are places, each second; and while fewer than half of all have asked
 SPARE = 8  # one place in so many is there beside them, for networks that hold none while others are served slowly
 
 Turn = asyncio.Future[int]  # its result is the ticket
@@ -38,7 +41,6 @@ class Stands(Enum):
     SILENT = auto()  # has a place, and has not asked to connect
     ASKING = auto()  # has a place, and its connect is being answered
     WITHOUT = auto()  # has said nothing, and its place is another's
-    MUTE = auto()  # so it is, for longer than `PATIENCE`
     RETURNING = auto()  # asks to connect, and waits for a place again
     PAST = auto()  # its connect takes longer than `PATIENCE`: it has no place any more, and needs none
 
@@ -70,16 +72,17 @@ class Admission:
         self._since: dict[Stands, OrderedDict[int, float]] = {stands: OrderedDict() for stands in Stands}
         self._inside: Shares[int] = Shares()  # those who have a place
         self._silent: Shares[int] = Shares()
-        self._mute: Shares[int] = Shares()
+        self._without: Shares[int] = Shares()
         self._counted: dict[Stands, tuple[Shares[int], ...]] = {
             Stands.SILENT: (self._inside, self._silent),
             Stands.ASKING: (self._inside,),
-            Stands.MUTE: (self._mute,),
+            Stands.WITHOUT: (self._without,),
         }
         self._outside: Shares[Turn] = Shares()  # who waits; those who return are ahead
         self._returning: dict[Turn, int] = {}  # with their tickets
         self._handshakes: OrderedDict[Turn, tuple[Path, float]] = OrderedDict()  # the oldest first
         self._oldest: float | None = None  # since when the one waits who has waited longest
+        self._soon_from = 0.0  # when the next one gives way sooner
         self._timer: asyncio.TimerHandle | None = None
 
     # Figures; any thread may ask
@@ -103,7 +106,7 @@ class Admission:
     @property
     def silent(self) -> int:
         """How many were let in and have not asked to connect."""
-        return sum(len(self._since[stands]) for stands in (Stands.SILENT, Stands.WITHOUT, Stands.MUTE))
+        return self._silent.size + self._without.size
 
     # In
 
@@ -150,13 +153,13 @@ class Admission:
             return
         if client.stands is Stands.SILENT:
             self._move(ticket, client, Stands.ASKING)
-        elif client.stands in (Stands.WITHOUT, Stands.MUTE) and not self._held:
+        elif client.stands is Stands.WITHOUT and not self._held:
             turn: Turn = asyncio.get_running_loop().create_future()
             client.turn = turn
             self._move(ticket, client, Stands.RETURNING)
             self._returning[turn] = ticket
             self._outside.add(client.path, turn, ahead=True)
-            self._came(client.path)
+            self._came(client.path, asks=True)
             await turn  # whoever ends this ends the client, and calls `leave`
 
     def leave(self, ticket: int) -> None:
@@ -191,14 +194,13 @@ class Admission:
 
     # Who is next
 
-    def _came(self, path: Path) -> None:
-        """One more waits."""
+    def _came(self, path: Path, *, asks: bool = False) -> None:
+        """One more waits; one that asks to connect goes before any that does not."""
         self._note_oldest()
-        if not self._held:
-            self._note_time()
-            if self._gets_place(path):
-                self._grant(list(self._outside.along(path))[-1].oldest)
-            self._fill()
+        self._note_time()
+        self._fill()
+        if not self._held and self._outside.held(path) and self._gets_place(path, asks):
+            self._grant(list(self._outside.along(path))[-1].oldest)
         if self._outside.size > self._most_waiting:
             self._refuse(self._outside.fullest().last)
 
@@ -208,17 +210,27 @@ class Admission:
             if self._inside.size < self._most:
                 self._grant(self._outside.following().oldest)
                 continue
-            victim = self._overdue()
-            if victim is None:
+            if not self._silent.size:
                 break
-            self._take_place(victim)
-            # Who came last: if the rest say nothing either, whoever means it need not wait for all of them.
-            self._grant(self._outside.following().newest)
+            (silent, since), now = next(iter(self._since[Stands.SILENT].items())), self._clock()
+            soon = since + PATIENCE > now
+            if soon and (self._busy or max(since + SOON, self._soon_from) > now):
+                break
+            self._take_place(silent)
+            turns = self._outside.following()
+            self._grant(turns.newest if soon else turns.oldest)
+            if soon:
+                self._soon_from = now + SOON_PART / self._most
         self._watch()
 
-    def _gets_place(self, path: Path) -> bool:
-        """Whether a network that holds few places gets one though none is free."""
-        victim = self._one_of_more(path)
+    @property
+    def _busy(self) -> bool:
+        """Whether many have asked: then most of those who have not will."""
+        return len(self._since[Stands.ASKING]) * SOON_PART >= self._most
+
+    def _gets_place(self, path: Path, asks: bool) -> bool:
+        """Whether a network gets a place though none is free."""
+        victim = self._silent.fullest().oldest if asks and self._silent.size else self._one_of_more(path)
         if victim is not None:
             self._take_place(victim)
         spare = self._inside.size < self._most + max(1, self._most // SPARE)
@@ -231,26 +243,12 @@ class Admission:
         for name in path:
             fullest = silent.fullest_name
             if fullest is None:
-                return None
+                break
             if fullest != name:
                 more = inside.held((fullest,)) > inside.held((name,)) + 1
                 return silent.within(fullest).fullest().oldest if more else None
             inside, silent = inside.within(name), silent.within(name)
         return None
-
-    def _overdue(self) -> int | None:
-        """A silent client that has had its place for long enough."""
-        if not self._silent.size:
-            return None
-        oldest = next(iter(self._since[Stands.SILENT]))
-        of_most = self._silent.fullest().oldest
-        now = self._clock()
-        return next((ticket for ticket in (oldest, of_most) if self._due(ticket) <= now), None)
-
-    def _due(self, ticket: int) -> float:
-        """When a silent client gives way; the sooner, the more of its network have turned out to be mute."""
-        mute = self._mute.held(self._clients[ticket].path)
-        return self._since[Stands.SILENT][ticket] + GIVES_WAY / (1 + mute)
 
     # What changes
 
@@ -291,6 +289,7 @@ class Admission:
     def _take_place(self, ticket: int) -> None:
         self.gave_way += 1
         self._move(ticket, self._clients[ticket], Stands.WITHOUT)
+        self._end_silent()
 
     def _move(self, ticket: int, client: Client, stands: Stands | None) -> None:
         """A client stands elsewhere from now on; None: it is gone."""
@@ -325,7 +324,8 @@ class Admission:
         asking, silent = self._since[Stands.ASKING], self._since[Stands.SILENT]
         times = [next(iter(asking.values())) + PATIENCE] if asking else []
         if silent:
-            times += [self._due(next(iter(silent))), self._due(self._silent.fullest().oldest)]
+            since = next(iter(silent.values()))
+            times.append(since + PATIENCE if self._busy else max(since + SOON, self._soon_from))
         return min(times, default=self._clock())
 
     def _look(self) -> None:
@@ -334,20 +334,17 @@ class Admission:
         self._fill()
 
     def _note_time(self) -> None:
-        """Who has had `PATIENCE` seconds stands elsewhere from now on."""
-        due = self._clock() - PATIENCE
-        for stands, then in ((Stands.ASKING, Stands.PAST), (Stands.WITHOUT, Stands.MUTE)):
-            since = self._since[stands]
-            while since and next(iter(since.values())) <= due:
-                ticket = next(iter(since))
-                self._move(ticket, self._clients[ticket], then)
-        self._end_mute()
+        """Whose connect takes long needs no place any more."""
+        asking, due = self._since[Stands.ASKING], self._clock() - PATIENCE
+        while asking and next(iter(asking.values())) <= due:
+            ticket = next(iter(asking))
+            self._move(ticket, self._clients[ticket], Stands.PAST)
 
-    def _end_mute(self) -> None:
-        """End clients that have said nothing for long, of the network that has most, where there are too many."""
-        while self._mute.size > self._most_waiting:
-            ticket = self._mute.fullest().oldest
+    def _end_silent(self) -> None:
+        """End the oldest silent client of the network that has most of them, where there are too many."""
+        if self._without.size > self._most_waiting:
+            ticket = self._without.fullest().oldest
             client = self._clients[ticket]
             self._move(ticket, client, Stands.PAST)
             if client.give_up is not None:
-                client.give_up()
+                asyncio.get_running_loop().call_soon(client.give_up)  # it calls `leave`
