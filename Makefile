@@ -8,10 +8,12 @@ PY := $(VENV)/bin/python
 PIP := $(PY) -m pip install --quiet --disable-pip-version-check
 WORKERS ?= 2
 # Not for other servers: the supervisor starts ours, and what they log of broken frames is theirs.
-OURS_ALONE := --ignore tests/cluster/test_served.py --deselect tests/cluster/test_hostile_input.py::test_bytes_of_any_kind
+OURS_ALONE := --ignore tests/cluster/test_served.py --deselect tests/cluster/test_hostile_input.py::test_bytes_of_any_kind \
+	--ignore-glob 'tests/cluster/test_http_*.py'
 # Campaigns in short, requests of every kind, whole installations, and the bench: each is half a minute or more.
-LONG_TESTS := $(wildcard $(addprefix tests/,alerts/test_load_correlation.py bench/test_bench.py chaos/test_short.py $(addprefix cluster/test_, \
+LONG_TESTS := $(wildcard $(addprefix tests/,alerts/test_load_correlation.py bench/test_bench.py chaos/test_short.py hostile/test_short.py $(addprefix cluster/test_, \
 	api_document.py campaign_short.py limits_burst.py many_behind_balancer.py redis_restarts_under_load.py rolling_short.py)))
+FUZZERS := $(wildcard $(addprefix tests/cluster/test_,http_fuzz.py frame_fuzz.py))  # seconds in `make test`, a minute in `make test-long`
 FOREIGN_SUITES := $(addprefix tests/foreign/,python_sdk.py go_sdk.py)
 COMPOSE_TESTS := $(addprefix tests/compose/,across.py faults.py rolling.py)
 PACKAGES := project realtime presence ratelimit monitoring store examples
@@ -24,7 +26,7 @@ BENCH_STAMP := $(VENV)/installed-bench-$(call checksum,requirements.txt requirem
 NODE_PROJECTS := $(filter-out tests/bench tests/load,$(patsubst %/package-lock.json,%,$(wildcard tests/*/package-lock.json)))
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-plain test-compose chaos rolling drained burst revoke admin-scale drill \
+.PHONY: help run test test-plain test-compose chaos hostile rolling drained burst revoke admin-scale drill \
 	prove-dashboards load load-gate bench check format clean \
 	node-projects bench-node-project
 
@@ -39,7 +41,8 @@ test: $(DEV_STAMP) node-projects ## all tests but the long ones, in random order
 
 .PHONY: test-long test-foreign
 test-long: $(DEV_STAMP) node-projects ## the long ones: campaigns in short, whole installations, the bench, thousands of vanishing clients
-	@FLOTILLA_TEST_ROUNDS=2000 exec $(PY) -m pytest -n $(WORKERS) --dist loadfile $(LONG_TESTS) tests/cluster/test_server_ends.py $(ARGS)
+	@FLOTILLA_TEST_ROUNDS=2000 FLOTILLA_FUZZ_SECONDS=$${FLOTILLA_FUZZ_SECONDS:-60} exec $(PY) -m pytest -n $(WORKERS) --dist loadfile \
+		$(LONG_TESTS) tests/cluster/test_server_ends.py $(FUZZERS) $(ARGS)
 
 test-foreign: $(DEV_STAMP) ## the Python and the Go SDK's own tests against the platform; a minute, and two for the first compilation
 	@exec $(PY) -m pytest $(FOREIGN_SUITES) $(ARGS)
@@ -53,6 +56,9 @@ test-compose: $(DEV_STAMP) node-projects ## docker-compose.yml end to end: fault
 chaos: $(DEV_STAMP) ## MINUTES (5) of every fault under load, by SEED, on SHARDS (1) Redises: nothing lost, doubled or left behind
 	@PYTHONPATH=tests/cluster exec $(PY) -m tests.chaos.run --minutes $(or $(MINUTES),5) \
 		$(if $(SEED),--seed $(SEED)) $(if $(SHARDS),--shards $(SHARDS)) $(ARGS)
+
+hostile: $(DEV_STAMP) ## half an hour: every attack on a live instance, behind nothing and behind HAProxy: nobody else notices; ARGS="--only pings"
+	@PYTHONPATH=tests/cluster exec $(PY) -m tests.hostile.run --behind both $(ARGS)
 
 rolling: $(DEV_STAMP) ## a rolling restart under 1,000 clients and 200 publications/s: nothing lost, no error, no storm
 	@cd tests/cluster && PYTHONPATH=../.. exec ../../$(PY) rolling.py $(ARGS)

@@ -11,6 +11,7 @@ import pytest
 
 from conftest import CONFIG, running
 from harness import API_KEY, Cluster
+from tests.fuzzing import SECONDS, SEED
 
 CHECKS = (
     "not_a_server_error",
@@ -21,7 +22,8 @@ CHECKS = (
     "unsupported_method",
 )
 EXAMPLES = 10  # requests per method and phase
-WITHIN = 400.0  # seconds: half a minute on an idle machine
+LONG = "FLOTILLA_FUZZ_SECONDS" in os.environ  # go on for so long, with examples of any number (see tests.fuzzing)
+WITHIN = 400.0 + SECONDS  # seconds: half a minute on an idle machine
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +38,8 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 def test_no_request_meets_a_fault_or_an_undocumented_answer(alone: Cluster, tmp_path: Path) -> None:
     words = [sys.executable, "-m", "schemathesis.cli", "run", f"{alone[0].http}/api/openapi.json"]
     words += ["--header", f"X-API-Key: {API_KEY}", "--checks", ",".join(CHECKS), "--max-examples", str(EXAMPLES)]
-    words += ["--phases", "examples,coverage,fuzzing", "--seed", "1", "--no-shrink"]
+    words += ["--phases", "examples,coverage,fuzzing", "--seed", str(SEED), "--no-shrink"]
+    words += ["--max-time", str(int(max(SECONDS, 1)))] if LONG else []
     words += ["--suppress-health-check", "all", "--warnings", "off", "--request-timeout", "20"]
     env = os.environ | {"NO_COLOR": "1", "HYPOTHESIS_STORAGE_DIRECTORY": str(tmp_path)}
     done = subprocess.run(words, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=WITHIN)

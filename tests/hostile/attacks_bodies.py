@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 
 from tests.hostile.attacker import Aim, Connection, Gone, crowd
 
@@ -9,6 +10,7 @@ MEGABYTE = 1 << 20
 FORM = "application/x-www-form-urlencoded"
 PAIRS = b"a&" * (MEGABYTE // 2)
 ANSWER_WITHIN = 30.0
+BODY_WITHIN = 20.0  # seconds after which a body that does not come must have been given up
 
 
 def head(path: str, *lines: str, method: str = "POST") -> bytes:
@@ -150,7 +152,10 @@ async def slow_bodies(aim: Aim) -> None:
             await one.send(b"x")
             one.look()
             await one.wait(1)
+            if time.monotonic() - aim.began > BODY_WITHIN and not aim.statuses:
+                aim.faults[:] = [f"bodies of a byte a second were waited for longer than {BODY_WITHIN:.0f} s"]
 
+    aim.seconds = max(aim.seconds, BODY_WITHIN + 2)
     await crowd(aim, 300, script)
 
 

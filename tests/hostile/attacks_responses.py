@@ -3,7 +3,7 @@
 from tests.hostile.attacker import Aim, Connection, crowd, flood
 from tests.hostile.attacks_bodies import head
 
-STATIC = "/static/realtime/demo.js"
+STATIC = "/static/admin/js/vendor/jquery/jquery.js"  # 285 KB
 LITTLE = 4096  # bytes of a receive buffer
 
 

@@ -1,6 +1,6 @@
 """The campaign: `make hostile`. Every attack in turn on a live instance, while witnesses there and elsewhere look on.
 
-    python -m tests.hostile.run [--only WORDS] [--behind haproxy] [--seconds 8] [--json FILE] [--list]
+    python -m tests.hostile.run [--only WORDS] [--behind haproxy|both] [--seconds 8] [--json FILE] [--list]
 
 `--only transfers` plays what is large or long and meant well, which is not among the attacks otherwise.
 
@@ -31,6 +31,7 @@ BACK_WITHIN = 10.0  # seconds after the attackers' end
 CALM = 1.0  # seconds of witnesses alone, before the attack
 AFTER = 30.0  # seconds an attacker may take to end
 TRANSFERS = "transfers"
+WAYS = {"": ("",), "haproxy": ("haproxy",), "both": ("", "haproxy")}
 TRIES = 2  # of an attack that was late only: once more, for a busy machine
 
 
@@ -139,13 +140,17 @@ def _tell(seen: Seen) -> None:
 
 
 def choose(only: str, balanced: bool) -> list[Attack]:
-    """The attacks of a name or group, or else those with a word in their names; behind the balancer those over HTTP."""
+    """For each word the attack or group of that name, or else those with it in theirs; some are not for a balancer."""
     words = [word.strip() for word in only.split(",") if word.strip()]
-    found = [attack for attack in ATTACKS.values() if any(word in (attack.group, attack.name) for word in words)]
-    found = found or [attack for attack in ATTACKS.values() if any(word in attack.name for word in words)]
+    chosen = {attack.name for word in words for attack in _meant(word)}
     if not words:
-        found = [attack for attack in ATTACKS.values() if attack.group != TRANSFERS]
-    return [attack for attack in found if attack.http or not balanced]
+        chosen = {attack.name for attack in ATTACKS.values() if attack.group != TRANSFERS}
+    return [attack for attack in ATTACKS.values() if attack.name in chosen and (attack.http or not balanced)]
+
+
+def _meant(word: str) -> list[Attack]:
+    exactly = [attack for attack in ATTACKS.values() if word in (attack.group, attack.name)]
+    return exactly or [attack for attack in ATTACKS.values() if word in attack.name]
 
 
 async def campaign(
@@ -162,36 +167,47 @@ async def campaign(
     return fought.seen
 
 
+def play(attacks: list[Attack], behind: str, options: argparse.Namespace) -> list[Seen]:
+    """Play attacks one way, and show the table."""
+    print(f"\nbehind {behind or 'nothing'}:", flush=True)
+    with tempfile.TemporaryDirectory(prefix="flotilla-hostile-") as home:
+        sizes = {"size": options.size, "events": options.events}
+        seen = asyncio.run(campaign(Path(home), attacks, options.seconds, behind, **sizes))
+    print(f"\n{table(seen)}\n", flush=True)
+    return seen
+
+
+def write(path: Path, seen: dict[str, list[Seen]]) -> None:
+    """Everything that was measured, with the verdicts."""
+    path.parent.mkdir(exist_ok=True, mode=0o700)
+    told = {way or "nothing": [asdict(one) | asdict(judge(one)) for one in some] for way, some in seen.items()}
+    path.write_text(json.dumps(told, indent=1))
+
+
 def main() -> int:
     """Play what the command line says."""
     parser = argparse.ArgumentParser(description="attacks on a live instance, while witnesses look on")
     parser.add_argument("--only", default="", help="words, separated by commas: attacks whose names have one in them")
-    parser.add_argument("--behind", default="", choices=["", "haproxy"], help="play those over HTTP behind it")
+    parser.add_argument("--behind", default="", choices=WAYS, help="haproxy: play those over HTTP behind it")
     parser.add_argument("--seconds", type=float, default=SECONDS, help="of each attack")
     parser.add_argument("--size", type=int, default=10**9, help="bytes of a large transfer")
     parser.add_argument("--events", type=float, default=300.0, help="seconds of a long one")
-    parser.add_argument("--json", type=Path, help="where everything that was measured goes")
+    parser.add_argument("--json", type=Path, default=ROOT / "var" / "hostile.json", help="where the figures go")
     parser.add_argument("--list", action="store_true", help="name the attacks")
     options = parser.parse_args()
-    attacks = choose(options.only, bool(options.behind))
-    if options.list or not attacks:
-        for attack in attacks:
+    if options.list:
+        for attack in choose(options.only, False):
             print(f"{attack.name:36s} {attack.what}")
-        return 0 if attacks else 2
+        return 0
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # end what was started in any case
     if options.behind and not can_balance():
         print("no haproxy on the PATH")
         return 2
-    with tempfile.TemporaryDirectory(prefix="flotilla-hostile-") as home:
-        sizes = {"size": options.size, "events": options.events}
-        seen = asyncio.run(campaign(Path(home), attacks, options.seconds, options.behind, **sizes))
-    print(f"\n{table(seen)}\n")
-    path = options.json or ROOT / "var" / f"hostile{'-' + options.behind if options.behind else ''}.json"
-    path.parent.mkdir(exist_ok=True, mode=0o700)
-    path.write_text(json.dumps([asdict(one) | asdict(judge(one)) for one in seen], indent=1))
-    faulty = sum(bool(judge(one).faults) for one in seen)
-    print(f"{len(seen)} attacks, {faulty} noticed; figures in {path}")
-    return status(seen)
+    seen = {way: play(choose(options.only, bool(way)), way, options) for way in WAYS[options.behind]}
+    write(options.json, seen)
+    everything = [one for some in seen.values() for one in some]
+    print(f"{len(everything)} attacks, {sum(bool(judge(one).faults) for one in everything)} noticed; {options.json}")
+    return status(everything)
 
 
 if __name__ == "__main__":

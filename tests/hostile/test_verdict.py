@@ -58,7 +58,7 @@ def test_what_may_be_unavailable_may_say_so() -> None:
     assert judge(replace(WELL, unavailable=True, attackers={"statuses": {"503": 2}})).faults == []
 
 
-@pytest.mark.parametrize("change", [{"held_up": 0.7}, {"withheld": 0.7}, {"publications": {}}])
+@pytest.mark.parametrize("change", [{"held_up": 0.7}, {"withheld": 0.8}, {"publications": {}}])
 def test_a_machine_without_time_measures_no_lateness(change: dict[str, object]) -> None:
     seen = replace(WELL, pages=CALM | {"late": 900.0}, **change)  # type: ignore[arg-type]
     assert judge(seen).faults == []

@@ -13,7 +13,8 @@ GROWTH = 40.0  # MB while it lasts
 LEFT = 15.0  # MB that may stay: what an allocator keeps
 CONNECTIONS_LEFT = 5
 THREADS = 20
-HELD_UP = 0.5  # part of the time that this process or the attacked one may have waited for a processor
+HELD_UP = 0.5  # part of the time that the witnesses may have been held up
+WITHHELD = 0.75  # part of the time that the attacked process may have waited for a processor
 FAULTS_SHOWN = 3
 
 
@@ -55,7 +56,7 @@ class Verdict:
 
 def judge(seen: Seen) -> Verdict:
     """The verdict."""
-    measured = seen.held_up <= HELD_UP and seen.withheld <= HELD_UP and bool(seen.publications.get("count"))
+    measured = seen.held_up <= HELD_UP and seen.withheld <= WITHHELD and bool(seen.publications.get("count"))
     faults = [*_harm(seen), *(_late(seen) if measured else [])]
     return Verdict(faults, measured)
 

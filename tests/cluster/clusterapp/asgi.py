@@ -208,7 +208,7 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
     if not scope.get("path", "").startswith("/generic/"):
         await project_application(scope, receive, send)
     elif scope["type"] == "websocket":
-        await GENERIC[scope["path"].rpartition("/")[2]](scope, receive, send)
+        await GENERIC.get(scope["path"].rpartition("/")[2], deny)(scope, receive, send)
     elif scope["path"].rpartition("/")[2] in HTTP_APPS:
         await HTTP_APPS[scope["path"].rpartition("/")[2]](scope, receive, send)
     else:

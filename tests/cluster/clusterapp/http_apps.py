@@ -19,8 +19,11 @@ App = Callable[[Any, Any, Any], Awaitable[None]]
 
 
 def number(scope: Any, name: str, default: float) -> float:
-    """A number of the query."""
-    return float(dict(parse_qsl(scope["query_string"].decode())).get(name, default))
+    """A number of the query; the default for what is none."""
+    try:
+        return float(dict(parse_qsl(scope["query_string"].decode())).get(name, default))
+    except ValueError:
+        return default
 
 
 async def start(send: Any, status: int = 200, *headers: tuple[bytes, bytes]) -> None:
@@ -143,7 +146,8 @@ async def splits(scope: Any, receive: Any, send: Any) -> None:
 
 async def status(scope: Any, receive: Any, send: Any) -> None:
     """The status `code`, with a body that some of them may not have."""
-    await start(send, int(number(scope, "code", 200)))
+    code = int(number(scope, "code", 200))
+    await start(send, code if 200 <= code < 1000 else 200)
     await part(send, b"a body", False)
 
 
