@@ -40,8 +40,8 @@ HTTP_MAX_WAITING = ENVIRONMENT.integer("HTTP_MAX_WAITING", 10_000, 1, 10**6)
 HTTP_MAX_WAITING_PER_ADDRESS = ENVIRONMENT.integer("HTTP_MAX_WAITING_PER_ADDRESS", 5000, 1, 10**6)
 HTTP_MAX_BODY = ENVIRONMENT.size("HTTP_MAX_BODY", 10**7)  # bytes of a request's body
 HTTP_MAX_BODY_PATHS = ENVIRONMENT.sizes_of_paths("HTTP_MAX_BODY_PATHS")  # other bounds, by how a path begins
-HTTP_TIMEOUT = ENVIRONMENT.seconds("HTTP_TIMEOUT", 60, most=86_400)  # until a response begins
-HTTP_STALLED_AFTER = ENVIRONMENT.seconds("HTTP_STALLED_AFTER", 60, most=86_400)  # less than 1 KB taken in this time
+HTTP_TIMEOUT = ENVIRONMENT.seconds("HTTP_TIMEOUT", 60, most=86_400)  # until a response begins; 0: any time
+HTTP_STALLED_AFTER = ENVIRONMENT.seconds("HTTP_STALLED_AFTER", 60, most=86_400)  # less than 1 KB taken; 0: never
 HTTP_KEEP_ALIVE = ENVIRONMENT.seconds("HTTP_KEEP_ALIVE", 60, most=86_400)  # idle between two requests
 HTTP_LEAST_BODY_RATE = ENVIRONMENT.integer("HTTP_LEAST_BODY_RATE", 240, 0, 10**9)  # bytes a second
 ROOT_PATH = ENVIRONMENT.root_path("ROOT_PATH")  # the path that the whole site lies under, as /realtime

@@ -51,15 +51,15 @@ def judge(head: Head, rest: bytes) -> Handshake:
         raise Refused(400, "a WebSocket handshake is a GET")
     if head.has_body:
         raise Refused(400, "a WebSocket handshake has no body")
-    upgrades = [word.lower() for word in head.words(b"upgrade")]
-    if upgrades and b"websocket" not in upgrades:
-        raise Refused(400, "only WebSocket can be upgraded to")
-    asked = upgrades and b"upgrade" in (word.lower() for word in head.words(b"connection"))
+    if b"websocket" not in _lower_words(head, b"upgrade") or b"upgrade" not in _lower_words(head, b"connection"):
+        raise Refused(426, NO_UPGRADE, UPGRADE_HEADERS)
     if head.version != "1.1":
-        raise Refused(400, NO_UPGRADE)
-    if not asked:
         raise Refused(426, NO_UPGRADE, UPGRADE_HEADERS)
     return Handshake(head.target, head.query, head.headers, _key(head), _subprotocols(head), rest)
+
+
+def _lower_words(head: Head, name: bytes) -> list[bytes]:
+    return [word.lower() for word in head.words(name)]
 
 
 def _key(head: Head) -> bytes:

@@ -15,6 +15,7 @@ MOST_TRAILERS = 8192
 MOST_EXTENSIONS = 16 * 1024  # bytes, in all of a body's chunks
 
 _SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:[ \t]*;[\t\x20-\x7e\x80-\xff]*)?")
+_SMALL = {b"%x" % size: size for size in range(1, 4096)}
 _TRAILER = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*")
 
 
@@ -74,9 +75,12 @@ class Chunked:
 
     def feed(self, data: bytes) -> bytes:
         """As Body has it."""
-        found, at = [], 0
+        found: list[bytes] = []
+        at = 0
         data, self._line = self._line + data, b""
         while at < len(data) and not self.done:
+            if self._at is _At.SIZE:
+                at = self._take_small(data, at, found)
             if self._at is _At.DATA:
                 piece = data[at : at + self._left]
                 at += len(piece)
@@ -94,6 +98,20 @@ class Chunked:
         if self.done:
             self.rest = data[at:]
         return b"".join(found)
+
+    def _take_small(self, data: bytes, at: int, found: list[bytes]) -> int:
+        """Chunks that are here whole, without extensions: one that sends a body by the byte shall cost little."""
+        room, size = self._room, 0
+        while True:
+            end = data.find(b"\r\n", at, at + 6)
+            size = _SMALL.get(data[at:end], 0)
+            last = end + 2 + size
+            if not size or size > room or data[last : last + 2] != b"\r\n":
+                self._room = room
+                return at
+            found.append(data[end + 2 : last])
+            room -= size
+            at = last + 2
 
     def _keep(self, part: bytes) -> None:
         if len(part) >= MOST_LINE:

@@ -6,6 +6,7 @@ judged here. Pages and sockets share the bounds.
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -24,7 +25,6 @@ _REQUEST_LINE = re.compile(rb"(" + _TOKEN + rb") ([\x21-\x7e]+) HTTP/(\d)\.(\d)"
 _HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]+|\[[0-9A-Fa-f:.]+(?:%25[A-Za-z0-9._~-]+)?\])?(?::\d{0,5})?")
 _LENGTH = re.compile(rb"\d{1,18}")
 _ABSOLUTE = re.compile(rb"https?://([^/?#]+)([/?].*)?", re.IGNORECASE)
-_ASKS_FOR_WEBSOCKET = frozenset({b"upgrade", b"sec-websocket-key"})
 _FRAMING = frozenset({b"connection", b"content-length", b"transfer-encoding"})
 
 
@@ -37,9 +37,10 @@ class Refused(Exception):
         self.response = refusal(status, [(b"content-type", b"text/plain"), *headers], f"{why}\n".encode())
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Head:
-    """What a request says before its body. `headers`: lower-case names, values as sent, one Cookie at most.
+    """What a request says before its body. `headers`: lower-case names, values as sent, one Cookie at most;
+    `named`: the last value of each name; `several`: the names that come more than once.
 
     `length` is that of the body in bytes, None for one in chunks. `target` is the path as it was sent.
     """
@@ -49,6 +50,8 @@ class Head:
     query: bytes
     version: str
     headers: Headers
+    named: dict[bytes, bytes]
+    several: set[bytes]
     keeps_alive: bool
     length: int | None
     expects_continue: bool
@@ -61,11 +64,15 @@ class Head:
 
     def values(self, name: bytes) -> list[bytes]:
         """All values of a header, in order."""
-        return _values(self.headers, name)
+        if name in self.several:
+            return [value for known, value in self.headers if known == name]
+        return [self.named[name]] if name in self.named else []
 
     def words(self, name: bytes) -> list[bytes]:
         """The parts of a header that is a comma list, however often it was sent."""
-        return _words(self.headers, name)
+        if name not in self.named:
+            return []
+        return [word.strip() for value in self.values(name) for word in value.split(b",") if word.strip()]
 
 
 class HeadReader:
@@ -133,29 +140,29 @@ def read_head(data: bytes) -> Head:
     headers = _lines(data)
     if len(headers) > MOST_HEADERS:
         raise Refused(431, f"there are more than {MOST_HEADERS} headers")
-    named: dict[bytes, bytes] = {}
-    several: set[bytes] = set()
-    for name, value in headers:
-        if name in named:
-            several.add(name)
-        named[name] = value
-    length = _length(headers, named, several, version)
+    named = dict(headers)
+    several = _repeated(headers) if len(named) < len(headers) else set()
+    length = _length(named, several, version)
     authority, target, query = _target(method, url)
-    headers = _host(headers, named, several, version, authority)
+    _check_host(named, several, version, authority)
+    if authority:  # RFC 9112, 3.2.2: it counts, whatever the header says
+        headers = [(b"host", authority), *(pair for pair in headers if pair[0] != b"host")]
     if b"cookie" in several:
         headers = _with_one_cookie(headers)
-    connection = [word.lower() for word in _words(headers, b"connection")] if b"connection" in named else []
-    return Head(
-        method,
-        target,
-        query,
-        version,
-        headers,
-        b"close" not in connection and (version == "1.1" or b"keep-alive" in connection),
-        length,
-        _expects(named, version),
-        not _ASKS_FOR_WEBSOCKET.isdisjoint(named) and _is_websocket(headers, named),
-    )
+    expects = b"expect" in named and _expects(named[b"expect"], version)
+    head = Head(method, target, query, version, headers, named, several, version == "1.1", length, expects, False)
+    if b"connection" in named:
+        words = [word.lower() for word in head.words(b"connection")]
+        head.keeps_alive = b"close" not in words and (version == "1.1" or b"keep-alive" in words)
+    if b"sec-websocket-key" in named:
+        head.wants_websocket = True
+    elif b"upgrade" in named:
+        head.wants_websocket = b"websocket" in (word.lower() for word in head.words(b"upgrade"))
+    return head
+
+
+def _repeated(headers: Headers) -> set[bytes]:
+    return {name for name, count in Counter(name for name, _ in headers).items() if count > 1}
 
 
 def _request_line(line: bytes) -> tuple[bytes, bytes, str]:
@@ -193,7 +200,7 @@ def _refuse_coding(data: bytes) -> None:
         raise Refused(501, "the only transfer coding known here is chunked")
 
 
-def _length(headers: Headers, named: dict[bytes, bytes], several: set[bytes], version: str) -> int | None:
+def _length(named: dict[bytes, bytes], several: set[bytes], version: str) -> int | None:
     """Bytes of the body; None for one in chunks. Raises Refused."""
     coding, length = named.get(b"transfer-encoding"), named.get(b"content-length")
     if coding is None and length is None:
@@ -227,16 +234,13 @@ def _target(method: bytes, url: bytes) -> tuple[bytes, bytes, bytes]:
     return authority, path, query
 
 
-def _host(headers: Headers, named: dict[bytes, bytes], several: set[bytes], version: str, authority: bytes) -> Headers:
-    """The headers, with the host that counts. Raises Refused."""
+def _check_host(named: dict[bytes, bytes], several: set[bytes], version: str, authority: bytes) -> None:
+    """Raises Refused."""
     host = named.get(b"host")
     if (host is None and version == "1.1") or b"host" in several:
         raise Refused(400, "exactly one Host header is needed")
-    if not _HOST.fullmatch(authority or host or b"") or not _HOST.fullmatch(host or b""):
+    if not _HOST.fullmatch(host or b"") or (authority and not _HOST.fullmatch(authority)):
         raise Refused(400, "malformed Host")
-    if authority:  # RFC 9112, 3.2.2: it counts, whatever the header says
-        headers = [(b"host", authority), *((name, value) for name, value in headers if name != b"host")]
-    return headers
 
 
 def _with_one_cookie(headers: Headers) -> Headers:
@@ -245,25 +249,12 @@ def _with_one_cookie(headers: Headers) -> Headers:
     return [*((name, value) for name, value in headers if name != b"cookie"), (b"cookie", joined)]
 
 
-def _expects(named: dict[bytes, bytes], version: str) -> bool:
-    expected = named.get(b"expect")
-    if expected is None or version != "1.1":
+def _expects(expected: bytes, version: str) -> bool:
+    if version != "1.1":
         return False
     if expected.lower() != b"100-continue":
         raise Refused(417, "only 100-continue can be expected")
     return True
-
-
-def _is_websocket(headers: Headers, named: dict[bytes, bytes]) -> bool:
-    return b"sec-websocket-key" in named or b"websocket" in (word.lower() for word in _words(headers, b"upgrade"))
-
-
-def _values(headers: Headers, name: bytes) -> list[bytes]:
-    return [value for known, value in headers if known == name]
-
-
-def _words(headers: Headers, name: bytes) -> list[bytes]:
-    return [word.strip() for value in _values(headers, name) for word in value.split(b",") if word.strip()]
 
 
 def phrase(status: int) -> bytes:

@@ -1,5 +1,6 @@
 """How much and how long: the bounds of the HTTP side, from the settings."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +10,7 @@ MEGABYTE = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bytes and seconds."""
+    """Bytes and seconds; no time at all stands for none that ends."""
 
     max_body: int = 10 * MEGABYTE
     max_body_paths: Sequence[tuple[str, int]] = ()  # (beginning of a path, bytes): the longest that fits counts
@@ -25,8 +26,8 @@ class Limits:
         return cls(
             getattr(settings, "HTTP_MAX_BODY", default.max_body),
             sorted(getattr(settings, "HTTP_MAX_BODY_PATHS", ()), key=lambda pair: len(pair[0]), reverse=True),
-            getattr(settings, "HTTP_TIMEOUT", default.response_within),
-            getattr(settings, "HTTP_STALLED_AFTER", default.stalled_after),
+            getattr(settings, "HTTP_TIMEOUT", default.response_within) or math.inf,
+            getattr(settings, "HTTP_STALLED_AFTER", default.stalled_after) or math.inf,
             getattr(settings, "HTTP_KEEP_ALIVE", default.keep_alive),
             getattr(settings, "HTTP_LEAST_BODY_RATE", default.body_rate),
         )
