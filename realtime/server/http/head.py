@@ -147,8 +147,11 @@ def read_head(data: bytes) -> Head:
     _check_host(named, several, version, authority)
     if authority:  # RFC 9112, 3.2.2: it counts, whatever the header says
         headers = [(b"host", authority), *(pair for pair in headers if pair[0] != b"host")]
+        named[b"host"] = authority
     if b"cookie" in several:
         headers = _with_one_cookie(headers)
+        named[b"cookie"] = headers[-1][1]
+        several.discard(b"cookie")
     expects = b"expect" in named and _expects(named[b"expect"], version)
     head = Head(method, target, query, version, headers, named, several, version == "1.1", length, expects, False)
     if b"connection" in named:
