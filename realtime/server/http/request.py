@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("realtime.http")
 
 MOST_HELD = 256 * 1024  # bytes of a body that the application has not taken
+MOST_IGNORED = 100  # parts of a response that an application sends when it is over
 PIECE = 64 * 1024  # bytes of a response that are written at once
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 DISCONNECT = {"type": "http.disconnect"}
@@ -28,8 +29,8 @@ DISCONNECT = {"type": "http.disconnect"}
 class Request:
     """Runs an application for one request of a connection."""
 
-    __slots__ = ("__weakref__", "_body", "_connection", "_flushing", "_given", "_held", "_news", "_over", "_pieces",
-                 "_says_continue", "_waits", "began", "head", "over_since", "received", "response", "since",
+    __slots__ = ("__weakref__", "_body", "_connection", "_flushing", "_given", "_held", "_ignored", "_news", "_over",
+                 "_pieces", "_says_continue", "_waits", "began", "head", "over_since", "received", "response", "since",
                  "task")  # fmt: skip
 
     def __init__(self, connection: "HttpConnection", head: Head, body: Body) -> None:
@@ -49,6 +50,7 @@ class Request:
         self._waits = 0  # calls of `receive` that wait
         self._flushing: asyncio.Handle | None = None
         self._over = False
+        self._ignored = 0  # parts that were sent when it was over
 
     def run(self, application: Any, scope: dict[str, Any]) -> None:
         """Start the application."""
@@ -136,13 +138,20 @@ class Request:
         """ASGI's send. Waits while the client does not take what was sent. Raises ValueError for what ASGI forbids."""
         kind = message["type"]
         if self._over or self._connection is None:
-            await asyncio.sleep(0)  # an application that sends for ever holds nobody up
+            await self._ignore()
         elif kind == "http.response.start":
             self._start(self._connection, message)
         elif kind == "http.response.body":
             await self._send_body(self._connection, message.get("body", b""), bool(message.get("more_body")))
         else:
             raise ValueError(f"unexpected ASGI message {kind!r}")
+
+    async def _ignore(self) -> None:
+        """Nobody takes it. An application that goes on and on holds nobody up, and is cancelled."""
+        self._ignored += 1
+        if self._ignored > MOST_IGNORED and self.task is not None:
+            self.task.cancel()
+        await asyncio.sleep(0)
 
     def _start(self, connection: "HttpConnection", message: dict[str, Any]) -> None:
         self.response.start(message["status"], message.get("headers") or (), connection.server_name)

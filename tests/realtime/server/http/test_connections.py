@@ -201,6 +201,28 @@ async def test_an_application_whose_client_is_gone_is_cancelled_in_the_end(wire:
     await until(lambda: not served.factory.requests, "it is forgotten")
 
 
+@pytest.mark.parametrize("data", [GET, GET.replace(b"GET", b"HEAD")])
+async def test_an_application_that_sends_to_nobody_for_ever_is_ended(wire: Wire, data: bytes) -> None:
+    """Its client is gone, or wanted no body."""
+    served, sent = Served(wire), 0
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        nonlocal sent
+        await send({"type": "http.response.start", "status": 200})
+        while True:
+            sent += 1
+            await send({"type": "http.response.body", "body": b"x" * 100_000, "more_body": True})
+
+    served.app = app
+    wire.push(data)
+    await until(lambda: sent, "it sends")
+    if data == GET:
+        served.connection = None
+        wire.transport.connectionLost(Failure(ConnectionDone()))
+    await until(lambda: not served.factory.requests, "it has ended")
+    assert sent < 200
+
+
 @pytest.mark.parametrize("ends", ["by itself", "by the client", "with a failure", "in the middle"])
 async def test_nothing_is_left_of_it_without_the_garbage_collector(
     wire: Wire, ends: str, monkeypatch: pytest.MonkeyPatch
