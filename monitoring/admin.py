@@ -9,6 +9,7 @@ from typing import Any
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
+from django.urls import get_script_prefix
 
 from monitoring.models import Cluster
 from monitoring.vitals import CHANNEL, EVERY
@@ -31,6 +32,7 @@ class ClusterAdmin(Tableless):
             "title": "Cluster",
             "opts": self.model._meta,
             "channel": CHANNEL,
+            "websocket_path": f"{get_script_prefix()}connection/websocket",
             "every": EVERY,
         }
         return TemplateResponse(request, "admin/monitoring/cluster.html", context)

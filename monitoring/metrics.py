@@ -21,6 +21,7 @@ from prometheus_client.registry import Collector
 from realtime.engine import recovery
 from realtime.protocol.codes import DisconnectCode, ErrorCode
 from realtime.server.door import current_door
+from realtime.server.http.waiting import responses_waiting
 from realtime.session.states import State
 from realtime.version import VERSION
 from store import get_store
@@ -164,7 +165,7 @@ def _connections(node: "Node") -> Iterator[Metric]:
     for state, count in node.hub.unsettled(LONG).items():
         family.add_metric([state], count)
     yield family
-    waiting = sum(session.socket.unsent for session in sessions)
+    waiting = sum(session.socket.unsent for session in sessions) + responses_waiting()
     yield gauge("outgoing_waiting_bytes", "Bytes that clients have not taken yet.", waiting)
     yield counter("connections_opened", "WebSocket connections accepted.", node.connections_opened)
     admission = node.admission

@@ -1,6 +1,7 @@
 """The ASGI application: the stack, outermost first.
 
-    http       /health/… (whatever the Host header says, and without a database thread) → Django
+    http       /health/… (whatever the Host header says, and without a database thread) → /connection/websocket (a
+               handshake that lost its upgrade) → the API's keys, before a body is read → Django
     websocket  /connection/websocket → realtime; any other path is refused
     lifespan   starts and drains the node under servers that speak it (Daphne does not)
 
@@ -22,17 +23,20 @@ from django.urls import re_path  # noqa: E402
 from monitoring.urls import urlpatterns as health_urlpatterns  # noqa: E402
 from project.checks import refuse_faults  # noqa: E402
 from project.lifespan import lifespan  # noqa: E402
-from realtime.routing import websocket  # noqa: E402
+from project.subpath import below_root  # noqa: E402
+from realtime.api.bodies import unread_without_key  # noqa: E402
+from realtime.routing import http_urlpatterns, websocket  # noqa: E402
 from realtime.server.private import private_tree  # noqa: E402
 
 refuse_faults()
 if settings.VAR_DIR.is_dir():
     private_tree(settings.VAR_DIR)
 
+http = [*health_urlpatterns, *http_urlpatterns, re_path("", unread_without_key(django_application))]
 application = ProtocolTypeRouter(
     {
-        "http": URLRouter([*health_urlpatterns, re_path("", django_application)]),  # type: ignore[arg-type]
-        "websocket": websocket,
+        "http": below_root(URLRouter(http)),
+        "websocket": below_root(websocket),
         "lifespan": lifespan,
     }
 )

@@ -25,6 +25,9 @@ _TRUE = {"1", "true", "yes", "on"}
 _FALSE = {"0", "false", "no", "off"}
 _INSTANCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _WHOLE = re.compile(r"[+-]?\d{1,18}", re.ASCII)
+_SIZE = re.compile(r"(\d{1,15}) ?(|B|KB|MB|GB)", re.ASCII | re.IGNORECASE)
+_UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}
+_ROOT_PATH = re.compile(r"(/[A-Za-z0-9._~-]+)+", re.ASCII)
 _DECIMAL = re.compile(r"\d{1,9}(\.\d{1,9})?", re.ASCII)
 
 
@@ -82,6 +85,33 @@ class Environment:
 
         return self._read(name, default, read, f"Write one, as {default:g}.")
 
+    def size(self, name: str, default: int) -> int:
+        """A number of bytes, as 10MB."""
+        return self._read(name, default, _bytes, "Write bytes, or as 500KB, 10MB, 1GB.")
+
+    def sizes_of_paths(self, name: str) -> list[tuple[str, int]]:
+        """Sizes for what begins with a path: `/upload/=1GB,/import/=100MB`."""
+
+        def read(value: str) -> list[tuple[str, int]]:
+            pairs = [item.strip().partition("=") for item in value.split(",") if item.strip()]
+            if wrong := [path for path, _, _ in pairs if not path.startswith("/")]:
+                raise ValueError(f"{wrong[0]!r} is no path")
+            return [(path.strip(), _bytes(size.strip())) for path, _, size in pairs]
+
+        return self._read(name, [], read, "Write paths and sizes, as /upload/=1GB,/import/=100MB.")
+
+    def root_path(self, name: str) -> str:
+        """The path that a whole site lies under, "" for none."""
+
+        def read(value: str) -> str:
+            value = value.rstrip("/")
+            parts = value.split("/")
+            if value and (not _ROOT_PATH.fullmatch(value) or "." in parts or ".." in parts):
+                raise ValueError(f"{value!r} is no path to lie under")
+            return value
+
+        return self._read(name, "", read, "Write it with a slash before and none behind, as /realtime.")
+
     def instance(self, name: str, default: str) -> str:
         """A name for logs, metrics and Redis keys."""
 
@@ -135,3 +165,10 @@ class Environment:
         except ValueError as error:
             self.problems.append(Problem(name, str(error), hint))
             return default
+
+
+def _bytes(value: str) -> int:
+    size = _SIZE.fullmatch(value)
+    if size is None:
+        raise ValueError(f"{value!r} is no size")
+    return int(size.group(1)) * _UNITS[size.group(2).upper()]

@@ -35,8 +35,10 @@ class JsonFormatter(logging.Formatter):
 
 
 def without_traceback(record: logging.LogRecord) -> bool:
-    """A filter for requests that Django refused (a wrong Host, say): one line, for the fault is not in our code."""
-    if record.name.startswith("django.security"):
+    """A filter for requests that Django refused (a wrong Host, a form that is none): one line, for the fault is not in
+    our code."""
+    refused = record.name == "django.request" and record.levelno < logging.ERROR
+    if refused or record.name.startswith("django.security"):
         record.exc_info = record.exc_text = None
     return True
 

@@ -38,6 +38,14 @@ METRICS_PORT = ENVIRONMENT.integer("METRICS_PORT", 9400, 0, 65535)  # 0: none
 # Connections that have sent no request yet, or are idle between two: oldest go first (realtime.server.door)
 HTTP_MAX_WAITING = ENVIRONMENT.integer("HTTP_MAX_WAITING", 10_000, 1, 10**6)
 HTTP_MAX_WAITING_PER_ADDRESS = ENVIRONMENT.integer("HTTP_MAX_WAITING_PER_ADDRESS", 5000, 1, 10**6)
+HTTP_MAX_BODY = ENVIRONMENT.size("HTTP_MAX_BODY", 10**7)  # bytes of a request's body
+HTTP_MAX_BODY_PATHS = ENVIRONMENT.sizes_of_paths("HTTP_MAX_BODY_PATHS")  # other bounds, by how a path begins
+HTTP_TIMEOUT = ENVIRONMENT.seconds("HTTP_TIMEOUT", 60, most=86_400)  # until a response begins; 0: any time
+HTTP_STALLED_AFTER = ENVIRONMENT.seconds("HTTP_STALLED_AFTER", 60, most=86_400)  # less than 1 KB taken; 0: never
+HTTP_KEEP_ALIVE = ENVIRONMENT.seconds("HTTP_KEEP_ALIVE", 60, most=86_400)  # idle between two requests
+HTTP_LEAST_BODY_RATE = ENVIRONMENT.integer("HTTP_LEAST_BODY_RATE", 240, 0, 10**9)  # bytes a second
+ROOT_PATH = ENVIRONMENT.root_path("ROOT_PATH")  # the path that the whole site lies under, as /realtime
+FORCE_SCRIPT_NAME = ROOT_PATH or None
 DRAIN_GRACE = ENVIRONMENT.seconds("DRAIN_GRACE", 0, most=300)  # not ready, but still serving, for this long
 DRAIN_DEADLINE = ENVIRONMENT.seconds("DRAIN_DEADLINE", 15, most=600)  # the whole of it, the grace included
 
@@ -88,6 +96,7 @@ INSTALLED_APPS = [
 if FLOTILLA_DEMO:
     INSTALLED_APPS += ["examples.rooms"]
 MIDDLEWARE = [
+    "project.streaming.InPieces",
     "monitoring.middleware.CountBefore",
     "django.middleware.security.SecurityMiddleware",
     "project.static.StaticFiles",
@@ -151,7 +160,8 @@ LANGUAGE_CODE = "en-us"
 TIME_ZONE = "UTC"
 USE_TZ = True
 
-STATIC_URL = "static/"
+STATIC_URL = f"{ROOT_PATH}/static/"
+WHITENOISE_STATIC_PREFIX = "/static/"  # below the root path
 WHITENOISE_USE_FINDERS = True  # apps' static files are served from where they are; collectstatic is not needed
 
 PROMETHEUS_EXPORT_MIGRATIONS = False

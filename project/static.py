@@ -4,13 +4,46 @@ The stock middleware is synchronous: under ASGI each request would pass through 
 file's, and the file's blocking iterator would be consumed by Django with a warning.
 """
 
+import re
 from collections.abc import Awaitable, Callable
 from contextlib import closing
+from http import HTTPStatus
 from typing import Any, cast
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
 from django.http import HttpRequest, HttpResponse
 from whitenoise.middleware import WhiteNoiseMiddleware
+from whitenoise.responders import Response, SlicedFile, StaticFile
+
+_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII)
+MOST_AT_ONCE = 256 * 1024  # bytes of a file that is read whole
+
+
+class RangedFile(StaticFile):  # type: ignore[misc]
+    """WhiteNoise's file; a range of a single byte is one too, and what is no range is ignored (RFC 9110, 14.2)."""
+
+    def get_range_response(self, range_header: str, base_headers: Any, file_handle: Any) -> Any:
+        """The part that was asked for, 416 when there is none, ValueError for what is no range."""
+        sizes = [int(value) for name, value in base_headers if name == "Content-Length"]
+        start, end = self.get_byte_range(range_header, sizes[0])
+        if start > end:
+            return self.get_range_not_satisfiable_response(file_handle, sizes[0])
+        headers = [header for header in base_headers if header[0] != "Content-Length"]
+        headers.append(("Content-Range", f"bytes {start}-{end}/{sizes[0]}"))
+        headers.append(("Content-Length", str(end - start + 1)))
+        part = None if file_handle is None else SlicedFile(file_handle, start, end)
+        return Response(HTTPStatus.PARTIAL_CONTENT, headers, part)
+
+    @staticmethod
+    def parse_byte_range(range_header: str) -> tuple[int, int | None]:
+        """Where a range begins (negative: from the end) and ends. Raises ValueError for what is no single range."""
+        found = _RANGE.fullmatch(range_header.strip())
+        if found is None or found.groups() == ("", ""):
+            raise ValueError(range_header)
+        first, last = found.groups()
+        if not first:
+            return -int(last), None
+        return int(first), int(last) if last else None
 
 
 class StaticFiles(WhiteNoiseMiddleware):  # type: ignore[misc]
@@ -23,6 +56,13 @@ class StaticFiles(WhiteNoiseMiddleware):  # type: ignore[misc]
         super().__init__(get_response)
         if iscoroutinefunction(get_response):
             markcoroutinefunction(self)
+
+    def get_static_file(self, *arguments: Any, **options: Any) -> Any:
+        """As the base's, which names its class of files itself."""
+        found = super().get_static_file(*arguments, **options)
+        if type(found) is StaticFile:
+            found.__class__ = RangedFile
+        return found
 
     def __call__(self, request: HttpRequest) -> Any:
         """A response, or a coroutine that gives one."""
@@ -43,6 +83,8 @@ class StaticFiles(WhiteNoiseMiddleware):  # type: ignore[misc]
         if file is None:
             return None
         response = self.serve(file, request)
+        if int(response.headers.get("Content-Length", "0")) > MOST_AT_ONCE and request.method != "HEAD":
+            return cast(HttpResponse, response)  # a stream of pieces (project.streaming)
         with closing(response):
             return HttpResponse(
                 b"".join(response.streaming_content), status=response.status_code, headers=response.headers

@@ -6,6 +6,7 @@ from channels.routing import URLRouter
 from django.urls import path
 
 from realtime.consumers import ConnectionConsumer
+from realtime.server.handshake import NO_UPGRADE, UPGRADE_HEADERS
 
 websocket_urlpatterns = [path("connection/websocket", ConnectionConsumer.as_asgi())]  # type: ignore[arg-type]
 _routes = URLRouter(websocket_urlpatterns)
@@ -20,3 +21,14 @@ async def websocket(scope: dict[str, Any], receive: Any, send: Any) -> None:
             raise
         await receive()
         await send({"type": "websocket.close", "code": 1000})
+
+
+async def without_upgrade(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    """A plain request where handshakes go: most likely a proxy does not pass the upgrade on. 426 says what to set."""
+    body = f"{NO_UPGRADE}\n".encode()
+    headers = [(b"content-type", b"text/plain"), (b"content-length", b"%d" % len(body)), *UPGRADE_HEADERS]
+    await send({"type": "http.response.start", "status": 426, "headers": [*headers, (b"connection", b"upgrade")]})
+    await send({"type": "http.response.body", "body": body})
+
+
+http_urlpatterns = [path("connection/websocket", without_upgrade)]  # type: ignore[arg-type]

@@ -9,6 +9,7 @@ the page is done by the browser through the protocol.
 from django.conf import settings
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
+from django.urls import get_script_prefix
 from django.utils.crypto import constant_time_compare, salted_hmac
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_protect
@@ -25,9 +26,10 @@ ROOMS = ("demo:lobby", "demo:random")
 def demo(request: HttpRequest) -> HttpResponse:
     """The page. It carries no data of its own: rooms and people come over the WebSocket."""
     scheme = "wss" if request.is_secure() else "ws"
-    websocket = f"{scheme}://{request.get_host()}/connection/websocket"
+    path = f"{get_script_prefix()}connection/websocket"
+    websocket = f"{scheme}://{request.get_host()}{path}"
     secret = page_secret(request) if may_stop(request) else ""
-    context = {"rooms": ROOMS, "secret": secret, "websocket": websocket}
+    context = {"rooms": ROOMS, "secret": secret, "websocket": websocket, "websocket_path": path}
     response = render(request, "realtime/demo.html", context)
     response["Content-Security-Policy"] = content_security_policy(request.get_host())
     response["Referrer-Policy"] = "same-origin"

@@ -4,6 +4,7 @@ Keys are compared as digests and all of them each time, so that the time taken t
 """
 
 import hmac
+from collections.abc import Callable
 from hashlib import sha256
 
 from django.http import HttpRequest
@@ -14,8 +15,13 @@ from realtime.conf import get_config
 
 def key_of(request: HttpRequest) -> str:
     """The key a request came with, "" without: `X-API-Key: K`, or `Authorization: apikey K`."""
-    given = request.headers.get("X-API-Key", "")
-    scheme, _, credentials = request.headers.get("Authorization", "").partition(" ")
+    return key_among(request.headers.get)
+
+
+def key_among(header: Callable[[str, str], str]) -> str:
+    """The same of headers that are asked for by their lower-case names, with a default."""
+    given = header("x-api-key", "")
+    scheme, _, credentials = header("authorization", "").partition(" ")
     if not given and scheme.lower() == "apikey":
         return credentials.strip()
     return given

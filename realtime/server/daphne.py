@@ -1,8 +1,9 @@
 """Daphne as the platform runs it: `python -m realtime.server.daphne --fd N project.asgi:application`.
 
-Adds to Daphne: the node runs before the first connection is accepted, WebSockets are served by our own protocol instead
-of Autobahn's (`realtime.server.opening`, `realtime.server.connection`), limits come from the configuration, SIGTERM
-drains (`realtime.server.drain`), and under the supervisor it says when it is ready and dies with it.
+What is Daphne's: the command line, the endpoints, the reactor. What is ours: the node runs before the first connection
+is accepted, HTTP and WebSockets are served by our own protocols (`realtime.server.opening`, `realtime.server.http`,
+`realtime.server.connection`), limits come from the configuration, SIGTERM drains (`realtime.server.drain`), and under
+the supervisor it says when it is ready and dies with it.
 `daphne project.asgi:application` works too, without all that.
 """
 
@@ -20,7 +21,7 @@ from daphne.server import Server as DaphneServer
 from daphne.server import twisted_loop
 from django.conf import settings
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import serverFromString
 from twisted.logger import (
     FilteringLogObserver,
@@ -35,15 +36,12 @@ from realtime.server.budget import Allowance
 from realtime.server.connection import Connection
 from realtime.server.drain import drain
 from realtime.server.listening import BACKLOG, accept_queued_and_close, adopt, without_delay
-from realtime.server.opening import Factory, Upgrades
+from realtime.server.opening import Factory
 from realtime.server.parent import PARENT, READY_FD, die_with_parent
 
 logger = logging.getLogger("realtime.server")
 
-HTTP_TIMEOUT = 60  # seconds a request may take
-HANDSHAKE_TIMEOUT = 5  # seconds of a WebSocket's handshake
 GOING_AWAY = 1001
-NEVER = 10**9  # seconds: WebSocket pings are off, the protocol has its own
 GC_THRESHOLD = (20_000, 20, 50)  # docs/decisions/0007
 LOOK_EVERY = 0.05  # seconds
 LOOK_AFTER_OPENINGS = 1.0  # seconds
@@ -59,14 +57,7 @@ class Server(DaphneServer):  # type: ignore[misc]
         most = config.max_message_bytes
         options |= {
             "signal_handlers": False,
-            "http_timeout": HTTP_TIMEOUT,
-            "ping_interval": NEVER,
-            "ping_timeout": 0,
-            "websocket_timeout": -1,
-            "websocket_connect_timeout": HANDSHAKE_TIMEOUT,
-            "websocket_handshake_timeout": HANDSHAKE_TIMEOUT,
-            "websocket_max_message_size": most,
-            "websocket_max_frame_size": most,
+            "root_path": getattr(settings, "ROOT_PATH", options.get("root_path", "")),
             "ready_callable": self._before_first_connection,
         }
         super().__init__(application, endpoints, **options)
@@ -93,7 +84,6 @@ class Server(DaphneServer):  # type: ignore[misc]
 
     def _listen(self) -> None:
         self.http_factory = self.factory = Factory(self)
-        self.ws_factory = Upgrades(self.factory)
         for endpoint in self._listen_on:
             if endpoint.startswith("fd:"):
                 descriptor = int(endpoint.removeprefix("fd:fileno="))
@@ -106,6 +96,7 @@ class Server(DaphneServer):  # type: ignore[misc]
 
     def _look_after_openings(self) -> None:
         self.factory.give_up_silent()
+        self.factory.look_after_busy(self.application_close_timeout)
         twisted_loop.call_later(LOOK_AFTER_OPENINGS, self._look_after_openings)
 
     def _before_first_connection(self) -> None:
@@ -141,12 +132,25 @@ class Server(DaphneServer):  # type: ignore[misc]
         self.websockets.discard(connection)
 
     def kill_all_applications(self) -> Any:
-        """As Daphne's, which stumbles over connections whose application has ended already."""
-        running = {p: d for p, d in self.connections.items() if "application_instance" in d}
-        self.connections: dict[Any, dict[str, Any]] = running
-        killed = filter(None, [connection.kill() for connection in self.websockets])
-        ours = Deferred.fromFuture(asyncio.gather(*killed, return_exceptions=True))
-        return DeferredList([ours, super().kill_all_applications()])
+        """End every application that runs, and wait for that."""
+        killed = list(filter(None, [connection.kill() for connection in self.websockets]))
+        for request in list(self.factory.requests):
+            if request.task is not None:
+                request.end()
+                request.task.cancel()
+                killed.append(request.task)
+        return Deferred.fromFuture(asyncio.gather(*killed, return_exceptions=True))
+
+    def application_checker(self) -> None:
+        """Daphne's: its table of connections stays empty, ours are looked after by the factory."""
+
+    def timeout_checker(self) -> None:
+        """As above."""
+
+    @property
+    def is_leaving(self) -> bool:
+        """Whether clients should connect elsewhere from now on."""
+        return self._draining
 
     # What a drain needs
 
@@ -163,7 +167,7 @@ class Server(DaphneServer):  # type: ignore[misc]
 
     async def quiet(self) -> None:
         """Wait until every WebSocket and request has ended."""
-        while self.websockets or any("disconnected" not in details for details in self.connections.values()):
+        while self.websockets or any(connection.owes for connection in self.factory.busy):
             await asyncio.sleep(LOOK_EVERY)
 
 
@@ -210,6 +214,12 @@ class CommandLine(DaphneCommandLine):  # type: ignore[misc]
     def __init__(self) -> None:
         super().__init__()
         self.parser.set_defaults(verbosity=0, server_name="")
+
+    def run(self, args: list[str]) -> None:
+        """Serve. The root path is for the settings too, which are read when the application is imported."""
+        if root_path := self.parser.parse_args(args).root_path:
+            os.environ["ROOT_PATH"] = root_path
+        super().run(args)
 
 
 def main() -> None:

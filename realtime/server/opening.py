@@ -1,178 +1,137 @@
-"""The beginning of every connection: is this a WebSocket, which we serve, or HTTP, which is Daphne's?
+"""All connections of a process: makes the protocol of a new one, and ends those that last too long without reason.
 
-The first request's head decides. A WebSocket's handshake is read once, by us; anything else goes to Daphne's HTTP
-channel untouched, together with the connection. An upgrade that comes later, behind plain requests on one connection,
-comes back here by way of Daphne's `ws_factory`.
+A connection is *undecided* while its head has not come, *idle* between two requests, *busy* while it is answered or
+ends. Each of these has an owner here that looks every second; a WebSocket leaves this module's care.
 """
 
 import logging
 import time
-from collections.abc import Callable
 from typing import Any
-from urllib.parse import unquote
 
-from daphne.http_protocol import HTTPFactory
-from daphne.utils import parse_x_forwarded_for
-from twisted.internet.interfaces import ISSLTransport
-from twisted.protocols.policies import ProtocolWrapper
+from django.conf import settings
+from twisted.internet.interfaces import IProtocolNegotiationFactory
+from twisted.internet.protocol import Factory as TwistedFactory
+from zope.interface import implementer
 
-from realtime.server import handshake
-from realtime.server.connection import Connection
+from ratelimit.requests import is_trusted_proxy, trusted_proxies
 from realtime.server.door import door_of_this_process
-from realtime.server.handshake import Handshake, Headers, Refused
+from realtime.server.http.connection import HttpConnection
+from realtime.server.http.limits import Limits
+from realtime.server.http.request import Request
+from realtime.server.http.waiting import answering
 
-logger = logging.getLogger("realtime.opening")
+logger = logging.getLogger("realtime.http")
 
-MOST_HEAD = 32 * 1024  # bytes of a request's head
-HEAD_WITHIN = 5.0  # seconds a client has to send it
-END = b"\r\n\r\n"
+HEAD_WITHIN = 5.0  # seconds a client has to send a request's head
 
 
-class Factory(HTTPFactory):  # type: ignore[misc]
+@implementer(IProtocolNegotiationFactory)
+class Factory(TwistedFactory):  # type: ignore[misc]
     """Makes the protocol of a new connection, and gives up those that do not say what they want."""
 
+    noisy = False
+
     def __init__(self, server: Any) -> None:
-        super().__init__(server)
+        self.server = server
+        self.server_name = (getattr(server, "server_name", "") or "").encode("latin-1")
+        self.limits = Limits.of(settings)
         self.door = door_of_this_process()
-        self._undecided: dict[Opening, float] = {}  # in the order they came
+        self.requests: set[Request] = set()  # whose application runs
+        self.busy: set[HttpConnection] = set()
+        self._undecided: dict[HttpConnection, float] = {}  # in the order they came, or began a head
+        self._idle: dict[HttpConnection, float] = {}
+        self._addresses: dict[HttpConnection, str] = {}  # of the client behind a proxy, while it is answered
 
-    def buildProtocol(self, addr: Any) -> "Opening":
-        opening = Opening(self, addr)
-        self._undecided[opening] = time.monotonic()
-        self.door.waits(opening, getattr(addr, "host", ""))
-        return opening
+    def buildProtocol(self, addr: Any) -> HttpConnection:
+        return HttpConnection(self, str(getattr(addr, "host", "")))
 
-    def http_protocol(self, addr: Any) -> Any:
-        """Daphne's own."""
-        return super().buildProtocol(addr)
+    def acceptableProtocols(self) -> list[bytes]:
+        """Over TLS. HTTP/2 is for the balancer."""
+        return [b"http/1.1"]
 
-    def decided(self, opening: "Opening") -> None:
+    def is_proxy(self, address: str) -> bool:
+        """Whether it speaks for others."""
+        return bool(trusted_proxies()) and is_trusted_proxy(address)
+
+    # Told by a connection
+
+    def opened(self, connection: HttpConnection) -> None:
+        """It is new."""
+        self._undecided[connection] = time.monotonic()
+        self.door.waits(connection, connection.peer)
+
+    def begins_head(self, connection: HttpConnection) -> None:
+        """Another request begins."""
+        self._idle.pop(connection, None)
+        self._undecided[connection] = time.monotonic()
+
+    def decided(self, connection: HttpConnection) -> None:
         """It has said what it wants, or is gone."""
-        self.door.leaves(opening)
-        self._undecided.pop(opening, None)
+        self._undecided.pop(connection, None)
+        self._idle.pop(connection, None)
+        self.door.leaves(connection)
+
+    def knows(self, connection: HttpConnection, address: str) -> None:
+        """For whom the request is that has begun."""
+        if address != connection.peer:
+            self._addresses[connection] = address
+
+    def idles(self, connection: HttpConnection) -> None:
+        """A request is over, and none has begun."""
+        self._idle[connection] = time.monotonic()
+        self.door.waits(connection, self._addresses.pop(connection, connection.peer))
+
+    def rests(self, connection: HttpConnection) -> None:
+        """Its time of being idle begins anew."""
+        self._idle.pop(connection, None)
+        self._idle[connection] = time.monotonic()
+
+    def watch(self, connection: HttpConnection, busy: bool) -> None:
+        """It is busy now, or no more."""
+        for known in (self.busy, answering):
+            if busy:
+                known.add(connection)
+            else:
+                known.discard(connection)
+
+    def gone(self, connection: HttpConnection) -> None:
+        """It is closed, or a WebSocket."""
+        self.decided(connection)
+        self.watch(connection, False)
+        self._addresses.pop(connection, None)
+
+    def log(self, request: Request, peer: str) -> None:
+        """Daphne's access log, where there is one."""
+        if self.server.action_logger is not None:
+            head = request.head
+            details = {
+                "path": (head.target + b"?" + head.query if head.query else head.target).decode("ascii"),
+                "status": request.response.status,
+                "method": head.method.decode("ascii"),
+                "client": peer or None,
+                "time_taken": time.monotonic() - request.began,
+                "size": request.response.sent,
+            }
+            self.server.log_action("http", "complete", details)
+
+    # Looked at every second
 
     def give_up_silent(self) -> None:
         """Close connections that have not sent a request in time; call it now and then."""
-        due = time.monotonic() - HEAD_WITHIN
-        for opening, since in list(self._undecided.items()):
-            if since > due:
-                break
-            opening.give_up()
+        now = time.monotonic()
+        for waiting, within in ((self._undecided, HEAD_WITHIN), (self._idle, self.limits.keep_alive)):
+            for connection, since in list(waiting.items()):
+                if since > now - within:
+                    break
+                connection.expire(now)
 
-
-class Upgrades:
-    """Stands in for Daphne's WebSocket factory: Daphne has read an upgrade itself and gives it to us as text."""
-
-    def __init__(self, factory: Factory) -> None:
-        self._factory = factory
-
-    def buildProtocol(self, addr: Any) -> "Opening":
-        return Opening(self._factory, addr, upgrade=True)
-
-
-class Opening:
-    """Twisted's protocol of a connection until its first request's head is there."""
-
-    def __init__(self, factory: Factory, addr: Any, *, upgrade: bool = False) -> None:
-        self.factory = factory
-        self._addr = addr
-        self._upgrade = upgrade
-        self._data = b""
-        self.transport: Any = None
-
-    def makeConnection(self, transport: Any) -> None:
-        self.transport = transport
-        if self._upgrade:
-            transport.unregisterProducer()  # Daphne's HTTP channel: it would be kept, and pause what is not its own
-
-    def dataReceived(self, data: bytes) -> None:
-        self._data += data
-        end = self._data.find(END, 0, MOST_HEAD)
-        if self._upgrade or (end >= 0 and handshake.wants_upgrade(self._data[:end])):
-            self._become_websocket()
-        elif end >= 0 or len(self._data) >= MOST_HEAD or not self._data.startswith(b"GET "[: len(self._data)]):
-            self._become_http()
-
-    def connectionLost(self, reason: object) -> None:
-        self.factory.decided(self)
-
-    def give_up(self) -> None:
-        """Close: what the client wants was not said in time."""
-        self.factory.decided(self)
-        if self.transport is not None:
-            self.transport.abortConnection()
-
-    def _become_http(self) -> None:
-        self.factory.decided(self)
-        protocol = self.factory.http_protocol(self._addr)
-        self._hand_over(protocol)
-        protocol.makeConnection(self.transport)
-        protocol.dataReceived(self._data)
-
-    def _become_websocket(self) -> None:
-        self.factory.decided(self)
-        server, transport = self.factory.server, self.transport
-        try:
-            request = handshake.read(self._data)
-            scope = _scope(server, transport, request)
-        except Refused as refused:
-            logger.info("a handshake was refused: %s", refused)
-            transport.write(refused.response)
-            transport.loseConnection()
-            return
-        self._hand_over(Connection(server, transport, request, scope))
-
-    def _hand_over(self, protocol: Any) -> None:
-        if isinstance(self.transport, ProtocolWrapper):  # TLS is one
-            self.transport.wrappedProtocol = protocol
-        else:
-            self.transport.protocol = protocol
-
-
-def _scope(server: Any, transport: Any, request: Handshake) -> dict[str, Any]:
-    """ASGI's scope of a WebSocket, as Daphne makes it."""
-    headers = []
-    root_path = server.root_path
-    for name, value in request.headers:
-        if name == b"daphne-root-path":
-            root_path = unquote(value.decode("latin-1"))
-        elif b"_" not in name:  # CVE-2015-0219
-            headers.append((name, value))
-    client, scheme = _client(server, transport, headers)
-    return {
-        "type": "websocket",
-        "asgi": {"version": "3.0"},
-        "http_version": "1.1",
-        "scheme": "wss" if scheme == "https" else "ws",
-        "path": unquote(request.path.decode("ascii")),
-        "raw_path": request.path,
-        "root_path": root_path,
-        "headers": headers,
-        "query_string": request.query,
-        "client": client,
-        "server": _address(transport.getHost),
-        "subprotocols": request.subprotocols,
-    }
-
-
-def _client(server: Any, transport: Any, headers: Headers) -> tuple[list[Any] | None, str]:
-    """Who connects, and by which scheme a page would, as a trusted proxy says where there is one. Raises Refused."""
-    client = _address(transport.getPeer)
-    scheme = "https" if ISSLTransport(transport, None) is not None else "http"
-    if server.proxy_forwarded_address_header:
-        names = (
-            server.proxy_forwarded_address_header,
-            server.proxy_forwarded_port_header,
-            server.proxy_forwarded_proto_header,
-        )
-        try:
-            # the first of several counts
-            client, scheme = parse_x_forwarded_for(dict(reversed(headers)), *names, client, scheme)
-        except UnicodeDecodeError:
-            raise Refused(400, "a forwarded address is not UTF-8") from None
-    return client, scheme
-
-
-def _address(ask: Callable[[], Any]) -> list[Any] | None:
-    found = ask()
-    return [str(found.host), found.port] if hasattr(found, "host") and hasattr(found, "port") else None
+    def look_after_busy(self, application_close_timeout: float) -> None:
+        """End responses nobody reads and requests nobody answers; call it now and then."""
+        now = time.monotonic()
+        for connection in list(self.busy):
+            connection.check(now)
+        for request in list(self.requests):
+            if request.is_over and now - request.over_since > application_close_timeout and request.task is not None:
+                logger.warning("the application of a request that is over did not end, and was cancelled")
+                request.over_since = now
+                request.task.cancel()

@@ -1,9 +1,9 @@
 """What we read of Twisted's transports: what waits in their buffers, and in the kernel behind them.
 
 `dataBuffer`, `offset`, `_tempDataBuffer`, `_tempDataLen` are twisted.internet.abstract.FileDescriptor's own, and
-`_appSendBuffer` is twisted.protocols.tls.TLSMemoryBIOProtocol's; a test says so when they change. A TLS transport must
-be written to in the ordinary way, for it encrypts; what waits is what it and the transport beneath it hold. It is a
-wrapper that lends out every attribute of what it wraps, so what a transport has says nothing of what it is.
+`_appSendBuffer` and `_aggregator` are those of twisted.protocols.tls; a test says so when they change. A TLS transport
+must be written to in the ordinary way, for it encrypts; what waits is what it and the transport beneath it hold. It is
+a wrapper that lends out every attribute of what it wraps, so what a transport has says nothing of what it is.
 """
 
 import fcntl
@@ -41,6 +41,20 @@ def in_flight(transport: Any) -> int:
     except (AttributeError, OSError, TypeError, ValueError):  # no socket, none any more, or another system
         return 0
     return int(waiting)
+
+
+def cut_off(transport: Any) -> None:
+    """End a connection with a reset: what the kernel takes at once is still sent, and then nothing that ends TLS in
+    order, for that would make a part of a response look like all of it."""
+    below = transport
+    while isinstance(below, ProtocolWrapper):
+        aggregator = vars(below).get("_aggregator")
+        if aggregator is not None:
+            aggregator.flush()
+        below = below.transport
+    if below is not transport and unsent(below):
+        below.doWrite()
+    below.abortConnection()
 
 
 def let_go(transport: Any) -> None:

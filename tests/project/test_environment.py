@@ -75,3 +75,42 @@ def test_prepare_makes_secrets_once_and_migrates(tmp_path: Path) -> None:
     assert {name: path.read_text() for name, path in files.items()} == made
     manage("check")
     assert manage("migrate", "--check") is not None
+
+
+@pytest.mark.parametrize(("value", "size"), [("5", 5), ("10MB", 10**7), ("500 kb", 500_000), ("1GB", 10**9), ("7b", 7)])
+def test_sizes_may_have_a_unit(value: str, size: int) -> None:
+    assert Environment({"SIZE": value}).size("SIZE", 1) == size
+
+
+def test_sizes_of_paths() -> None:
+    environment = Environment({"PATHS": "/upload/=1GB, /import/=5MB,"})
+    assert environment.sizes_of_paths("PATHS") == [("/upload/", 10**9), ("/import/", 5 * 10**6)]
+    assert environment.problems == []
+
+
+@pytest.mark.parametrize("value", ["upload=1GB", "/upload/", "/upload/=", "/upload/=much", "=1", "/upload/=-1"])
+def test_what_is_no_size_of_a_path_is_named(value: str) -> None:
+    environment = Environment({"PATHS": value})
+    assert environment.sizes_of_paths("PATHS") == []
+    assert [problem.name for problem in environment.problems] == ["PATHS"]
+
+
+@pytest.mark.parametrize(
+    ("value", "path", "right"),
+    [
+        ("", "", True),
+        ("/", "", True),
+        ("/a/b", "/a/b", True),
+        ("/a/", "/a", True),
+        ("a", "", False),
+        ("/a//b", "", False),
+        ("/a/../b", "", False),
+        ("/a b", "", False),
+        ("/%61", "", False),
+        ("http://a/", "", False),
+    ],
+)
+def test_root_paths(value: str, path: str, right: bool) -> None:
+    environment = Environment({"ROOT_PATH": value})
+    assert environment.root_path("ROOT_PATH") == path
+    assert (environment.problems == []) is right

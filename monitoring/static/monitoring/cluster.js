@@ -50,7 +50,7 @@ function tick() {
 }
 
 const scheme = location.protocol === "https:" ? "wss" : "ws";
-const client = new window.Centrifuge(`${scheme}://${location.host}/connection/websocket`);
+const client = new window.Centrifuge(`${scheme}://${location.host}${root.dataset.websocket}`);
 client.on("connecting", () => say("connecting", "connecting…"));
 client.on("disconnected", ({ code, reason }) => say("refused", `disconnected: ${reason} (${code})`));
 const subscription = client.newSubscription(root.dataset.channel);

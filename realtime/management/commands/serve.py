@@ -4,6 +4,7 @@ import asyncio
 import os
 import sys
 from argparse import ArgumentParser
+from dataclasses import replace
 from typing import Any
 
 from django.conf import settings
@@ -36,10 +37,14 @@ class Command(BaseCommand):
         parser.add_argument("--instances", type=int, default=settings.INSTANCES, help="how many [INSTANCES, 2]")
         parser.add_argument("--host", default=settings.HOST, help="address to listen on [HOST, 127.0.0.1]")
         parser.add_argument("--port", type=int, default=settings.PORT, help="port to listen on [PORT, 8000]")
+        parser.add_argument(
+            "--root-path", default=settings.ROOT_PATH, help="path that the whole site lies under [ROOT_PATH, none]"
+        )
         parser.add_argument("--demo", action="store_true", help="open demo channels, DEBUG, an admin user: try it out")
 
-    def handle(self, *, instances: int, host: str, port: int, demo: bool, **_: Any) -> None:
+    def handle(self, *, instances: int, host: str, port: int, root_path: str, demo: bool, **_: Any) -> None:
         """Serve until told to stop."""
+        _set_root_path(root_path)
         if demo and not settings.FLOTILLA_DEMO:
             raise CommandError("--demo comes right after `manage.py serve`, or set FLOTILLA_DEMO=1")
         if not 1 <= instances <= 256:
@@ -99,6 +104,14 @@ def _command(descriptor: int) -> list[str]:
     return [sys.executable, "-m", "realtime.server.daphne", "--fd", str(descriptor), APPLICATION]
 
 
+def _set_root_path(value: str) -> None:
+    """For the instances, whose settings read it. Raises CommandError."""
+    asked = replace(settings.ENVIRONMENT, values={"ROOT_PATH": value}, problems=[])
+    os.environ["ROOT_PATH"] = asked.root_path("ROOT_PATH")
+    for problem in asked.problems:
+        raise CommandError(f"--root-path: {problem.message}. {problem.hint}")
+
+
 def _make_admin() -> None:
     """An admin user with a random password, when there is nobody yet; the password is shown this once."""
     from django.contrib.auth import get_user_model
@@ -114,12 +127,13 @@ def _make_admin() -> None:
 async def _greet(supervisor: Supervisor, host: str, port: int, instances: int) -> None:
     await supervisor.all_ready()
     shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
-    url = f"http://{shown}:{port}"
+    root = os.environ["ROOT_PATH"]
+    url = f"http://{shown}:{port}{root}"
     lines = [
         f"{instances} instances serve {url}",
         f"  demo     {url}/",
         f"  admin    {url}/admin/",
-        f"  client   ws://{shown}:{port}/connection/websocket",
+        f"  client   ws://{shown}:{port}{root}/connection/websocket",
         f"  health   {url}/health/ready",
     ]
     if settings.METRICS_PORT:

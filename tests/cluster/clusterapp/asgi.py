@@ -18,7 +18,9 @@ from clusterapp.http_apps import HTTP_APPS
 from realtime.engine.node import current_node
 from realtime.server.asgi import AsgiSide
 from realtime.server.connection import Connection
-from realtime.server.opening import Factory, Opening
+from realtime.server.http.connection import HttpConnection
+from realtime.server.http.request import Request
+from realtime.server.opening import Factory
 from realtime.session.session import Session
 
 MEGABYTE = b"m" * (1 << 20)
@@ -162,15 +164,17 @@ GENERIC["cookies"] = CookieMiddleware(cookies)
 def census() -> dict[str, Any]:
     """What the process holds of its connections."""
     gc.collect()
-    counted: dict[str, Any] = dict.fromkeys(("AsgiSide", "Connection", "Opening", "Session"), 0)
+    counted: dict[str, Any] = dict.fromkeys(("AsgiSide", "Connection", "HttpConnection", "Request", "Session"), 0)
     undecided = websockets = 0
     for one in gc.get_objects():
         kind = type(one)
-        if kind in (AsgiSide, Connection, Opening, Session):
+        if kind in (AsgiSide, Connection, HttpConnection, Request, Session):
             counted[kind.__name__] += 1
         elif kind is Factory:
             undecided += len(one._undecided)
             websockets += len(one.server.websockets)
+    for own in ("HttpConnection", "Request"):  # of who asks
+        counted[own] -= 1
     node = current_node()
     more = {"undecided": undecided, "websockets": websockets, "sessions": len(node.sessions) if node else 0}
     return counted | more

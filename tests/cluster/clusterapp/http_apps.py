@@ -93,6 +93,12 @@ async def source(scope: Any, receive: Any, send: Any) -> None:
     seen.append("source came to its end")
 
 
+async def lump(scope: Any, receive: Any, send: Any) -> None:
+    """Sends `size` bytes as one."""
+    await start(send)
+    await part(send, bytes(int(number(scope, "size", 1 << 20))), False)
+
+
 async def events(scope: Any, receive: Any, send: Any) -> None:
     """`count` lines, one every `pause` seconds, without a length."""
     await start(send)
@@ -183,6 +189,6 @@ HTTP_APPS: dict[str, App] = {
     one.__name__: one
     for one in (
         *(request, sink, source, events, breaks, fails, returns, short, long),
-        *(splits, status, unread, never, later, closing),
+        *(splits, status, unread, lump, never, later, closing),
     )
 } | {"seen": remembered}

@@ -7,7 +7,8 @@ from websockets.client import ClientProtocol
 from websockets.uri import parse_uri
 
 from realtime.server import handshake
-from realtime.server.handshake import Refused, acceptance, read, refusal, wants_upgrade
+from realtime.server.handshake import Refused, acceptance, read, refusal
+from realtime.server.http.head import _FRAMING, HeadReader
 
 KEY = b"dGhlIHNhbXBsZSBub25jZQ=="
 LINES = {
@@ -74,15 +75,13 @@ def test_subprotocols_come_in_order_from_any_number_of_headers() -> None:
     "data",
     [
         head(b"POST / HTTP/1.1"),
-        head(b"GET / HTTP/1.0"),
         head(b"GET /\xc3\xa4 HTTP/1.1"),
         head(b"GET * HTTP/1.1"),
+        head(b"GET / HTTP/1.1", b"Content-Length: 5"),
+        head(b"GET / HTTP/1.1", b"Transfer-Encoding: chunked"),
         head(b"nonsense"),
         head(host=None),
         head(host=b"Host: a\r\nHost: b"),
-        head(upgrade=b"Upgrade: h2c"),
-        head(connection=None),
-        head(connection=b"Connection: close"),
         head(key=None),
         head(key=b"Sec-WebSocket-Key: short"),
         head(key=b"Sec-WebSocket-Key: !!!!IHNhbXBsZSBub25jZQ=="),
@@ -96,6 +95,27 @@ def test_subprotocols_come_in_order_from_any_number_of_headers() -> None:
 )
 def test_what_is_no_proper_handshake_is_refused(data: bytes) -> None:
     assert refused(data).startswith(b"HTTP/1.1 400 ")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        head(upgrade=None),
+        head(upgrade=b"Upgrade: h2c"),
+        head(b"GET / HTTP/1.0"),
+        head(connection=None),
+        head(connection=b"Connection: close"),
+        head(upgrade=None, connection=b"Connection: close"),
+    ],
+)
+def test_what_a_proxy_takes_away_is_said(data: bytes) -> None:
+    """The commonest mistake: a proxy that does not pass the upgrade on, or speaks HTTP/1.0."""
+    with pytest.raises(Refused) as error:
+        read(data)
+    response = error.value.response
+    assert response.startswith(b"HTTP/1.1 426 ")
+    assert b"upgrade: websocket\r\n" in response
+    assert b"proxy_http_version 1.1" in response
 
 
 @pytest.mark.parametrize("version", [None, b"Sec-WebSocket-Version: 8", b"Sec-WebSocket-Version: 13, 8"])
@@ -120,15 +140,19 @@ def test_no_bytes_make_it_fail_otherwise(noise: bytes) -> None:
     [
         (head(), True),
         (head(upgrade=b"UPGRADE:WebSocket"), True),
-        (head(upgrade=b"Upgrade: h2c"), False),
-        (head(b"GET /websocket HTTP/1.1", upgrade=b"Upgrade: h2c"), False),
-        (head(b"GET / HTTP/1.1", b"Cookie: websocket", upgrade=b"Upgrade: h2c"), False),
-        (head(upgrade=None), False),
-        (head(upgrade=b"X-Upgrade: websocket"), False),
+        (head(upgrade=None), True),
+        (head(upgrade=b"Upgrade: h2c", key=None), False),
+        (head(b"GET /websocket HTTP/1.1", upgrade=b"Upgrade: h2c", key=None), False),
+        (head(b"GET / HTTP/1.1", b"Cookie: websocket", upgrade=b"Upgrade: h2c", key=None), False),
+        (head(upgrade=None, key=None), False),
+        (head(upgrade=b"X-Upgrade: websocket", key=None), False),
     ],
 )
 def test_only_upgrades_to_websocket_are_wanted(data: bytes, wanted: bool) -> None:
-    assert wants_upgrade(data.removesuffix(b"\r\n\r\n")) is wanted
+    """Also those that a proxy has taken the upgrade from."""
+    found = HeadReader().feed(data)
+    assert found is not None
+    assert found.wants_websocket is wanted
 
 
 def accepted_by_websockets(response: bytes, request_key: str, subprotocols: list[str]) -> ClientProtocol:
@@ -175,4 +199,4 @@ def test_a_refusal_is_framed_by_us_alone() -> None:
 
 
 def test_the_names_we_do_not_leave_to_applications_are_ours() -> None:
-    assert all(name == name.lower() for name in handshake._NOT_OURS | handshake._FRAMING)
+    assert all(name == name.lower() for name in handshake._NOT_OURS | _FRAMING)

@@ -1,17 +1,18 @@
-"""The beginning of connections: WebSockets are ours, all else is Daphne's untouched, and silence is not waited for."""
+"""The beginning of connections: which become WebSockets, which stay HTTP, and that silence is not waited for."""
 
-import inspect
+import asyncio
 import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from daphne.http_protocol import HTTPFactory, WebRequest
 from twisted.protocols.policies import ProtocolWrapper
 
 from realtime.server import opening as module
 from realtime.server.connection import Connection
-from realtime.server.opening import MOST_HEAD, Factory, Upgrades
+from realtime.server.http.connection import HttpConnection
+from realtime.server.http.head import MOST_HEAD
+from realtime.server.opening import Factory
 from tests.raw_frames import TEXT, frame
 from tests.realtime.server.wires import Server, Wire
 
@@ -23,39 +24,24 @@ HEAD = (
 )
 
 
-class Http:
-    """Stands for Daphne's HTTP channel: what it is given is what counts here."""
-
-    def __init__(self) -> None:
-        self.received = b""
-        self.transport: Any = None
-
-    def makeConnection(self, transport: Any) -> None:
-        self.transport = transport
-
-    def dataReceived(self, data: bytes) -> None:
-        self.received += data
-
-    def connectionLost(self, reason: object) -> None: ...
-
-
 class Beginnings:
     """A factory and the connection that it has made."""
 
-    def __init__(self, wire: Wire, *, upgrade: bool = False, **options: Any) -> None:
+    def __init__(self, wire: Wire, **options: Any) -> None:
         self.server = Server(self._application)
         vars(self.server).update(options)
         self.factory = Factory(self.server)
-        self.http = Http()
-        self.factory.http_protocol = lambda addr: self.http  # type: ignore[method-assign]
         self.wire = wire
-        maker = Upgrades(self.factory) if upgrade else self.factory
-        self.opening = maker.buildProtocol(None)
+        self.opening = self.factory.buildProtocol(None)
         wire.transport.protocol = self.opening
         self.opening.makeConnection(wire.transport)
 
     async def _application(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
-        await send({"type": "websocket.accept"})
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.accept"})
+        else:
+            await send({"type": "http.response.start", "status": 200})
+            await send({"type": "http.response.body"})
 
     @property
     def protocol(self) -> Any:
@@ -83,14 +69,6 @@ def wire() -> Iterator[Wire]:
     made.end()
 
 
-async def test_daphne_s_side_is_as_we_know_it() -> None:
-    """Where this fails, look at `Upgrades` and at `Server._listen`."""
-    source = inspect.getsource(WebRequest.process)
-    for needed in ("ws_factory.buildProtocol(", "protocol.makeConnection(transport)", "protocol.dataReceived(data)"):
-        assert needed in source
-    assert issubclass(Factory, HTTPFactory)
-
-
 async def test_a_handshake_becomes_a_websocket(wire: Wire) -> None:
     begun = Beginnings(wire)
     wire.push(HEAD + b"\r\n")
@@ -116,25 +94,29 @@ async def test_what_comes_with_it_does_not_count_as_its_head(wire: Wire) -> None
 
 
 @pytest.mark.parametrize(
-    "data",
+    ("data", "answer"),
     [
-        b"GET / HTTP/1.1\r\nHost: a\r\n\r\n",
-        b"GET /websocket HTTP/1.1\r\nHost: a\r\nUpgrade: h2c\r\n\r\n",
-        b"POST / HTTP/1.1\r\nUpgr",
-        b"PRI * HTTP/2.0",
-        b"G\xff",
-        b"\x16\x03\x01",
-        b"GET / HTTP/1.1\r\nCookie: " + b"x" * MOST_HEAD,
+        (b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", b"HTTP/1.1 200 "),
+        (b"GET /websocket HTTP/1.1\r\nHost: a\r\nUpgrade: h2c\r\n\r\n", b"HTTP/1.1 200 "),
+        (b"POST / HTTP/1.1\r\nUpgr", b""),
+        (b"PRI * HTTP/2.0\r\n\r\n", b"HTTP/1.1 505 "),
+        (b"G\0", b"HTTP/1.1 400 "),
+        (b"\x16\x03\x01", b"HTTP/1.1 400 "),
+        (b"GET / HTTP/1.1\r\nCookie: " + b"x" * MOST_HEAD, b"HTTP/1.1 431 "),
+        (b"GET /" + b"x" * MOST_HEAD, b"HTTP/1.1 414 "),
+        (b"GET / HTTP/1.1\nHost: a\n\n", b"HTTP/1.1 400 "),
     ],
 )
-async def test_all_else_is_http_untouched(wire: Wire, data: bytes) -> None:
+async def test_all_else_is_http(wire: Wire, data: bytes, answer: bytes) -> None:
+    """Piece by piece; what can become no request is answered before its end."""
     begun = Beginnings(wire)
-    for byte in (data[:1], data[1:2], data[2:]):
-        begun.protocol.dataReceived(byte)
-    assert begun.protocol is begun.http
-    assert begun.http.transport is wire.transport
-    assert begun.http.received == data
-    assert not begun.factory._undecided
+    for piece in (data[:1], data[1:2], data[2:]):
+        begun.protocol.dataReceived(piece)
+    assert begun.protocol is begun.opening
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert wire.drain().startswith(answer)
+    assert bool(begun.factory._undecided) is not bool(answer)
 
 
 async def test_an_improper_handshake_is_refused(wire: Wire) -> None:
@@ -144,27 +126,6 @@ async def test_an_improper_handshake_is_refused(wire: Wire) -> None:
     assert not begun.server.open
     assert not begun.factory._undecided
     assert not hasattr(wire.transport, "socket"), "it is closed"
-
-
-async def test_an_upgrade_that_daphne_has_read_is_ours(wire: Wire) -> None:
-    """Its HTTP channel is not kept as the transport's producer."""
-
-    class Channel:
-        def stopProducing(self) -> None: ...
-
-    wire.transport.registerProducer(Channel(), True)
-    begun = Beginnings(wire, upgrade=True)
-    assert wire.transport.producer is None
-    wire.push(HEAD + b"\r\n")
-    assert isinstance(begun.protocol, Connection)
-
-
-@pytest.mark.parametrize("data", [HEAD, HEAD.replace(b": 13", b": 8") + b"\r\n", b"x" * MOST_HEAD * 2])
-async def test_one_that_is_improper_does_not_go_round_in_circles(wire: Wire, data: bytes) -> None:
-    begun = Beginnings(wire, upgrade=True)
-    wire.push(data)
-    assert wire.drain().startswith(b"HTTP/1.1 4")
-    assert not begun.http.received
 
 
 async def test_a_connection_under_a_wrapper_is_handed_over_there(wire: Wire) -> None:
@@ -181,7 +142,7 @@ async def test_a_connection_under_a_wrapper_is_handed_over_there(wire: Wire) -> 
 
 async def test_silence_is_given_up_and_nothing_else(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
     begun = Beginnings(wire)
-    younger = begun.factory.buildProtocol(None)
+    younger = HttpConnection(begun.factory, "")
     now = time.monotonic()
     begun.factory._undecided = {begun.opening: now, younger: now + 1}
     monkeypatch.setattr(module.time, "monotonic", lambda: now + module.HEAD_WITHIN - 0.5)
@@ -201,7 +162,7 @@ async def test_one_that_goes_away_is_forgotten(wire: Wire) -> None:
 
 
 class TestScope:
-    async def test_it_is_as_daphne_makes_it(self, wire: Wire) -> None:
+    async def test_it_says_what_was_asked_for(self, wire: Wire) -> None:
         scope = Beginnings(wire, root_path="/root").scope(b"Sec-WebSocket-Protocol: a, b", b"X-Any: \xe9")
         assert (scope["type"], scope["path"], scope["raw_path"]) == ("websocket", "/chat room", b"/chat%20room")
         assert (scope["query_string"], scope["root_path"], scope["subprotocols"]) == (b"a=b", "/root", ["a", "b"])
@@ -209,9 +170,9 @@ class TestScope:
         assert (b"host", b"a") in scope["headers"]
         assert (b"x-any", b"\xe9") in scope["headers"]
 
-    async def test_the_root_path_may_come_from_a_proxy(self, wire: Wire) -> None:
+    async def test_the_root_path_is_no_header_s_matter(self, wire: Wire) -> None:
         scope = Beginnings(wire).scope(b"Daphne-Root-Path: /foo%20bar")
-        assert scope["root_path"] == "/foo bar"
+        assert scope["root_path"] == ""
         assert b"daphne-root-path" not in dict(scope["headers"])
 
     async def test_names_with_underscores_are_dropped(self, wire: Wire) -> None:
@@ -230,7 +191,7 @@ class TestScope:
         assert scope["client"] == ["192.0.2.1", 1234]
 
     async def test_a_proxy_says_who_connects(self, wire: Wire) -> None:
-        """Of several headers the first counts, as Daphne has it for plain requests."""
+        """Of several headers the first counts, as for plain requests."""
         lines = (b"X-Forwarded-For: 198.51.100.7, 10.0.0.1", b"X-Forwarded-For: 10.0.0.2", b"X-Forwarded-Port: 99")
         assert Beginnings(wire, **self.PROXY).scope(*lines)["client"] == ["198.51.100.7", 99]
 

@@ -110,6 +110,8 @@ class Server:
     """As much of a server as a connection needs."""
 
     root_path = ""
+    is_leaving = False
+    action_logger = None
     proxy_forwarded_address_header = proxy_forwarded_port_header = proxy_forwarded_proto_header = None
 
     def __init__(self, application: Any, max_message_bytes: int = 65536) -> None:

@@ -1,0 +1,9 @@
+"""The HTTP/1.1 side of our server: heads, bodies and responses sans-I/O, and the connection that does the I/O.
+
+head.py        a request's head: read strictly, or refused with the status that says why
+body.py        a request's body: by length or in chunks
+response.py    an ASGI application's response as bytes, exactly as long as it says
+request.py     one request's ASGI side: receive, send, and how it ends
+connection.py  Twisted's protocol of a connection: one request after another, until an upgrade or the end
+limits.py      how much and how long, from the settings
+"""

@@ -1,0 +1,444 @@
+"""Twisted's protocol of a connection of ours: one request after another, until it becomes a WebSocket or ends.
+
+    WAITING    for a request's head; idle connections and new ones are at the door (`realtime.server.door`)
+    ANSWERING  one request; what the client sends ahead is bounded, and so is what it does not read
+    LINGERING  the last answer is out, its body's rest is read and thrown away, or the client would not see the answer
+    CLOSING    what is written leaves, then the connection ends
+    CLOSED
+
+Nothing here waits without a bound: `check` is called every second, and looks at whatever could last.
+"""
+
+import asyncio
+import logging
+import time
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.interfaces import IHalfCloseableProtocol
+from twisted.protocols.policies import ProtocolWrapper
+from zope.interface import implementer
+
+from realtime.server import handshake
+from realtime.server.connection import Connection
+from realtime.server.http.body import Body, Length, body_of
+from realtime.server.http.head import MOST_HEAD, Head, HeadReader, Refused
+from realtime.server.http.progress import Progress, Rate
+from realtime.server.http.request import Request, internal_error
+from realtime.server.http.scope import forwarded_address, http_scope, websocket_scope
+from realtime.server.transports import cut_off, has_open_buffers, in_flight, let_go, unsent
+
+if TYPE_CHECKING:
+    from realtime.server.opening import Factory
+
+logger = logging.getLogger("realtime.http")
+
+LINGER = 5.0  # seconds, and
+MOST_LINGERING = 64 * 1024 * 1024  # bytes that are read after the last answer
+MOST_IGNORED = 64 * 1024  # bytes of a body that nobody wanted, for which a connection is kept
+CLOSE_WITHIN = 5.0  # seconds until a connection ends when everything has left
+
+
+class State(Enum):
+    """Where a connection stands."""
+
+    WAITING = auto()
+    ANSWERING = auto()
+    LINGERING = auto()
+    CLOSING = auto()
+    CLOSED = auto()
+
+
+@implementer(IHalfCloseableProtocol)
+class HttpConnection:
+    """A connection, from its first byte."""
+
+    __slots__ = ("__weakref__", "_ahead", "_direct", "_eof", "_head", "_is_first", "_lingered", "_paused", "_progress",
+                 "_rate", "_request", "_room", "_since", "_state", "_throttled", "_written", "factory", "peer",
+                 "transport")  # fmt: skip
+
+    def __init__(self, factory: "Factory", peer: str) -> None:
+        self.factory = factory
+        self.peer = peer  # "" for a Unix socket
+        self.transport: Any = None
+        self._state = State.WAITING
+        self._head: HeadReader | None = HeadReader()
+        self._is_first = True
+        self._ahead = b""  # what came before its turn
+        self._request: Request | None = None
+        self._eof = False  # the client will say nothing more
+        self._paused = False  # nothing is read
+        self._throttled = False  # the transport tells us when it is full
+        self._room: asyncio.Event | None = None
+        self._direct: Any = None
+        self._written = 0  # bytes, ever
+        self._since = 0.0  # of the state
+        self._lingered = 0
+        self._progress = Progress()
+        self._rate = Rate()
+
+    # Called by Twisted
+
+    def makeConnection(self, transport: Any) -> None:
+        self.transport = transport
+        if has_open_buffers(transport):
+            self._direct = transport.socket.send
+        self.factory.opened(self)
+
+    def dataReceived(self, data: bytes) -> None:
+        if self._state is State.WAITING:
+            self._read_head(data)
+        elif self._state is State.ANSWERING:
+            self._read_behind(data)
+        elif self._state is State.LINGERING:
+            self._lingered += len(data)
+            if self._lingered > MOST_LINGERING:
+                self._lose()
+
+    def readConnectionLost(self, reason: object = None) -> None:
+        """The client will say nothing more; what it has asked for is still answered."""
+        self._eof = True
+        request = self._request
+        if self._state is State.ANSWERING and request is not None:
+            if not request.has_whole_body:
+                self.abort("the client left before its request was whole")
+        elif self._state is State.LINGERING:
+            self._lose()
+        elif self._state is State.WAITING:
+            self._close()
+
+    def writeConnectionLost(self, reason: object = None) -> None:
+        """Our side is shut: we did that, to linger."""
+
+    def connectionLost(self, reason: object = None) -> None:
+        self._state = State.CLOSED
+        self.factory.gone(self)
+        request, self._request = self._request, None
+        if request is not None:
+            request.end()
+        self._make_room()
+        let_go(self.transport)
+        self.transport = self._direct = self._head = None  # under TLS the transport holds this, and would be held by it
+        self._ahead = b""
+
+    def pauseProducing(self) -> None:
+        if self._room is None:
+            self._room = asyncio.Event()
+
+    def resumeProducing(self) -> None:
+        self._make_room()
+        self._go_on()
+
+    def stopProducing(self) -> None:
+        self._make_room()
+
+    def _make_room(self) -> None:
+        room, self._room = self._room, None
+        if room is not None:
+            room.set()
+
+    # A head
+
+    def _read_head(self, data: bytes) -> None:
+        if self._head is None:
+            self._head = HeadReader()
+            self.factory.begins_head(self)
+        try:
+            head = self._head.feed(data)
+            if head is None:
+                return
+        except Refused as refused:
+            self.refuse(refused, head_only=self._head.is_of_head)
+            return
+        rest, self._head = self._head.rest, None
+        self.factory.decided(self)
+        try:
+            if head.wants_websocket:
+                self._become_websocket(head, rest)
+            else:
+                self._begin(head, rest)
+        except Refused as refused:
+            self.refuse(refused, linger=bool(rest) or head.has_body, head_only=head.method == b"HEAD")
+
+    def _begin(self, head: Head, rest: bytes) -> None:
+        server = self.factory.server
+        scope = http_scope(server, self.transport, head, self._is_secure())
+        path = scope["path"].removeprefix(server.root_path)
+        body: Body = body_of(head, self.factory.limits.most_body(path)) if head.has_body else Length(0)
+        self.factory.knows(self, forwarded_address(scope) if self.factory.is_proxy(self.peer) else self.peer)
+        request = self._request = Request(self, head, body)
+        self._enter(State.ANSWERING)
+        self._rate.reset()
+        if not body.done:
+            if rest:
+                self._read_behind(rest)
+        else:
+            self._ahead = rest
+        if self._state is State.ANSWERING:
+            self.factory.requests.add(request)
+            request.run(server.application, scope)
+
+    def _become_websocket(self, head: Head, rest: bytes) -> None:
+        server, transport = self.factory.server, self.transport
+        request = handshake.judge(head, rest)
+        scope = websocket_scope(server, transport, head, self._is_secure(), request.subprotocols)
+        if self._eof:
+            self._close()
+            return
+        self._unthrottle()
+        self._state = State.CLOSED
+        self.factory.gone(self)
+        self._direct = None
+        if self._paused:
+            transport.resumeProducing()
+        _hand_over(transport, Connection(server, transport, request, scope))
+        self.transport = None
+
+    def _is_secure(self) -> bool:
+        return isinstance(self.transport, ProtocolWrapper) or bool(getattr(self.transport, "TLS", False))
+
+    # While a request is answered
+
+    def _read_behind(self, data: bytes) -> None:
+        request = self._request
+        if request is None or request.has_whole_body:
+            self._ahead += data
+            if len(self._ahead) > MOST_HEAD:
+                self._pause()
+            return
+        try:
+            request.feed(data)
+        except Refused as refused:
+            self.refuse(refused)
+            return
+        if request.has_whole_body:
+            self._ahead = request.take_rest()
+            self._go_on()
+        elif request.is_over:
+            if request.received > MOST_IGNORED:
+                self._close()
+        elif request.is_full:
+            self._pause()
+
+    def _pause(self) -> None:
+        if not self._paused:
+            self._paused = True
+            self.transport.pauseProducing()
+
+    def read_on(self) -> None:
+        """Whoever was to take what was read has taken it."""
+        if self._paused and self._state is not State.CLOSED:
+            self._paused = False
+            if not self._eof:
+                self.transport.resumeProducing()
+
+    @property
+    def server_name(self) -> bytes:
+        """What responses say of the server; b"" for nothing."""
+        return self.factory.server_name
+
+    def may_stay_open(self, body: Body) -> bool:
+        """Whether another request may follow one with such a body."""
+        if self.factory.server.is_leaving or (self._eof and not self._ahead):
+            return False
+        return body.done or (isinstance(body, Length) and body.left <= MOST_IGNORED)
+
+    def write(self, data: bytes) -> None:
+        """Write behind what waits, straight to the kernel when nothing does."""
+        transport = self.transport
+        if not data or self._state is State.CLOSED:
+            return
+        self._written += len(data)
+        if self._direct is not None and not transport.dataBuffer and not transport._tempDataBuffer:
+            try:
+                taken = self._direct(data)
+            except OSError:  # it takes nothing now, or is lost, which the reactor's own write notices and says
+                taken = 0
+            if taken == len(data):
+                return
+            data = data[taken:]
+        if not self._throttled:
+            self._throttled = True
+            transport.registerProducer(self, True)
+        transport.write(data)
+
+    async def has_room(self) -> None:
+        """Wait until the transport has room again (64 KiB are Twisted's own bound)."""
+        while self._room is not None:
+            await self._room.wait()
+
+    def _unthrottle(self) -> None:
+        if self._throttled:
+            self._throttled = False
+            self.transport.unregisterProducer()
+
+    # The end of a request
+
+    def answered(self, request: Request) -> None:
+        """The response is complete."""
+        self.factory.log(request, self.peer)
+        if self._request is request:
+            self.read_on()
+            self._go_on()
+
+    def application_ended(self, request: Request, *, unfinished: bool) -> None:
+        """Its task is over; `unfinished`: it left a response unsaid or incomplete, and the client is still there."""
+        self.factory.requests.discard(request)
+        if unfinished and self._request is request and self._state is State.ANSWERING:
+            if request.response.has_begun:
+                self.abort("its application ended before the response was complete")
+            else:
+                self.refuse(internal_error())
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """The next request, when this one is over in every respect."""
+        request = self._request
+        if self._state is not State.ANSWERING or request is None or not request.is_over:
+            return
+        if not request.response.keep or (self._eof and not self._ahead):
+            self._close()
+        elif request.task is None and request.has_whole_body and self._room is None:
+            self._next()
+
+    def _next(self) -> None:
+        self._request = None
+        self._unthrottle()
+        self._enter(State.WAITING)
+        self._is_first = False
+        self.factory.idles(self)
+        self.read_on()
+        data, self._ahead = self._ahead, b""
+        if data:
+            self._read_head(data)
+        if self._eof and self._state is State.WAITING:
+            self._close()
+
+    # The end of the connection
+
+    def refuse(self, refused: Refused, *, linger: bool = True, head_only: bool = False) -> None:
+        """Answer what cannot be served, and close; cut the connection off when a response has begun already."""
+        request = self._request
+        if request is not None and request.response.has_begun:
+            self.abort(str(refused))
+            return
+        self._log(f"{refused.status}, {refused}")
+        response = refused.response
+        if request is not None:
+            head_only = request.head.method == b"HEAD"
+            request.end()
+        if head_only:
+            response = response[: response.index(b"\r\n\r\n") + 4]
+        self.factory.decided(self)
+        self.write(response)
+        self._close(linger=linger)
+
+    def _close(self, *, linger: bool = False) -> None:
+        """End it behind what is written; `linger` when there is more to come that nobody reads."""
+        if self._state in (State.CLOSING, State.CLOSED, State.LINGERING):
+            return
+        self.factory.decided(self)
+        request = self._request
+        unread = linger or self._paused or bool(self._ahead) or (request is not None and not request.has_whole_body)
+        self._unthrottle()
+        self._ahead = b""
+        if self._eof or not unread:
+            self._lose()
+            return
+        self._enter(State.LINGERING)
+        self.read_on()
+        if not self._is_secure():  # TLS has no half of a close
+            self.transport.loseWriteConnection()
+
+    def _lose(self) -> None:
+        self._enter(State.CLOSING)
+        self.transport.loseConnection()
+
+    def abort(self, why: str) -> None:
+        """Cut it off: nothing that was sent shall look complete."""
+        if self._state is not State.CLOSED and self.transport is not None:
+            self._log(why)
+            self.factory.decided(self)
+            if self._request is not None:
+                self._request.end()
+            self._unthrottle()
+            self._enter(State.CLOSING)
+            cut_off(self.transport)
+
+    def give_up(self) -> None:
+        """Its place at the door is wanted by another."""
+        if self._state is State.WAITING:
+            self.abort("too many connections wait, and it is the oldest")
+
+    def expire(self, now: float) -> None:
+        """It has waited too long: for a head that does not come, or idle between two requests."""
+        if self._state is not State.WAITING:
+            return
+        if self._head is not None and (self._head.begun or self._is_first):
+            self.abort("the head of its request did not come in time")
+        elif not self.unsent:
+            self.factory.decided(self)
+            self._lose()
+        elif self._progress.stalled(now, self.unsent, self._taken(), self.factory.limits.stalled_after / 2):
+            self.abort("it did not take its response")
+        else:
+            self.factory.rests(self)  # it is not idle: it still reads what it was answered
+
+    def _log(self, why: str) -> None:
+        logger.info("a connection of %s was closed: %s", self.peer or "a Unix socket", why)
+
+    def _enter(self, state: State) -> None:
+        self._state = state
+        self._since = time.monotonic()
+        self.factory.watch(self, state is not State.WAITING)
+
+    # Looked at every second
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that were accepted but not yet taken by the kernel."""
+        return unsent(self.transport) if self.transport is not None else 0
+
+    @property
+    def owes(self) -> bool:
+        """Whether a response is on its way."""
+        return self._state is State.ANSWERING or self.unsent > 0
+
+    def check(self, now: float) -> None:
+        """End what has lasted too long."""
+        if self.transport is None:
+            return
+        waiting = self.unsent
+        limits = self.factory.limits
+        if self._progress.stalled(now, waiting, self._taken() if waiting else 0, limits.stalled_after):
+            self.abort(f"it took less than 1 KB of its response in {limits.stalled_after:g} s")
+        elif self._state is State.ANSWERING and self._request is not None:
+            self._check_request(self._request, now)
+        elif self._state is State.LINGERING and not waiting and now - self._since > LINGER:
+            self._lose()
+        elif self._state is State.CLOSING and not waiting and now - self._since > CLOSE_WITHIN + LINGER:
+            self.transport.abortConnection()
+
+    def _taken(self) -> int:
+        """Bytes that the client has acknowledged, ever."""
+        return self._written - self.unsent - in_flight(self.transport)
+
+    def _check_request(self, request: Request, now: float) -> None:
+        limits = self.factory.limits
+        if request.is_over:
+            if not request.has_whole_body and now - request.over_since > LINGER:
+                self._close()
+        elif request.waits_for_client:
+            if self._rate.too_slow(now, request.received, limits.body_rate):
+                self.refuse(Refused(408, f"a body comes with {limits.body_rate} bytes a second at least"))
+        else:
+            self._rate.reset()
+            if not request.response.started and now - request.since > limits.response_within:
+                self.refuse(Refused(503, f"there was no response within {limits.response_within:g} s"))
+
+
+def _hand_over(transport: Any, protocol: Any) -> None:
+    if isinstance(transport, ProtocolWrapper):  # TLS is one
+        transport.wrappedProtocol = protocol
+    else:
+        transport.protocol = protocol

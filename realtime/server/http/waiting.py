@@ -1,0 +1,19 @@
+"""Connections of HTTP that are answered now, for the metric of what waits to be taken by clients."""
+
+from typing import Protocol
+
+
+class Answering(Protocol):
+    """A connection with a response under way."""
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that were accepted but not yet taken by the kernel."""
+
+
+answering: set[Answering] = set()
+
+
+def responses_waiting() -> int:
+    """Bytes of responses that clients have not taken yet. Any thread may ask."""
+    return sum(connection.unsent for connection in list(answering))
