@@ -101,10 +101,10 @@ class Chunked:
 
     def _take_small(self, data: bytes, at: int, found: list[bytes]) -> int:
         """Chunks that are here whole, without extensions: one that sends a body by the byte shall cost little."""
-        room, size = self._room, 0
+        room = self._room
         while True:
             end = data.find(b"\r\n", at, at + 6)
-            size = _SMALL.get(data[at:end], 0)
+            size = _SMALL.get(data[at:end], 0) if end >= 0 else 0
             last = end + 2 + size
             if not size or size > room or data[last : last + 2] != b"\r\n":
                 self._room = room
