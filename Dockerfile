@@ -28,4 +28,4 @@ USER flotilla
 EXPOSE 8000 9400
 # SIGTERM drains: not ready, then clients are told to reconnect, then the end (DRAIN_GRACE, DRAIN_DEADLINE).
 STOPSIGNAL SIGTERM
-CMD ["python", "-m", "realtime.server.daphne", "-b", "0.0.0.0", "-p", "8000", "project.asgi:application"]
+CMD ["python", "-m", "flotilla.realtime.server.daphne", "-b", "0.0.0.0", "-p", "8000", "project.asgi:application"]

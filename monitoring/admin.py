@@ -1,6 +1,6 @@
 """The admin's page “Cluster”: the vital figures of every instance, live, for staff alone.
 
-The page holds no figures itself: they come over the platform's own WebSocket (`monitoring.vitals`), so that it shows
+The page holds no figures itself: they come over the platform's own WebSocket (`flotilla.monitoring.vitals`), so that it shows
 what Grafana would where there is none.
 """
 
@@ -11,9 +11,9 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import get_script_prefix
 
-from monitoring.models import Cluster
-from monitoring.vitals import CHANNEL, EVERY
-from realtime.admin.base import Tableless
+from flotilla.monitoring.models import Cluster
+from flotilla.monitoring.vitals import CHANNEL, EVERY
+from flotilla.realtime.admin.base import Tableless
 
 
 @admin.register(Cluster)

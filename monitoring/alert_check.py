@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from monitoring.prometheus_api import Prometheus, Unreachable, get
+from flotilla.monitoring.prometheus_api import Prometheus, Unreachable, get
 
 # Metrics that may be missing, and when they are.
 OPTIONAL = {"flotilla_ratelimit_decisions_total": "no limit is configured"}

@@ -11,21 +11,21 @@ class MonitoringConfig(AppConfig):
 
     def ready(self) -> None:
         """Nothing is opened here: management commands load the apps as well."""
-        from monitoring import exporter, limits, metrics
-        from monitoring.health import watch
-        from monitoring.memory import memory_watch
-        from monitoring.vitals import NAMESPACE, OPTIONS, publisher
-        from realtime.conf import provide_namespace
-        from realtime.server.life import on_boot, on_drain
+        from flotilla.monitoring import exporter, limits, metrics
+        from flotilla.monitoring.health import watch
+        from flotilla.monitoring.memory import memory_watch
+        from flotilla.monitoring.vitals import NAMESPACE, OPTIONS, publisher
+        from flotilla.realtime.conf import provide_namespace
+        from flotilla.realtime.server.life import on_boot, on_drain
 
         metrics.register()
         limits.register()
         provide_namespace(NAMESPACE, OPTIONS)
         on_boot.connect(watch.start, dispatch_uid="monitoring.watch")
-        on_boot.connect(memory_watch.start, dispatch_uid="monitoring.memory")
-        on_boot.connect(publisher.start, dispatch_uid="monitoring.vitals")
-        on_boot.connect(exporter.open_port, dispatch_uid="monitoring.exporter")
-        on_drain.connect(publisher.stop, dispatch_uid="monitoring.vitals")
-        on_drain.connect(memory_watch.stop, dispatch_uid="monitoring.memory")
+        on_boot.connect(memory_watch.start, dispatch_uid="flotilla.monitoring.memory")
+        on_boot.connect(publisher.start, dispatch_uid="flotilla.monitoring.vitals")
+        on_boot.connect(exporter.open_port, dispatch_uid="flotilla.monitoring.exporter")
+        on_drain.connect(publisher.stop, dispatch_uid="flotilla.monitoring.vitals")
+        on_drain.connect(memory_watch.stop, dispatch_uid="flotilla.monitoring.memory")
         on_drain.connect(watch.stop, dispatch_uid="monitoring.watch")
-        on_drain.connect(exporter.release_port, dispatch_uid="monitoring.exporter")
+        on_drain.connect(exporter.release_port, dispatch_uid="flotilla.monitoring.exporter")

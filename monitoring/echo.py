@@ -6,8 +6,8 @@ The layer's connection is not for trying: what Redis refuses there ends every su
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from store import Shard
-from store.errors import from_client
+from flotilla.store import Shard
+from flotilla.store.errors import from_client
 
 
 class Echo:

@@ -1,6 +1,6 @@
 """The metrics port of one process: `/metrics` for Prometheus at METRICS_HOST:METRICS_PORT.
 
-It is served by one thread with an event loop of its own (`monitoring.scrapes`), so that it answers while the process's
+It is served by one thread with an event loop of its own (`flotilla.monitoring.scrapes`), so that it answers while the process's
 loop is busy. A restarted instance begins while its predecessor still has the port, so opening tries on until the port
 is free; a leaving one releases it first of all.
 """
@@ -14,9 +14,9 @@ from typing import Any
 
 from django.conf import settings
 
-from monitoring.scrapes import serve
+from flotilla.monitoring.scrapes import serve
 
-logger = logging.getLogger("monitoring.exporter")
+logger = logging.getLogger("flotilla.monitoring.exporter")
 
 TRY_EVERY = 0.2  # seconds
 

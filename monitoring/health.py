@@ -18,14 +18,14 @@ from channels.db import DatabaseSyncToAsync
 from django.conf import settings
 from django.db import connection
 
-from monitoring.probe import LimitsProbe, ShardProbe, Unready
-from ratelimit.service import get_limits
-from realtime.engine.node import Node, current_node, get_node
-from realtime.server.life import is_leaving
-from store import Store, StoreRefused, StoreUnavailable, get_store, supervised
-from store.once import Once
+from flotilla.monitoring.probe import LimitsProbe, ShardProbe, Unready
+from flotilla.ratelimit.service import get_limits
+from flotilla.realtime.engine.node import Node, current_node, get_node
+from flotilla.realtime.server.life import is_leaving
+from flotilla.store import Store, StoreRefused, StoreUnavailable, get_store, supervised
+from flotilla.store.once import Once
 
-logger = logging.getLogger("monitoring.health")
+logger = logging.getLogger("flotilla.monitoring.health")
 
 WATCH_EVERY = 2.0  # seconds between the looks of a process at itself
 STALE_AFTER = 10.0  # seconds after which its last look says nothing any more

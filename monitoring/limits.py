@@ -10,8 +10,8 @@ from prometheus_client import REGISTRY
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from ratelimit.counts import OUTCOMES, TIMES, Counts
-from ratelimit.service import Limits, current_limits
+from flotilla.ratelimit.counts import OUTCOMES, TIMES, Counts
+from flotilla.ratelimit.service import Limits, current_limits
 
 
 class LimitsCollector(Collector):

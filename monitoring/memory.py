@@ -13,10 +13,10 @@ from django.apps import AppConfig
 from django.conf import settings
 from django.core.checks import CheckMessage, Warning, register
 
-from ratelimit.service import get_limits
-from store import Shard, StoreUnavailable, get_store, reading, supervised
+from flotilla.ratelimit.service import get_limits
+from flotilla.store import Shard, StoreUnavailable, get_store, reading, supervised
 
-logger = logging.getLogger("monitoring.memory")
+logger = logging.getLogger("flotilla.monitoring.memory")
 
 EVERY = 10.0  # seconds
 LIMITS = "limits"  # the name of the limits' Redis, where it is one of its own
@@ -122,4 +122,4 @@ def _complaints(urls: Iterable[str]) -> Iterator[CheckMessage]:
         finally:
             shard.close_sync()
         if found.evicting:
-            yield Warning(f"{complaint(name, found)}.", hint=f"S{MEND[1:]}.", id="monitoring.W001")
+            yield Warning(f"{complaint(name, found)}.", hint=f"S{MEND[1:]}.", id="flotilla_monitoring.W001")

@@ -3,7 +3,7 @@
 The engine counts as it works and knows nothing of metrics; they are read from it when Prometheus asks, in the
 exporter's thread. Labels are bounded: no user, channel, client or raw path, and codes that are not the protocol's own
 are "other" or "application", for a client may close with any. HTTP and database metrics are django-prometheus's
-(`monitoring.middleware`), those of the process (CPU, memory, open files) prometheus_client's.
+(`flotilla.monitoring.middleware`), those of the process (CPU, memory, open files) prometheus_client's.
 """
 
 import platform
@@ -18,18 +18,18 @@ from prometheus_client import REGISTRY
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from realtime.engine import recovery
-from realtime.protocol.codes import DisconnectCode, ErrorCode
-from realtime.server.door import current_door
-from realtime.server.http.waiting import responses_waiting
-from realtime.session.states import State
-from realtime.version import VERSION
-from store import get_store
-from store.stats import Histogram
-from store.supervised import restarts
+from flotilla.realtime.engine import recovery
+from flotilla.realtime.protocol.codes import DisconnectCode, ErrorCode
+from flotilla.realtime.server.door import current_door
+from flotilla.realtime.server.http.waiting import responses_waiting
+from flotilla.realtime.session.states import State
+from flotilla.realtime.version import VERSION
+from flotilla.store import get_store
+from flotilla.store.stats import Histogram
+from flotilla.store.supervised import restarts
 
 if TYPE_CHECKING:
-    from realtime.engine.node import Node
+    from flotilla.realtime.engine.node import Node
 
 _STANDARD = (1000, 1001, 1002, 1003, 1006, 1007, 1009, 1011)  # RFC 6455, 7.4.1
 _KNOWN = {str(int(code)) for code in (*_STANDARD, *DisconnectCode)}
@@ -85,7 +85,7 @@ class NodeCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Each metric with its value now."""
-        from realtime.engine.node import current_node  # the apps are ready by now
+        from flotilla.realtime.engine.node import current_node  # the apps are ready by now
 
         node = current_node()
         yield from _readiness()
@@ -103,7 +103,7 @@ class NodeCollector(Collector):
 
 
 def _readiness() -> Iterator[Metric]:
-    from monitoring.health import watch
+    from flotilla.monitoring.health import watch
 
     checks = watch.checks
     yield GaugeMetricFamily(
@@ -137,7 +137,7 @@ def _redis() -> Iterator[Metric]:
 
 def _redis_memory() -> Iterator[Metric]:
     """Of each Redis that has said so lately; `shard` is "limits" for that of the limits, where it is one of its own."""
-    from monitoring.memory import memory_watch
+    from flotilla.monitoring.memory import memory_watch
 
     known = dict(memory_watch.known)
     evicting = "1 while Redis throws keys away when it is full (maxmemory-policy is not noeviction)."

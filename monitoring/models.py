@@ -2,7 +2,7 @@
 
 from django.db import models
 
-from realtime.models import NoRows
+from flotilla.realtime.models import NoRows
 
 
 class Cluster(models.Model):

@@ -12,19 +12,19 @@ from typing import Any
 
 from django.conf import settings
 
-from monitoring.echo import Echo
-from monitoring.mends import mend
-from monitoring.rights import KEPT, Command, ProbeKeys, commands, commands_of_limits
-from presence import keys as presence_keys
-from presence.entries import ADD, DROP, ENTER
-from ratelimit import keys as limit_keys
-from realtime.engine import calls
-from realtime.engine.control import ANSWER
-from store import Script, Shard, StoreRefused, StoreUnavailable, place
-from store.link import Argument
+from flotilla.monitoring.echo import Echo
+from flotilla.monitoring.mends import mend
+from flotilla.monitoring.rights import KEPT, Command, ProbeKeys, commands, commands_of_limits
+from flotilla.presence import keys as presence_keys
+from flotilla.presence.entries import ADD, DROP, ENTER
+from flotilla.ratelimit import keys as limit_keys
+from flotilla.realtime.engine import calls
+from flotilla.realtime.engine.control import ANSWER
+from flotilla.store import Script, Shard, StoreRefused, StoreUnavailable, place
+from flotilla.store.link import Argument
 
-_HEALTH = Script.load("monitoring", "health")
-_TAKE, _LOOK = (Script.load("ratelimit", name) for name in ("take", "upkeep"))
+_HEALTH = Script.load("flotilla.monitoring", "health")
+_TAKE, _LOOK = (Script.load("flotilla.ratelimit", name) for name in ("take", "upkeep"))
 _CHANNEL = SimpleNamespace(history_size=1, history_ttl=KEPT / 1000, history_meta_ttl=KEPT / 1000)
 # The same scripts, without waiting for what the real partitions are compared for.
 _PUBLISH, _HISTORY, _CONFIRM = (

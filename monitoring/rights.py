@@ -7,7 +7,7 @@ The tests compare these tables with the scripts and with docs/SECURITY.md.
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from store import Placement
+from flotilla.store import Placement
 
 Command = tuple[str | int, ...]
 

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 from django.urls import path
 
-from monitoring import health
+from flotilla.monitoring import health
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]

@@ -15,19 +15,19 @@ import psutil
 from django.conf import settings
 from django_prometheus.middleware import Metrics
 
-from realtime.access.channels import options_for
-from realtime.conf import ChannelOptions
-from realtime.engine.node import Node, current_node
-from realtime.protocol.codes import ErrorCode
-from realtime.protocol.replies import publication_body
-from store import StoreUnavailable, supervised
-from store.stats import TIMES, quantile
+from flotilla.realtime.access.channels import options_for
+from flotilla.realtime.conf import ChannelOptions
+from flotilla.realtime.engine.node import Node, current_node
+from flotilla.realtime.protocol.codes import ErrorCode
+from flotilla.realtime.protocol.replies import publication_body
+from flotilla.store import StoreUnavailable, supervised
+from flotilla.store.stats import TIMES, quantile
 
-logger = logging.getLogger("monitoring.vitals")
+logger = logging.getLogger("flotilla.monitoring.vitals")
 
 NAMESPACE = "flotilla"
 CHANNEL = f"{NAMESPACE}:cluster"
-OPTIONS = ChannelOptions(subscribe_permission="monitoring.vitals.may_watch")
+OPTIONS = ChannelOptions(subscribe_permission="flotilla.monitoring.vitals.may_watch")
 EVERY = 2.0  # seconds
 
 

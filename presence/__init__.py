@@ -4,10 +4,10 @@ Imports nothing of ours but `store`, and knows nothing of consumers. `Presence` 
 other apps.
 """
 
-from presence.ends import End
-from presence.entries import Announcement, Full, Holder
-from presence.leases import Fenced
-from presence.reaper import Reaped
-from presence.registry import Presence
+from flotilla.presence.ends import End
+from flotilla.presence.entries import Announcement, Full, Holder
+from flotilla.presence.leases import Fenced
+from flotilla.presence.reaper import Reaped
+from flotilla.presence.registry import Presence
 
 __all__ = ["Announcement", "End", "Fenced", "Full", "Holder", "Presence", "Reaped"]

@@ -13,16 +13,16 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
-from presence.entries import Leaving
-from presence.keys import District
-from presence.lane import Lane
-from store import Backoff, Script, Store, StoreUnavailable
-from store.link import Argument
-from store.shards import Shard
+from flotilla.presence.entries import Leaving
+from flotilla.presence.keys import District
+from flotilla.presence.lane import Lane
+from flotilla.store import Backoff, Script, Store, StoreUnavailable
+from flotilla.store.link import Argument
+from flotilla.store.shards import Shard
 
 logger = logging.getLogger(__name__)
 
-CLAIM, ENDS = (Script.load("presence", name) for name in ("claim", "ends"))
+CLAIM, ENDS = (Script.load("flotilla.presence", name) for name in ("claim", "ends"))
 PAGE = 200  # ends fetched at a time
 MOST_PARKED = 10_000  # ends kept in memory while their Redis is away; more wait in it
 TURN = 0.25  # seconds between two looks at what waits in Redis

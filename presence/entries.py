@@ -9,17 +9,17 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from presence import keys
-from presence.keys import home_of
-from presence.leases import check
-from store import Script, Store
-from store.link import Argument
-from store.shards import Shard
+from flotilla.presence import keys
+from flotilla.presence.keys import home_of
+from flotilla.presence.leases import check
+from flotilla.store import Script, Store
+from flotilla.store.link import Argument
+from flotilla.store.shards import Shard
 
 logger = logging.getLogger(__name__)
 
 ADD, ENTER, DROP, ASSERT, REAP, REFRESH = (
-    Script.load("presence", name) for name in ("add", "enter", "drop", "assert", "reap", "refresh")
+    Script.load("flotilla.presence", name) for name in ("add", "enter", "drop", "assert", "reap", "refresh")
 )
 MOST_PER_CALL = 500  # entries one script works on: a few milliseconds of Redis
 FULL = -4  # as in `lua/_common.lua`

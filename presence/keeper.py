@@ -10,11 +10,11 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from presence.diff import Continuity
-from presence.leases import Leases, Renewal
-from presence.life import Life
-from presence.reaper import Reaper
-from store import StoreUnavailable, jittered
+from flotilla.presence.diff import Continuity
+from flotilla.presence.leases import Leases, Renewal
+from flotilla.presence.life import Life
+from flotilla.presence.reaper import Reaper
+from flotilla.store import StoreUnavailable, jittered
 
 logger = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from hashlib import blake2b
 
 from django.conf import settings
 
-from store import Placement, place
+from flotilla.store import Placement, place
 
 CHANNEL = "c:"  # scope of a channel's members
 USER = "u:"  # scope of a user's connections

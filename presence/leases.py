@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
-from presence import keys
-from store import Script, Store, StoreUnavailable, reading
-from store.link import Argument
-from store.shards import Shard
+from flotilla.presence import keys
+from flotilla.store import Script, Store, StoreUnavailable, reading
+from flotilla.store.link import Argument
+from flotilla.store.shards import Shard
 
 RENEW, REGISTER, UNREGISTER, DEAD, BURY, FORGET, SURRENDER, ADOPT, EXPIRE = (
-    Script.load("presence", name)
+    Script.load("flotilla.presence", name)
     for name in ("renew", "register", "unregister", "dead", "bury", "forget", "surrender", "adopt", "expire")
 )
 MOST_DEAD = 100  # incarnations looked at in one check

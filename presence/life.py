@@ -12,8 +12,8 @@ doubt.
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from presence.entries import Leaving, Named
-from presence.leases import Beat
+from flotilla.presence.entries import Leaving, Named
+from flotilla.presence.leases import Beat
 
 
 @dataclass(slots=True)

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from presence.entries import info_of, parts_of
-from presence.keys import home_of
-from presence.leases import Leases
-from store import Store
+from flotilla.presence.entries import info_of, parts_of
+from flotilla.presence.keys import home_of
+from flotilla.presence.leases import Leases
+from flotilla.store import Store
 
 
 class Member(NamedTuple):

@@ -12,13 +12,13 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from presence import keys
-from presence.diff import Continuity, Sightings, chunks, known_ended, may_reap
-from presence.ends import Ends
-from presence.entries import Entries
-from presence.leases import Leases
-from store import StoreUnavailable, jittered
-from store.shards import Shard
+from flotilla.presence import keys
+from flotilla.presence.diff import Continuity, Sightings, chunks, known_ended, may_reap
+from flotilla.presence.ends import Ends
+from flotilla.presence.entries import Entries
+from flotilla.presence.leases import Leases
+from flotilla.store import StoreUnavailable, jittered
+from flotilla.store.shards import Shard
 
 logger = logging.getLogger(__name__)
 

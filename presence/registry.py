@@ -14,19 +14,19 @@ from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from typing import Any, TypeVar
 
-from presence.diff import Continuity, chunks
-from presence.ends import End, Ends
-from presence.entries import MOST_PER_CALL, Announcement, Entries, Full, Holder, Leaving, Named, Removed
-from presence.keeper import Keeper, retry_after, wait
-from presence.keys import USER, home_of
-from presence.lane import Lane
-from presence.leases import Fenced, LeaseMissing, Leases, new_incarnation
-from presence.life import Life, Record
-from presence.reaper import Reaped, Reaper
-from presence.signals import tell, user_joined
-from presence.turns import Turn, Turns
-from presence.upkeep import SLICE, Duties, Upkeep
-from store import Store, StoreUnavailable, supervised
+from flotilla.presence.diff import Continuity, chunks
+from flotilla.presence.ends import End, Ends
+from flotilla.presence.entries import MOST_PER_CALL, Announcement, Entries, Full, Holder, Leaving, Named, Removed
+from flotilla.presence.keeper import Keeper, retry_after, wait
+from flotilla.presence.keys import USER, home_of
+from flotilla.presence.lane import Lane
+from flotilla.presence.leases import Fenced, LeaseMissing, Leases, new_incarnation
+from flotilla.presence.life import Life, Record
+from flotilla.presence.reaper import Reaped, Reaper
+from flotilla.presence.signals import tell, user_joined
+from flotilla.presence.turns import Turn, Turns
+from flotilla.presence.upkeep import SLICE, Duties, Upkeep
+from flotilla.store import Store, StoreUnavailable, supervised
 
 logger = logging.getLogger(__name__)
 

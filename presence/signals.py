@@ -12,7 +12,7 @@ from typing import Any
 
 from django.dispatch import Signal
 
-from presence.lane import Lane
+from flotilla.presence.lane import Lane
 
 user_joined = Signal()
 user_left = Signal()

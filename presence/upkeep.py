@@ -11,17 +11,17 @@ import random
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 
-from presence import keys
-from presence.diff import Continuity, chunks, leftovers, orphans
-from presence.entries import MOST_PER_CALL, Entries, Leaving
-from presence.leases import Fenced, Leases
-from presence.life import Life, Record
-from store import Script, Store, StoreUnavailable, jittered
-from store.shards import Shard
+from flotilla.presence import keys
+from flotilla.presence.diff import Continuity, chunks, leftovers, orphans
+from flotilla.presence.entries import MOST_PER_CALL, Entries, Leaving
+from flotilla.presence.leases import Fenced, Leases
+from flotilla.presence.life import Life, Record
+from flotilla.store import Script, Store, StoreUnavailable, jittered
+from flotilla.store.shards import Shard
 
 logger = logging.getLogger(__name__)
 
-_BEAT = Script.load("presence", "beat")
+_BEAT = Script.load("flotilla.presence", "beat")
 SLICE = 128  # scopes in one turn
 REST = 0.25  # seconds a failed shard is left alone
 LOOKS = 60  # walks over the scopes per refresh period, at least

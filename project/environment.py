@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import dj_database_url
 
-from store.urls import checked_url, checked_urls
+from flotilla.store.urls import checked_url, checked_urls
 
 Value = TypeVar("Value")
 

@@ -12,8 +12,8 @@ from typing import Any
 from project.environment import Environment
 from project.keeping import kept_secret
 from project.logs import logging_settings
-from realtime.server.redis import socket_path
-from store.urls import layer_host
+from flotilla.realtime.server.redis import socket_path
+from flotilla.store.urls import layer_host
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 ENVIRONMENT = Environment(os.environ)
@@ -71,7 +71,7 @@ if FLOTILLA_DEMO:
     DEMO_PASSWORD = kept_secret(VAR_DIR / "demo_password")[:12]  # of the people of examples/rooms
 CHANNEL_LAYERS = {
     "default": {
-        "BACKEND": "realtime.engine.layer.ChannelLayer",
+        "BACKEND": "flotilla.realtime.engine.layer.ChannelLayer",
         "CONFIG": {"hosts": [layer_host(url) for url in REDIS_URLS], "prefix": REALTIME_PREFIX},
     }
 }
@@ -97,17 +97,17 @@ if FLOTILLA_DEMO:
     INSTALLED_APPS += ["examples.rooms"]
 MIDDLEWARE = [
     "project.streaming.InPieces",
-    "monitoring.middleware.CountBefore",
+    "flotilla.monitoring.middleware.CountBefore",
     "django.middleware.security.SecurityMiddleware",
     "project.static.StaticFiles",
     "django.contrib.sessions.middleware.SessionMiddleware",
-    "ratelimit.middleware.RateLimitMiddleware",
+    "flotilla.ratelimit.middleware.RateLimitMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    "monitoring.middleware.CountAfter",
+    "flotilla.monitoring.middleware.CountAfter",
 ]
 ROOT_URLCONF = "project.urls"
 ASGI_APPLICATION = "project.asgi.application"
@@ -136,7 +136,7 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     }
 CACHES = {
     "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "LOCATION": "default"},
-    # django-ratelimit's own counters, which decide nothing here: `ratelimit.decorators` asks the limiter
+    # django-ratelimit's own counters, which decide nothing here: `flotilla.ratelimit.decorators` asks the limiter
     "ratelimit": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "LOCATION": "ratelimit"},
 }
 RATELIMIT_USE_CACHE = "ratelimit"

@@ -1,4 +1,4 @@
-"""Django's URLs. Health is answered before Django (`monitoring.urls`), the WebSocket beside it (`realtime.routing`)."""
+"""Django's URLs. Health is answered before Django (`flotilla.monitoring.urls`), the WebSocket beside it (`flotilla.realtime.routing`)."""
 
 from django.conf import settings
 from django.contrib import admin
@@ -6,8 +6,8 @@ from django.urls import include, path
 
 urlpatterns = [
     path("admin/", admin.site.urls),
-    path("", include("realtime.api.urls")),
-    path("", include("realtime.urls")),
+    path("", include("flotilla.realtime.api.urls")),
+    path("", include("flotilla.realtime.urls")),
 ]
 if settings.FLOTILLA_DEMO:
     urlpatterns.insert(0, path("rooms/", include("examples.rooms.urls")))

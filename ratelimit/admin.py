@@ -17,13 +17,13 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 
-from ratelimit import inspection
-from ratelimit.models import PersonalLimit
-from ratelimit.policies import Policy
-from ratelimit.rates import parse_rate
-from ratelimit.service import configured
-from ratelimit.subjects import HEADER, digest_of
-from store import StoreUnavailable
+from flotilla.ratelimit import inspection
+from flotilla.ratelimit.models import PersonalLimit
+from flotilla.ratelimit.policies import Policy
+from flotilla.ratelimit.rates import parse_rate
+from flotilla.ratelimit.service import configured
+from flotilla.ratelimit.subjects import HEADER, digest_of
+from flotilla.store import StoreUnavailable
 
 if TYPE_CHECKING:
     _Form = forms.ModelForm[PersonalLimit]

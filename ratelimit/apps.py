@@ -17,7 +17,7 @@ class RateLimitConfig(AppConfig):
         from django.contrib.auth import get_user_model
         from django.db.models.signals import m2m_changed, post_delete, post_save
 
-        from ratelimit import checks, personal  # noqa: F401
+        from flotilla.ratelimit import checks, personal  # noqa: F401
 
         limit = self.get_model("PersonalLimit")
         for signal in (post_save, post_delete):

@@ -4,7 +4,7 @@ import random
 import time
 from collections.abc import Callable
 
-from store import Backoff
+from flotilla.store import Backoff
 
 FAILURES = 3  # in a row
 APART = 0.02  # seconds: what fails together, because of one stall, is one failure

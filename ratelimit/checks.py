@@ -9,11 +9,11 @@ from django.core.checks import CheckMessage, Error, register
 from django.core.exceptions import ImproperlyConfigured
 from django.urls import URLPattern, URLResolver, get_resolver
 
-from ratelimit.addresses import networks
-from ratelimit.policies import HTTP, Policy
-from ratelimit.service import configured
+from flotilla.ratelimit.addresses import networks
+from flotilla.ratelimit.policies import HTTP, Policy
+from flotilla.ratelimit.service import configured
 
-MIDDLEWARE = "ratelimit.middleware.RateLimitMiddleware"
+MIDDLEWARE = "flotilla.ratelimit.middleware.RateLimitMiddleware"
 
 
 @register("ratelimit")
@@ -23,7 +23,7 @@ def check_limits(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[Chec
         policies, problems = configured()
     except ImproperlyConfigured:  # the configuration they are a part of cannot be read: its own checks say why
         return []
-    faults: list[CheckMessage] = [Error(f"{p.path}: {p.message}.", hint=p.hint, id="ratelimit.E001") for p in problems]
+    faults: list[CheckMessage] = [Error(f"{p.path}: {p.message}.", hint=p.hint, id="flotilla_ratelimit.E001") for p in problems]
     return [*faults, *_routes(policies), *_proxies(), *_middleware(policies)]
 
 
@@ -35,7 +35,7 @@ def _routes(policies: Sequence[Policy]) -> Iterator[CheckMessage]:
             if route not in known:
                 message = f"rate_limits.{policy.name}.guards: there is no route named {route!r}."
                 hint = "Write a route's name with its namespaces, as http:admin:index, or a prefix, as http:/admin/."
-                yield Error(message, hint=hint, id="ratelimit.E002")
+                yield Error(message, hint=hint, id="flotilla_ratelimit.E002")
 
 
 def route_names(policy: Policy) -> list[str]:
@@ -58,11 +58,11 @@ def _proxies() -> Iterator[CheckMessage]:
         networks(getattr(settings, "RATE_LIMIT_TRUSTED_PROXIES", ()))
     except ValueError as error:
         hint = "Write addresses or networks, as 10.0.0.0/8 or 2001:db8::1, separated by commas."
-        yield Error(f"RATE_LIMIT_TRUSTED_PROXIES: {error}.", hint=hint, id="ratelimit.E003")
+        yield Error(f"RATE_LIMIT_TRUSTED_PROXIES: {error}.", hint=hint, id="flotilla_ratelimit.E003")
 
 
 def _middleware(policies: Sequence[Policy]) -> Iterator[CheckMessage]:
     guarded = [p.name for p in policies if any(guard.partition(":")[0] == HTTP for guard in p.guards)]
     if guarded and MIDDLEWARE not in settings.MIDDLEWARE:
         message = f"MIDDLEWARE has no {MIDDLEWARE}: {', '.join(guarded)} limit nothing."
-        yield Error(message, hint="Add it behind the session middleware.", id="ratelimit.E004")
+        yield Error(message, hint="Add it behind the session middleware.", id="flotilla_ratelimit.E004")

@@ -19,12 +19,12 @@ from django_ratelimit.core import _method_match
 from django_ratelimit.decorators import ratelimit as counted_by_django_ratelimit
 from django_ratelimit.exceptions import Ratelimited
 
-from ratelimit.decisions import Decision
-from ratelimit.policies import OPEN, WIDER, Policy
-from ratelimit.rates import Rate, parse_rate
-from ratelimit.requests import address_of
-from ratelimit.service import get_limits
-from ratelimit.subjects import SIMPLE_KEYS, Subject, by_key, identity_of, wider_identity
+from flotilla.ratelimit.decisions import Decision
+from flotilla.ratelimit.policies import OPEN, WIDER, Policy
+from flotilla.ratelimit.rates import Rate, parse_rate
+from flotilla.ratelimit.requests import address_of
+from flotilla.ratelimit.service import get_limits
+from flotilla.ratelimit.subjects import SIMPLE_KEYS, Subject, by_key, identity_of, wider_identity
 
 View = Callable[..., Any]
 _DENY = (0, 1)  # django-ratelimit's way to say: none in any second

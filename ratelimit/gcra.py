@@ -5,8 +5,8 @@ burst pile up is always admitted. Times are ticks (`rates.TICKS` a microsecond) 
 the same on Redis's clock.
 """
 
-from ratelimit.answers import Answer
-from ratelimit.rates import TICKS, Rate
+from flotilla.ratelimit.answers import Answer
+from flotilla.ratelimit.rates import TICKS, Rate
 
 
 def take(paid_until: int, now: int, cost: int, rate: Rate) -> tuple[Answer, int]:

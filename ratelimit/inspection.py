@@ -3,12 +3,12 @@
 import struct
 from typing import NamedTuple
 
-from ratelimit import gcra, keys, window
-from ratelimit.answers import Answer
-from ratelimit.policies import Policy
-from ratelimit.rates import TICKS, Rate
-from ratelimit.service import announce_change, get_limits
-from ratelimit.subjects import by_address, by_key, by_network
+from flotilla.ratelimit import gcra, keys, window
+from flotilla.ratelimit.answers import Answer
+from flotilla.ratelimit.policies import Policy
+from flotilla.ratelimit.rates import TICKS, Rate
+from flotilla.ratelimit.service import announce_change, get_limits
+from flotilla.ratelimit.subjects import by_address, by_key, by_network
 
 EPOCH = 1767225600  # as in lua/take.lua
 _ENTRY = struct.Struct(">dI")
@@ -36,7 +36,7 @@ def read_identity(text: str) -> str:
 
 def rate_for(policy: Policy, identity: str) -> Rate | None:
     """The rate of this identity as the database has it now; None when it is exempt."""
-    from ratelimit import personal
+    from flotilla.ratelimit import personal
 
     return personal.load().get((policy.name, identity), policy.rate)
 

@@ -12,16 +12,16 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
-from ratelimit import counts as outcomes
-from ratelimit.answers import Answer
-from ratelimit.breaker import Breaker
-from ratelimit.counts import Counts
-from ratelimit.decisions import ALLOWED, Claim, Decision, Verdict
-from ratelimit.denials import Denials
-from ratelimit.local import LocalBuckets
-from ratelimit.policies import CLOSED, LOCAL, OPEN
-from ratelimit.shares import Shares
-from store import Script, Shard, StoreUnavailable, reading
+from flotilla.ratelimit import counts as outcomes
+from flotilla.ratelimit.answers import Answer
+from flotilla.ratelimit.breaker import Breaker
+from flotilla.ratelimit.counts import Counts
+from flotilla.ratelimit.decisions import ALLOWED, Claim, Decision, Verdict
+from flotilla.ratelimit.denials import Denials
+from flotilla.ratelimit.local import LocalBuckets
+from flotilla.ratelimit.policies import CLOSED, LOCAL, OPEN
+from flotilla.ratelimit.shares import Shares
+from flotilla.store import Script, Shard, StoreUnavailable, reading
 
 logger = logging.getLogger("ratelimit")
 
@@ -30,7 +30,7 @@ LATE = 0.005
 NEAR = 0.8  # of the quota
 RETRY_WHILE_AWAY = 1.0  # seconds told to those whom a closed policy turns away
 
-_TAKE = Script.load("ratelimit", "take")
+_TAKE = Script.load("flotilla.ratelimit", "take")
 _Reply = tuple[int, list[Answer]]
 
 

@@ -8,11 +8,11 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ratelimit import gcra, window
-from ratelimit.answers import Answer
-from ratelimit.decisions import Claim
-from ratelimit.rates import TICKS
-from ratelimit.states import MOST_KEYS, Remembered, States
+from flotilla.ratelimit import gcra, window
+from flotilla.ratelimit.answers import Answer
+from flotilla.ratelimit.decisions import Claim
+from flotilla.ratelimit.rates import TICKS
+from flotilla.ratelimit.states import MOST_KEYS, Remembered, States
 
 
 class Bucket(Remembered):

@@ -13,10 +13,10 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django_ratelimit.exceptions import Ratelimited
 
-from ratelimit.decisions import ALLOWED, Decision
-from ratelimit.requests import HttpGuards, asubject_of, subject_of
-from ratelimit.responses import add_headers, too_many_requests
-from ratelimit.service import Limits, get_limits
+from flotilla.ratelimit.decisions import ALLOWED, Decision
+from flotilla.ratelimit.requests import HttpGuards, asubject_of, subject_of
+from flotilla.ratelimit.responses import add_headers, too_many_requests
+from flotilla.ratelimit.service import Limits, get_limits
 
 logger = logging.getLogger("ratelimit")
 

@@ -11,9 +11,9 @@ from typing import Any
 from django.contrib.auth import get_user_model
 from django.db import transaction
 
-from ratelimit.models import PersonalLimit
-from ratelimit.rates import Rate, parse_rate
-from ratelimit.subjects import by_user
+from flotilla.ratelimit.models import PersonalLimit
+from flotilla.ratelimit.rates import Rate, parse_rate
+from flotilla.ratelimit.subjects import by_user
 
 logger = logging.getLogger("ratelimit")
 
@@ -59,6 +59,6 @@ def _generosity(limit: PersonalLimit) -> float:
 
 def changed(**_: Any) -> None:
     """A limit, a user or a group's members changed: when that is committed, every process loads the table anew."""
-    from ratelimit.service import announce_change
+    from flotilla.ratelimit.service import announce_change
 
     transaction.on_commit(announce_change, robust=True)

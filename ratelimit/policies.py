@@ -15,8 +15,8 @@ from typing import Any, cast
 
 from django.utils.module_loading import import_string
 
-from ratelimit.rates import MEND, MOST, Rate, parse_rate
-from ratelimit.subjects import HEADER, SIMPLE_KEYS, Key, KeyFunction
+from flotilla.ratelimit.rates import MEND, MOST, Rate, parse_rate
+from flotilla.ratelimit.subjects import HEADER, SIMPLE_KEYS, Key, KeyFunction
 
 OPEN, CLOSED, LOCAL = "open", "closed", "local"
 FAILURES = (OPEN, CLOSED, LOCAL)

@@ -11,9 +11,9 @@ from django.contrib.auth import SESSION_KEY
 from django.http import HttpRequest
 from django.urls import Resolver404, resolve
 
-from ratelimit.addresses import Network, client_address, is_trusted, networks
-from ratelimit.policies import HTTP, Policy
-from ratelimit.subjects import Subject
+from flotilla.ratelimit.addresses import Network, client_address, is_trusted, networks
+from flotilla.ratelimit.policies import HTTP, Policy
+from flotilla.ratelimit.subjects import Subject
 
 
 @lru_cache(maxsize=8)

@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 
-from ratelimit.decisions import Decision, Verdict
-from ratelimit.rates import Rate
+from flotilla.ratelimit.decisions import Decision, Verdict
+from flotilla.ratelimit.rates import Rate
 
 PROBLEM_TYPE = "https://iana.org/assignments/http-problem-types#quota-exceeded"
 

@@ -15,12 +15,12 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 from django.dispatch import receiver
 
-from ratelimit import keys
-from ratelimit.decisions import ALLOWED, Claim, Decision
-from ratelimit.limiter import Limiter, Patience
-from ratelimit.policies import Policy, Problem, read_policies, with_wider
-from ratelimit.subjects import Subject, identity_of, wider_identity
-from store import Shard, StoreUnavailable
+from flotilla.ratelimit import keys
+from flotilla.ratelimit.decisions import ALLOWED, Claim, Decision
+from flotilla.ratelimit.limiter import Limiter, Patience
+from flotilla.ratelimit.policies import Policy, Problem, read_policies, with_wider
+from flotilla.ratelimit.subjects import Subject, identity_of, wider_identity
+from flotilla.store import Shard, StoreUnavailable
 
 logger = logging.getLogger("ratelimit")
 
@@ -59,7 +59,7 @@ class Limits:
     """Everything one process needs to limit. `personal` is replaced as a whole when it changed."""
 
     def __init__(self, policies: Sequence[Policy]) -> None:
-        from ratelimit.upkeep import Upkeep
+        from flotilla.ratelimit.upkeep import Upkeep
 
         self.policies = with_wider(policies)
         self.by_name = {policy.name: policy for policy in self.policies}

@@ -10,11 +10,11 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-from ratelimit import gcra
-from ratelimit.answers import Answer
-from ratelimit.decisions import Claim
-from ratelimit.rates import TICKS, Rate
-from ratelimit.states import MOST_KEYS, Remembered, States
+from flotilla.ratelimit import gcra
+from flotilla.ratelimit.answers import Answer
+from flotilla.ratelimit.decisions import Claim
+from flotilla.ratelimit.rates import TICKS, Rate
+from flotilla.ratelimit.states import MOST_KEYS, Remembered, States
 
 ASKING = 4_000_000  # µs: no question is under way for longer
 GRAINS = 16  # in the period of a strict bucket

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from heapq import heappop, heappush
 from typing import Generic, TypeVar
 
-from ratelimit.decisions import Claim
+from flotilla.ratelimit.decisions import Claim
 
 MOST_KEYS = 50_000  # about 400 bytes each
 LOOKS = 100  # at buckets that may be full, for each new key: no key pays for all of them

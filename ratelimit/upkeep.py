@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings
 from django.db import DatabaseError, connections
 
-from ratelimit import keys
-from store import Script, StoreUnavailable
+from flotilla.ratelimit import keys
+from flotilla.store import Script, StoreUnavailable
 
 if TYPE_CHECKING:
-    from ratelimit.service import Limits
+    from flotilla.ratelimit.service import Limits
 
 logger = logging.getLogger("ratelimit")
 
@@ -27,7 +27,7 @@ MOST_HOTTEST = 500
 HOTTEST_FOR = 3600  # seconds
 MOST_AT_ONCE = 100
 
-_LOOK = Script.load("ratelimit", "upkeep")
+_LOOK = Script.load("flotilla.ratelimit", "upkeep")
 
 
 class Upkeep:
@@ -95,7 +95,7 @@ class Upkeep:
         return int(version)
 
     def _load(self) -> bool:
-        from ratelimit import personal
+        from flotilla.ratelimit import personal
 
         try:
             self._limits.personal = personal.load()

@@ -6,8 +6,8 @@ it may stand for does, so the limit errs on the strict side by less than one gra
 clock. `lua/take.lua` does the same on Redis's clock.
 """
 
-from ratelimit.answers import Answer
-from ratelimit.rates import Rate
+from flotilla.ratelimit.answers import Answer
+from flotilla.ratelimit.rates import Rate
 
 Log = tuple[tuple[int, int], ...]
 """(first moment, how many), ascending."""

@@ -1,6 +1,6 @@
 """Flotilla: real-time rooms, presence, history and recovery for Django.
 
-    from realtime import publish
+    from flotilla import publish
     publish("news", {"headline": "It works"})      # waits for the transaction's commit
 
 The names below are loaded at their first use, so that this package can be imported before Django's apps are ready.
@@ -10,9 +10,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from realtime.access.tokens import make_connection_token, make_subscription_token
-    from realtime.api.blocking import ablock, aunblock, block, unblock
-    from realtime.api.control import (
+    from flotilla.realtime.access.tokens import make_connection_token, make_subscription_token
+    from flotilla.realtime.api.blocking import ablock, aunblock, block, unblock
+    from flotilla.realtime.api.control import (
         adisconnect,
         areauthorize,
         arefresh,
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
         subscribe,
         unsubscribe,
     )
-    from realtime.api.messaging import asend_message, send_message
-    from realtime.api.python import (
+    from flotilla.realtime.api.messaging import asend_message, send_message
+    from flotilla.realtime.api.python import (
         abroadcast,
         ahistory,
         apresence,
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
         presence,
         publish,
     )
-    from realtime.changes import Affected, affects
+    from flotilla.realtime.changes import Affected, affects
 
 __all__ = [
     "Affected",
@@ -69,15 +69,15 @@ __all__ = [
 ]
 
 _HOMES = {
-    "realtime.access.tokens": ("make_connection_token", "make_subscription_token"),
-    "realtime.api.python": ("broadcast", "history", "presence", "publish"),
-    "realtime.api.blocking": ("block", "unblock"),
-    "realtime.api.messaging": ("send_message",),
-    "realtime.api.control": ("disconnect", "reauthorize", "refresh", "subscribe", "unsubscribe"),
-    "realtime.changes": ("Affected", "affects"),
+    "flotilla.realtime.access.tokens": ("make_connection_token", "make_subscription_token"),
+    "flotilla.realtime.api.python": ("broadcast", "history", "presence", "publish"),
+    "flotilla.realtime.api.blocking": ("block", "unblock"),
+    "flotilla.realtime.api.messaging": ("send_message",),
+    "flotilla.realtime.api.control": ("disconnect", "reauthorize", "refresh", "subscribe", "unsubscribe"),
+    "flotilla.realtime.changes": ("Affected", "affects"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
-_HOME |= {f"a{name}": module for name, module in _HOME.items() if module.startswith("realtime.api.")}
+_HOME |= {f"a{name}": module for name, module in _HOME.items() if module.startswith("flotilla.realtime.api.")}
 
 
 def __getattr__(name: str) -> Any:

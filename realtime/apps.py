@@ -12,9 +12,9 @@ class RealtimeAppConfig(AppConfig):
 
     def ready(self) -> None:
         """Import what registers itself, and say where limits are configured besides settings.RATE_LIMITS."""
-        from ratelimit.service import Source, set_source
-        from realtime import changes, checks  # noqa: F401
-        from realtime.conf import get_config
+        from flotilla.ratelimit.service import Source, set_source
+        from flotilla.realtime import changes, checks  # noqa: F401
+        from flotilla.realtime.conf import get_config
 
         changes.connect()
         set_source(Source(lambda: get_config().rate_limits, lambda: get_config().namespaces))

@@ -1,6 +1,6 @@
 """Which changes of models change who may be where: Django's users, groups and permissions, and what a project declares.
 
-    from realtime import Affected, affects
+    from flotilla import Affected, affects
 
     @affects(Membership)
     def rooms(membership):
@@ -23,13 +23,13 @@ from django.db import transaction
 from django.db.models import Model
 from django.db.models.signals import m2m_changed, post_delete, post_save, pre_delete, pre_save
 
-from realtime.access.tokens import user_id
-from realtime.engine.control import Command, Control
-from realtime.protocol.codes import DisconnectCode
-from realtime.session.matching import login_of
-from store import StoreUnavailable, get_store
+from flotilla.realtime.access.tokens import user_id
+from flotilla.realtime.engine.control import Command, Control
+from flotilla.realtime.protocol.codes import DisconnectCode
+from flotilla.realtime.session.matching import login_of
+from flotilla.store import StoreUnavailable, get_store
 
-logger = logging.getLogger("realtime.changes")
+logger = logging.getLogger("flotilla.realtime.changes")
 
 MOST_NAMED = 1000  # users named in one command; more of them are everybody
 DECIDE = frozenset({"password", "is_active", "is_staff", "is_superuser"})  # fields of a user that access hangs on
@@ -116,7 +116,7 @@ def connect() -> None:
     user_logged_out.connect(_logged_out, dispatch_uid="realtime.logout")
     for field in ("groups", "user_permissions"):
         if hasattr(user, field):
-            m2m_changed.connect(_rights_changed, sender=getattr(user, field).through, dispatch_uid=f"realtime.{field}")
+            m2m_changed.connect(_rights_changed, sender=getattr(user, field).through, dispatch_uid=f"flotilla.realtime.{field}")
     m2m_changed.connect(_group_changed, sender=Group.permissions.through, dispatch_uid="realtime.group")
     pre_delete.connect(_group_ends, sender=Group, dispatch_uid="realtime.group")
     post_delete.connect(_permission_deleted, sender=Permission, dispatch_uid="realtime.permission")

@@ -10,10 +10,10 @@ from typing import Any
 from django.apps import AppConfig
 from django.core.checks import CheckMessage, Error, Warning, register
 
-from realtime.access.hooks import name_of, resolve
-from realtime.conf import ChannelOptions, RealtimeConfig, get_config
-from realtime.config_reader import ConfigProblems
-from realtime.origin import covers_a_top_level
+from flotilla.realtime.access.hooks import name_of, resolve
+from flotilla.realtime.conf import ChannelOptions, RealtimeConfig, get_config
+from flotilla.realtime.config_reader import ConfigProblems
+from flotilla.realtime.origin import covers_a_top_level
 
 SHORTEST_SECRET = 32
 """Bytes of a token secret that no one can guess: the size of the hash in HS256 (RFC 7518, 3.2)."""
@@ -26,7 +26,7 @@ def check_realtime(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[Ch
         config = get_config()
     except ConfigProblems as error:
         return [
-            Error(f"{item.path}: {item.message} (in {item.where}).", hint=item.hint or None, id="realtime.E001")
+            Error(f"{item.path}: {item.message} (in {item.where}).", hint=item.hint or None, id="flotilla_realtime.E001")
             for item in error.problems
         ]
     return [*_hooks(config), *_secret(config), *_openness(config), *_open_reading(config), *_without_effect(config)]
@@ -41,31 +41,31 @@ def _hooks(config: RealtimeConfig) -> Iterator[CheckMessage]:
                     resolve(hook)
             except (ImportError, TypeError) as error:
                 message = f"{path}.{key}: the hook {name_of(hook)} cannot be used: {error}"
-                yield Error(message, hint="Correct its dotted path, or what its module raises.", id="realtime.E002")
+                yield Error(message, hint="Correct its dotted path, or what its module raises.", id="flotilla_realtime.E002")
 
 
 def _secret(config: RealtimeConfig) -> Iterator[CheckMessage]:
     size = len(config.token_secret.encode())
     mend = "Set REALTIME_TOKEN_SECRET to 32 random bytes or more, as printed by `openssl rand -hex 32`."
     if not size:
-        yield Warning("No token secret is set: every token is refused.", hint=mend, id="realtime.W001")
+        yield Warning("No token secret is set: every token is refused.", hint=mend, id="flotilla_realtime.W001")
     elif size < SHORTEST_SECRET:
         message = f"The token secret has {size} bytes, fewer than {SHORTEST_SECRET}: tokens could be forged."
-        yield Warning(message, hint=mend, id="realtime.W002")
+        yield Warning(message, hint=mend, id="flotilla_realtime.W002")
 
 
 def _openness(config: RealtimeConfig) -> Iterator[CheckMessage]:
     if "*" in config.allowed_origins:
         hint = "List the origins of your pages instead. Session cookies do not count under `*`."
-        yield Warning("REALTIME_ALLOWED_ORIGINS lets any web page connect.", hint=hint, id="realtime.W003")
+        yield Warning("REALTIME_ALLOWED_ORIGINS lets any web page connect.", hint=hint, id="flotilla_realtime.W003")
     for entry in filter(covers_a_top_level, config.allowed_origins):
         message = (
             f"REALTIME_ALLOWED_ORIGINS: {entry} stands for everybody who has a name there, with your users' sessions."
         )
-        yield Warning(message, hint="Name your own domain, as https://*.example.com.", id="realtime.W006")
+        yield Warning(message, hint="Name your own domain, as https://*.example.com.", id="flotilla_realtime.W006")
     if config.insecure:
         hint = "Remove `insecure` outside of tests and development."
-        yield Warning("Insecure mode: anyone may do anything.", hint=hint, id="realtime.W004")
+        yield Warning("Insecure mode: anyone may do anything.", hint=hint, id="flotilla_realtime.W004")
 
 
 def _open_reading(config: RealtimeConfig) -> Iterator[CheckMessage]:
@@ -83,7 +83,7 @@ def _open_reading(config: RealtimeConfig) -> Iterator[CheckMessage]:
                 message += " to visitors." if not guards else " of every channel to whoever knows its name."
                 hint = f"Turn off allow_{what}_for_{'client' if guards else 'anonymous'}"
                 hint += f", and allow_{what}_for_subscriber on." if guards else "."
-                yield Warning(message, hint=hint, id="realtime.W007")
+                yield Warning(message, hint=hint, id="flotilla_realtime.W007")
 
 
 def _guards(options: ChannelOptions, personal: bool) -> Iterator[str]:
@@ -102,7 +102,7 @@ def _without_effect(config: RealtimeConfig) -> Iterator[CheckMessage]:
     for path, options in config.scopes():
         for key, need in _idle(options):
             hint = f"{need}, or remove {key}."
-            yield Warning(f"{path}.{key} has no effect.", hint=hint, id="realtime.W005")
+            yield Warning(f"{path}.{key} has no effect.", hint=hint, id="flotilla_realtime.W005")
 
 
 def _idle(options: ChannelOptions) -> Iterator[tuple[str, str]]:

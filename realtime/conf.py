@@ -16,8 +16,8 @@ from django.core.signals import setting_changed
 from django.dispatch import receiver
 from msgspec import Meta, Struct, field
 
-from realtime.config_reader import CALLABLE, ConfigProblems, PositiveSeconds, Problem, Reader, Seconds
-from realtime.origin import fault_of
+from flotilla.realtime.config_reader import CALLABLE, ConfigProblems, PositiveSeconds, Problem, Reader, Seconds
+from flotilla.realtime.origin import fault_of
 
 Count = Annotated[int, Meta(ge=0, le=10_000_000)]
 Positive = Annotated[int, Meta(ge=1, le=2**31 - 1)]

@@ -8,16 +8,16 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from realtime.access.origins import refusal
-from realtime.engine.node import get_node
-from realtime.protocol.codes import DisconnectCode
-from realtime.server.connection import ABNORMAL, Connection
-from realtime.server.sockets import open_socket
-from realtime.session import handshakes
-from realtime.session.entrance import enter
-from realtime.session.session import Session
+from flotilla.realtime.access.origins import refusal
+from flotilla.realtime.engine.node import get_node
+from flotilla.realtime.protocol.codes import DisconnectCode
+from flotilla.realtime.server.connection import ABNORMAL, Connection
+from flotilla.realtime.server.sockets import open_socket
+from flotilla.realtime.session import handshakes
+from flotilla.realtime.session.entrance import enter
+from flotilla.realtime.session.session import Session
 
-logger = logging.getLogger("realtime.consumer")
+logger = logging.getLogger("flotilla.realtime.consumer")
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]

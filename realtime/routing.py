@@ -5,8 +5,8 @@ from typing import Any
 from channels.routing import URLRouter
 from django.urls import path
 
-from realtime.consumers import ConnectionConsumer
-from realtime.server.handshake import NO_UPGRADE, UPGRADE_HEADERS
+from flotilla.realtime.consumers import ConnectionConsumer
+from flotilla.realtime.server.handshake import NO_UPGRADE, UPGRADE_HEADERS
 
 websocket_urlpatterns = [path("connection/websocket", ConnectionConsumer.as_asgi())]  # type: ignore[arg-type]
 _routes = URLRouter(websocket_urlpatterns)

@@ -1,8 +1,8 @@
-"""The demo's HTTP routes. The API's are in ``realtime.api.urls``, the WebSocket's in ``realtime.routing``."""
+"""The demo's HTTP routes. The API's are in ``flotilla.realtime.api.urls``, the WebSocket's in ``flotilla.realtime.routing``."""
 
 from django.urls import path
 
-from realtime import views
+from flotilla.realtime import views
 
 app_name = "realtime"
 

@@ -4,13 +4,13 @@ The package knows nothing of channels, presence or limits. It keeps one promise 
 share one hash tag and live on the Redis to which the channel layer's own sharding sends that name's group.
 """
 
-from store.backoff import Backoff, jittered
-from store.errors import StoreRefused, StoreUnavailable, reading
-from store.placement import Placement, place
-from store.replies import ReplyStream
-from store.scripts import Script
-from store.shards import Shard, Store, get_store
-from store.supervised import supervised
+from flotilla.store.backoff import Backoff, jittered
+from flotilla.store.errors import StoreRefused, StoreUnavailable, reading
+from flotilla.store.placement import Placement, place
+from flotilla.store.replies import ReplyStream
+from flotilla.store.scripts import Script
+from flotilla.store.shards import Shard, Store, get_store
+from flotilla.store.supervised import supervised
 
 __all__ = [
     "Backoff",

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
 
-from store.tls import Tls
+from flotilla.store.tls import Tls
 
 SCHEMES = ("redis", "rediss", "unix", "redis+sentinel")
 PORT = 6379

@@ -1,9 +1,9 @@
 """Whether a server can be used at all, from what INFO server says of it. Pure.
 
-What depends on the user's rights, or passes by itself, is found by trying (`monitoring.probe`).
+What depends on the user's rights, or passes by itself, is found by trying (`flotilla.monitoring.probe`).
 """
 
-from store.errors import StoreRefused
+from flotilla.store.errors import StoreRefused
 
 OLDEST = (6, 2)  # HRANDFIELD, ZMSCORE, rights on pub/sub channels
 

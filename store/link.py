@@ -25,13 +25,13 @@ import hiredis
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.connection import ConnectionPool as AsyncConnectionPool
 
-from store.backoff import Backoff
-from store.errors import ELSEWHERE, UNKNOWN_SCRIPT, StoreRefused, StoreUnavailable, from_client
-from store.partitions import DOUBT, Partitions, in_full, run_of
-from store.replies import ReplyStream
-from store.scripts import Script
-from store.stats import RedisStats
-from store.supervised import supervised
+from flotilla.store.backoff import Backoff
+from flotilla.store.errors import ELSEWHERE, UNKNOWN_SCRIPT, StoreRefused, StoreUnavailable, from_client
+from flotilla.store.partitions import DOUBT, Partitions, in_full, run_of
+from flotilla.store.replies import ReplyStream
+from flotilla.store.scripts import Script
+from flotilla.store.stats import RedisStats
+from flotilla.store.supervised import supervised
 
 Argument = bytes | str | int | float
 Command = tuple[Argument, ...]

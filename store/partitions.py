@@ -16,15 +16,15 @@ from typing import Any, NamedTuple
 
 from django.conf import settings
 
-from store.errors import StoreUnavailable, reading
-from store.fitness import require_fit
-from store.placement import PARTITIONS, partition_key
-from store.scripts import Script
+from flotilla.store.errors import StoreUnavailable, reading
+from flotilla.store.fitness import require_fit
+from flotilla.store.placement import PARTITIONS, partition_key
+from flotilla.store.scripts import Script
 
-logger = logging.getLogger("store.partitions")
+logger = logging.getLogger("flotilla.store.partitions")
 
-ARRIVE = Script.load("store", "arrive")
-REST = Script.load("store", "rest")
+ARRIVE = Script.load("flotilla.store", "arrive")
+REST = Script.load("flotilla.store", "rest")
 
 VOTES_WITHIN = 3.0  # seconds instances that are known to live have to compare
 DOUBT = "DOUBT"  # the first word of the error by which a script says that nobody can tell what stands there

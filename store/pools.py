@@ -11,9 +11,9 @@ from redis.asyncio.sentinel import SentinelConnectionPool as AsyncSentinelPool
 from redis.asyncio.sentinel import SentinelManagedConnection as AsyncManaged
 from redis.sentinel import SentinelConnectionPool, SentinelManagedConnection
 
-from store.address import Address, parse
-from store.sentinels import Sentinels, sentinels_of
-from store.tls import AsyncTlsConnection, AsyncTlsMaster, TlsConnection, TlsMaster
+from flotilla.store.address import Address, parse
+from flotilla.store.sentinels import Sentinels, sentinels_of
+from flotilla.store.tls import AsyncTlsConnection, AsyncTlsMaster, TlsConnection, TlsMaster
 
 
 def async_pool(url: str, **options: Any) -> aioredis.ConnectionPool:

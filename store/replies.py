@@ -10,7 +10,7 @@ import hiredis
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from store.errors import refused
+from flotilla.store.errors import refused
 
 MOST_AT_ONCE = 256 * 1024  # bytes
 _NOT_YET = object()

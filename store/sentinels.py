@@ -22,14 +22,14 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as NoConnection
 
-from store.address import Address
-from store.backoff import Backoff
-from store.errors import StoreUnavailable, from_client, reading
-from store.once import Once
-from store.supervised import supervised
-from store.tls import AsyncTlsConnection
+from flotilla.store.address import Address
+from flotilla.store.backoff import Backoff
+from flotilla.store.errors import StoreUnavailable, from_client, reading
+from flotilla.store.once import Once
+from flotilla.store.supervised import supervised
+from flotilla.store.tls import AsyncTlsConnection
 
-logger = logging.getLogger("store.sentinels")
+logger = logging.getLogger("flotilla.store.sentinels")
 
 Value = TypeVar("Value")
 

@@ -20,14 +20,14 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
-from store.errors import ELSEWHERE, UNKNOWN_SCRIPT, StoreRefused, StoreUnavailable, from_client
-from store.link import COMPARE_EVERY, HELD_WITHIN, Argument, Link, pack
-from store.partitions import DOUBT, Partitions, run_of
-from store.placement import Placement
-from store.pools import async_pool, sentinels, sync_client
-from store.scripts import Script
-from store.sentinels import Follower
-from store.stats import RedisStats
+from flotilla.store.errors import ELSEWHERE, UNKNOWN_SCRIPT, StoreRefused, StoreUnavailable, from_client
+from flotilla.store.link import COMPARE_EVERY, HELD_WITHIN, Argument, Link, pack
+from flotilla.store.partitions import DOUBT, Partitions, run_of
+from flotilla.store.placement import Placement
+from flotilla.store.pools import async_pool, sentinels, sync_client
+from flotilla.store.scripts import Script
+from flotilla.store.sentinels import Follower
+from flotilla.store.stats import RedisStats
 
 TIMEOUT = 2.0  # seconds a call may take
 

@@ -8,8 +8,8 @@ import logging
 from bisect import bisect_left
 from collections.abc import Sequence
 
-from store.errors import StoreRefused
-from store.once import Once
+from flotilla.store.errors import StoreRefused
+from flotilla.store.once import Once
 
 logger = logging.getLogger("store")
 

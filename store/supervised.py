@@ -10,11 +10,11 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from store.backoff import Backoff
-from store.errors import StoreUnavailable
-from store.once import Once
+from flotilla.store.backoff import Backoff
+from flotilla.store.errors import StoreUnavailable
+from flotilla.store.once import Once
 
-logger = logging.getLogger("store.supervised")
+logger = logging.getLogger("flotilla.store.supervised")
 
 Work = Callable[[], Awaitable[Any]]
 

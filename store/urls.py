@@ -1,13 +1,13 @@
 """Lists of Redis addresses as people write them, for the client library and for the channel layer.
 
-One address is taken apart in `store.address`. What is said about a wrong one repeats nothing of it, for a password
+One address is taken apart in `flotilla.store.address`. What is said about a wrong one repeats nothing of it, for a password
 that is written wrongly may stand anywhere.
 """
 
 import re
 from typing import Any
 
-from store.address import Url, WrongAddress, parse
+from flotilla.store.address import Url, WrongAddress, parse
 
 _NEXT_URL = re.compile(r",\s*(?=[a-z+]+://)")
 

@@ -5,7 +5,7 @@ from typing import Any
 from django.conf import settings
 from django.db import models
 
-from realtime import Affected, affects, publish
+from flotilla import Affected, affects, publish
 
 
 class Room(models.Model):

@@ -8,11 +8,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from monitoring.drill.load import Load
-from monitoring.drill.processes import DrillFailed, wait_for
-from monitoring.drill.stack import Stack
-from monitoring.drill.timeline import Say, Timeline
-from monitoring.prometheus_api import Unreachable
+from flotilla.monitoring.drill.load import Load
+from flotilla.monitoring.drill.processes import DrillFailed, wait_for
+from flotilla.monitoring.drill.stack import Stack
+from flotilla.monitoring.drill.timeline import Say, Timeline
+from flotilla.monitoring.prometheus_api import Unreachable
 
 NOTIFIED_WITHIN = 90.0  # seconds from the fault to the receiver
 RESOLVED_WITHIN = 240.0  # seconds from the mend to the receiver

@@ -13,8 +13,8 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 from urllib.parse import urlsplit
 
-from monitoring.drill.processes import DrillFailed
-from monitoring.drill.stack import Stack, post
+from flotilla.monitoring.drill.processes import DrillFailed
+from flotilla.monitoring.drill.stack import Stack, post
 
 try:
     import websockets

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from realtime.server.parent import launch
+from flotilla.realtime.server.parent import launch
 
 ROOT = Path(__file__).resolve().parents[2]
 LOOK_EVERY = 0.1  # seconds

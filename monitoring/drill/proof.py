@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from monitoring.drill.load import Load
-from monitoring.drill.processes import DrillFailed, wait_for
-from monitoring.drill.stack import Stack
-from monitoring.drill.timeline import Say
-from monitoring.grafana.build import FOLDER
-from monitoring.prometheus_api import Prometheus, Unreachable
+from flotilla.monitoring.drill.load import Load
+from flotilla.monitoring.drill.processes import DrillFailed, wait_for
+from flotilla.monitoring.drill.stack import Stack
+from flotilla.monitoring.drill.timeline import Say
+from flotilla.monitoring.grafana.build import FOLDER
+from flotilla.monitoring.prometheus_api import Prometheus, Unreachable
 
 LOADED_FOR = 60.0  # seconds of load before anything is asked
 MOVES_WITHIN = 60.0

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from monitoring.drill.drills import Drill, Result, run
-from monitoring.drill.load import Load
-from monitoring.drill.processes import DrillFailed
-from monitoring.drill.stack import Stack
-from monitoring.drill.timeline import Say
+from flotilla.monitoring.drill.drills import Drill, Result, run
+from flotilla.monitoring.drill.load import Load
+from flotilla.monitoring.drill.processes import DrillFailed
+from flotilla.monitoring.drill.stack import Stack
+from flotilla.monitoring.drill.timeline import Say
 
 
 def drill_all(drills: Sequence[Drill], say: Say) -> list[Result]:

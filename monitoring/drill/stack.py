@@ -16,9 +16,9 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from monitoring.drill.processes import ROOT, DrillFailed, Program, free_ports, program, wait_for
-from monitoring.drill.receiver import Receiver
-from monitoring.prometheus_api import Prometheus, Unreachable, get
+from flotilla.monitoring.drill.processes import ROOT, DrillFailed, Program, free_ports, program, wait_for
+from flotilla.monitoring.drill.receiver import Receiver
+from flotilla.monitoring.prometheus_api import Prometheus, Unreachable, get
 
 FILES = ROOT / "monitoring"
 READY_WITHIN = 60.0  # seconds
@@ -146,7 +146,7 @@ class Stack:
     def _instance(self, number: int) -> Program:
         listen = ["-b", "127.0.0.1", "-p", str(self.ports[number]), "--access-log", os.devnull]
         own = {"INSTANCE_ID": f"drill-{number}", "METRICS_PORT": str(self.metrics_ports[number])}
-        command = [sys.executable, "-m", "realtime.server.daphne", *listen, "project.asgi:application"]
+        command = [sys.executable, "-m", "flotilla.realtime.server.daphne", *listen, "project.asgi:application"]
         return Program(f"drill-{number}", self.home, command, self._environment | own)
 
     def _instances_environment(self, redis: int) -> dict[str, str]:

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from monitoring.drill.processes import wait_for
+from flotilla.monitoring.drill.processes import wait_for
 
 Say = Callable[[str], None]
 

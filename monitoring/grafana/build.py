@@ -1,4 +1,4 @@
-"""Makes Grafana's dashboards, one JSON file each, of what `panels` says: `python -m monitoring.grafana.build`.
+"""Makes Grafana's dashboards, one JSON file each, of what `panels` says: `python -m flotilla.monitoring.grafana.build`.
 
 The files are committed, for Grafana reads files; a test sees that they are what this makes. Datasource, namespace and
 instance are variables of every dashboard.
@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from monitoring.grafana.panels import DASHBOARDS, Dashboard, Panel
+from flotilla.monitoring.grafana.panels import DASHBOARDS, Dashboard, Panel
 
 FOLDER = Path(__file__).parent / "dashboards"
 SELECTION = '{job="flotilla",namespace=~"$namespace",instance=~"$instance"'

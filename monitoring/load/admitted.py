@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ratelimit.proof import overshoot
-from ratelimit.rates import Rate
+from flotilla.ratelimit.proof import overshoot
+from flotilla.ratelimit.rates import Rate
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from monitoring.drill.processes import ROOT, DrillFailed, Program
-from monitoring.drill.timeline import Say
+from flotilla.monitoring.drill.processes import ROOT, DrillFailed, Program
+from flotilla.monitoring.drill.timeline import Say
 
 FOLDER = ROOT / "tests" / "load"
 PROFILES = ("smoke", "soft", "hard", "reconnect", "nightly")

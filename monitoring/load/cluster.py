@@ -14,10 +14,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from monitoring.drill.processes import DrillFailed, Program, free_ports, wait_for
-from monitoring.drill.stack import environment
-from monitoring.load import server_side
-from ratelimit.rates import Rate, parse_rate
+from flotilla.monitoring.drill.processes import DrillFailed, Program, free_ports, wait_for
+from flotilla.monitoring.drill.stack import environment
+from flotilla.monitoring.load import server_side
+from flotilla.ratelimit.rates import Rate, parse_rate
 
 READY_WITHIN = 90.0  # seconds
 PAGE = "/admin/login/"

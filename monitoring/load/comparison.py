@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from statistics import median
 
-from monitoring.load.figures import Report, Times, over_time, read
+from flotilla.monitoring.load.figures import Report, Times, over_time, read
 
 LEAST_MS = 10.0
 LEAST_SHARE = 0.2

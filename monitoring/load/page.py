@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
-from monitoring.load.figures import Figures, Times
-from monitoring.load.verdicts import Verdict
+from flotilla.monitoring.load.figures import Figures, Times
+from flotilla.monitoring.load.verdicts import Verdict
 
 WIDTH, HEIGHT, LEFT = 720, 160, 46
 CHARTS = (

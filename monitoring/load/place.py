@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from monitoring.drill.processes import ROOT, DrillFailed, Program, free_ports, wait_for
-from monitoring.drill.stack import answers
-from monitoring.drill.timeline import Say
-from monitoring.load.artillery import FOLDER, node
-from monitoring.load.cluster import Cluster
-from ratelimit.rates import Rate
-from realtime.server.private import private_folder
+from flotilla.monitoring.drill.processes import ROOT, DrillFailed, Program, free_ports, wait_for
+from flotilla.monitoring.drill.stack import answers
+from flotilla.monitoring.drill.timeline import Say
+from flotilla.monitoring.load.artillery import FOLDER, node
+from flotilla.monitoring.load.cluster import Cluster
+from flotilla.ratelimit.rates import Rate
+from flotilla.realtime.server.private import private_folder
 
 Variables = Mapping[str, str | int | float]
 

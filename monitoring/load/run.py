@@ -10,16 +10,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from monitoring.drill.processes import DrillFailed
-from monitoring.drill.timeline import Say
-from monitoring.load import admitted, page, server_side, slo, verdicts
-from monitoring.load.artillery import Job, Outcome
-from monitoring.load.artillery import run as run_artillery
-from monitoring.load.figures import Figures, NotAReport, read
-from monitoring.load.place import Place, Variables
-from monitoring.load.progress import Live, seconds
-from monitoring.load.verdicts import Verdict
-from monitoring.prometheus_api import Unreachable
+from flotilla.monitoring.drill.processes import DrillFailed
+from flotilla.monitoring.drill.timeline import Say
+from flotilla.monitoring.load import admitted, page, server_side, slo, verdicts
+from flotilla.monitoring.load.artillery import Job, Outcome
+from flotilla.monitoring.load.artillery import run as run_artillery
+from flotilla.monitoring.load.figures import Figures, NotAReport, read
+from flotilla.monitoring.load.place import Place, Variables
+from flotilla.monitoring.load.progress import Live, seconds
+from flotilla.monitoring.load.verdicts import Verdict
+from flotilla.monitoring.prometheus_api import Unreachable
 
 LATE = 25.0  # milliseconds: a generator whose own p95 is later measures itself
 

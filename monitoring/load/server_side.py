@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from monitoring.prometheus_api import Prometheus
+from flotilla.monitoring.prometheus_api import Prometheus
 
 HISTOGRAM = "flotilla_delivery_seconds"
 AGREE_WITHIN = 20.0  # milliseconds

@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from monitoring.load.admitted import Held
-from monitoring.load.figures import Figures
-from monitoring.load.slo import Slo
+from flotilla.monitoring.load.admitted import Held
+from flotilla.monitoring.load.figures import Figures
+from flotilla.monitoring.load.slo import Slo
 
 TIMES = ("p95 publish→receive", "p95 HTTP", "p95 publish→receive in the burst", "p95 HTTP in the burst")
 ARTILLERY = "Artillery's own checks"

@@ -4,7 +4,7 @@ import django.db.models.deletion
 from django.conf import settings
 from django.db import migrations, models
 
-import ratelimit.models
+import flotilla.ratelimit.models
 
 
 class Migration(migrations.Migration):

@@ -7,11 +7,11 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from realtime.access.identity import ANONYMOUS, Identity
-from realtime.access.sessions import identity_from_session
-from realtime.access.tokens import verify_connection
-from realtime.conf import RealtimeConfig
-from realtime.protocol.codes import CommandError, DisconnectCode, DisconnectError, ErrorCode
+from flotilla.realtime.access.identity import ANONYMOUS, Identity
+from flotilla.realtime.access.sessions import identity_from_session
+from flotilla.realtime.access.tokens import verify_connection
+from flotilla.realtime.conf import RealtimeConfig
+from flotilla.realtime.protocol.codes import CommandError, DisconnectCode, DisconnectError, ErrorCode
 
 logger = logging.getLogger(__name__)
 

@@ -4,8 +4,8 @@
 `#` lists the users a user-limited channel is for; `#user` alone is that user's personal channel.
 """
 
-from realtime.conf import ChannelOptions, RealtimeConfig, provided_namespace
-from realtime.protocol.codes import CommandError, ErrorCode
+from flotilla.realtime.conf import ChannelOptions, RealtimeConfig, provided_namespace
+from flotilla.realtime.protocol.codes import CommandError, ErrorCode
 
 PRIVATE = "$"
 USERS = "#"

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from realtime.access import hooks, permissions
-from realtime.access.channels import USERS, is_private, limited_users, namespace_of, options_for
-from realtime.conf import ChannelOptions, Hook, RealtimeConfig
-from realtime.protocol.codes import CommandError
+from flotilla.realtime.access import hooks, permissions
+from flotilla.realtime.access.channels import USERS, is_private, limited_users, namespace_of, options_for
+from flotilla.realtime.conf import ChannelOptions, Hook, RealtimeConfig
+from flotilla.realtime.protocol.codes import CommandError
 
 
 @dataclass(slots=True)

@@ -18,8 +18,8 @@ from django.contrib.auth import get_user_model
 from django.core.exceptions import ObjectDoesNotExist, ValidationError
 from django.utils.module_loading import import_string
 
-from realtime.conf import Hook
-from realtime.protocol.codes import CommandError, ErrorCode
+from flotilla.realtime.conf import Hook
+from flotilla.realtime.protocol.codes import CommandError, ErrorCode
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from msgspec import structs
 
-from realtime.conf import ChannelOptions
+from flotilla.realtime.conf import ChannelOptions
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,8 @@ from typing import Any
 from django.core.exceptions import DisallowedHost
 from django.http import HttpRequest
 
-from realtime.conf import RealtimeConfig
-from realtime.origin import ANY, listed, parse
+from flotilla.realtime.conf import RealtimeConfig
+from flotilla.realtime.origin import ANY, listed, parse
 
 _PAGE = {"ws": "http", "wss": "https"}  # a handshake's scheme → that of a page over the same connection
 

@@ -8,9 +8,9 @@ it has not.
 
 from dataclasses import dataclass
 
-from realtime.access.channels import USERS, is_private, limited_users
-from realtime.conf import ChannelOptions, Hook
-from realtime.protocol.codes import CommandError, ErrorCode
+from flotilla.realtime.access.channels import USERS, is_private, limited_users
+from flotilla.realtime.conf import ChannelOptions, Hook
+from flotilla.realtime.protocol.codes import CommandError, ErrorCode
 
 
 @dataclass(frozen=True, slots=True)

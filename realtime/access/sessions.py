@@ -18,11 +18,11 @@ from django.contrib.sessions.backends.base import SessionBase
 from django.http import parse_cookie
 from django.utils.crypto import constant_time_compare
 
-from realtime.access.identity import Identity
-from realtime.access.origins import cookie_refusal
-from realtime.conf import get_config
+from flotilla.realtime.access.identity import Identity
+from flotilla.realtime.access.origins import cookie_refusal
+from flotilla.realtime.conf import get_config
 
-logger = logging.getLogger("realtime.sessions")
+logger = logging.getLogger("flotilla.realtime.sessions")
 
 
 async def identity_from_session(scope: Mapping[str, Any]) -> Identity | None:

@@ -20,10 +20,10 @@ import msgspec
 from django.core.exceptions import ImproperlyConfigured
 from jwt.algorithms import HMACAlgorithm
 
-from realtime.access.identity import NO_OVERRIDES, Identity, Overrides, ServerSub
-from realtime.conf import RealtimeConfig, get_config
-from realtime.protocol import foreign
-from realtime.protocol.codes import CommandError, DisconnectCode, DisconnectError, ErrorCode
+from flotilla.realtime.access.identity import NO_OVERRIDES, Identity, Overrides, ServerSub
+from flotilla.realtime.conf import RealtimeConfig, get_config
+from flotilla.realtime.protocol import foreign
+from flotilla.realtime.protocol.codes import CommandError, DisconnectCode, DisconnectError, ErrorCode
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,3 +1,3 @@
 """The cluster in Django's admin: instances, channels, users, connections and blocks, live; a page each."""
 
-from realtime.admin import blocks, channels, connections, instances, users  # noqa: F401
+from flotilla.realtime.admin import blocks, channels, connections, instances, users  # noqa: F401

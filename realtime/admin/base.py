@@ -21,10 +21,10 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 from django.utils.text import capfirst
 
-from realtime.admin.fields import DURATIONS, FIELDS
-from realtime.api.looking import Page
-from realtime.protocol.codes import CommandError
-from store import StoreUnavailable
+from flotilla.realtime.admin.fields import DURATIONS, FIELDS
+from flotilla.realtime.api.looking import Page
+from flotilla.realtime.protocol.codes import CommandError
+from flotilla.store import StoreUnavailable
 
 if TYPE_CHECKING:
     _ModelAdmin = admin.ModelAdmin[Model]

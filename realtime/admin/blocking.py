@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 from django.http import HttpRequest
 
-from realtime.admin.base import LiveAdmin
-from realtime.api.blocking import block
+from flotilla.realtime.admin.base import LiveAdmin
+from flotilla.realtime.api.blocking import block
 
-BLOCKING = "realtime.control_block"
+BLOCKING = "flotilla_realtime.control_block"
 
 
 def block_each(

@@ -6,12 +6,12 @@ from datetime import UTC, datetime
 from django.contrib import admin
 from django.http import HttpRequest
 
-from realtime.admin import base
-from realtime.admin.base import Act, LiveAdmin
-from realtime.admin.blocking import block_each
-from realtime.api.blocking import unblock
-from realtime.api.looking import Page, blocks
-from realtime.models import Block
+from flotilla.realtime.admin import base
+from flotilla.realtime.admin.base import Act, LiveAdmin
+from flotilla.realtime.admin.blocking import block_each
+from flotilla.realtime.api.blocking import unblock
+from flotilla.realtime.api.looking import Page, blocks
+from flotilla.realtime.models import Block
 
 
 @admin.register(Block)

@@ -15,18 +15,18 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 
-from realtime.admin import base
-from realtime.admin.base import Act, LiveAdmin, fields_of
-from realtime.admin.fields import shown
-from realtime.admin.people import name_users
-from realtime.api.looking import Page, channel, channels, members
-from realtime.api.publishing import broker, options_of
-from realtime.api.python import publish
-from realtime.conf import ChannelOptions
-from realtime.models import Channel
-from realtime.protocol import foreign
-from realtime.protocol.codes import CommandError, ErrorCode
-from store import StoreUnavailable
+from flotilla.realtime.admin import base
+from flotilla.realtime.admin.base import Act, LiveAdmin, fields_of
+from flotilla.realtime.admin.fields import shown
+from flotilla.realtime.admin.people import name_users
+from flotilla.realtime.api.looking import Page, channel, channels, members
+from flotilla.realtime.api.publishing import broker, options_of
+from flotilla.realtime.api.python import publish
+from flotilla.realtime.conf import ChannelOptions
+from flotilla.realtime.models import Channel
+from flotilla.realtime.protocol import foreign
+from flotilla.realtime.protocol.codes import CommandError, ErrorCode
+from flotilla.store import StoreUnavailable
 
 NEWEST = 20  # publications shown
 MOST_SHOWN = 500  # characters of each

@@ -8,16 +8,16 @@ import msgspec
 from django.contrib import admin
 from django.http import HttpRequest
 
-from realtime.admin import base
-from realtime.admin.base import Act, LiveAdmin
-from realtime.admin.blocking import BLOCKING, block_each
-from realtime.admin.fields import shown
-from realtime.admin.people import name_users
-from realtime.api.control import disconnect, unsubscribe
-from realtime.api.looking import Page, connections
-from realtime.api.messaging import send_message
-from realtime.engine.control import Acknowledged
-from realtime.models import Connection
+from flotilla.realtime.admin import base
+from flotilla.realtime.admin.base import Act, LiveAdmin
+from flotilla.realtime.admin.blocking import BLOCKING, block_each
+from flotilla.realtime.admin.fields import shown
+from flotilla.realtime.admin.people import name_users
+from flotilla.realtime.api.control import disconnect, unsubscribe
+from flotilla.realtime.api.looking import Page, connections
+from flotilla.realtime.api.messaging import send_message
+from flotilla.realtime.engine.control import Acknowledged
+from flotilla.realtime.models import Connection
 
 
 @admin.register(Connection)

@@ -5,8 +5,8 @@ from typing import Any
 
 import msgspec
 
-from realtime.api.publishing import payload
-from realtime.protocol.codes import CommandError
+from flotilla.realtime.api.publishing import payload
+from flotilla.realtime.protocol.codes import CommandError
 
 DURATIONS = {"600": "10 minutes", "3600": "1 hour", "86400": "1 day", "": "seconds:"}
 

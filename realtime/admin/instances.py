@@ -6,11 +6,11 @@ from datetime import UTC, datetime, timedelta
 from django.contrib import admin
 from django.http import HttpRequest
 
-from realtime.admin import base
-from realtime.admin.base import Act, LiveAdmin
-from realtime.api.looking import Page, instances
-from realtime.api.messaging import drain
-from realtime.models import Instance
+from flotilla.realtime.admin import base
+from flotilla.realtime.admin.base import Act, LiveAdmin
+from flotilla.realtime.api.looking import Page, instances
+from flotilla.realtime.api.messaging import drain
+from flotilla.realtime.models import Instance
 
 
 @admin.register(Instance)

@@ -4,8 +4,8 @@ from typing import Any
 
 from django.contrib.auth import get_user_model
 
-from realtime.access.hooks import users_of
-from realtime.access.tokens import user_id
+from flotilla.realtime.access.hooks import users_of
+from flotilla.realtime.access.tokens import user_id
 
 
 def name_users(rows: list[dict[str, Any]]) -> None:

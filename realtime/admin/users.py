@@ -7,15 +7,15 @@ import msgspec
 from django.contrib import admin
 from django.http import HttpRequest
 
-from realtime.admin import base
-from realtime.admin.base import Act, LiveAdmin
-from realtime.admin.blocking import BLOCKING, block_each
-from realtime.admin.fields import shown
-from realtime.admin.people import name_users, user_named
-from realtime.api.control import disconnect
-from realtime.api.looking import Page, users
-from realtime.api.messaging import send_message
-from realtime.models import ConnectedUser
+from flotilla.realtime.admin import base
+from flotilla.realtime.admin.base import Act, LiveAdmin
+from flotilla.realtime.admin.blocking import BLOCKING, block_each
+from flotilla.realtime.admin.fields import shown
+from flotilla.realtime.admin.people import name_users, user_named
+from flotilla.realtime.api.control import disconnect
+from flotilla.realtime.api.looking import Page, users
+from flotilla.realtime.api.messaging import send_message
+from flotilla.realtime.models import ConnectedUser
 
 
 @admin.register(ConnectedUser)

@@ -9,11 +9,11 @@ from typing import Any
 
 from asgiref.sync import sync_to_async
 
-from ratelimit.addresses import address_of
-from realtime.access.tokens import user_id
-from realtime.engine import blocklist
-from realtime.engine.control import ASK_WITHIN, Acknowledged, Command, Control
-from store import get_store
+from flotilla.ratelimit.addresses import address_of
+from flotilla.realtime.access.tokens import user_id
+from flotilla.realtime.engine import blocklist
+from flotilla.realtime.engine.control import ASK_WITHIN, Acknowledged, Command, Control
+from flotilla.store import get_store
 
 
 def block(

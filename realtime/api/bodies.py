@@ -10,8 +10,8 @@ from typing import Any
 
 from django.urls import Resolver404, resolve
 
-from realtime.api.keys import is_valid, key_among
-from realtime.api.views import call
+from flotilla.realtime.api.keys import is_valid, key_among
+from flotilla.realtime.api.views import call
 
 
 def unread_without_key(application: Any) -> Any:

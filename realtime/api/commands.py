@@ -10,15 +10,15 @@ from typing import Any
 
 import msgspec
 
-from realtime import rpc as registry
-from realtime.api import params
-from realtime.api.control import OVERRIDES, to_disconnect, to_reauthorize, to_refresh, to_subscribe, to_unsubscribe
-from realtime.api.publishing import payload
-from realtime.engine.control import Acknowledged, Command, Control
-from realtime.engine.publication import StreamPosition
-from realtime.protocol.codes import CommandError, ErrorCode, UnsubscribeCode
-from realtime.session.calls import called
-from store import get_store
+from flotilla.realtime import rpc as registry
+from flotilla.realtime.api import params
+from flotilla.realtime.api.control import OVERRIDES, to_disconnect, to_reauthorize, to_refresh, to_subscribe, to_unsubscribe
+from flotilla.realtime.api.publishing import payload
+from flotilla.realtime.engine.control import Acknowledged, Command, Control
+from flotilla.realtime.engine.publication import StreamPosition
+from flotilla.realtime.protocol.codes import CommandError, ErrorCode, UnsubscribeCode
+from flotilla.realtime.session.calls import called
+from flotilla.store import get_store
 
 
 async def disconnect(asked: params.Disconnect) -> dict[str, Any]:

@@ -14,12 +14,12 @@ from typing import Any
 
 from django.db import transaction
 
-from realtime.access.tokens import user_id
-from realtime.api.publishing import encode_data, options_of
-from realtime.engine.control import ASK_WITHIN, Acknowledged, Command, Control
-from realtime.engine.publication import StreamPosition
-from realtime.protocol.codes import DisconnectCode, UnsubscribeCode
-from store import get_store
+from flotilla.realtime.access.tokens import user_id
+from flotilla.realtime.api.publishing import encode_data, options_of
+from flotilla.realtime.engine.control import ASK_WITHIN, Acknowledged, Command, Control
+from flotilla.realtime.engine.publication import StreamPosition
+from flotilla.realtime.protocol.codes import DisconnectCode, UnsubscribeCode
+from flotilla.store import get_store
 
 MOST_REASON = 123  # bytes a close frame has room for
 OVERRIDES = ("presence", "join_leave", "force_push_join_leave", "force_recovery", "force_positioning")

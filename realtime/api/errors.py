@@ -3,7 +3,7 @@
 from http import HTTPStatus
 from typing import Any
 
-from realtime.protocol.codes import CommandError, ErrorCode
+from flotilla.realtime.protocol.codes import CommandError, ErrorCode
 
 STATUS_OF: dict[int, int] = {
     ErrorCode.INTERNAL: HTTPStatus.INTERNAL_SERVER_ERROR,

@@ -9,8 +9,8 @@ from hashlib import sha256
 
 from django.http import HttpRequest
 
-from ratelimit.subjects import Subject, by_address, by_key
-from realtime.conf import get_config
+from flotilla.ratelimit.subjects import Subject, by_address, by_key
+from flotilla.realtime.conf import get_config
 
 
 def key_of(request: HttpRequest) -> str:

@@ -11,19 +11,19 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
 
-from presence.leases import alive_sync, left_sync
-from presence.reading import Member, some_members, stats
-from ratelimit.addresses import counted
-from realtime.access.tokens import user_id
-from realtime.api.publishing import options_of
-from realtime.conf import ChannelOptions
-from realtime.engine import blocklist
-from realtime.engine.blocklist import ADDRESS, USER, Block
-from realtime.engine.control import ASK_WITHIN, Command, Control
-from realtime.engine.facts import StreamFacts, stream_facts
-from realtime.protocol.codes import CommandError
-from realtime.session.lookups import WILD
-from store import get_store
+from flotilla.presence.leases import alive_sync, left_sync
+from flotilla.presence.reading import Member, some_members, stats
+from flotilla.ratelimit.addresses import counted
+from flotilla.realtime.access.tokens import user_id
+from flotilla.realtime.api.publishing import options_of
+from flotilla.realtime.conf import ChannelOptions
+from flotilla.realtime.engine import blocklist
+from flotilla.realtime.engine.blocklist import ADDRESS, USER, Block
+from flotilla.realtime.engine.control import ASK_WITHIN, Command, Control
+from flotilla.realtime.engine.facts import StreamFacts, stream_facts
+from flotilla.realtime.protocol.codes import CommandError
+from flotilla.realtime.session.lookups import WILD
+from flotilla.store import get_store
 
 
 @dataclass(frozen=True, slots=True)

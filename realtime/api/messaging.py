@@ -6,12 +6,12 @@ to the client's `message` event; nothing is kept of it.
 
 from typing import Any
 
-from realtime.access.tokens import user_id
-from realtime.api.publishing import encode_data, options_of
-from realtime.engine.control import ASK_WITHIN, Acknowledged, Command, Control
-from realtime.protocol.codes import CommandError, ErrorCode
-from realtime.protocol.nesting import unreadable
-from store import get_store
+from flotilla.realtime.access.tokens import user_id
+from flotilla.realtime.api.publishing import encode_data, options_of
+from flotilla.realtime.engine.control import ASK_WITHIN, Acknowledged, Command, Control
+from flotilla.realtime.protocol.codes import CommandError, ErrorCode
+from flotilla.realtime.protocol.nesting import unreadable
+from flotilla.store import get_store
 
 
 def send_message(

@@ -5,10 +5,10 @@ from typing import Any
 
 import msgspec
 
-from realtime.api import results
-from realtime.api.errors import STATUS_OF
-from realtime.api.methods import METHODS
-from realtime.version import VERSION
+from flotilla.realtime.api import results
+from flotilla.realtime.api.errors import STATUS_OF
+from flotilla.realtime.api.methods import METHODS
+from flotilla.realtime.version import VERSION
 
 RESULTS: dict[str, type[Any]] = {
     "publish": results.Place,

@@ -6,9 +6,9 @@ from typing import Annotated, Any
 
 from msgspec import Meta, Raw, Struct
 
-from realtime.protocol import foreign
-from realtime.protocol.codes import CommandError, DisconnectCode, ErrorCode
-from realtime.protocol.commands import NO_DATA, Position
+from flotilla.realtime.protocol import foreign
+from flotilla.realtime.protocol.codes import CommandError, DisconnectCode, ErrorCode
+from flotilla.realtime.protocol.commands import NO_DATA, Position
 
 Seconds = Annotated[int, Meta(ge=-(2**53), le=2**53)]
 Version = Annotated[int, Meta(ge=0)]

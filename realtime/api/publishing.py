@@ -7,13 +7,13 @@ from typing import Any
 import msgspec
 from django.utils.functional import Promise
 
-from realtime.access.channels import options_for
-from realtime.conf import ChannelOptions, get_config
-from realtime.engine.broker import Broker, get_broker
-from realtime.protocol import foreign, replies
-from realtime.protocol.codes import CommandError, ErrorCode
-from realtime.protocol.commands import UINT64
-from store import get_store
+from flotilla.realtime.access.channels import options_for
+from flotilla.realtime.conf import ChannelOptions, get_config
+from flotilla.realtime.engine.broker import Broker, get_broker
+from flotilla.realtime.protocol import foreign, replies
+from flotilla.realtime.protocol.codes import CommandError, ErrorCode
+from flotilla.realtime.protocol.commands import UINT64
+from flotilla.store import get_store
 
 
 def broker() -> Broker:

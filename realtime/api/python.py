@@ -12,14 +12,14 @@ from typing import Any, NamedTuple
 
 from django.db import transaction
 
-from presence.reading import amembers, members
-from realtime.api.publishing import body_of, broker, encode_data, known_version, options_of, require_readable
-from realtime.conf import ChannelOptions
-from realtime.engine.epochs import continues
-from realtime.engine.publication import Page, StreamPosition
-from realtime.protocol import foreign
-from realtime.protocol.codes import CommandError, ErrorCode
-from store import get_store
+from flotilla.presence.reading import amembers, members
+from flotilla.realtime.api.publishing import body_of, broker, encode_data, known_version, options_of, require_readable
+from flotilla.realtime.conf import ChannelOptions
+from flotilla.realtime.engine.epochs import continues
+from flotilla.realtime.engine.publication import Page, StreamPosition
+from flotilla.realtime.protocol import foreign
+from flotilla.realtime.protocol.codes import CommandError, ErrorCode
+from flotilla.store import get_store
 
 
 class Published(NamedTuple):

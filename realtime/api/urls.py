@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from realtime.api.views import call, openapi
+from flotilla.realtime.api.views import call, openapi
 
 urlpatterns = [
     path("api/openapi.json", openapi, name="realtime_openapi"),

@@ -15,16 +15,16 @@ from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 
-from realtime.api.errors import describe, status_of
-from realtime.api.keys import is_valid, key_of
-from realtime.api.methods import METHODS
-from realtime.api.openapi import document
-from realtime.api.params import Batch, decode
-from realtime.protocol.codes import CommandError, ErrorCode
-from realtime.protocol.foreign import UNREADABLE
-from store import StoreUnavailable
+from flotilla.realtime.api.errors import describe, status_of
+from flotilla.realtime.api.keys import is_valid, key_of
+from flotilla.realtime.api.methods import METHODS
+from flotilla.realtime.api.openapi import document
+from flotilla.realtime.api.params import Batch, decode
+from flotilla.realtime.protocol.codes import CommandError, ErrorCode
+from flotilla.realtime.protocol.foreign import UNREADABLE
+from flotilla.store import StoreUnavailable
 
-logger = logging.getLogger("realtime.api")
+logger = logging.getLogger("flotilla.realtime.api")
 
 BATCH = "batch"
 MOST_COMMANDS = 1000  # in a batch

@@ -17,9 +17,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from realtime.engine.networks import networks_of
-from realtime.engine.peak import Peak
-from realtime.engine.shares import Path, Shares
+from flotilla.realtime.engine.networks import networks_of
+from flotilla.realtime.engine.peak import Peak
+from flotilla.realtime.engine.shares import Path, Shares
 
 PATIENCE = 1.0  # seconds a place is kept for a client that was let in, whatever it does, when others wait
 # A few that say nothing give way sooner, for one who came last: if those before it say nothing either, it need not wait

@@ -9,13 +9,13 @@ from typing import Any, NamedTuple
 
 from django.conf import settings
 
-from ratelimit.addresses import counted
-from realtime.protocol.codes import CommandError, ErrorCode
-from store import Placement, Script, Store, reading
-from store.link import Argument
+from flotilla.ratelimit.addresses import counted
+from flotilla.realtime.protocol.codes import CommandError, ErrorCode
+from flotilla.store import Placement, Script, Store, reading
+from flotilla.store.link import Argument
 
 BLOCK, UNBLOCK, READ, REBLOCK = (
-    Script.load("realtime.engine", name) for name in ("block", "unblock", "blocks", "reblock")
+    Script.load("flotilla.realtime.engine", name) for name in ("block", "unblock", "blocks", "reblock")
 )
 MOST = 10_000  # blocks at a time: every instance holds them all
 LONGEST = 10 * 365 * 86_400  # seconds

@@ -12,13 +12,13 @@ import time
 from collections.abc import Awaitable, Callable, Collection
 from datetime import UTC, datetime
 
-from ratelimit.addresses import counted
-from realtime.engine import blocklist
-from realtime.engine.blocklist import ADDRESS, USER
-from realtime.protocol.codes import DisconnectCode, DisconnectError
-from store import Store, StoreUnavailable, supervised
+from flotilla.ratelimit.addresses import counted
+from flotilla.realtime.engine import blocklist
+from flotilla.realtime.engine.blocklist import ADDRESS, USER
+from flotilla.realtime.protocol.codes import DisconnectCode, DisconnectError
+from flotilla.store import Store, StoreUnavailable, supervised
 
-logger = logging.getLogger("realtime.blocks")
+logger = logging.getLogger("flotilla.realtime.blocks")
 
 LOOK_EVERY = 2.0  # seconds
 

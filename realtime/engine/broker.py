@@ -1,7 +1,7 @@
 """The broker: publishing, history, and the way into the channel layer.
 
 Of whatever Redis answers it notes how far the channel's partition was, so that a Redis that comes back older than it
-was is noticed before offsets are given out twice (`store.partitions`).
+was is noticed before offsets are given out twice (`flotilla.store.partitions`).
 """
 
 import asyncio
@@ -9,11 +9,11 @@ from collections.abc import Callable
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from realtime.engine import calls
-from realtime.engine.calls import Call, StreamOptions
-from realtime.engine.publication import Page, StreamPosition
-from store import Store, place
-from store.partitions import Partition
+from flotilla.realtime.engine import calls
+from flotilla.realtime.engine.calls import Call, StreamOptions
+from flotilla.realtime.engine.publication import Page, StreamPosition
+from flotilla.store import Store, place
+from flotilla.store.partitions import Partition
 
 
 class Broker:

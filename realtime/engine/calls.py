@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, Protocol
 
-from realtime.engine import envelope
-from realtime.engine.publication import Page, Publication, StreamPosition
-from store import Placement, Script, place, reading
+from flotilla.realtime.engine import envelope
+from flotilla.realtime.engine.publication import Page, Publication, StreamPosition
+from flotilla.store import Placement, Script, place, reading
 
 PUBLISH, HISTORY, CONFIRM = (
-    Script.load("realtime.engine", name, needs_partition=True) for name in ("publish", "history", "confirm")
+    Script.load("flotilla.realtime.engine", name, needs_partition=True) for name in ("publish", "history", "confirm")
 )
 
 IDEMPOTENCY_TTL = 300  # seconds a key is remembered

@@ -13,13 +13,13 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from presence.leases import alive_sync
-from presence.reading import instances
-from realtime.engine import envelope
-from store import Placement, Script, Store, place
+from flotilla.presence.leases import alive_sync
+from flotilla.presence.reading import instances
+from flotilla.realtime.engine import envelope
+from flotilla.store import Placement, Script, Store, place
 
 CONTROL_NAME = "control\0"  # no channel can have this name
-ANSWER = Script.load("realtime.engine", "answer")
+ANSWER = Script.load("flotilla.realtime.engine", "answer")
 ANSWERS_TTL = 10  # seconds an answer waits for its collector
 ASK_WITHIN = 1.0
 BLOCKED = 0.5  # seconds a thread blocks in Redis at a time: well within the timeout of a call

@@ -12,14 +12,14 @@ from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from realtime.engine.peak import Peak
-from realtime.protocol.codes import DisconnectCode
-from store import StoreUnavailable
+from flotilla.realtime.engine.peak import Peak
+from flotilla.realtime.protocol.codes import DisconnectCode
+from flotilla.store import StoreUnavailable
 
 if TYPE_CHECKING:
-    from realtime.engine.node import Node
+    from flotilla.realtime.engine.node import Node
 
-logger = logging.getLogger("realtime.drain")
+logger = logging.getLogger("flotilla.realtime.drain")
 
 STEP = 0.05  # seconds between those told together
 LOOK_EVERY = 1.0  # seconds until those who stay are counted again

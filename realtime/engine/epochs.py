@@ -8,7 +8,7 @@ within that time of the era none can have come and gone unseen.
 
 import re
 
-from realtime.engine.publication import StreamPosition
+from flotilla.realtime.engine.publication import StreamPosition
 
 _EPOCH = re.compile(r"([-_A-Za-z0-9]{1,32})\.([0-9a-f]{1,12})")
 

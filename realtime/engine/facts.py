@@ -7,9 +7,9 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from realtime.engine.calls import StreamOptions, keeps_history
-from store import Placement, Store, place
-from store.link import Argument
+from flotilla.realtime.engine.calls import StreamOptions, keeps_history
+from flotilla.store import Placement, Store, place
+from flotilla.store.link import Argument
 
 PER_CHANNEL = 3
 

@@ -14,16 +14,16 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterable
 
-from realtime.engine import pages
-from realtime.engine.broker import Broker
-from realtime.engine.local_channel import LocalChannel
-from realtime.engine.pace import Pace
-from realtime.engine.publication import Publication
-from realtime.engine.subscription import Subscriber, Subscription
-from realtime.protocol.frames import Frame, joined
-from store import Backoff, StoreUnavailable
+from flotilla.realtime.engine import pages
+from flotilla.realtime.engine.broker import Broker
+from flotilla.realtime.engine.local_channel import LocalChannel
+from flotilla.realtime.engine.pace import Pace
+from flotilla.realtime.engine.publication import Publication
+from flotilla.realtime.engine.subscription import Subscriber, Subscription
+from flotilla.realtime.protocol.frames import Frame, joined
+from flotilla.store import Backoff, StoreUnavailable
 
-logger = logging.getLogger("realtime.feeder")
+logger = logging.getLogger("flotilla.realtime.feeder")
 
 TICK = 0.02  # seconds between looks at the sockets
 TURN = 0.005  # seconds of work before others get theirs

@@ -3,7 +3,7 @@
 import logging
 import resource
 
-logger = logging.getLogger("realtime.server")
+logger = logging.getLogger("flotilla.realtime.server")
 
 PART = 3  # of the files, for each of the kinds of connections that a stranger can have many of
 

@@ -12,12 +12,12 @@ import secrets
 import time
 from functools import partial
 
-from realtime.engine import envelope
-from realtime.engine.hub import Hub
-from realtime.engine.layer import LAYER_FAULTS, LoopLayer
-from store import Placement, Store, StoreUnavailable, place, supervised
+from flotilla.realtime.engine import envelope
+from flotilla.realtime.engine.hub import Hub
+from flotilla.realtime.engine.layer import LAYER_FAULTS, LoopLayer
+from flotilla.store import Placement, Store, StoreUnavailable, place, supervised
 
-logger = logging.getLogger("realtime.heartbeat")
+logger = logging.getLogger("flotilla.realtime.heartbeat")
 
 EVERY = 1.0  # seconds
 DEAF_AFTER = 3.0  # seconds without a beat

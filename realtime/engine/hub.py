@@ -16,20 +16,20 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from realtime.engine import envelope, feeder, pages
-from realtime.engine.broker import Broker
-from realtime.engine.calls import StreamOptions
-from realtime.engine.feeder import Feeder
-from realtime.engine.layer import LAYER_FAULTS, LoopLayer
-from realtime.engine.local_channel import Flow, LocalChannel
-from realtime.engine.pages import Piece
-from realtime.engine.publication import Publication, StreamPosition
-from realtime.engine.stats import HubStats
-from realtime.engine.subscription import Subscription
-from store import Backoff, StoreUnavailable, place, supervised
-from store.once import Once
+from flotilla.realtime.engine import envelope, feeder, pages
+from flotilla.realtime.engine.broker import Broker
+from flotilla.realtime.engine.calls import StreamOptions
+from flotilla.realtime.engine.feeder import Feeder
+from flotilla.realtime.engine.layer import LAYER_FAULTS, LoopLayer
+from flotilla.realtime.engine.local_channel import Flow, LocalChannel
+from flotilla.realtime.engine.pages import Piece
+from flotilla.realtime.engine.publication import Publication, StreamPosition
+from flotilla.realtime.engine.stats import HubStats
+from flotilla.realtime.engine.subscription import Subscription
+from flotilla.store import Backoff, StoreUnavailable, place, supervised
+from flotilla.store.once import Once
 
-logger = logging.getLogger("realtime.hub")
+logger = logging.getLogger("flotilla.realtime.hub")
 
 CONFIRM_WITHIN = 4.0  # seconds a subscriber waits; clients give up after 5
 FIRST_NONCE_AGAIN = 0.25  # seconds until an unanswered nonce is sent again

@@ -20,11 +20,11 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from store import Backoff, ReplyStream, StoreRefused, StoreUnavailable, supervised
-from store.once import Once
-from store.pools import async_pool, sentinels
+from flotilla.store import Backoff, ReplyStream, StoreRefused, StoreUnavailable, supervised
+from flotilla.store.once import Once
+from flotilla.store.pools import async_pool, sentinels
 
-logger = logging.getLogger("realtime.layer")
+logger = logging.getLogger("flotilla.realtime.layer")
 
 LAYER_FAULTS = (StoreUnavailable, RedisError, OSError, TimeoutError)  # what a call of the layer may raise
 

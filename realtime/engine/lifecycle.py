@@ -1,7 +1,7 @@
 """Lifecycle signals: `on_connect` and `on_disconnect` of this process's connections, and of those that died elsewhere.
 
 Both go through presence's lane, so no receiver is waited for, and `on_connect` of a connection comes first. That an end
-is told once in the whole cluster is `presence.ends`'s promise; here are its words. An `on_connect` for which the lane
+is told once in the whole cluster is `flotilla.presence.ends`'s promise; here are its words. An `on_connect` for which the lane
 had no room until its connection ended waits with that end in Redis, so that no number of short connections fills the
 memory.
 """
@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from presence import End
-from presence.lane import Lane
-from realtime import signals
-from realtime.protocol.codes import DisconnectCode
+from flotilla.presence import End
+from flotilla.presence.lane import Lane
+from flotilla.realtime import signals
+from flotilla.realtime.protocol.codes import DisconnectCode
 
 if TYPE_CHECKING:
-    from realtime.session.session import Session
+    from flotilla.realtime.session.session import Session
 
 
 class Note(msgspec.Struct, omit_defaults=True):

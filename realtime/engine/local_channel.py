@@ -7,16 +7,16 @@ import asyncio
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
-from realtime.engine.calls import NOWHERE, StreamOptions, keeps_history
-from realtime.engine.epochs import continues
-from realtime.engine.publication import Publication, StreamPosition
-from realtime.engine.subscription import Subscription
-from realtime.protocol import replies
-from realtime.protocol.frames import Frame, Outlet, joined
-from store.partitions import Partition
+from flotilla.realtime.engine.calls import NOWHERE, StreamOptions, keeps_history
+from flotilla.realtime.engine.epochs import continues
+from flotilla.realtime.engine.publication import Publication, StreamPosition
+from flotilla.realtime.engine.subscription import Subscription
+from flotilla.realtime.protocol import replies
+from flotilla.realtime.protocol.frames import Frame, Outlet, joined
+from flotilla.store.partitions import Partition
 
 if TYPE_CHECKING:
-    from realtime.engine.feeder import Feed
+    from flotilla.realtime.engine.feeder import Feed
 
 
 class Flow(Enum):

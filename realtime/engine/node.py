@@ -17,35 +17,35 @@ import msgspec
 from channels.layers import get_channel_layer
 from django.conf import settings
 
-from presence import Announcement, Fenced, Presence, Reaped
-from ratelimit.service import get_limits
-from realtime.access.channels import options_for
-from realtime.conf import RealtimeConfig, get_config
-from realtime.engine import control, draining, envelope
-from realtime.engine.admission import Admission
-from realtime.engine.blocks import Blocks
-from realtime.engine.broker import get_broker
-from realtime.engine.control import Control
-from realtime.engine.files import affordable
-from realtime.engine.heartbeat import Heartbeat
-from realtime.engine.hub import Hub
-from realtime.engine.layer import LAYER_FAULTS
-from realtime.engine.lifecycle import Lifecycle
-from realtime.engine.pulse import Pulse
-from realtime.engine.stats import NodeStats
-from realtime.engine.subscription import Subscription
-from realtime.engine.wheel import Wheel
-from realtime.engine.witness import Watch
-from realtime.protocol.codes import CommandError, DisconnectCode, DisconnectError
-from realtime.session.handlers import HANDLERS
-from realtime.session.limits import guarded
-from realtime.session.orders import Orders
-from realtime.session.rechecking import Rechecker
-from realtime.session.session import Session
-from realtime.version import VERSION
-from store import Backoff, Store, StoreUnavailable, get_store, place, supervised
+from flotilla.presence import Announcement, Fenced, Presence, Reaped
+from flotilla.ratelimit.service import get_limits
+from flotilla.realtime.access.channels import options_for
+from flotilla.realtime.conf import RealtimeConfig, get_config
+from flotilla.realtime.engine import control, draining, envelope
+from flotilla.realtime.engine.admission import Admission
+from flotilla.realtime.engine.blocks import Blocks
+from flotilla.realtime.engine.broker import get_broker
+from flotilla.realtime.engine.control import Control
+from flotilla.realtime.engine.files import affordable
+from flotilla.realtime.engine.heartbeat import Heartbeat
+from flotilla.realtime.engine.hub import Hub
+from flotilla.realtime.engine.layer import LAYER_FAULTS
+from flotilla.realtime.engine.lifecycle import Lifecycle
+from flotilla.realtime.engine.pulse import Pulse
+from flotilla.realtime.engine.stats import NodeStats
+from flotilla.realtime.engine.subscription import Subscription
+from flotilla.realtime.engine.wheel import Wheel
+from flotilla.realtime.engine.witness import Watch
+from flotilla.realtime.protocol.codes import CommandError, DisconnectCode, DisconnectError
+from flotilla.realtime.session.handlers import HANDLERS
+from flotilla.realtime.session.limits import guarded
+from flotilla.realtime.session.orders import Orders
+from flotilla.realtime.session.rechecking import Rechecker
+from flotilla.realtime.session.session import Session
+from flotilla.realtime.version import VERSION
+from flotilla.store import Backoff, Store, StoreUnavailable, get_store, place, supervised
 
-logger = logging.getLogger("realtime.node")
+logger = logging.getLogger("flotilla.realtime.node")
 
 WAVE = 100  # connections of a fenced instance told to reconnect at a time
 CLEAN_UP_WITHIN = 5.0  # seconds the clean-up of closed connections may take at the end

@@ -6,10 +6,10 @@ One publication that is larger than a page is a page of its own, so that it is i
 
 from dataclasses import dataclass
 
-from realtime.engine import recovery
-from realtime.engine.broker import Broker
-from realtime.engine.local_channel import LocalChannel
-from realtime.engine.publication import Publication, StreamPosition
+from flotilla.realtime.engine import recovery
+from flotilla.realtime.engine.broker import Broker
+from flotilla.realtime.engine.local_channel import LocalChannel
+from flotilla.realtime.engine.publication import Publication, StreamPosition
 
 MOST_PUBLICATIONS = 500  # of a page
 

@@ -9,11 +9,11 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 
-from realtime.engine.clocks import RedisClocks
-from store import Store, StoreUnavailable, reading, supervised
-from store.stats import Histogram
+from flotilla.realtime.engine.clocks import RedisClocks
+from flotilla.store import Store, StoreUnavailable, reading, supervised
+from flotilla.store.stats import Histogram
 
-logger = logging.getLogger("realtime.pulse")
+logger = logging.getLogger("flotilla.realtime.pulse")
 
 WAKE_EVERY = 0.1  # seconds between wake-ups that measure lateness
 ASK_EVERY = 1.0  # seconds between questions to each Redis

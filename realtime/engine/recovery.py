@@ -8,8 +8,8 @@ of it), ahead (the client claims more than there is).
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from realtime.engine.epochs import continues
-from realtime.engine.publication import Page, Publication, StreamPosition
+from flotilla.realtime.engine.epochs import continues
+from flotilla.realtime.engine.publication import Page, Publication, StreamPosition
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """What many hold of something scarce, counted for each network: whoever holds most is found at once.
 
-A tree: each thing lies under a path (`realtime.engine.networks`, widest network first). Every operation costs the same
+A tree: each thing lies under a path (`flotilla.realtime.engine.networks`, widest network first). Every operation costs the same
 however much there is, and a network that holds nothing any more is forgotten. Pure.
 """
 

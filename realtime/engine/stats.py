@@ -6,9 +6,9 @@ is told from Redis's stamp by `clocks`; one without a stamp, of an older instanc
 
 from collections import Counter
 
-from realtime.engine.clocks import RedisClocks
-from store import Store, place
-from store.stats import Histogram
+from flotilla.realtime.engine.clocks import RedisClocks
+from flotilla.store import Store, place
+from flotilla.store.stats import Histogram
 
 
 class HubStats:

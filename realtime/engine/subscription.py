@@ -2,8 +2,8 @@
 
 from typing import Protocol
 
-from realtime.engine.publication import Publication
-from realtime.protocol.frames import Frame, Outlet
+from flotilla.realtime.engine.publication import Publication
+from flotilla.realtime.protocol.frames import Frame, Outlet
 
 MOST_HELD = 4096  # messages one subscription may hold back before it is broken
 

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable
 from typing import Protocol
 
-logger = logging.getLogger("realtime.wheel")
+logger = logging.getLogger("flotilla.realtime.wheel")
 
 STEP = 0.25  # seconds
 LATE = 1.0  # seconds of delay from which the process itself was stuck

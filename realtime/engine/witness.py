@@ -1,4 +1,4 @@
-"""Keeps what this process knows of every partition fresh, and who else is there to know it (`store.partitions`).
+"""Keeps what this process knows of every partition fresh, and who else is there to know it (`flotilla.store.partitions`).
 
 When Redis comes back as another run, instances compare what each of them knows. That settles it only if nobody who knew
 more is missing; so every second each instance asks how far the partitions are and who holds a lease. The last one that
@@ -10,10 +10,10 @@ import logging
 from collections.abc import Awaitable, Callable, Collection
 from functools import partial
 
-from store import Shard, Store, StoreUnavailable, supervised
-from store.partitions import Witness
+from flotilla.store import Shard, Store, StoreUnavailable, supervised
+from flotilla.store.partitions import Witness
 
-logger = logging.getLogger("realtime.witness")
+logger = logging.getLogger("flotilla.realtime.witness")
 
 EVERY = 1.0  # seconds between looks
 AGAIN_AFTER = 0.2  # seconds until the next one where a Redis did not answer: others wait for what is known here

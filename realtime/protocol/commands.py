@@ -11,8 +11,8 @@ from typing import Annotated, Any, ClassVar
 import msgspec
 from msgspec import Meta, Raw, Struct, structs
 
-from realtime.protocol import foreign
-from realtime.protocol.codes import CommandError, DisconnectCode, DisconnectError, ErrorCode
+from flotilla.realtime.protocol import foreign
+from flotilla.realtime.protocol.codes import CommandError, DisconnectCode, DisconnectError, ErrorCode
 
 Uint32 = Annotated[int, Meta(ge=0, le=2**32 - 1)]
 Offset = Annotated[int, Meta(ge=0)]

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 from msgspec import Raw, inspect
 
-from realtime.protocol.nesting import MOST_DIGITS
+from flotilla.realtime.protocol.nesting import MOST_DIGITS
 
 Kind = TypeVar("Kind")
 

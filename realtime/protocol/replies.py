@@ -8,9 +8,9 @@ from typing import Any
 
 import msgspec
 
-from realtime.protocol import foreign
-from realtime.protocol.codes import CommandError, ErrorCode
-from realtime.protocol.nesting import unreadable
+from flotilla.realtime.protocol import foreign
+from flotilla.realtime.protocol.codes import CommandError, ErrorCode
+from flotilla.realtime.protocol.nesting import unreadable
 
 PING = b"{}"
 ROOM_AROUND = 1024  # bytes of a reply or push around a publication: its channel's name, position, and envelope

@@ -8,15 +8,15 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
-from realtime.protocol.frames import BINARY, Frame
-from realtime.server import handshake
-from realtime.server.handshake import Headers
-from realtime.server.incoming import can_be_sent
+from flotilla.realtime.protocol.frames import BINARY, Frame
+from flotilla.realtime.server import handshake
+from flotilla.realtime.server.handshake import Headers
+from flotilla.realtime.server.incoming import can_be_sent
 
 if TYPE_CHECKING:
-    from realtime.server.connection import Connection
+    from flotilla.realtime.server.connection import Connection
 
-logger = logging.getLogger("realtime.connection")
+logger = logging.getLogger("flotilla.realtime.connection")
 
 MOST_EVENTS = 64
 

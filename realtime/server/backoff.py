@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from store import Backoff as Pauses
+from flotilla.store import Backoff as Pauses
 
 
 @dataclass(slots=True)

@@ -1,8 +1,8 @@
-"""Daphne as the platform runs it: `python -m realtime.server.daphne --fd N project.asgi:application`.
+"""Daphne as the platform runs it: `python -m flotilla.realtime.server.daphne --fd N project.asgi:application`.
 
 What is Daphne's: the command line, the endpoints, the reactor. What is ours: the node runs before the first connection
-is accepted, HTTP and WebSockets are served by our own protocols (`realtime.server.opening`, `realtime.server.http`,
-`realtime.server.connection`), limits come from the configuration, SIGTERM drains (`realtime.server.drain`), and under
+is accepted, HTTP and WebSockets are served by our own protocols (`flotilla.realtime.server.opening`, `flotilla.realtime.server.http`,
+`flotilla.realtime.server.connection`), limits come from the configuration, SIGTERM drains (`flotilla.realtime.server.drain`), and under
 the supervisor it says when it is ready and dies with it.
 `daphne project.asgi:application` works too, without all that.
 """
@@ -31,15 +31,15 @@ from twisted.logger import (
     globalLogPublisher,
 )
 
-from realtime.engine.files import open_as_many_as_allowed
-from realtime.server.budget import Allowance
-from realtime.server.connection import Connection
-from realtime.server.drain import drain
-from realtime.server.listening import BACKLOG, accept_queued_and_close, adopt, without_delay
-from realtime.server.opening import Factory
-from realtime.server.parent import PARENT, READY_FD, die_with_parent
+from flotilla.realtime.engine.files import open_as_many_as_allowed
+from flotilla.realtime.server.budget import Allowance
+from flotilla.realtime.server.connection import Connection
+from flotilla.realtime.server.drain import drain
+from flotilla.realtime.server.listening import BACKLOG, accept_queued_and_close, adopt, without_delay
+from flotilla.realtime.server.opening import Factory
+from flotilla.realtime.server.parent import PARENT, READY_FD, die_with_parent
 
-logger = logging.getLogger("realtime.server")
+logger = logging.getLogger("flotilla.realtime.server")
 
 GOING_AWAY = 1001
 GC_THRESHOLD = (20_000, 20, 50)  # docs/decisions/0007
@@ -51,7 +51,7 @@ class Server(DaphneServer):  # type: ignore[misc]
     """One process's server."""
 
     def __init__(self, application: Any, endpoints: list[str], **options: Any) -> None:
-        from realtime.conf import get_config
+        from flotilla.realtime.conf import get_config
 
         config = get_config()
         most = config.max_message_bytes
@@ -180,15 +180,15 @@ def _settle_garbage_collector() -> None:
 
 
 async def _boot() -> None:
-    from realtime.engine.node import get_node
-    from realtime.server.life import on_boot
+    from flotilla.realtime.engine.node import get_node
+    from flotilla.realtime.server.life import on_boot
 
     await on_boot.asend(sender=None)
     await get_node()
 
 
 async def _tell_when_ready(descriptor: int) -> None:
-    from realtime.engine.node import current_node
+    from flotilla.realtime.engine.node import current_node
 
     while (node := current_node()) is None or not all(node.checks().values()):
         await asyncio.sleep(LOOK_EVERY)

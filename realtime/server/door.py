@@ -11,10 +11,10 @@ from typing import Protocol
 
 from django.conf import settings
 
-from ratelimit.requests import is_trusted_proxy
-from realtime.engine.files import affordable
-from realtime.engine.networks import bounds_of, networks_of
-from realtime.engine.shares import Path, Shares
+from flotilla.ratelimit.requests import is_trusted_proxy
+from flotilla.realtime.engine.files import affordable
+from flotilla.realtime.engine.networks import bounds_of, networks_of
+from flotilla.realtime.engine.shares import Path, Shares
 
 
 class Waiting(Protocol):

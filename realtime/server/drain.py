@@ -13,9 +13,9 @@ import math
 import signal
 from typing import Protocol
 
-from realtime.server.life import leave, on_drain
+from flotilla.realtime.server.life import leave, on_drain
 
-logger = logging.getLogger("realtime.drain")
+logger = logging.getLogger("flotilla.realtime.drain")
 
 SETTLE = 0.1  # seconds in which those accepted last send their request
 LAST_WORDS = 2.0  # seconds of the deadline kept for closing handshakes and open requests
@@ -41,7 +41,7 @@ class Server(Protocol):
 
 async def drain(server: Server, *, grace: float, deadline: float) -> None:
     """End the server's process within `deadline` seconds, after `grace` seconds in which it still serves."""
-    from realtime.engine.node import current_node  # the server is imported before Django is set up
+    from flotilla.realtime.engine.node import current_node  # the server is imported before Django is set up
 
     loop = asyncio.get_running_loop()
     ends = loop.time() + deadline

@@ -10,7 +10,7 @@ import sys
 from enum import IntEnum
 from typing import NamedTuple
 
-from realtime.protocol.codes import DisconnectCode
+from flotilla.realtime.protocol.codes import DisconnectCode
 
 MASKED = 0x80
 FIN = 0x80

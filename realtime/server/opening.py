@@ -13,14 +13,14 @@ from twisted.internet.interfaces import IProtocolNegotiationFactory
 from twisted.internet.protocol import Factory as TwistedFactory
 from zope.interface import implementer
 
-from ratelimit.requests import is_trusted_proxy, trusted_proxies
-from realtime.server.door import door_of_this_process
-from realtime.server.http.connection import HttpConnection
-from realtime.server.http.limits import Limits
-from realtime.server.http.request import Request
-from realtime.server.http.waiting import answering
+from flotilla.ratelimit.requests import is_trusted_proxy, trusted_proxies
+from flotilla.realtime.server.door import door_of_this_process
+from flotilla.realtime.server.http.connection import HttpConnection
+from flotilla.realtime.server.http.limits import Limits
+from flotilla.realtime.server.http.request import Request
+from flotilla.realtime.server.http.waiting import answering
 
-logger = logging.getLogger("realtime.http")
+logger = logging.getLogger("flotilla.realtime.http")
 
 HEAD_WITHIN = 5.0  # seconds a client has to send a request's head
 

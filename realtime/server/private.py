@@ -10,7 +10,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-logger = logging.getLogger("realtime.private")
+logger = logging.getLogger("flotilla.realtime.private")
 
 OTHERS = 0o077  # the rights of the group and of everybody
 UMASK = 0o077  # of children that write there

@@ -15,9 +15,9 @@ import stat
 import tempfile
 from pathlib import Path
 
-from realtime.server.parent import launch
-from realtime.server.private import UMASK, private_folder, private_tree
-from realtime.server.redis_binary import NoRedis, find_binary
+from flotilla.realtime.server.parent import launch
+from flotilla.realtime.server.private import UMASK, private_folder, private_tree
+from flotilla.realtime.server.redis_binary import NoRedis, find_binary
 
 LONGEST_SOCKET_PATH = 100  # bytes; the kernel takes 107
 LOCKED_BY_OTHER_WITHIN = 5.0  # seconds that a predecessor may take to end

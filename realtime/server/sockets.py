@@ -1,6 +1,6 @@
 """A connection's socket: where frames are written, how much is unsent, how it is closed with a reason.
 
-Under our server that is the connection itself (`realtime.server.connection`): no ASGI message, no coroutine, no framing
+Under our server that is the connection itself (`flotilla.realtime.server.connection`): no ASGI message, no coroutine, no framing
 per connection. Under any other ASGI server frames go through `send` (`AsgiSocket`). Both keep the order of calls, never
 block or raise, and hold at most `most_unsent` bytes for a client that does not read: then they call `on_slow`, once.
 """
@@ -11,12 +11,12 @@ from collections import deque
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Protocol
 
-from realtime.protocol.codes import DisconnectCode
-from realtime.protocol.frames import Frame
-from realtime.server.connection import EXTENSION, Connection
-from realtime.server.transports import in_flight, unsent
+from flotilla.realtime.protocol.codes import DisconnectCode
+from flotilla.realtime.protocol.frames import Frame
+from flotilla.realtime.server.connection import EXTENSION, Connection
+from flotilla.realtime.server.transports import in_flight, unsent
 
-logger = logging.getLogger("realtime.sockets")
+logger = logging.getLogger("flotilla.realtime.sockets")
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 

@@ -15,9 +15,9 @@ import sys
 from collections.abc import Callable
 from typing import Protocol
 
-from realtime.server.backoff import Backoff
-from realtime.server.child import Child, Plan, Say, how_it_ended
-from realtime.server.redis_binary import NoRedis
+from flotilla.realtime.server.backoff import Backoff
+from flotilla.realtime.server.child import Child, Plan, Say, how_it_ended
+from flotilla.realtime.server.redis_binary import NoRedis
 
 REPLACED_WITHIN = 60.0  # seconds a replacement may take to be ready
 

@@ -10,15 +10,15 @@ import msgspec
 from asgiref.sync import iscoroutinefunction
 from channels.db import database_sync_to_async
 
-from realtime import rpc as registry
-from realtime.access.hooks import name_of, user_of
-from realtime.protocol import foreign, replies
-from realtime.protocol.codes import CommandError, DisconnectCode, DisconnectError, ErrorCode
-from realtime.protocol.commands import RpcRequest, SendRequest, decoded
-from realtime.session.patience import or_left_behind
-from realtime.session.session import Session
+from flotilla.realtime import rpc as registry
+from flotilla.realtime.access.hooks import name_of, user_of
+from flotilla.realtime.protocol import foreign, replies
+from flotilla.realtime.protocol.codes import CommandError, DisconnectCode, DisconnectError, ErrorCode
+from flotilla.realtime.protocol.commands import RpcRequest, SendRequest, decoded
+from flotilla.realtime.session.patience import or_left_behind
+from flotilla.realtime.session.session import Session
 
-logger = logging.getLogger("realtime.calls")
+logger = logging.getLogger("flotilla.realtime.calls")
 
 
 async def rpc(session: Session, id: int, request: RpcRequest) -> bytes:

@@ -6,19 +6,19 @@ from typing import Any
 
 import msgspec
 
-from realtime.access import hooks, permissions, tokens
-from realtime.access.channels import options_for
-from realtime.access.identity import NO_OVERRIDES
-from realtime.conf import ChannelOptions, Hook
-from realtime.engine.epochs import continues
-from realtime.engine.publication import StreamPosition
-from realtime.protocol import commands, replies
-from realtime.protocol.codes import CommandError, DisconnectCode, DisconnectError, ErrorCode
-from realtime.protocol.commands import ChannelRequest, HistoryRequest, PublishRequest, SubscribeRequest
-from realtime.session.patience import in_time
-from realtime.session.session import Continuation, Session
-from realtime.session.subscribing import Wanted, check_room, establish, room_in_reply
-from store import StoreUnavailable
+from flotilla.realtime.access import hooks, permissions, tokens
+from flotilla.realtime.access.channels import options_for
+from flotilla.realtime.access.identity import NO_OVERRIDES
+from flotilla.realtime.conf import ChannelOptions, Hook
+from flotilla.realtime.engine.epochs import continues
+from flotilla.realtime.engine.publication import StreamPosition
+from flotilla.realtime.protocol import commands, replies
+from flotilla.realtime.protocol.codes import CommandError, DisconnectCode, DisconnectError, ErrorCode
+from flotilla.realtime.protocol.commands import ChannelRequest, HistoryRequest, PublishRequest, SubscribeRequest
+from flotilla.realtime.session.patience import in_time
+from flotilla.realtime.session.session import Continuation, Session
+from flotilla.realtime.session.subscribing import Wanted, check_room, establish, room_in_reply
+from flotilla.store import StoreUnavailable
 
 MAX_HISTORY = 300  # publications a client gets at a time
 

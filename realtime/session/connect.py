@@ -6,18 +6,18 @@ from typing import Any
 
 import msgspec
 
-from realtime.access import permissions
-from realtime.access.authenticate import authenticate
-from realtime.access.channels import options_for, personal_channel
-from realtime.access.identity import Identity, ServerSub
-from realtime.engine.publication import StreamPosition
-from realtime.protocol import replies
-from realtime.protocol.codes import CommandError, ErrorCode
-from realtime.protocol.commands import ConnectRequest, SubscribeRequest
-from realtime.session.seats import take_seat
-from realtime.session.session import Session
-from realtime.session.states import State
-from realtime.session.subscribing import Established, Wanted, check_server_side, establish, room_in_reply
+from flotilla.realtime.access import permissions
+from flotilla.realtime.access.authenticate import authenticate
+from flotilla.realtime.access.channels import options_for, personal_channel
+from flotilla.realtime.access.identity import Identity, ServerSub
+from flotilla.realtime.engine.publication import StreamPosition
+from flotilla.realtime.protocol import replies
+from flotilla.realtime.protocol.codes import CommandError, ErrorCode
+from flotilla.realtime.protocol.commands import ConnectRequest, SubscribeRequest
+from flotilla.realtime.session.seats import take_seat
+from flotilla.realtime.session.session import Session
+from flotilla.realtime.session.states import State
+from flotilla.realtime.session.subscribing import Established, Wanted, check_server_side, establish, room_in_reply
 
 
 async def connect(session: Session, id: int, request: ConnectRequest) -> None:

@@ -8,11 +8,11 @@ import random
 import time
 from typing import TYPE_CHECKING
 
-from realtime.protocol.codes import DisconnectCode, UnsubscribeCode
-from realtime.session.states import State
+from flotilla.realtime.protocol.codes import DisconnectCode, UnsubscribeCode
+from flotilla.realtime.session.states import State
 
 if TYPE_CHECKING:
-    from realtime.session.session import Session
+    from flotilla.realtime.session.session import Session
 
 EXPIRY_GRACE = 25.0  # seconds a client has to refresh what expired
 LATEST = 2.0**53  # Unix time beyond which an expiry is never met, and would overflow the wheel

@@ -7,8 +7,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from realtime.engine.admission import Admission
-from realtime.session.handshakes import refuse
+from flotilla.realtime.engine.admission import Admission
+from flotilla.realtime.session.handshakes import refuse
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]

@@ -1,7 +1,7 @@
 """Which handler answers which command. `ping` is not among them: no client sends it, and it ends the connection."""
 
-from realtime.session import calls, channels, connect, refreshing
-from realtime.session.session import Handler
+from flotilla.realtime.session import calls, channels, connect, refreshing
+from flotilla.realtime.session.session import Handler
 
 HANDLERS: dict[str, Handler] = {
     "connect": connect.connect,

@@ -7,12 +7,12 @@ import math
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from ratelimit.addresses import client_address
-from ratelimit.requests import trusted_proxies
-from ratelimit.service import get_limits
-from ratelimit.subjects import Subject
-from realtime.protocol import replies
-from realtime.protocol.codes import DisconnectCode
+from flotilla.ratelimit.addresses import client_address
+from flotilla.ratelimit.requests import trusted_proxies
+from flotilla.ratelimit.service import get_limits
+from flotilla.ratelimit.subjects import Subject
+from flotilla.realtime.protocol import replies
+from flotilla.realtime.protocol.codes import DisconnectCode
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 RESPONSE = "websocket.http.response"

@@ -12,16 +12,16 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-from ratelimit.policies import NAMESPACE, Policy
-from ratelimit.service import Limits, get_limits
-from ratelimit.subjects import Subject
-from realtime.access.channels import namespace_of
-from realtime.conf import RealtimeConfig
-from realtime.protocol.codes import CommandError, DisconnectCode, DisconnectError, ErrorCode
-from realtime.session.session import AT_ONCE
+from flotilla.ratelimit.policies import NAMESPACE, Policy
+from flotilla.ratelimit.service import Limits, get_limits
+from flotilla.ratelimit.subjects import Subject
+from flotilla.realtime.access.channels import namespace_of
+from flotilla.realtime.conf import RealtimeConfig
+from flotilla.realtime.protocol.codes import CommandError, DisconnectCode, DisconnectError, ErrorCode
+from flotilla.realtime.session.session import AT_ONCE
 
 if TYPE_CHECKING:
-    from realtime.session.session import Handler, Session
+    from flotilla.realtime.session.session import Handler, Session
 
 IN_CHANNELS = ("publish", "subscribe", "history", "presence", "presence_stats")
 UNGUARDED = ("connect", "unsubscribe")

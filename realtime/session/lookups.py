@@ -8,14 +8,14 @@ from fnmatch import fnmatchcase
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from realtime.engine.control import Command
-from realtime.engine.local_channel import LocalChannel
-from realtime.session.listing import page
-from realtime.session.matching import fitting, matching, named
-from realtime.session.session import Session
+from flotilla.realtime.engine.control import Command
+from flotilla.realtime.engine.local_channel import LocalChannel
+from flotilla.realtime.session.listing import page
+from flotilla.realtime.session.matching import fitting, matching, named
+from flotilla.realtime.session.session import Session
 
 if TYPE_CHECKING:
-    from realtime.engine.node import Node
+    from flotilla.realtime.engine.node import Node
 
 MOST_CHANNELS = 20  # named of one connection
 WILD = "*?["

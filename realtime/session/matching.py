@@ -7,13 +7,13 @@ from collections.abc import Callable, Collection
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
-from ratelimit.addresses import counted
-from realtime.engine.control import Command
-from realtime.session.session import Session
-from realtime.session.states import State
+from flotilla.ratelimit.addresses import counted
+from flotilla.realtime.engine.control import Command
+from flotilla.realtime.session.session import Session
+from flotilla.realtime.session.states import State
 
 if TYPE_CHECKING:
-    from realtime.engine.node import Node
+    from flotilla.realtime.engine.node import Node
 
 
 def login_of(session_key: str) -> str:
@@ -64,6 +64,6 @@ def fitting(
 
 
 def is_at(session: Session, addresses: Collection[str]) -> bool:
-    """Whether a connection comes from one of these, as `ratelimit.addresses.counted` writes them."""
+    """Whether a connection comes from one of these, as `flotilla.ratelimit.addresses.counted` writes them."""
     address = session.address  # IPv4 is written as it is counted: nothing to parse, for most of a hundred thousand
     return address in addresses or (":" in address and counted(address) in addresses)

@@ -15,25 +15,25 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from realtime.access.channels import options_for
-from realtime.access.identity import Overrides
-from realtime.engine.blocklist import ADDRESS, USER, who_of
-from realtime.engine.control import Command, parse
-from realtime.engine.publication import StreamPosition
-from realtime.protocol import replies
-from realtime.protocol.codes import CommandError, DisconnectCode, DisconnectError, UnsubscribeCode
-from realtime.session.lookups import lookups
-from realtime.session.matching import is_at, matching
-from realtime.session.rechecking import Rechecker
-from realtime.session.session import Session
-from realtime.session.states import State
-from realtime.session.subscribing import give
-from store import StoreUnavailable
+from flotilla.realtime.access.channels import options_for
+from flotilla.realtime.access.identity import Overrides
+from flotilla.realtime.engine.blocklist import ADDRESS, USER, who_of
+from flotilla.realtime.engine.control import Command, parse
+from flotilla.realtime.engine.publication import StreamPosition
+from flotilla.realtime.protocol import replies
+from flotilla.realtime.protocol.codes import CommandError, DisconnectCode, DisconnectError, UnsubscribeCode
+from flotilla.realtime.session.lookups import lookups
+from flotilla.realtime.session.matching import is_at, matching
+from flotilla.realtime.session.rechecking import Rechecker
+from flotilla.realtime.session.session import Session
+from flotilla.realtime.session.states import State
+from flotilla.realtime.session.subscribing import give
+from flotilla.store import StoreUnavailable
 
 if TYPE_CHECKING:
-    from realtime.engine.node import Node
+    from flotilla.realtime.engine.node import Node
 
-logger = logging.getLogger("realtime.orders")
+logger = logging.getLogger("flotilla.realtime.orders")
 
 WAVE = 100  # connections worked on before others get their turn
 REFUSED = (CommandError, DisconnectError, StoreUnavailable, TimeoutError)

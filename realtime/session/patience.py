@@ -9,9 +9,9 @@ import logging
 from collections.abc import Coroutine
 from typing import Any
 
-from store import StoreUnavailable
+from flotilla.store import StoreUnavailable
 
-logger = logging.getLogger("realtime.patience")
+logger = logging.getLogger("flotilla.realtime.patience")
 
 LEAST = 0.1  # seconds a command must have left to be begun: what cannot be done in time is not tried
 ALWAYS = frozenset({"unsubscribe"})

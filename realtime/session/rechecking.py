@@ -14,20 +14,20 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Raw
 
-from realtime.access import hooks, permissions
-from realtime.access.channels import options_for
-from realtime.access.sessions import identity_from_key
-from realtime.engine.subscription import Subscription
-from realtime.protocol.codes import CommandError, DisconnectCode, ErrorCode, UnsubscribeCode
-from realtime.protocol.commands import decoded
-from realtime.session.session import COMMAND_WITHIN, Session
-from realtime.session.states import State
-from store import supervised
+from flotilla.realtime.access import hooks, permissions
+from flotilla.realtime.access.channels import options_for
+from flotilla.realtime.access.sessions import identity_from_key
+from flotilla.realtime.engine.subscription import Subscription
+from flotilla.realtime.protocol.codes import CommandError, DisconnectCode, ErrorCode, UnsubscribeCode
+from flotilla.realtime.protocol.commands import decoded
+from flotilla.realtime.session.session import COMMAND_WITHIN, Session
+from flotilla.realtime.session.states import State
+from flotilla.store import supervised
 
 if TYPE_CHECKING:
-    from realtime.engine.node import Node
+    from flotilla.realtime.engine.node import Node
 
-logger = logging.getLogger("realtime.rechecking")
+logger = logging.getLogger("flotilla.realtime.rechecking")
 
 AT_ONCE = 16  # connections looked at side by side
 ATTEMPTS = 3  # of what was asked for

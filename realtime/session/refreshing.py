@@ -1,11 +1,11 @@
 """Commands that extend a connection or a subscription with a new token: refresh and sub_refresh."""
 
-from realtime.access import tokens
-from realtime.protocol import replies
-from realtime.protocol.codes import CommandError, DisconnectCode, DisconnectError, ErrorCode
-from realtime.protocol.commands import TokenRequest
-from realtime.session.renewal import follow, show_as
-from realtime.session.session import Session
+from flotilla.realtime.access import tokens
+from flotilla.realtime.protocol import replies
+from flotilla.realtime.protocol.codes import CommandError, DisconnectCode, DisconnectError, ErrorCode
+from flotilla.realtime.protocol.commands import TokenRequest
+from flotilla.realtime.session.renewal import follow, show_as
+from flotilla.realtime.session.session import Session
 
 
 async def refresh(session: Session, id: int, request: TokenRequest) -> bytes:

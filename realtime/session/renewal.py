@@ -8,12 +8,12 @@ was told to try again gets the rest.
 import asyncio
 from collections.abc import Mapping
 
-from realtime.access.identity import Identity
-from realtime.engine.subscription import Subscription
-from realtime.protocol.codes import CommandError, DisconnectCode, DisconnectError, ErrorCode, UnsubscribeCode
-from realtime.session.connect import server_side
-from realtime.session.session import Session
-from realtime.session.subscribing import Wanted, give
+from flotilla.realtime.access.identity import Identity
+from flotilla.realtime.engine.subscription import Subscription
+from flotilla.realtime.protocol.codes import CommandError, DisconnectCode, DisconnectError, ErrorCode, UnsubscribeCode
+from flotilla.realtime.session.connect import server_side
+from flotilla.realtime.session.session import Session
+from flotilla.realtime.session.subscribing import Wanted, give
 
 
 async def follow(session: Session, identity: Identity) -> None:

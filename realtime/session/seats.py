@@ -10,10 +10,10 @@ from collections.abc import Sequence
 
 import msgspec
 
-from presence import Full, Holder
-from realtime.engine.control import Command
-from realtime.protocol.codes import CommandError, DisconnectCode, DisconnectError, ErrorCode
-from realtime.session.session import Session
+from flotilla.presence import Full, Holder
+from flotilla.realtime.engine.control import Command
+from flotilla.realtime.protocol.codes import CommandError, DisconnectCode, DisconnectError, ErrorCode
+from flotilla.realtime.session.session import Session
 
 WAIT = 3.0  # seconds a place is waited for: less than a command may take
 LOOK_AGAIN = 0.1

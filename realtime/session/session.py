@@ -14,23 +14,23 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from realtime.access import hooks
-from realtime.access.identity import ANONYMOUS, Identity
-from realtime.engine.admission import Full
-from realtime.engine.subscription import Subscription
-from realtime.protocol import replies
-from realtime.protocol.codes import CommandError, DisconnectCode, DisconnectError, ErrorCode, UnsubscribeCode
-from realtime.protocol.commands import Command, parse
-from realtime.protocol.frames import Frame
-from realtime.server.sockets import Socket
-from realtime.session import deadlines, patience
-from realtime.session.states import State, expected_after, follows
-from store import StoreUnavailable
+from flotilla.realtime.access import hooks
+from flotilla.realtime.access.identity import ANONYMOUS, Identity
+from flotilla.realtime.engine.admission import Full
+from flotilla.realtime.engine.subscription import Subscription
+from flotilla.realtime.protocol import replies
+from flotilla.realtime.protocol.codes import CommandError, DisconnectCode, DisconnectError, ErrorCode, UnsubscribeCode
+from flotilla.realtime.protocol.commands import Command, parse
+from flotilla.realtime.protocol.frames import Frame
+from flotilla.realtime.server.sockets import Socket
+from flotilla.realtime.session import deadlines, patience
+from flotilla.realtime.session.states import State, expected_after, follows
+from flotilla.store import StoreUnavailable
 
 if TYPE_CHECKING:
-    from realtime.engine.node import Node
+    from flotilla.realtime.engine.node import Node
 
-logger = logging.getLogger("realtime.session")
+logger = logging.getLogger("flotilla.realtime.session")
 
 COMMAND_WITHIN = 4.0  # seconds from a command's arrival to its answer; clients give a reply 5
 LEAVE_AFTER_REFUSAL = 5.0  # seconds a client that was refused has to go by itself

@@ -10,18 +10,18 @@ from typing import Any
 
 import msgspec
 
-from realtime.access import permissions
-from realtime.access.permissions import Granted
-from realtime.conf import ChannelOptions
-from realtime.engine.hub import NotLive
-from realtime.engine.local_channel import LocalChannel
-from realtime.engine.publication import Publication, StreamPosition
-from realtime.engine.recovery import Recovery, recover
-from realtime.engine.subscription import Subscription
-from realtime.protocol import replies
-from realtime.protocol.codes import CommandError, DisconnectCode, DisconnectError, ErrorCode
-from realtime.session.session import Session
-from store import StoreUnavailable
+from flotilla.realtime.access import permissions
+from flotilla.realtime.access.permissions import Granted
+from flotilla.realtime.conf import ChannelOptions
+from flotilla.realtime.engine.hub import NotLive
+from flotilla.realtime.engine.local_channel import LocalChannel
+from flotilla.realtime.engine.publication import Publication, StreamPosition
+from flotilla.realtime.engine.recovery import Recovery, recover
+from flotilla.realtime.engine.subscription import Subscription
+from flotilla.realtime.protocol import replies
+from flotilla.realtime.protocol.codes import CommandError, DisconnectCode, DisconnectError, ErrorCode
+from flotilla.realtime.session.session import Session
+from flotilla.store import StoreUnavailable
 
 IN_REPLY = 64 * 1024  # bytes of missed publications that a reply may have, less what waits at the socket before it
 PUSHED = ("recoverable", "positioned", "epoch", "offset", "data")  # what a subscribe push tells of a subscription

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from monitoring.drill.load import Load
-from monitoring.drill.processes import wait_for
-from monitoring.drill.stack import Stack
-from monitoring.load import server_side
-from monitoring.prometheus_api import Unreachable
+from flotilla.monitoring.drill.load import Load
+from flotilla.monitoring.drill.processes import wait_for
+from flotilla.monitoring.drill.stack import Stack
+from flotilla.monitoring.load import server_side
+from flotilla.monitoring.prometheus_api import Unreachable
 
 WITHIN = 60.0
 

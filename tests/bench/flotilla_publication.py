@@ -16,10 +16,10 @@ sys.path.append(str(Path(__file__).resolve().parent.parent / "cluster"))  # for 
 def main() -> None:
     """Build the call, load its script, print."""
     django.setup()
-    from realtime.api.publishing import body_of, options_of
-    from realtime.engine import calls
+    from flotilla.realtime.api.publishing import body_of, options_of
+    from flotilla.realtime.engine import calls
     from servers.base import resp
-    from store import get_store
+    from flotilla.store import get_store
 
     channel, message = sys.argv[1], sys.stdin.buffer.read()
     call = calls.publish(channel, body_of(message, None), options_of(channel))

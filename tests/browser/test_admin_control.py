@@ -9,7 +9,7 @@ from tests.browser.conftest import PATIENCE, Cluster
 from tests.browser.people import in_the_demo, log_in_as, make_user
 from tests.browser.test_cluster_page import log_in
 
-USERS = "/admin/realtime/connecteduser/"
+USERS = "/admin/flotilla_realtime/connecteduser/"
 Screenshot = Callable[[Page, str], None]
 
 
@@ -103,7 +103,7 @@ def test_one_of_two_people_is_kicked_and_stays_away(
     expect(dirk.locator("#banner")).to_contain_text("blocked until")
     dirk.reload()
     expect(dirk.locator("#banner")).to_contain_text("blocked until")
-    admin.goto(f"{cluster.url}/admin/realtime/block/")
+    admin.goto(f"{cluster.url}/admin/flotilla_realtime/block/")
     admin.locator(f"tr[data-row='u:{dirk_id}'] input[name=selected]").check()
     act(admin, "unblock")
     expect(admin.locator(".messagelist")).to_contain_text("1 unblocked.")
@@ -124,7 +124,7 @@ def test_who_may_not_cannot(
     log_in_as(eve, cluster, "eve")
     expect(eve.locator("#content")).not_to_contain_text("Real-time")
     for page in ("instance", "channel", "connecteduser", "connection", "block"):
-        response = eve.goto(f"{cluster.url}/admin/realtime/{page}/")
+        response = eve.goto(f"{cluster.url}/admin/flotilla_realtime/{page}/")
         assert response is not None
         assert response.status == 403, page
     make_user(cluster, "eve", "view_connecteduser")
@@ -168,7 +168,7 @@ def test_an_instance_is_drained_and_replaced(
 ) -> None:
     """Its clients move to the other, and another process takes its place."""
     tab = open_tab()
-    admin.goto(f"{cluster.url}/admin/realtime/instance/")
+    admin.goto(f"{cluster.url}/admin/flotilla_realtime/instance/")
     rows = admin.locator("#rows tr[data-row]")
     expect(rows).to_have_count(2)
     name = tab.evaluate("document.documentElement.dataset.instance")

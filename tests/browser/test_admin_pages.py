@@ -24,14 +24,14 @@ def test_every_page_fits_its_window(
     admin = context.new_page()
     admin.on("pageerror", lambda error: complaints.append(str(error)))
     log_in(admin, cluster)
-    admin.goto(f"{cluster.url}/admin/realtime/block/")
+    admin.goto(f"{cluster.url}/admin/flotilla_realtime/block/")
     admin.select_option("select[name=action]", "block")
     admin.select_option("select[name=kind]", "address")
     for name, value in (("whom", "203.0.113.7"), ("note", "scans for passwords")):
         admin.fill(f"input[name={name}]", value)
     admin.click(".actions button[type=submit]")
     for page in PAGES:
-        admin.goto(f"{cluster.url}/admin/realtime/{page}/")
+        admin.goto(f"{cluster.url}/admin/flotilla_realtime/{page}/")
         expect(admin.locator("#rows tbody tr").first).to_be_visible()
         colours = {look: look_at(admin, look, page.replace("/", "-"), screenshot) for look in LOOKS}
         assert colours["light"] != colours["dark"], page
@@ -59,7 +59,7 @@ def test_inputs_follow_the_action(cluster: Cluster, browser: Browser, open_tab: 
     context = browser.new_context(viewport={"width": 1360, "height": 800})
     admin = context.new_page()
     log_in(admin, cluster)
-    admin.goto(f"{cluster.url}/admin/realtime/connection/")
+    admin.goto(f"{cluster.url}/admin/flotilla_realtime/connection/")
     shown = ".actions [data-field]:visible"
     expect(admin.locator(shown)).to_have_count(0)
     for action, fields in (("disconnect", []), ("unsubscribe", ["channel"]), ("block_user", ["seconds", "note"])):

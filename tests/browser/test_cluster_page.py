@@ -12,7 +12,7 @@ from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 from tests.browser.conftest import Cluster
 
-URL = "/admin/monitoring/cluster/"
+URL = "/admin/flotilla_monitoring/cluster/"
 
 
 def log_in(page: Page, cluster: Cluster) -> None:

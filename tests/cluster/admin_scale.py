@@ -35,8 +35,8 @@ PREPARE = """
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
 from django.contrib.auth.models import User
 from django.contrib.sessions.backends.db import SessionStore
-from realtime.engine import blocklist
-from store import get_store
+from flotilla.realtime.engine import blocklist
+from flotilla.store import get_store
 for number in range({blocks}):
     blocklist.add(get_store(), f"u:blocked-{{number}}", 86400, {{"by": "a script", "note": "one of many"}})
 boss = User.objects.create_superuser("boss")
@@ -147,7 +147,7 @@ def measure(cluster: Cluster, session: str, times: int) -> bool:
     for _ in range(times):  # in turns, so that what else the machine does is shared by all
         for name, address in PAGES.items():
             began = time.monotonic()
-            sizes[name] = len(get(f"{cluster[0].http}/admin/realtime/{address}", session))
+            sizes[name] = len(get(f"{cluster[0].http}/admin/flotilla_realtime/{address}", session))
             spent[name].append(time.monotonic() - began)
     print(f"{'page':34} {'p50 ms':>8} {'most ms':>8} {'KB':>6}")
     for name, seconds in spent.items():
@@ -201,7 +201,7 @@ def main() -> None:
             holders = connect_all(cluster, options.connections, {**os.environ, **cluster.env})
             try:
                 for address in PAGES.values():  # what is made once is made
-                    get(f"{cluster[0].http}/admin/realtime/{address}", session)
+                    get(f"{cluster[0].http}/admin/flotilla_realtime/{address}", session)
                 time.sleep(SETTLED)
                 good = measure(cluster, session, options.times)
             finally:

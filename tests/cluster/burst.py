@@ -21,8 +21,8 @@ import redis
 from clients import token
 from harness import Cluster
 from processes import HERE
-from ratelimit.proof import overshoot
-from ratelimit.rates import Rate, parse_rate
+from flotilla.ratelimit.proof import overshoot
+from flotilla.ratelimit.rates import Rate, parse_rate
 
 PROCESSES = 8
 SECONDS = 10.0

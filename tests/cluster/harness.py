@@ -114,7 +114,7 @@ class Instance(Process):
             return ["uvicorn", "--host", "127.0.0.1", "--port", str(self.port), "--log-level", "warning", application]
         if self._server == "hypercorn":
             return ["hypercorn", "--bind", f"127.0.0.1:{self.port}", "--log-level", "warning", application]
-        return ["daphne", *listen] if self._server == "daphne" else ["realtime.server.daphne", *listen]
+        return ["daphne", *listen] if self._server == "daphne" else ["flotilla.realtime.server.daphne", *listen]
 
     def ready(self) -> bool:
         """Whether it says that it can take clients."""

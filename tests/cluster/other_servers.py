@@ -36,7 +36,7 @@ class Server(Instance):
 
     def _command(self) -> list[str]:
         listen = ["-b", "127.0.0.1", "-p", str(self.port), "--access-log", os.devnull, *self._more]
-        return ["realtime.server.daphne", *listen, "clusterapp.asgi:application"]
+        return ["flotilla.realtime.server.daphne", *listen, "clusterapp.asgi:application"]
 
     @property
     def database(self) -> str:

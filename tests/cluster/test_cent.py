@@ -17,7 +17,7 @@ pytestmark = pytest.mark.asyncio
 
 Fresh = Callable[[str], str]
 OTHER_KEY = "another key of the cluster tests"
-LIMIT = {"guards": "http:/api/info", "key": "realtime.api.keys.holder", "rate": "3/m"}
+LIMIT = {"guards": "http:/api/info", "key": "flotilla.realtime.api.keys.holder", "rate": "3/m"}
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from conftest import running
 from documents import snippet, snippets
 from harness import Cluster, manage
 from processes import HERE, ROOT
-from realtime.protocol.codes import DisconnectCode, ErrorCode, UnsubscribeCode
+from flotilla.realtime.protocol.codes import DisconnectCode, ErrorCode, UnsubscribeCode
 
 SHOWN_URL = "ws://127.0.0.1:8000/connection/websocket"
 LOG_IN = """

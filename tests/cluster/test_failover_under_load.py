@@ -15,7 +15,7 @@ import pytest
 from conftest import running
 from harness import Cluster
 from processes import PATIENCE, eventually
-from store import place
+from flotilla.store import place
 from test_across_instances import Crowd
 from test_across_redis_outages import Fresh, well
 from test_redis_restarts_under_load import LONG, Load

@@ -18,7 +18,7 @@ from clients import RawClient
 from conftest import CONFIG, running
 from harness import Cluster
 from processes import eventually
-from store import place
+from flotilla.store import place
 from test_across_instances import Crowd
 from test_across_redis_outages import WITHOUT_PERSONAL, Fresh, told_to_begin_anew, well
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from deploy import digests, locks
-from realtime.server import redis_binary
+from flotilla.realtime.server import redis_binary
 from tests.compose import engine
 from tests.deploy.test_files import COMPOSE, ROOT, load
 

@@ -119,7 +119,7 @@ def test_haproxy_takes_its_configuration(tmp_path: Path, certificates: bool) -> 
     [("haproxy.cfg", ["timeout tunnel"]), ("nginx.conf", ["proxy_read_timeout", "proxy_send_timeout"])],
 )
 def test_balancer_counts_on_a_ping_that_comes_sooner_than_it_gives_up(name: str, settings: list[str]) -> None:
-    from realtime.conf import RealtimeConfig
+    from flotilla.realtime.conf import RealtimeConfig
 
     least = 2 * (RealtimeConfig().ping_interval + RealtimeConfig().pong_timeout)
     text = (DEPLOY / name).read_text()

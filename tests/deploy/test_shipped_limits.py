@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from project import demo
-from ratelimit.policies import Policy, read_policies
-from realtime.conf import RealtimeConfig
+from flotilla.ratelimit.policies import Policy, read_policies
+from flotilla.realtime.conf import RealtimeConfig
 from tests.deploy.test_files import DEPLOY, load
 
 COSTS = ("connect", "subscribe", "publish", "history", "presence", "presence_stats", "rpc", "new_channel")

@@ -13,10 +13,10 @@ from django.test import Client
 from examples.rooms.models import Membership, Message, Room
 from examples.rooms.namespaces import NAMESPACES
 from examples.rooms.rules import is_member
-from realtime import history
-from realtime.conf import reset_config
-from realtime.protocol.codes import CommandError
-from store import get_store
+from flotilla import history
+from flotilla.realtime.conf import reset_config
+from flotilla.realtime.protocol.codes import CommandError
+from flotilla.store import get_store
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.urls("tests.examples.rooms_urls")]
 

@@ -9,10 +9,10 @@ from dataclasses import replace
 
 import pytest
 
-from monitoring.load.artillery import install
-from monitoring.load.place import Place, new_folder, own_cluster
-from monitoring.load.run import Result, repeated, run
-from monitoring.load.verdicts import ARTILLERY, TIMES
+from flotilla.monitoring.load.artillery import install
+from flotilla.monitoring.load.place import Place, new_folder, own_cluster
+from flotilla.monitoring.load.run import Result, repeated, run
+from flotilla.monitoring.load.verdicts import ARTILLERY, TIMES
 from tests.load.proxy import Proxy
 
 pytestmark = pytest.mark.timeout(600)

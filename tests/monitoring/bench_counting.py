@@ -19,9 +19,9 @@ import django
 
 django.setup()
 
-from realtime.engine.stats import HubStats  # noqa: E402
-from realtime.engine.subscription import Subscription  # noqa: E402
-from realtime.protocol.frames import Frame  # noqa: E402
+from flotilla.realtime.engine.stats import HubStats  # noqa: E402
+from flotilla.realtime.engine.subscription import Subscription  # noqa: E402
+from flotilla.realtime.protocol.frames import Frame  # noqa: E402
 from tests.realtime.engine.processes import OPTIONS, Process  # noqa: E402
 from tests.store.redis_process import RedisProcess, until  # noqa: E402
 

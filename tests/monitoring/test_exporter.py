@@ -12,8 +12,8 @@ from contextlib import ExitStack, suppress
 
 import pytest
 
-from monitoring import scrapes
-from monitoring.exporter import Exporter, listen
+from flotilla.monitoring import scrapes
+from flotilla.monitoring.exporter import Exporter, listen
 
 PATIENCE = 30.0
 
@@ -216,7 +216,7 @@ def test_the_port_is_free_when_it_is_closed(exporter: Exporter) -> None:
 
 
 def test_a_port_that_is_taken_is_waited_for(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.WARNING, "monitoring.exporter")
+    caplog.set_level(logging.WARNING, "flotilla.monitoring.exporter")
     with listen("127.0.0.1", 0) as taken:
         made = Exporter("127.0.0.1", taken.getsockname()[1])
         made.start()

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from monitoring import health
-from presence.keys import home_of
-from realtime.engine import node as node_module
-from realtime.engine.node import Node
-from store import get_store, place
-from store.placement import PARTITIONS
+from flotilla.monitoring import health
+from flotilla.presence.keys import home_of
+from flotilla.realtime.engine import node as node_module
+from flotilla.realtime.engine.node import Node
+from flotilla.store import get_store, place
+from flotilla.store.placement import PARTITIONS
 from tests.realtime.session.peers import Peer
 from tests.store.faults import FAULTS
 from tests.store.redis_process import RedisProcess, until

@@ -9,10 +9,10 @@ import pytest_asyncio
 from django.core.checks import run_checks
 from prometheus_client import CollectorRegistry, generate_latest
 
-from monitoring.memory import MemoryWatch, memory_watch, read
-from monitoring.metrics import NodeCollector
-from ratelimit.service import get_limits, reset_limits
-from store import StoreUnavailable, get_store
+from flotilla.monitoring.memory import MemoryWatch, memory_watch, read
+from flotilla.monitoring.metrics import NodeCollector
+from flotilla.ratelimit.service import get_limits, reset_limits
+from flotilla.store import StoreUnavailable, get_store
 from tests.store.redis_process import RedisProcess
 
 
@@ -48,7 +48,7 @@ async def test_a_policy_that_evicts_is_warned_of_and_counted(
     with caplog.at_level(logging.WARNING):
         await watch.look()
         await watch.look()
-    lines = [record.getMessage() for record in caplog.records if record.name == "monitoring.memory"]
+    lines = [record.getMessage() for record in caplog.records if record.name == "flotilla.monitoring.memory"]
     assert len(lines) == 1
     assert policy in lines[0] and "noeviction" in lines[0] and "Redis 0" in lines[0]
     assert 'flotilla_redis_evicting{shard="0"} 1.0' in told()
@@ -88,7 +88,7 @@ def test_the_deployment_check_names_a_redis_that_would_throw_keys_away(
     assert run_checks(tags=["redis"], include_deployment_checks=True) == []
     redis_process.ask("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
     (found,) = run_checks(tags=["redis"], include_deployment_checks=True)
-    assert found.id == "monitoring.W001"
+    assert found.id == "flotilla_monitoring.W001"
     assert "allkeys-lru" in found.msg and "noeviction" in (found.hint or "")
     redis_process.kill()
     assert run_checks(tags=["redis"], include_deployment_checks=True) == []

@@ -8,15 +8,15 @@ from django.conf import settings
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from monitoring import metrics
-from monitoring.metrics import NodeCollector
-from presence import Reaped
-from realtime.engine import node as node_module
-from realtime.engine.node import Node
-from realtime.protocol.codes import DisconnectCode
-from realtime.server.door import door_of_this_process
-from realtime.signals import on_disconnect
-from store import place
+from flotilla.monitoring import metrics
+from flotilla.monitoring.metrics import NodeCollector
+from flotilla.presence import Reaped
+from flotilla.realtime.engine import node as node_module
+from flotilla.realtime.engine.node import Node
+from flotilla.realtime.protocol.codes import DisconnectCode
+from flotilla.realtime.server.door import door_of_this_process
+from flotilla.realtime.signals import on_disconnect
+from flotilla.store import place
 from tests.realtime.session.peers import Peer
 from tests.store.redis_process import RedisProcess, until
 

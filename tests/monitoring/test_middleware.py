@@ -7,7 +7,7 @@ import pytest
 from django.test import AsyncClient, Client
 from prometheus_client import REGISTRY
 
-from monitoring.middleware import CountAfter, CountBefore
+from flotilla.monitoring.middleware import CountAfter, CountBefore
 
 LATENCY = "django_http_requests_latency_seconds_by_view_method_count"
 RESPONSES = "django_http_responses_total_by_status_view_method_total"

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from monitoring import health
-from monitoring.probe import ShardProbe
-from ratelimit.service import reset_limits
-from store import Store, get_store
-from store.errors import StoreRefused, refused
-from store.fitness import require_fit
-from store.shards import reset_store
+from flotilla.monitoring import health
+from flotilla.monitoring.probe import ShardProbe
+from flotilla.ratelimit.service import reset_limits
+from flotilla.store import Store, get_store
+from flotilla.store.errors import StoreRefused, refused
+from flotilla.store.fitness import require_fit
+from flotilla.store.shards import reset_store
 from tests.store.redis_process import RedisProcess, until
 
 pytestmark = pytest.mark.asyncio
@@ -97,7 +97,7 @@ async def test_a_right_that_is_missing_is_named_and_heals_when_it_is_given(
         assert await holds(asked)
     redis_process.ask(*USER, *taken)
     await until(lambda: fails(asked, "NOPERM"))
-    lines = [record.getMessage() for record in caplog.records if record.name == "monitoring.health"]
+    lines = [record.getMessage() for record in caplog.records if record.name == "flotilla.monitoring.health"]
     assert any(named in line and "docs/SECURITY.md" in line and "Redis 0: " in line for line in lines), lines
     assert len(lines) <= 2, "it is said once"
     redis_process.ask(*USER, *given)

@@ -10,24 +10,24 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from monitoring import health, rights
-from monitoring.probe import LimitsProbe, ShardProbe, Unready
-from monitoring.rights import OUTSIDE, OUTSIDE_OF_LIMITS, ProbeKeys
-from presence.reading import some_members
-from ratelimit import inspection
-from ratelimit.decisions import Claim
-from ratelimit.policies import Policy
-from ratelimit.rates import parse_rate
-from ratelimit.service import get_limits, reset_limits
-from realtime.access.channels import options_for
-from realtime.conf import get_config
-from realtime.engine import blocklist
-from realtime.engine import node as node_module
-from realtime.engine.control import Command
-from realtime.engine.facts import stream_facts
-from realtime.engine.node import Node
-from store import Script, Shard, get_store
-from store.shards import reset_store
+from flotilla.monitoring import health, rights
+from flotilla.monitoring.probe import LimitsProbe, ShardProbe, Unready
+from flotilla.monitoring.rights import OUTSIDE, OUTSIDE_OF_LIMITS, ProbeKeys
+from flotilla.presence.reading import some_members
+from flotilla.ratelimit import inspection
+from flotilla.ratelimit.decisions import Claim
+from flotilla.ratelimit.policies import Policy
+from flotilla.ratelimit.rates import parse_rate
+from flotilla.ratelimit.service import get_limits, reset_limits
+from flotilla.realtime.access.channels import options_for
+from flotilla.realtime.conf import get_config
+from flotilla.realtime.engine import blocklist
+from flotilla.realtime.engine import node as node_module
+from flotilla.realtime.engine.control import Command
+from flotilla.realtime.engine.facts import stream_facts
+from flotilla.realtime.engine.node import Node
+from flotilla.store import Script, Shard, get_store
+from flotilla.store.shards import reset_store
 from tests.realtime.session.peers import Peer
 from tests.store.redis_process import RedisProcess, until
 
@@ -57,12 +57,12 @@ def test_the_documented_lines_are_those_that_are_tried() -> None:
 
 
 def test_every_command_of_every_script_is_tried() -> None:
-    """One that is new belongs into the tables of `monitoring.rights`."""
+    """One that is new belongs into the tables of `flotilla.monitoring.rights`."""
     optional = {"rpush"}  # of the limits' proofs
     ours = [script for script in Script.registered.values() if not script.name.startswith("test")]
     for script in ours:
         used = {name.lower() for name in re.findall(r"redis\.p?call\('(\w+)'", script.text)}
-        limits = script.name.startswith("ratelimit.")
+        limits = script.name.startswith("flotilla.ratelimit.")
         assert used - (optional if limits else set()) <= set(COMMANDS_OF_LIMITS if limits else COMMANDS), script
 
 

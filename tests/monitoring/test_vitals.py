@@ -7,12 +7,12 @@ from django.contrib.auth.models import AnonymousUser, User
 from django.test import Client as Browser
 from django.urls import reverse
 
-from monitoring import vitals
-from monitoring.vitals import CHANNEL, Publisher, Snapshot, figures, may_watch
-from realtime.engine import node as node_module
-from realtime.engine.node import Node
-from realtime.engine.subscription import Subscription
-from store.stats import TIMES
+from flotilla.monitoring import vitals
+from flotilla.monitoring.vitals import CHANNEL, Publisher, Snapshot, figures, may_watch
+from flotilla.realtime.engine import node as node_module
+from flotilla.realtime.engine.node import Node
+from flotilla.realtime.engine.subscription import Subscription
+from flotilla.store.stats import TIMES
 from tests.realtime.engine.processes import Client
 from tests.realtime.session.peers import Peer
 from tests.store.redis_process import until
@@ -77,7 +77,7 @@ async def test_an_instance_tells_its_figures(node: Node, monkeypatch: pytest.Mon
 
 @pytest.mark.django_db
 class TestPage:
-    URL = "/admin/monitoring/cluster/"
+    URL = "/admin/flotilla_monitoring/cluster/"
 
     def user(self, client: Browser, **fields: Any) -> None:
         client.force_login(User.objects.create_user("u", **fields))
@@ -88,7 +88,7 @@ class TestPage:
         page = client.get(self.URL)
         assert page.status_code == 200
         assert f'data-channel="{CHANNEL}"' in page.content.decode()
-        assert reverse("admin:monitoring_cluster_changelist") == self.URL
+        assert reverse("admin:flotilla_monitoring_cluster_changelist") == self.URL
         assert self.URL in client.get("/admin/").content.decode()
 
     def test_others_do_not(self, client: Browser) -> None:

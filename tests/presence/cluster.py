@@ -17,8 +17,8 @@ from typing import Any
 
 import redis
 
-from presence import Announcement, Presence, Reaped
-from store import Store, StoreUnavailable
+from flotilla.presence import Announcement, Presence, Reaped
+from flotilla.store import Store, StoreUnavailable
 
 TTL = 1.2
 RENEW = 0.4

@@ -5,8 +5,8 @@ import random
 
 import pytest
 
-from presence import Fenced
-from store import StoreUnavailable
+from flotilla.presence import Fenced
+from flotilla.store import StoreUnavailable
 from tests.presence.cluster import Ear, Instance, Maker, PrivateRedis, drifted, eventually, passes, without_ttl
 
 pytestmark = pytest.mark.asyncio

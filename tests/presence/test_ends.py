@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from presence import End, ends, keys, lane
-from presence.ends import CLAIM
-from store import StoreUnavailable
-from store.shards import Shard
+from flotilla.presence import End, ends, keys, lane
+from flotilla.presence.ends import CLAIM
+from flotilla.store import StoreUnavailable
+from flotilla.store.shards import Shard
 from tests.presence.cluster import Instance, Maker, PrivateRedis, eventually, without_ttl
 
 pytestmark = pytest.mark.asyncio

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from presence import Full, keys
-from store import Script
-from store.shards import Shard
+from flotilla.presence import Full, keys
+from flotilla.store import Script
+from flotilla.store.shards import Shard
 from tests.presence.cluster import Ear, Maker, PrivateRedis, drifted, eventually, of_names, unbin, without_ttl
 
 pytestmark = pytest.mark.asyncio

@@ -5,10 +5,10 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from presence import Fenced, Full
-from presence.entries import Entries, Leaving, Named
-from presence.leases import Beat, LeaseMissing, Leases, Renewal, alive_sync, expire_sync
-from store import Store, StoreUnavailable
+from flotilla.presence import Fenced, Full
+from flotilla.presence.entries import Entries, Leaving, Named
+from flotilla.presence.leases import Beat, LeaseMissing, Leases, Renewal, alive_sync, expire_sync
+from flotilla.store import Store, StoreUnavailable
 from tests.presence.cluster import PrivateRedis, announce, drifted, eventually
 
 pytestmark = pytest.mark.asyncio

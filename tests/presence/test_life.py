@@ -1,7 +1,7 @@
 """An incarnation's books: doubt, idleness, generations."""
 
-from presence.entries import Named
-from presence.life import Life
+from flotilla.presence.entries import Named
+from flotilla.presence.life import Life
 
 
 def life_with(*scopes: str) -> Life:

@@ -9,9 +9,9 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from presence import keys
-from presence.diff import chunks
-from store import StoreUnavailable
+from flotilla.presence import keys
+from flotilla.presence.diff import chunks
+from flotilla.store import StoreUnavailable
 from tests.presence.cluster import (
     RENEW,
     TIMEOUT,

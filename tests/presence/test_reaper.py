@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from presence.diff import Continuity
-from presence.reaper import Reaped, Reaper
+from flotilla.presence.diff import Continuity
+from flotilla.presence.reaper import Reaped, Reaper
 
 pytestmark = pytest.mark.asyncio
 

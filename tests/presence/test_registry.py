@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from presence import Fenced, keys
-from presence.entries import Entries, Removed
-from presence.leases import Leases
-from store import StoreUnavailable
+from flotilla.presence import Fenced, keys
+from flotilla.presence.entries import Entries, Removed
+from flotilla.presence.leases import Leases
+from flotilla.store import StoreUnavailable
 from tests.presence.cluster import (
     TTL,
     Ear,

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from presence import Presence
-from presence.signals import user_joined, user_left
+from flotilla.presence import Presence
+from flotilla.presence.signals import user_joined, user_left
 from tests.presence.cluster import Maker, eventually
 
 pytestmark = pytest.mark.asyncio

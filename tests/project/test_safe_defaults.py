@@ -17,7 +17,7 @@ import django, json
 django.setup()
 from django.conf import settings
 from django.urls import NoReverseMatch, reverse
-from realtime.conf import get_config
+from flotilla.realtime.conf import get_config
 def leads(name):
     try:
         return reverse(name)

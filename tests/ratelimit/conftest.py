@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from ratelimit import keys, service
-from ratelimit.decisions import Claim
-from ratelimit.limiter import Limiter, Patience
-from ratelimit.policies import Policy
-from ratelimit.rates import parse_rate
-from ratelimit.service import SYNC_TIMEOUT, TIMEOUT, reset_limits
-from store import Shard
+from flotilla.ratelimit import keys, service
+from flotilla.ratelimit.decisions import Claim
+from flotilla.ratelimit.limiter import Limiter, Patience
+from flotilla.ratelimit.policies import Policy
+from flotilla.ratelimit.rates import parse_rate
+from flotilla.ratelimit.service import SYNC_TIMEOUT, TIMEOUT, reset_limits
+from flotilla.store import Shard
 from tests.store.fixtures import mortal_redis, redis_process, redis_url, shared_redis, store
 
 __all__ = ["mortal_redis", "redis_process", "redis_url", "shared_redis", "store"]

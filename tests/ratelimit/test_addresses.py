@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ratelimit.addresses import address_of, client_address, counted, networks
+from flotilla.ratelimit.addresses import address_of, client_address, counted, networks
 
 TRUSTED = networks(["10.0.0.0/8", "2001:db8:1::/48"])
 

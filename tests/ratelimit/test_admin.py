@@ -8,9 +8,9 @@ from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from django.test import Client
 
-from ratelimit.models import PersonalLimit
-from ratelimit.service import get_limits
-from ratelimit.subjects import Subject, digest_of
+from flotilla.ratelimit.models import PersonalLimit
+from flotilla.ratelimit.service import get_limits
+from flotilla.ratelimit.subjects import Subject, digest_of
 
 pytestmark = pytest.mark.django_db
 
@@ -47,24 +47,24 @@ def run(*words: str) -> str:
 
 
 def add(admin: Client, **fields: Any) -> Any:
-    return admin.post("/admin/ratelimit/personallimit/add/", {"policy": "users", "rate": "", "note": "", **fields})
+    return admin.post("/admin/flotilla_ratelimit/personallimit/add/", {"policy": "users", "rate": "", "note": "", **fields})
 
 
 def test_a_limit_is_added_in_the_admin(admin: Client) -> None:
     user = User.objects.create(username="ann")
     assert add(admin, user=user.pk, rate="5/m burst=2").status_code == 302
     assert str(PersonalLimit.objects.get()) == "users: ann, 5/m burst=2"
-    assert b"5/m burst=2" in admin.get("/admin/ratelimit/personallimit/").content
+    assert b"5/m burst=2" in admin.get("/admin/flotilla_ratelimit/personallimit/").content
 
 
 def test_an_api_key_is_kept_as_a_digest_and_never_shown(admin: Client) -> None:
     assert add(admin, policy="keys", api_key="s3cret", exempt="on").status_code == 302
     limit = PersonalLimit.objects.get()
     assert limit.key_digest == digest_of("s3cret")
-    page = admin.get(f"/admin/ratelimit/personallimit/{limit.pk}/change/")
+    page = admin.get(f"/admin/flotilla_ratelimit/personallimit/{limit.pk}/change/")
     assert b"s3cret" not in page.content
     again = {"policy": "keys", "api_key": "", "rate": "9/m", "note": ""}
-    assert admin.post(f"/admin/ratelimit/personallimit/{limit.pk}/change/", again).status_code == 302
+    assert admin.post(f"/admin/flotilla_ratelimit/personallimit/{limit.pk}/change/", again).status_code == 302
     limit.refresh_from_db()
     assert (limit.key_digest, limit.rate, limit.exempt) == (digest_of("s3cret"), "9/m", False)
 
@@ -93,7 +93,7 @@ def test_the_page_shows_policies_and_the_hottest_denied_keys(admin: Client) -> N
     ask(7, user="42")
     ask(9, "smooth", ip="2001:db8::1")
     get_limits().upkeep.look()
-    page = admin.get("/admin/ratelimit/personallimit/hottest/").content.decode()
+    page = admin.get("/admin/flotilla_ratelimit/personallimit/hottest/").content.decode()
     assert page.index("ip:2001:db8::/64") > page.index("60/m burst=4")
     rows = [row for row in page.split("<tr>") if "user:42" in row]
     assert "<td>5</td>" in rows[0]
@@ -101,14 +101,14 @@ def test_the_page_shows_policies_and_the_hottest_denied_keys(admin: Client) -> N
 
 def test_the_page_is_for_those_who_may_view_limits(limited: Any) -> None:
     client = Client()
-    assert client.get("/admin/ratelimit/personallimit/hottest/").status_code == 302
+    assert client.get("/admin/flotilla_ratelimit/personallimit/hottest/").status_code == 302
     client.force_login(User.objects.create(username="staff", is_staff=True))
-    assert client.get("/admin/ratelimit/personallimit/hottest/").status_code == 403
+    assert client.get("/admin/flotilla_ratelimit/personallimit/hottest/").status_code == 403
 
 
 def test_the_page_says_so_while_redis_is_away(admin: Client, limited: Any) -> None:
     limited.RATE_LIMIT_REDIS_URL = "unix:///nowhere/redis.sock"
-    assert b"Redis is away" in admin.get("/admin/ratelimit/personallimit/hottest/").content
+    assert b"Redis is away" in admin.get("/admin/flotilla_ratelimit/personallimit/hottest/").content
 
 
 def test_a_key_is_shown_and_reset(limited: Any) -> None:

@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ratelimit import gcra, window
-from ratelimit.rates import TICKS, Rate
+from flotilla.ratelimit import gcra, window
+from flotilla.ratelimit.rates import TICKS, Rate
 from tests.ratelimit.models import TokenBucket, gcra_overshoot, most_in_any
 
 requests = st.lists(st.tuples(st.one_of(st.integers(0, 3), st.integers(0, 700_000)), st.integers(1, 3)), max_size=120)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ratelimit.breaker import APART, FAILURES, FIRST_PAUSE, LONGEST_PAUSE, Breaker
+from flotilla.ratelimit.breaker import APART, FAILURES, FIRST_PAUSE, LONGEST_PAUSE, Breaker
 
 
 class Clock:

@@ -7,7 +7,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.test import RequestFactory
 from django_ratelimit.exceptions import Ratelimited
 
-from ratelimit.decorators import ratelimit
+from flotilla.ratelimit.decorators import ratelimit
 from tests.ratelimit import urls
 from tests.ratelimit.test_limiter import calls
 from tests.ratelimit.test_middleware import Asked, asked, fields

@@ -2,9 +2,9 @@
 
 import pytest
 
-from ratelimit.limiter import Limiter
-from ratelimit.local import LocalBuckets
-from ratelimit.shares import Shares
+from flotilla.ratelimit.limiter import Limiter
+from flotilla.ratelimit.local import LocalBuckets
+from flotilla.ratelimit.shares import Shares
 from tests.ratelimit.conftest import claim
 
 MANY = 10_000

@@ -4,10 +4,10 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry, generate_latest
 
-from monitoring.limits import LimitsCollector
-from ratelimit.counts import OUTCOMES
-from ratelimit.service import get_limits, reset_limits
-from ratelimit.subjects import Subject
+from flotilla.monitoring.limits import LimitsCollector
+from flotilla.ratelimit.counts import OUTCOMES
+from flotilla.ratelimit.service import get_limits, reset_limits
+from flotilla.ratelimit.subjects import Subject
 
 
 def page() -> dict[str, float]:

@@ -8,9 +8,9 @@ import pytest
 from asgiref.sync import async_to_sync
 from django.test import AsyncClient, Client
 
-from ratelimit.service import get_limits
+from flotilla.ratelimit.service import get_limits
 
-MIDDLEWARE = ["ratelimit.middleware.RateLimitMiddleware"]
+MIDDLEWARE = ["flotilla.ratelimit.middleware.RateLimitMiddleware"]
 PARTS = re.compile(r'^"([^"]+)"((?:;[a-z]+=\d+)*)$')
 
 

@@ -9,10 +9,10 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
-from ratelimit import service
-from ratelimit.models import PersonalLimit
-from ratelimit.service import Limits, get_limits
-from ratelimit.subjects import Subject, digest_of
+from flotilla.ratelimit import service
+from flotilla.ratelimit.models import PersonalLimit
+from flotilla.ratelimit.service import Limits, get_limits
+from flotilla.ratelimit.subjects import Subject, digest_of
 
 pytestmark = pytest.mark.django_db
 

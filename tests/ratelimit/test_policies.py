@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from django.core.checks import run_checks
 
-from ratelimit.policies import read_policies
-from ratelimit.rates import Rate
-from ratelimit.subjects import Subject, identity_of
+from flotilla.ratelimit.policies import read_policies
+from flotilla.ratelimit.rates import Rate
+from flotilla.ratelimit.subjects import Subject, identity_of
 
 GOOD: dict[str, Any] = {"guards": "http", "key": "ip", "rate": "100/m"}
 
@@ -32,7 +32,7 @@ FAULTS: list[tuple[dict[str, Any], str, str]] = [
     ({"burst": 0}, "burst", "Write one"),
     ({"key": "ipp"}, "key", "header:NAME"),
     ({"key": "no.such.function"}, "key", "header:NAME"),
-    ({"key": "ratelimit.rates.TICKS"}, "key", "header:NAME"),
+    ({"key": "flotilla.ratelimit.rates.TICKS"}, "key", "header:NAME"),
     ({"key": "header:"}, "key", "header:X-API-Key"),
     ({"key": None}, "key", "header:NAME"),
     ({"key": "channel"}, "key", "Count requests by"),
@@ -75,14 +75,14 @@ def errors(settings: Any, **policies: Any) -> list[str]:
     [
         (
             GOOD | {"rate": "many"},
-            ["ratelimit.E001", "bad.rate: 'many' is no rate", "Write count/period"],
+            ["flotilla_ratelimit.E001", "bad.rate: 'many' is no rate", "Write count/period"],
         ),
-        (GOOD | {"key": "nobody"}, ["ratelimit.E001", "rate_limits.bad.key", "header:NAME"]),
-        (GOOD | {"guards": "http:no-such-route"}, ["ratelimit.E002", "rate_limits.bad.guards", "no-such-route"]),
-        (GOOD | {"guards": "http:admin:nope"}, ["ratelimit.E002", "admin:nope"]),
-        (GOOD | {"guards": "ws.publish:nowhere"}, ["ratelimit.E001", "there is no namespace 'nowhere'"]),
-        (GOOD | {"guards": "ws.new_channel:nowhere"}, ["ratelimit.E001", "there is no namespace 'nowhere'"]),
-        (GOOD | {"guards": "ws.new_chanel"}, ["ratelimit.E001", "Did you mean ws.new_channel?"]),
+        (GOOD | {"key": "nobody"}, ["flotilla_ratelimit.E001", "rate_limits.bad.key", "header:NAME"]),
+        (GOOD | {"guards": "http:no-such-route"}, ["flotilla_ratelimit.E002", "rate_limits.bad.guards", "no-such-route"]),
+        (GOOD | {"guards": "http:admin:nope"}, ["flotilla_ratelimit.E002", "admin:nope"]),
+        (GOOD | {"guards": "ws.publish:nowhere"}, ["flotilla_ratelimit.E001", "there is no namespace 'nowhere'"]),
+        (GOOD | {"guards": "ws.new_channel:nowhere"}, ["flotilla_ratelimit.E001", "there is no namespace 'nowhere'"]),
+        (GOOD | {"guards": "ws.new_chanel"}, ["flotilla_ratelimit.E001", "Did you mean ws.new_channel?"]),
     ],
 )
 def test_the_system_check_names_the_setting_and_the_mend(settings: Any, options: Any, words: list[str]) -> None:
@@ -105,7 +105,7 @@ def test_wrong_proxies_and_a_missing_middleware_are_named(settings: Any) -> None
     settings.RATE_LIMIT_TRUSTED_PROXIES = ["10.0.0.0/99"]
     settings.MIDDLEWARE = []
     found = errors(settings, all=GOOD)
-    assert [message.split()[0] for message in found] == ["ratelimit.E003", "ratelimit.E004"]
+    assert [message.split()[0] for message in found] == ["flotilla_ratelimit.E003", "flotilla_ratelimit.E004"]
     assert "10.0.0.0/99" in found[0]
 
 

@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ratelimit.proof import overshoot
-from ratelimit.rates import parse_rate
+from flotilla.ratelimit.proof import overshoot
+from flotilla.ratelimit.rates import parse_rate
 
 GCRA = parse_rate("10/s burst=5")
 STRICT = parse_rate("10/s")

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ratelimit.rates import TICKS, Rate, parse_rate
+from flotilla.ratelimit.rates import TICKS, Rate, parse_rate
 
 
 @pytest.mark.parametrize(

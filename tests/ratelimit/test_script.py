@@ -8,10 +8,10 @@ from hypothesis import HealthCheck, example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from ratelimit import gcra, keys, window
-from ratelimit import limiter as limiter_module
-from ratelimit.limiter import Limiter
-from ratelimit.rates import TICKS, Rate
+from flotilla.ratelimit import gcra, keys, window
+from flotilla.ratelimit import limiter as limiter_module
+from flotilla.ratelimit.limiter import Limiter
+from flotilla.ratelimit.rates import TICKS, Rate
 from tests.ratelimit.conftest import claim
 from tests.store.redis_process import RedisProcess
 

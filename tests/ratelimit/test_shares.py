@@ -7,12 +7,12 @@ from hypothesis import example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from ratelimit import gcra, window
-from ratelimit.answers import Answer
-from ratelimit.decisions import Claim
-from ratelimit.proof import overshoot
-from ratelimit.rates import TICKS, Rate
-from ratelimit.shares import Shares
+from flotilla.ratelimit import gcra, window
+from flotilla.ratelimit.answers import Answer
+from flotilla.ratelimit.decisions import Claim
+from flotilla.ratelimit.proof import overshoot
+from flotilla.ratelimit.rates import TICKS, Rate
+from flotilla.ratelimit.shares import Shares
 from tests.ratelimit.conftest import claim
 
 IN_TIME, LATE, LOST, UNHEARD, AWAY = "in time", "late", "lost on the way back", "lost on the way there", "away"

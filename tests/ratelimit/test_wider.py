@@ -7,14 +7,14 @@ import pytest
 from django.test import RequestFactory
 from django_ratelimit.exceptions import Ratelimited
 
-from ratelimit import inspection
-from ratelimit.addresses import wide
-from ratelimit.decorators import ratelimit
-from ratelimit.models import PersonalLimit
-from ratelimit.policies import WIDER, read_policies
-from ratelimit.rates import FASTEST, MOST, parse_rate
-from ratelimit.service import Limits, get_limits
-from ratelimit.subjects import Subject, digest_of
+from flotilla.ratelimit import inspection
+from flotilla.ratelimit.addresses import wide
+from flotilla.ratelimit.decorators import ratelimit
+from flotilla.ratelimit.models import PersonalLimit
+from flotilla.ratelimit.policies import WIDER, read_policies
+from flotilla.ratelimit.rates import FASTEST, MOST, parse_rate
+from flotilla.ratelimit.service import Limits, get_limits
+from flotilla.ratelimit.subjects import Subject, digest_of
 from tests.ratelimit.test_limiter import calls
 
 KEYS = {"guards": "http", "key": "header:X-API-Key", "rate": "4/h"}

@@ -6,7 +6,7 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.urls import include, path
 
-from ratelimit.decorators import ratelimit
+from flotilla.ratelimit.decorators import ratelimit
 
 
 def plain(request: HttpRequest) -> HttpResponse:

@@ -34,14 +34,14 @@ def test_a_sound_configuration_has_nothing_said_of_it() -> None:
 
 def test_every_fault_is_an_error_of_its_own(settings: Any) -> None:
     settings.REALTIME = {"insecure": 1, "namespaces": {"chat": {"history_size": 5, "presense": True}}}
-    assert ids() == ["realtime.E001"] * 3
+    assert ids() == ["flotilla_realtime.E001"] * 3
     assert "namespaces.chat.presense: unknown key (in settings.REALTIME)." in [message.msg for message in found()]
 
 
 @pytest.mark.parametrize("hook", ["no.such.hook", f"{__name__}.SECRET", f"{__name__}.missing"])
 def test_a_hook_that_cannot_be_used_is_an_error(settings: Any, hook: str) -> None:
     settings.REALTIME = {"namespaces": {"chat": {"subscribe_permission": hook}}}
-    assert ids() == ["realtime.E002"]
+    assert ids() == ["flotilla_realtime.E002"]
     assert f"namespaces.chat.subscribe_permission: the hook {hook}" in found()[0].msg
 
 
@@ -49,16 +49,16 @@ def test_a_hook_whose_module_breaks_is_an_error(settings: Any, tmp_path: Path, m
     (tmp_path / "breaking_hooks.py").write_text("1 / 0")
     monkeypatch.syspath_prepend(tmp_path)
     settings.REALTIME = {"namespaces": {"chat": {"publish_permission": "breaking_hooks.may"}}}
-    assert ids() == ["realtime.E002"]
+    assert ids() == ["flotilla_realtime.E002"]
     assert "ZeroDivisionError" in found()[0].msg
 
 
 def test_no_secret_is_a_warning(settings: Any) -> None:
     settings.REALTIME_TOKEN_SECRET = ""
-    assert ids() == ["realtime.W001"]
+    assert ids() == ["flotilla_realtime.W001"]
 
 
-@pytest.mark.parametrize(("secret", "expected"), [("x" * 31, ["realtime.W002"]), ("x" * 32, []), ("é" * 16, [])])
+@pytest.mark.parametrize(("secret", "expected"), [("x" * 31, ["flotilla_realtime.W002"]), ("x" * 32, []), ("é" * 16, [])])
 def test_a_short_secret_is_a_warning_counted_in_bytes(settings: Any, secret: str, expected: list[str]) -> None:
     settings.REALTIME_TOKEN_SECRET = secret
     assert ids() == expected
@@ -76,7 +76,7 @@ def test_no_message_repeats_a_secret(settings: Any) -> None:
 def test_a_door_left_open_is_a_warning(settings: Any) -> None:
     settings.REALTIME = {"insecure": True}
     settings.REALTIME_ALLOWED_ORIGINS = ["*"]
-    assert ids() == ["realtime.W003", "realtime.W004"]
+    assert ids() == ["flotilla_realtime.W003", "flotilla_realtime.W004"]
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_a_door_left_open_is_a_warning(settings: Any) -> None:
 )
 def test_an_option_without_effect_is_a_warning(settings: Any, options: dict[str, Any]) -> None:
     settings.REALTIME = {"without_namespace": options}
-    assert ids() == ["realtime.W005"]
+    assert ids() == ["flotilla_realtime.W005"]
     assert next(iter(options)) in found()[0].msg
 
 
@@ -115,7 +115,7 @@ def test_reading_that_is_open_where_subscribing_is_not_is_a_warning(
     reads = {f"allow_{what}_for_client": True}
     settings.REALTIME = {"namespaces": {"chat": KEPT | guarded | reads, "other": KEPT | SUBSCRIBABLE}}
     (warning,) = found()
-    assert warning.id == "realtime.W007"
+    assert warning.id == "flotilla_realtime.W007"
     assert warning.msg.startswith("namespaces.chat: ")
     assert named in warning.msg
     assert f"allow_{what}_for_client" in warning.msg

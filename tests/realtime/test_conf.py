@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from realtime.conf import ChannelOptions, RealtimeConfig, get_config, read_config, reset_config
-from realtime.config_reader import ConfigProblems, Problem, parse_duration
+from flotilla.realtime.conf import ChannelOptions, RealtimeConfig, get_config, read_config, reset_config
+from flotilla.realtime.config_reader import ConfigProblems, Problem, parse_duration
 
 
 @pytest.fixture(autouse=True)

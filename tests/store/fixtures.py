@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 import pytest_asyncio
 
-from store import Store
+from flotilla.store import Store
 from tests.store.redis_process import RedisProcess
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from store.backoff import Backoff, jittered
+from flotilla.store.backoff import Backoff, jittered
 
 
 def test_each_failure_doubles_the_pause_up_to_the_longest_and_a_success_begins_anew() -> None:

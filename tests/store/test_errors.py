@@ -3,9 +3,9 @@
 import pytest
 import redis
 
-from store import StoreRefused, StoreUnavailable, reading
-from store.errors import Unreadable, from_client, refused
-from store.once import Once
+from flotilla.store import StoreRefused, StoreUnavailable, reading
+from flotilla.store.errors import Unreadable, from_client, refused
+from flotilla.store.once import Once
 
 
 @pytest.mark.parametrize(

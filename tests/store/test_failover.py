@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from realtime.engine.layer import ChannelLayer
-from store import Shard, StoreUnavailable
-from store.partitions import Partitions
-from store.urls import layer_host
+from flotilla.realtime.engine.layer import ChannelLayer
+from flotilla.store import Shard, StoreUnavailable
+from flotilla.store.partitions import Partitions
+from flotilla.store.urls import layer_host
 from tests.store.redis_fleet import Fleet, Server
 from tests.store.redis_process import until
 

@@ -14,8 +14,8 @@ import redis.asyncio as aioredis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from store import Script, Shard, StoreRefused, StoreUnavailable
-from store.link import LONGEST_PAUSE, Command, Link
+from flotilla.store import Script, Shard, StoreRefused, StoreUnavailable
+from flotilla.store.link import LONGEST_PAUSE, Command, Link
 from tests.store.faults import FAULTS
 from tests.store.redis_process import RedisProcess, until
 

@@ -5,8 +5,8 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from store import place
-from store.placement import PARTITIONS
+from flotilla.store import place
+from flotilla.store.placement import PARTITIONS
 
 
 def test_a_placement_never_changes() -> None:

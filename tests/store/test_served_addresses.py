@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 from channels.layers import BaseChannelLayer
 
-from ratelimit.policies import read_policies
-from ratelimit.service import Limits
-from ratelimit.subjects import Subject
-from realtime.engine.layer import ChannelLayer
-from store import Script, Shard, StoreRefused, StoreUnavailable
-from store.partitions import Partitions
-from store.urls import check_url, layer_host
+from flotilla.ratelimit.policies import read_policies
+from flotilla.ratelimit.service import Limits
+from flotilla.ratelimit.subjects import Subject
+from flotilla.realtime.engine.layer import ChannelLayer
+from flotilla.store import Script, Shard, StoreRefused, StoreUnavailable
+from flotilla.store.partitions import Partitions
+from flotilla.store.urls import check_url, layer_host
 from tests.store.redis_fleet import Certificates, Fleet, Server, has_ipv6
 from tests.store.redis_process import until
 

@@ -11,8 +11,8 @@ from channels_redis.pubsub import RedisPubSubLoopLayer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from store import Script, Shard, Store, StoreRefused, StoreUnavailable, get_store, place
-from store.shards import reset_store
+from flotilla.store import Script, Shard, Store, StoreRefused, StoreUnavailable, get_store, place
+from flotilla.store.shards import reset_store
 from tests.store.faults import FAULTS
 from tests.store.redis_process import RedisProcess
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from store import Store, StoreRefused, StoreUnavailable
-from store.stats import TIMES, Histogram, quantile
+from flotilla.store import Store, StoreRefused, StoreUnavailable
+from flotilla.store.stats import TIMES, Histogram, quantile
 from tests.store.redis_process import RedisProcess
 
 

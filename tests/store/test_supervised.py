@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from store import StoreUnavailable
-from store.supervised import restarts, supervised
+from flotilla.store import StoreUnavailable
+from flotilla.store.supervised import restarts, supervised
 from tests.store.redis_process import until
 
 pytestmark = pytest.mark.asyncio

@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from project.environment import Environment
-from store.urls import check_url, checked_urls, layer_host, split_urls
+from flotilla.store.urls import check_url, checked_urls, layer_host, split_urls
 
 FORMS = (
     "redis://:{}@host:6379/0",

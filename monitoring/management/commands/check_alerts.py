@@ -11,7 +11,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from monitoring.alert_check import Finding, check
+from flotilla.monitoring.alert_check import Finding, check
 
 RULES = Path(__file__).resolve().parents[2] / "prometheus" / "rules"
 
@@ -53,11 +53,11 @@ class Command(BaseCommand):
         return f"{style.get(finding.state, str)(f'{finding.state:<6}')} {finding.what:<14} {finding.text}"
 
     def _drill(self, names: list[str], as_json: bool) -> None:
-        from monitoring.drill.processes import DrillFailed
+        from flotilla.monitoring.drill.processes import DrillFailed
 
         try:
-            from monitoring.drill.drills import BY_NAME, SHORT
-            from monitoring.drill.session import drill_all
+            from flotilla.monitoring.drill.drills import BY_NAME, SHORT
+            from flotilla.monitoring.drill.session import drill_all
         except DrillFailed as error:
             raise CommandError(str(error)) from None
         groups = {"all": tuple(BY_NAME), "short": SHORT}

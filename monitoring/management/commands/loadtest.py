@@ -12,16 +12,16 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from monitoring.drill.processes import DrillFailed
-from monitoring.load import slo
-from monitoring.load.artillery import PROFILES, install
-from monitoring.load.comparison import compare
-from monitoring.load.figures import NotAReport
-from monitoring.load.page import rows
-from monitoring.load.place import Place, control, new_folder, own_cluster, to_target
-from monitoring.load.run import Result, repeated, run
-from ratelimit.rates import MEND, Rate, parse_rate
-from realtime.server.private import UMASK
+from flotilla.monitoring.drill.processes import DrillFailed
+from flotilla.monitoring.load import slo
+from flotilla.monitoring.load.artillery import PROFILES, install
+from flotilla.monitoring.load.comparison import compare
+from flotilla.monitoring.load.figures import NotAReport
+from flotilla.monitoring.load.page import rows
+from flotilla.monitoring.load.place import Place, control, new_folder, own_cluster, to_target
+from flotilla.monitoring.load.run import Result, repeated, run
+from flotilla.ratelimit.rates import MEND, Rate, parse_rate
+from flotilla.realtime.server.private import UMASK
 
 
 class Command(BaseCommand):

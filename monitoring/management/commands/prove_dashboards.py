@@ -13,10 +13,10 @@ class Command(BaseCommand):
 
     def handle(self, **_: Any) -> None:
         """Prove, or say what is not shown."""
-        from monitoring.drill.processes import DrillFailed
+        from flotilla.monitoring.drill.processes import DrillFailed
 
         try:
-            from monitoring.drill.proof import prove
+            from flotilla.monitoring.drill.proof import prove
 
             prove(lambda line: self.stdout.write(line))
         except DrillFailed as error:

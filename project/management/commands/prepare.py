@@ -12,7 +12,7 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand
 
 from project.keeping import kept_secret
-from realtime.server.private import private_tree
+from flotilla.realtime.server.private import private_tree
 
 SECRETS = ("DJANGO_SECRET_KEY", "REALTIME_TOKEN_SECRET", "REALTIME_API_KEYS")
 

@@ -5,11 +5,11 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from ratelimit import inspection
-from ratelimit.policies import Policy
-from ratelimit.rates import EXACT_UP_TO, MEND, TICKS, Rate, parse_rate
-from ratelimit.service import get_limits
-from store import StoreUnavailable
+from flotilla.ratelimit import inspection
+from flotilla.ratelimit.policies import Policy
+from flotilla.ratelimit.rates import EXACT_UP_TO, MEND, TICKS, Rate, parse_rate
+from flotilla.ratelimit.service import get_limits
+from flotilla.store import StoreUnavailable
 
 IDENTITY_HELP = "whom it counts: ip:ADDRESS, user:ID, header:VALUE, channel:NAME"
 

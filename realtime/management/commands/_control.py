@@ -6,9 +6,9 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from realtime.engine.control import Acknowledged
-from realtime.protocol.codes import CommandError as ProtocolError
-from store import StoreUnavailable
+from flotilla.realtime.engine.control import Acknowledged
+from flotilla.realtime.protocol.codes import CommandError as ProtocolError
+from flotilla.store import StoreUnavailable
 
 
 class ControlCommand(BaseCommand):

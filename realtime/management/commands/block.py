@@ -3,9 +3,9 @@
 from argparse import ArgumentParser
 from typing import Any
 
-from realtime.api.blocking import block
-from realtime.engine.control import Acknowledged
-from realtime.management.commands._control import ControlCommand
+from flotilla.realtime.api.blocking import block
+from flotilla.realtime.engine.control import Acknowledged
+from flotilla.realtime.management.commands._control import ControlCommand
 
 
 class Command(ControlCommand):

@@ -3,10 +3,10 @@
 from argparse import ArgumentParser
 from typing import Any
 
-from realtime.api.control import disconnect
-from realtime.engine.control import Acknowledged
-from realtime.management.commands._control import ControlCommand
-from realtime.protocol.codes import DisconnectCode
+from flotilla.realtime.api.control import disconnect
+from flotilla.realtime.engine.control import Acknowledged
+from flotilla.realtime.management.commands._control import ControlCommand
+from flotilla.realtime.protocol.codes import DisconnectCode
 
 
 class Command(ControlCommand):

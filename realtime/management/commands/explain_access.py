@@ -9,8 +9,8 @@ from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError
 
-from realtime.access.explain import Verdict, explain
-from realtime.conf import get_config
+from flotilla.realtime.access.explain import Verdict, explain
+from flotilla.realtime.conf import get_config
 
 
 class Command(BaseCommand):

@@ -6,9 +6,9 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from realtime.api.python import Published, publish
-from realtime.protocol.codes import CommandError as ProtocolError
-from store import StoreUnavailable
+from flotilla.realtime.api.python import Published, publish
+from flotilla.realtime.protocol.codes import CommandError as ProtocolError
+from flotilla.store import StoreUnavailable
 
 
 class Command(BaseCommand):

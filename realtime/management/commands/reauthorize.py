@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from realtime.api.control import reauthorize
-from realtime.engine.control import Acknowledged
-from realtime.management.commands._control import ControlCommand
+from flotilla.realtime.api.control import reauthorize
+from flotilla.realtime.engine.control import Acknowledged
+from flotilla.realtime.management.commands._control import ControlCommand
 
 
 class Command(ControlCommand):

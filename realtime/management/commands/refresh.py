@@ -4,9 +4,9 @@ import time
 from argparse import ArgumentParser
 from typing import Any
 
-from realtime.api.control import refresh
-from realtime.engine.control import Acknowledged
-from realtime.management.commands._control import ControlCommand
+from flotilla.realtime.api.control import refresh
+from flotilla.realtime.engine.control import Acknowledged
+from flotilla.realtime.management.commands._control import ControlCommand
 
 
 class Command(ControlCommand):

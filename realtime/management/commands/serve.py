@@ -13,15 +13,15 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import connection, connections
 from django.db.migrations.executor import MigrationExecutor
 
-from presence.leases import expire_sync
-from realtime.server.child import Plan
-from realtime.server.console import say
-from realtime.server.listening import reserve
-from realtime.server.private import private_tree
-from realtime.server.redis import EmbeddedRedis
-from realtime.server.redis_binary import NoRedis
-from realtime.server.supervisor import Supervisor
-from store import get_store
+from flotilla.presence.leases import expire_sync
+from flotilla.realtime.server.child import Plan
+from flotilla.realtime.server.console import say
+from flotilla.realtime.server.listening import reserve
+from flotilla.realtime.server.private import private_tree
+from flotilla.realtime.server.redis import EmbeddedRedis
+from flotilla.realtime.server.redis_binary import NoRedis
+from flotilla.realtime.server.supervisor import Supervisor
+from flotilla.store import get_store
 
 APPLICATION = "project.asgi:application"
 SLACK = 4.0  # seconds an instance gets beyond its drain's deadline before it is killed
@@ -101,7 +101,7 @@ class Command(BaseCommand):
 
 
 def _command(descriptor: int) -> list[str]:
-    return [sys.executable, "-m", "realtime.server.daphne", "--fd", str(descriptor), APPLICATION]
+    return [sys.executable, "-m", "flotilla.realtime.server.daphne", "--fd", str(descriptor), APPLICATION]
 
 
 def _set_root_path(value: str) -> None:

@@ -5,8 +5,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from realtime.api.blocking import unblock
-from store import StoreUnavailable
+from flotilla.realtime.api.blocking import unblock
+from flotilla.store import StoreUnavailable
 
 
 class Command(BaseCommand):

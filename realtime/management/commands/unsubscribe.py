@@ -3,10 +3,10 @@
 from argparse import ArgumentParser
 from typing import Any
 
-from realtime.api.control import unsubscribe
-from realtime.engine.control import Acknowledged
-from realtime.management.commands._control import ControlCommand
-from realtime.protocol.codes import UnsubscribeCode
+from flotilla.realtime.api.control import unsubscribe
+from flotilla.realtime.engine.control import Acknowledged
+from flotilla.realtime.management.commands._control import ControlCommand
+from flotilla.realtime.protocol.codes import UnsubscribeCode
 
 
 class Command(ControlCommand):

@@ -8,7 +8,7 @@ import re
 from enum import Enum, auto
 from typing import Protocol
 
-from realtime.server.http.head import Head, Refused
+from flotilla.realtime.server.http.head import Head, Refused
 
 MOST_LINE = 1024  # bytes of a chunk's first line, or of a trailer's
 MOST_TRAILERS = 8192

@@ -1,6 +1,6 @@
 """Twisted's protocol of a connection of ours: one request after another, until it becomes a WebSocket or ends.
 
-    WAITING    for a request's head; idle connections and new ones are at the door (`realtime.server.door`)
+    WAITING    for a request's head; idle connections and new ones are at the door (`flotilla.realtime.server.door`)
     ANSWERING  one request; what the client sends ahead is bounded, and so is what it does not read
     LINGERING  the last answer is out, its body's rest is read and thrown away, or the client would not see the answer
     CLOSING    what is written leaves, then the connection ends
@@ -19,19 +19,19 @@ from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.protocols.policies import ProtocolWrapper
 from zope.interface import implementer
 
-from realtime.server import handshake
-from realtime.server.connection import Connection
-from realtime.server.http.body import Body, Length, body_of
-from realtime.server.http.head import MOST_HEAD, Head, HeadReader, Refused
-from realtime.server.http.progress import Progress, Rate
-from realtime.server.http.request import Request, internal_error
-from realtime.server.http.scope import forwarded_address, http_scope, websocket_scope
-from realtime.server.transports import cut_off, has_open_buffers, in_flight, let_go, unsent
+from flotilla.realtime.server import handshake
+from flotilla.realtime.server.connection import Connection
+from flotilla.realtime.server.http.body import Body, Length, body_of
+from flotilla.realtime.server.http.head import MOST_HEAD, Head, HeadReader, Refused
+from flotilla.realtime.server.http.progress import Progress, Rate
+from flotilla.realtime.server.http.request import Request, internal_error
+from flotilla.realtime.server.http.scope import forwarded_address, http_scope, websocket_scope
+from flotilla.realtime.server.transports import cut_off, has_open_buffers, in_flight, let_go, unsent
 
 if TYPE_CHECKING:
-    from realtime.server.opening import Factory
+    from flotilla.realtime.server.opening import Factory
 
-logger = logging.getLogger("realtime.http")
+logger = logging.getLogger("flotilla.realtime.http")
 
 LINGER = 5.0  # seconds, and
 MOST_LINGERING = 64 * 1024 * 1024  # bytes that are read after the last answer

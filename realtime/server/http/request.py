@@ -10,14 +10,14 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any
 
-from realtime.server.http.body import Body
-from realtime.server.http.head import Head, Refused
-from realtime.server.http.response import Response
+from flotilla.realtime.server.http.body import Body
+from flotilla.realtime.server.http.head import Head, Refused
+from flotilla.realtime.server.http.response import Response
 
 if TYPE_CHECKING:
-    from realtime.server.http.connection import HttpConnection
+    from flotilla.realtime.server.http.connection import HttpConnection
 
-logger = logging.getLogger("realtime.http")
+logger = logging.getLogger("flotilla.realtime.http")
 
 MOST_HELD = 256 * 1024  # bytes of a body that the application has not taken
 MOST_IGNORED = 100  # parts of a response that an application sends when it is over

@@ -107,7 +107,7 @@ class Flotilla(Server):
         subprocess.run(migrate, cwd=ROOT, env=self.environment, check=True)
         self._metrics_ports = [free_port() for _ in self.ports]
         for number, port in enumerate(self.ports):
-            command = [sys.executable, "-m", "realtime.server.daphne", "-b", "127.0.0.1", "-p", str(port)]
+            command = [sys.executable, "-m", "flotilla.realtime.server.daphne", "-b", "127.0.0.1", "-p", str(port)]
             own_names = {"INSTANCE_ID": f"bench-{number}", "METRICS_PORT": str(self._metrics_ports[number])}
             self.spawn([*command, "--access-log", os.devnull, "project.asgi:application"], self.environment | own_names)
         for process, port in zip(self.server_processes, self.ports, strict=True):
@@ -123,7 +123,7 @@ class FlotillaUnjoined(Flotilla):
 
     @classmethod
     def missing(cls) -> str | None:
-        from realtime.conf import RealtimeConfig
+        from flotilla.realtime.conf import RealtimeConfig
 
         absent = "max_joined_bytes" not in RealtimeConfig.__struct_fields__
         return "joining cannot be turned off in this version" if absent else super().missing()

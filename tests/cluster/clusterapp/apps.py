@@ -16,8 +16,9 @@ class ClusterAppConfig(AppConfig):
     def ready(self) -> None:
         from django.contrib.auth.models import User
 
-        from realtime import apublish, rpc
-        from realtime.protocol.codes import CommandError
+        from flotilla import apublish
+        from flotilla.realtime import rpc
+        from flotilla.realtime.protocol.codes import CommandError
 
         @rpc.method("count_users")
         def count_users(user: Any, data: Any) -> dict[str, Any]:
@@ -53,7 +54,7 @@ class ClusterAppConfig(AppConfig):
 
 def _note_lifecycle(path: str) -> None:
     """Write down who comes and goes, a line each; as slowly as a receiver that asks a database."""
-    from realtime.signals import on_connect, on_disconnect
+    from flotilla.realtime.signals import on_connect, on_disconnect
 
     def note(what: str, facts: dict[str, Any]) -> None:
         line = {"what": what} | {key: facts.get(key) for key in ("client", "instance", "reason")}

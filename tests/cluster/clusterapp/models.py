@@ -3,7 +3,7 @@
 from django.conf import settings
 from django.db import models
 
-from realtime import Affected, affects
+from flotilla import Affected, affects
 
 
 class Membership(models.Model):

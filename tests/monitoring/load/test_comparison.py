@@ -2,7 +2,7 @@
 
 import pytest
 
-from monitoring.load.comparison import compare
+from flotilla.monitoring.load.comparison import compare
 from tests.monitoring.load.reports import report, times
 
 

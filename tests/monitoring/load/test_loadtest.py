@@ -11,11 +11,11 @@ import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError
 
-from monitoring.load.figures import read
-from monitoring.load.place import to_target
-from monitoring.load.run import Result, repeated
-from monitoring.load.verdicts import ARTILLERY, TIMES, Verdict
-from ratelimit.rates import parse_rate
+from flotilla.monitoring.load.figures import read
+from flotilla.monitoring.load.place import to_target
+from flotilla.monitoring.load.run import Result, repeated
+from flotilla.monitoring.load.verdicts import ARTILLERY, TIMES, Verdict
+from flotilla.ratelimit.rates import parse_rate
 from tests.monitoring.load.reports import report, times
 
 

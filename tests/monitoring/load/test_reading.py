@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from monitoring.load import admitted, figures, page, progress, server_side
-from monitoring.load.artillery import FOLDER
-from monitoring.load.verdicts import Verdict
-from ratelimit.rates import parse_rate
+from flotilla.monitoring.load import admitted, figures, page, progress, server_side
+from flotilla.monitoring.load.artillery import FOLDER
+from flotilla.monitoring.load.verdicts import Verdict
+from flotilla.ratelimit.rates import parse_rate
 from tests.monitoring.load.reports import report
 
 RATE = parse_rate("10/s burst=5")

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from monitoring.load import figures, slo, verdicts
-from monitoring.load.admitted import Held
-from monitoring.load.artillery import PROFILES
-from ratelimit.rates import parse_rate
+from flotilla.monitoring.load import figures, slo, verdicts
+from flotilla.monitoring.load.admitted import Held
+from flotilla.monitoring.load.artillery import PROFILES
+from flotilla.ratelimit.rates import parse_rate
 from tests.monitoring.load.reports import report, times
 
 RATE = parse_rate("5/s burst=10")

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from realtime.access import channels
-from realtime.conf import ChannelOptions, RealtimeConfig
-from realtime.protocol.codes import CommandError
+from flotilla.realtime.access import channels
+from flotilla.realtime.conf import ChannelOptions, RealtimeConfig
+from flotilla.realtime.protocol.codes import CommandError
 
 CHAT = ChannelOptions(presence=True)
 CONFIG = RealtimeConfig(namespaces={"chat": CHAT, "#odd": CHAT})

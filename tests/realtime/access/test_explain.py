@@ -9,10 +9,10 @@ from asgiref.sync import async_to_sync
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 
-from realtime.access import permissions
-from realtime.access.explain import explain
-from realtime.conf import ChannelOptions, RealtimeConfig, reset_config
-from realtime.protocol.codes import CommandError as Refused
+from flotilla.realtime.access import permissions
+from flotilla.realtime.access.explain import explain
+from flotilla.realtime.conf import ChannelOptions, RealtimeConfig, reset_config
+from flotilla.realtime.protocol.codes import CommandError as Refused
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

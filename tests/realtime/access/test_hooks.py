@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 
-from realtime.access import hooks
-from realtime.access.hooks import Cached
-from realtime.protocol.codes import CommandError
+from flotilla.realtime.access import hooks
+from flotilla.realtime.access.hooks import Cached
+from flotilla.realtime.protocol.codes import CommandError
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from realtime.access.origins import cookie_counts, cookie_refusal, origin_allowed, refusal
-from realtime.conf import RealtimeConfig
+from flotilla.realtime.access.origins import cookie_counts, cookie_refusal, origin_allowed, refusal
+from flotilla.realtime.conf import RealtimeConfig
 
 NONE = RealtimeConfig()
 STAR = RealtimeConfig(allowed_origins=("*",))

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from realtime.access import permissions
-from realtime.access.permissions import Granted
-from realtime.conf import ChannelOptions
-from realtime.protocol.codes import CommandError
+from flotilla.realtime.access import permissions
+from flotilla.realtime.access.permissions import Granted
+from flotilla.realtime.conf import ChannelOptions
+from flotilla.realtime.protocol.codes import CommandError
 
 FLAGS = (False, True)
 USERS = ("", "42")

@@ -11,12 +11,12 @@ from django.contrib.sessions.models import Session
 from django.test import Client
 from django.utils import timezone
 
-from realtime.access.authenticate import authenticate
-from realtime.access.identity import Identity
-from realtime.access.sessions import identity_from_session
-from realtime.access.tokens import make_connection_token
-from realtime.conf import get_config
-from realtime.protocol.codes import CommandError, DisconnectError
+from flotilla.realtime.access.authenticate import authenticate
+from flotilla.realtime.access.identity import Identity
+from flotilla.realtime.access.sessions import identity_from_session
+from flotilla.realtime.access.tokens import make_connection_token
+from flotilla.realtime.conf import get_config
+from flotilla.realtime.protocol.codes import CommandError, DisconnectError
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -13,10 +13,10 @@ from django.core.exceptions import ImproperlyConfigured
 from hypothesis import given
 from hypothesis import strategies as st
 
-from realtime.access import tokens
-from realtime.access.identity import Identity, Overrides, ServerSub
-from realtime.conf import ChannelOptions, RealtimeConfig
-from realtime.protocol.codes import CommandError, DisconnectError
+from flotilla.realtime.access import tokens
+from flotilla.realtime.access.identity import Identity, Overrides, ServerSub
+from flotilla.realtime.conf import ChannelOptions, RealtimeConfig
+from flotilla.realtime.protocol.codes import CommandError, DisconnectError
 
 SECRET = "0123456789abcdef0123456789abcdef"
 CONFIG = RealtimeConfig(token_secret=SECRET)

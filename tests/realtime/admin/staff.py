@@ -8,8 +8,8 @@ from django.contrib.auth.models import Permission, User
 from django.core.management import call_command
 from django.test import Client
 
-from realtime import make_connection_token
-from realtime.engine.node import Node
+from flotilla import make_connection_token
+from flotilla.realtime.engine.node import Node
 from tests.realtime.session.peers import Peer
 from tests.store.redis_process import until
 
@@ -40,7 +40,7 @@ class Staff:
         return await sync_to_async(self._client.post)(self._url(query), fields, follow=True)
 
     def _url(self, query: str, page: str = "") -> str:
-        return f"/admin/realtime/{page or self.page}/{query}"
+        return f"/admin/flotilla_realtime/{page or self.page}/{query}"
 
 
 async def staff(page: str, *permissions: str) -> Staff:

@@ -7,8 +7,8 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.core.management import call_command
 
-from realtime.engine.node import Node
-from realtime.models import Channel
+from flotilla.realtime.engine.node import Node
+from flotilla.realtime.models import Channel
 from tests.realtime.admin.staff import ROOM, logged, people, staff
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.django_db(transaction=True)]
@@ -29,7 +29,7 @@ class Moderators:
         return None
 
     def has_perm(self, user: Any, permission: str, obj: Any = None) -> bool:
-        return permission == "realtime.control_channel" and isinstance(obj, Channel) and obj.name == ROOM
+        return permission == "flotilla_realtime.control_channel" and isinstance(obj, Channel) and obj.name == ROOM
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -66,7 +66,7 @@ class TestWhoMay:
         viewer = await staff(page, f"view_{page}")
         index = await sync_to_async(viewer._client.get)("/admin/")
         for other in PAGES:
-            assert (f"/admin/realtime/{other}/".encode() in index.content) is (other == page)
+            assert (f"/admin/flotilla_realtime/{other}/".encode() in index.content) is (other == page)
         await sync_to_async(call_command)("makemigrations", check=True, dry_run=True, verbosity=0)
 
 

@@ -3,9 +3,9 @@
 import pytest
 from asgiref.sync import sync_to_async
 
-from realtime import ablock
-from realtime.admin import base
-from realtime.engine.node import Node
+from flotilla import ablock
+from flotilla.realtime.admin import base
+from flotilla.realtime.engine.node import Node
 from tests.realtime.admin.staff import logged, people, staff
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.django_db(transaction=True)]

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from asgiref.sync import sync_to_async
 
-from realtime import apublish
-from realtime.admin import base
-from realtime.api.looking import channels
-from realtime.engine.node import Node
+from flotilla import apublish
+from flotilla.realtime.admin import base
+from flotilla.realtime.api.looking import channels
+from flotilla.realtime.engine.node import Node
 from tests.realtime.admin.staff import ROOM, logged, people, staff
 from tests.store.redis_process import until
 
@@ -140,7 +140,7 @@ class TestOneChannel:
         await until(lambda: node.heartbeat.alive and node.presence.alive)
         assert b"None." in (await viewer.get("wish_3Anew/change/")).content
         assert (await sync_to_async(channels)(text="wish:new")).rows == []
-        monkeypatch.setattr("realtime.admin.channels.MOST_BYTES", 100)
+        monkeypatch.setattr("flotilla.realtime.admin.channels.MOST_BYTES", 100)
         for _ in range(2):
             await apublish("wish:new", "x" * 200)
         page = (await viewer.get("wish_3Anew/change/")).content
@@ -164,7 +164,7 @@ class TestOneChannel:
         viewer = await staff("channel", "view_channel")
         text = (await viewer.get()).content.decode()
         assert "<i>" not in text
-        (link,) = re.findall(r'href="/admin/realtime/channel/([^"]+/change/)"', text)
+        (link,) = re.findall(r'href="/admin/flotilla_realtime/channel/([^"]+/change/)"', text)
         page = await viewer.get(html.unescape(link))
         assert page.context["title"] == room
         assert page.context["facts"]["subscribers"] == 1

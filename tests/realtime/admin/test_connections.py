@@ -8,11 +8,11 @@ from asgiref.sync import sync_to_async
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
 
-from realtime import make_connection_token
-from realtime.admin import base
-from realtime.api.looking import connections
-from realtime.engine.node import Node
-from store.shards import reset_store
+from flotilla import make_connection_token
+from flotilla.realtime.admin import base
+from flotilla.realtime.api.looking import connections
+from flotilla.realtime.engine.node import Node
+from flotilla.store.shards import reset_store
 from tests.realtime.admin.staff import ROOM, Staff, logged, people
 from tests.realtime.admin.staff import staff as staff_at
 from tests.realtime.session.peers import Peer

@@ -12,8 +12,8 @@ from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.test import Client
 
-from realtime.admin.base import LiveAdmin
-from realtime.engine.node import Node
+from flotilla.realtime.admin.base import LiveAdmin
+from flotilla.realtime.engine.node import Node
 from tests.realtime.admin.staff import ROOM, people, staff
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.django_db(transaction=True)]
@@ -72,10 +72,10 @@ def pages() -> Iterator[tuple[str, type]]:
     for model, served in admin.site._registry.items():
         if not model.__module__.startswith("django."):
             yield f"/admin/{model._meta.app_label}/{model._meta.model_name}/", type(served)
-    yield "/admin/realtime/channel/open_3Aa/change/", admin.site.get_model_admin(_channel()).__class__
-    yield "/admin/ratelimit/personallimit/add/", object
-    yield "/admin/ratelimit/personallimit/hottest/", object
-    yield "/admin/ratelimit/personallimit/1/change/", object
+    yield "/admin/flotilla_realtime/channel/open_3Aa/change/", admin.site.get_model_admin(_channel()).__class__
+    yield "/admin/flotilla_ratelimit/personallimit/add/", object
+    yield "/admin/flotilla_ratelimit/personallimit/hottest/", object
+    yield "/admin/flotilla_ratelimit/personallimit/1/change/", object
 
 
 def _channel() -> Any:
@@ -113,7 +113,7 @@ async def test_no_form_is_a_fault_of_ours_and_none_hits_who_was_not_selected(nod
 
 
 async def test_no_personal_limit_is_a_fault_of_ours(root: Client) -> None:
-    page = "/admin/ratelimit/personallimit/add/"
+    page = "/admin/flotilla_ratelimit/personallimit/add/"
     for field in ("policy", "user", "group", "api_key", "exempt", "rate", "note"):
         for value in NUMBERS if field in ("user", "rate") else FEW:
             answer = await sync_to_async(root.post)(page, {"policy": "x", "rate": "1/s", field: [value, value]})
@@ -138,9 +138,9 @@ async def test_an_action_on_a_row_without_a_name_is_an_action_on_nobody(node: No
 async def test_a_cursor_that_is_none_begins_anew(node: Node, root: Client, after: str) -> None:
     await people(node, "1")
     query = urlencode({"after": after})
-    page = await sync_to_async(root.get)(f"/admin/realtime/channel/open_3Aa/change/?{query}")
+    page = await sync_to_async(root.get)(f"/admin/flotilla_realtime/channel/open_3Aa/change/?{query}")
     assert [one["user"] for one in page.context["people"]] == ["1"] or len(after) == 19
-    assert (await sync_to_async(root.get)(f"/admin/realtime/block/?{query}")).status_code == 200
+    assert (await sync_to_async(root.get)(f"/admin/flotilla_realtime/block/?{query}")).status_code == 200
 
 
 async def test_a_user_beyond_every_column_is_shown_by_id(node: Node, root: Client) -> None:
@@ -148,7 +148,7 @@ async def test_a_user_beyond_every_column_is_shown_by_id(node: Node, root: Clien
     huge = "9" * 30
     await people(node, "1", huge)
     for page in ("connection", "connecteduser"):
-        assert huge.encode() in (await sync_to_async(root.get)(f"/admin/realtime/{page}/")).content
+        assert huge.encode() in (await sync_to_async(root.get)(f"/admin/flotilla_realtime/{page}/")).content
 
 
 async def test_only_what_a_client_can_come_from_is_blocked(node: Node) -> None:

@@ -12,12 +12,12 @@ from django.core.management import CommandError as ShellError
 from django.core.management import call_command
 
 import realtime
-from realtime import make_connection_token
-from realtime.engine.control import Command, Control
-from realtime.engine.node import Node
-from realtime.engine.publication import StreamPosition
-from realtime.protocol.codes import CommandError
-from store import get_store
+from flotilla import make_connection_token
+from flotilla.realtime.engine.control import Command, Control
+from flotilla.realtime.engine.node import Node
+from flotilla.realtime.engine.publication import StreamPosition
+from flotilla.realtime.protocol.codes import CommandError
+from flotilla.store import get_store
 from tests.realtime.session.peers import Peer
 from tests.store.redis_process import until
 

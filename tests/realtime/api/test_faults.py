@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from realtime import abroadcast, apublish, publish
-from realtime.protocol.codes import ErrorCode
-from store import StoreUnavailable, get_store
+from flotilla import abroadcast, apublish, publish
+from flotilla.realtime.protocol.codes import ErrorCode
+from flotilla.store import StoreUnavailable, get_store
 from tests.realtime.api.test_views import Api, api
 from tests.store.faults import FAULTS
 from tests.store.redis_process import RedisProcess, until

@@ -7,13 +7,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from realtime import abroadcast, ahistory, apresence, apublish, make_connection_token
-from realtime.api.methods import METHODS
-from realtime.api.publishing import encode_data
-from realtime.conf import get_config, reset_config
-from realtime.engine.node import Node
-from realtime.protocol.codes import CommandError
-from store import place
+from flotilla import abroadcast, ahistory, apresence, apublish, make_connection_token
+from flotilla.realtime.api.methods import METHODS
+from flotilla.realtime.api.publishing import encode_data
+from flotilla.realtime.conf import get_config, reset_config
+from flotilla.realtime.engine.node import Node
+from flotilla.realtime.protocol.codes import CommandError
+from flotilla.store import place
 from tests.realtime.api.test_views import ROOM, Api, api
 from tests.realtime.session.nodes import REALTIME
 from tests.realtime.session.peers import Peer

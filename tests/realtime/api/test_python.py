@@ -11,26 +11,12 @@ from django.db import transaction
 from django.utils.translation import gettext_lazy
 
 import realtime
-from realtime import (
-    abroadcast,
-    adisconnect,
-    ahistory,
-    apresence,
-    apublish,
-    aunsubscribe,
-    broadcast,
-    disconnect,
-    history,
-    make_connection_token,
-    presence,
-    publish,
-    unsubscribe,
-)
-from realtime.engine.node import Node
-from realtime.engine.publication import StreamPosition
-from realtime.protocol.codes import CommandError
-from store import StoreUnavailable, get_store
-from store.shards import reset_store
+from flotilla import abroadcast, adisconnect, ahistory, apresence, apublish, aunsubscribe, broadcast, disconnect, history, make_connection_token, presence, publish, unsubscribe
+from flotilla.realtime.engine.node import Node
+from flotilla.realtime.engine.publication import StreamPosition
+from flotilla.realtime.protocol.codes import CommandError
+from flotilla.store import StoreUnavailable, get_store
+from flotilla.store.shards import reset_store
 from tests.realtime.session.peers import Peer
 from tests.store.redis_process import until
 

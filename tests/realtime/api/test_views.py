@@ -9,14 +9,14 @@ import pytest
 import pytest_asyncio
 from django.test import AsyncClient, AsyncRequestFactory
 
-from ratelimit.subjects import Subject
-from realtime import make_connection_token
-from realtime.api import views
-from realtime.api.keys import holder
-from realtime.api.methods import METHODS
-from realtime.engine.node import Node
-from store import get_store
-from store.shards import reset_store
+from flotilla.ratelimit.subjects import Subject
+from flotilla import make_connection_token
+from flotilla.realtime.api import views
+from flotilla.realtime.api.keys import holder
+from flotilla.realtime.api.methods import METHODS
+from flotilla.realtime.engine.node import Node
+from flotilla.store import get_store
+from flotilla.store.shards import reset_store
 from tests.realtime.session.peers import Peer
 from tests.store.redis_process import until
 
@@ -52,7 +52,7 @@ class Api:
 
 @pytest_asyncio.fixture
 async def api(configured: Any) -> AsyncIterator[Api]:
-    configured.ROOT_URLCONF = "realtime.api.urls"
+    configured.ROOT_URLCONF = "flotilla.realtime.api.urls"
     configured.MIDDLEWARE = ["django.middleware.common.CommonMiddleware", "django.middleware.csrf.CsrfViewMiddleware"]
     configured.ALLOWED_HOSTS = ["*"]
     yield Api()

@@ -5,14 +5,14 @@ import contextlib
 import json
 from typing import Any
 
-from realtime.conf import ChannelOptions
-from realtime.engine.broker import Broker
-from realtime.engine.heartbeat import Heartbeat
-from realtime.engine.hub import Hub
-from realtime.engine.layer import ChannelLayer
-from realtime.engine.subscription import Subscription
-from realtime.protocol.frames import Frame
-from store import Store
+from flotilla.realtime.conf import ChannelOptions
+from flotilla.realtime.engine.broker import Broker
+from flotilla.realtime.engine.heartbeat import Heartbeat
+from flotilla.realtime.engine.hub import Hub
+from flotilla.realtime.engine.layer import ChannelLayer
+from flotilla.realtime.engine.subscription import Subscription
+from flotilla.realtime.protocol.frames import Frame
+from flotilla.store import Store
 
 OPTIONS = ChannelOptions(history_size=1000, history_ttl=60, history_meta_ttl=7200)
 

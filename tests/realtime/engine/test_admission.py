@@ -5,8 +5,8 @@ import random
 
 import pytest
 
-from realtime.engine import admission
-from realtime.engine.admission import Admission, Full
+from flotilla.realtime.engine import admission
+from flotilla.realtime.engine.admission import Admission, Full
 
 
 async def turns(times: int = 3) -> None:

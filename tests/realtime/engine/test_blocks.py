@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from realtime.engine import blocklist
-from realtime.engine.blocks import Blocks
-from realtime.protocol.codes import CommandError
-from store import Store, StoreUnavailable
+from flotilla.realtime.engine import blocklist
+from flotilla.realtime.engine.blocks import Blocks
+from flotilla.realtime.protocol.codes import CommandError
+from flotilla.store import Store, StoreUnavailable
 from tests.store.redis_process import RedisProcess, until
 
 pytestmark = pytest.mark.asyncio

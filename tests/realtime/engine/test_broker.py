@@ -9,11 +9,11 @@ import pytest
 import pytest_asyncio
 import redis.asyncio as aioredis
 
-from realtime.conf import ChannelOptions
-from realtime.engine.broker import Broker
-from realtime.engine.publication import Page, StreamPosition
-from realtime.engine.recovery import recover
-from store import Store, StoreUnavailable, place
+from flotilla.realtime.conf import ChannelOptions
+from flotilla.realtime.engine.broker import Broker
+from flotilla.realtime.engine.publication import Page, StreamPosition
+from flotilla.realtime.engine.recovery import recover
+from flotilla.store import Store, StoreUnavailable, place
 from tests.store.redis_process import RedisProcess, until
 
 pytestmark = pytest.mark.asyncio

@@ -1,9 +1,9 @@
 """Calls as values."""
 
-from realtime.conf import ChannelOptions
-from realtime.engine import calls
-from realtime.engine.publication import StreamPosition
-from store import place
+from flotilla.realtime.conf import ChannelOptions
+from flotilla.realtime.engine import calls
+from flotilla.realtime.engine.publication import StreamPosition
+from flotilla.store import place
 
 OPTIONS = ChannelOptions(history_size=10, history_ttl=60, history_meta_ttl=3600)
 

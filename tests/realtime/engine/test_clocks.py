@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from realtime.engine.clocks import WINDOW, RedisClocks
+from flotilla.realtime.engine.clocks import WINDOW, RedisClocks
 
 
 @given(

@@ -5,7 +5,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from realtime.engine.draining import STEP, Spread, admitted_elsewhere
+from flotilla.realtime.engine.draining import STEP, Spread, admitted_elsewhere
 
 
 def told(clients: int, rate: int, deadline: float, late: dict[int, float] | None = None) -> list[tuple[float, int]]:

@@ -4,7 +4,7 @@ import msgpack
 from hypothesis import given
 from hypothesis import strategies as st
 
-from realtime.engine import envelope
+from flotilla.realtime.engine import envelope
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=300)
 

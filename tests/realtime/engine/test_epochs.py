@@ -2,8 +2,8 @@
 
 import pytest
 
-from realtime.engine.epochs import continues
-from realtime.engine.publication import StreamPosition
+from flotilla.realtime.engine.epochs import continues
+from flotilla.realtime.engine.publication import StreamPosition
 
 NOW = "gen.190a0000064"
 

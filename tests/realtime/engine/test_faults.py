@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from realtime.engine import heartbeat, hub
-from realtime.engine.hub import NotLive
-from realtime.engine.publication import Page
-from store import StoreUnavailable, place
+from flotilla.realtime.engine import heartbeat, hub
+from flotilla.realtime.engine.hub import NotLive
+from flotilla.realtime.engine.publication import Page
+from flotilla.store import StoreUnavailable, place
 from tests.realtime.engine.processes import Process
 from tests.realtime.engine.test_hub import Make, drop, expect, make, topics
 from tests.store import faults

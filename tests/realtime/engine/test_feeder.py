@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from realtime.conf import ChannelOptions
-from realtime.engine import feeder, pages
-from realtime.engine.local_channel import LocalChannel
-from realtime.engine.pace import LEAST
-from realtime.engine.publication import Publication
-from realtime.engine.subscription import Subscription
-from realtime.protocol.frames import Frame
-from store import StoreUnavailable, place
+from flotilla.realtime.conf import ChannelOptions
+from flotilla.realtime.engine import feeder, pages
+from flotilla.realtime.engine.local_channel import LocalChannel
+from flotilla.realtime.engine.pace import LEAST
+from flotilla.realtime.engine.publication import Publication
+from flotilla.realtime.engine.subscription import Subscription
+from flotilla.realtime.protocol.frames import Frame
+from flotilla.store import StoreUnavailable, place
 from tests.realtime.engine.processes import OPTIONS, Client, Process
 from tests.realtime.engine.test_hub import drop, make
 from tests.store.redis_process import until

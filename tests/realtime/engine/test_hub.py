@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from realtime.conf import ChannelOptions
-from realtime.engine import heartbeat, hub, pages
-from realtime.engine.hub import NotLive
-from realtime.engine.local_channel import Flow
-from realtime.engine.publication import Page
-from realtime.engine.subscription import Subscription
-from store import place
+from flotilla.realtime.conf import ChannelOptions
+from flotilla.realtime.engine import heartbeat, hub, pages
+from flotilla.realtime.engine.hub import NotLive
+from flotilla.realtime.engine.local_channel import Flow
+from flotilla.realtime.engine.publication import Page
+from flotilla.realtime.engine.subscription import Subscription
+from flotilla.store import place
 from tests.realtime.engine.processes import OPTIONS, Client, Process, Proxy
 from tests.store.redis_process import RedisProcess, until
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from realtime.engine.layer import LAYER_FAULTS, ChannelLayer, LoopLayer
+from flotilla.realtime.engine.layer import LAYER_FAULTS, ChannelLayer, LoopLayer
 from tests.store.redis_process import RedisProcess, until
 
 pytestmark = pytest.mark.asyncio

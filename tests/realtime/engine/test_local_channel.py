@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from realtime.conf import ChannelOptions
-from realtime.engine.local_channel import Flow, LocalChannel
-from realtime.engine.publication import Publication, StreamPosition
-from realtime.engine.subscription import MOST_HELD, Subscription
-from realtime.protocol.frames import Frame
+from flotilla.realtime.conf import ChannelOptions
+from flotilla.realtime.engine.local_channel import Flow, LocalChannel
+from flotilla.realtime.engine.publication import Publication, StreamPosition
+from flotilla.realtime.engine.subscription import MOST_HELD, Subscription
+from flotilla.realtime.protocol.frames import Frame
 
 HISTORY = ChannelOptions(history_size=10, history_ttl=60)
 NO_HISTORY = ChannelOptions()

@@ -1,6 +1,6 @@
 """How much may wait at a socket: about half a second's worth of what its client takes."""
 
-from realtime.engine.pace import LEAST, Pace
+from flotilla.realtime.engine.pace import LEAST, Pace
 
 MOST = 512 * 1024
 STEP = 0.02

@@ -6,7 +6,7 @@ from bisect import bisect_right
 from hypothesis import given
 from hypothesis import strategies as st
 
-from realtime.engine.peak import LASTS, WINDOW, Peak
+from flotilla.realtime.engine.peak import LASTS, WINDOW, Peak
 
 
 def test_only_what_lies_within_one_second_counts_together() -> None:

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from realtime.engine.publication import Page, Publication, StreamPosition
-from realtime.engine.recovery import OUTCOMES, complete, recover
+from flotilla.realtime.engine.publication import Page, Publication, StreamPosition
+from flotilla.realtime.engine.recovery import OUTCOMES, complete, recover
 
 
 def stored(offsets: range | list[int]) -> tuple[Publication, ...]:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from realtime.engine.wheel import AGAIN, LATE, STEP, Wheel
+from flotilla.realtime.engine.wheel import AGAIN, LATE, STEP, Wheel
 from tests.store.redis_process import until
 
 

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from realtime.conf import ChannelOptions
-from realtime.engine.broker import Broker
-from realtime.engine.publication import StreamPosition
-from realtime.engine.recovery import recover
-from realtime.engine.witness import Watch
-from store import Store, StoreUnavailable, place
+from flotilla.realtime.conf import ChannelOptions
+from flotilla.realtime.engine.broker import Broker
+from flotilla.realtime.engine.publication import StreamPosition
+from flotilla.realtime.engine.recovery import recover
+from flotilla.realtime.engine.witness import Watch
+from flotilla.store import Store, StoreUnavailable, place
 from tests.store.redis_process import RedisProcess, until
 
 pytestmark = pytest.mark.asyncio

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from realtime.protocol.codes import CommandError, DisconnectCode, DisconnectError, ErrorCode, UnsubscribeCode
+from flotilla.realtime.protocol.codes import CommandError, DisconnectCode, DisconnectError, ErrorCode, UnsubscribeCode
 
 
 @pytest.mark.parametrize("code", DisconnectCode)

@@ -9,7 +9,7 @@ from websockets.frames import Frame as ParsedFrame
 from websockets.frames import Opcode
 from websockets.streams import StreamReader
 
-from realtime.protocol.frames import TEXT, Frame, frame_header
+from flotilla.realtime.protocol.frames import TEXT, Frame, frame_header
 
 
 def parse(wire: bytes) -> ParsedFrame:

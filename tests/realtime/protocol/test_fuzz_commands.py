@@ -3,8 +3,8 @@
 import msgspec
 import pytest
 
-from realtime.protocol.codes import CommandError, DisconnectCode, DisconnectError
-from realtime.protocol.commands import Command, Unfit, decoded, parse
+from flotilla.realtime.protocol.codes import CommandError, DisconnectCode, DisconnectError
+from flotilla.realtime.protocol.commands import Command, Unfit, decoded, parse
 from tests.fuzzing import LONGEST, cases, lines
 
 MOST = 256

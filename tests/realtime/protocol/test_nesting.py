@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from realtime.protocol.nesting import MOST, MOST_DIGITS, too_deep, too_long_a_number, unreadable
+from flotilla.realtime.protocol.nesting import MOST, MOST_DIGITS, too_deep, too_long_a_number, unreadable
 
 
 def nested(levels: int, inner: str = "1") -> bytes:

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw
 
-from realtime.protocol import replies
-from realtime.protocol.codes import CommandError, ErrorCode
-from realtime.protocol.commands import parse
+from flotilla.realtime.protocol import replies
+from flotilla.realtime.protocol.codes import CommandError, ErrorCode
+from flotilla.realtime.protocol.commands import parse
 from tests.realtime.protocol.test_commands import JSON_VALUES
 
 NAMES = st.text(st.characters(exclude_categories=["Cs"]))

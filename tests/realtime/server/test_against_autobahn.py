@@ -17,7 +17,7 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
-from realtime.server.connection import Connection
+from flotilla.realtime.server.connection import Connection
 from tests.raw_frames import BINARY, CLOSE, MASK, PING, PONG, TEXT, frame
 from tests.realtime.server.wires import Receiver, Server, parse, request
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from realtime.server.asgi import MOST_EVENTS
-from realtime.server.connection import Connection
+from flotilla.realtime.server.asgi import MOST_EVENTS
+from flotilla.realtime.server.connection import Connection
 from tests.raw_frames import CLOSE, TEXT, frame
 from tests.realtime.server.waiting import until
 from tests.realtime.server.wires import Server, Wire, parse, request

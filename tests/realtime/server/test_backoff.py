@@ -1,6 +1,6 @@
 """Pauses between starts."""
 
-from realtime.server.backoff import Backoff
+from flotilla.realtime.server.backoff import Backoff
 
 
 def certain(**options: float) -> Backoff:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from realtime.server import budget as module
-from realtime.server.budget import Allowance, Budget
+from flotilla.realtime.server import budget as module
+from flotilla.realtime.server.budget import Allowance, Budget
 
 
 class Clock:

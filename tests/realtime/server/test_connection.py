@@ -13,10 +13,10 @@ import pytest
 import pytest_asyncio
 from twisted.internet import main
 
-from realtime.protocol.frames import Frame, close_frame
-from realtime.server import connection as module
-from realtime.server.budget import Allowance
-from realtime.server.connection import EXTENSION, Connection, State
+from flotilla.realtime.protocol.frames import Frame, close_frame
+from flotilla.realtime.server import connection as module
+from flotilla.realtime.server.budget import Allowance
+from flotilla.realtime.server.connection import EXTENSION, Connection, State
 from tests.raw_frames import BINARY, CLOSE, PING, PONG, TEXT, frame
 from tests.realtime.server.waiting import until
 from tests.realtime.server.wires import Receiver, Server, Wire, parse, request
@@ -233,7 +233,7 @@ class TestIn:
     async def test_a_violation_ends_it_and_nothing_more_is_read(
         self, adopted: Adopted, wire_data: bytes, code: int, caplog: pytest.LogCaptureFixture
     ) -> None:
-        caplog.set_level("INFO", "realtime.connection")
+        caplog.set_level("INFO", "flotilla.realtime.connection")
         adopted.wire.push(frame(TEXT, b"good") + wire_data + frame(TEXT, b"bad"))
         for _ in range(100):
             adopted.wire.push(b"\xff" * 10_000)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from realtime.server.door import Door, door_of_this_process
+from flotilla.realtime.server.door import Door, door_of_this_process
 
 
 class Silent:

@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 from websockets.client import ClientProtocol
 from websockets.uri import parse_uri
 
-from realtime.server import handshake
-from realtime.server.handshake import Refused, acceptance, read, refusal
-from realtime.server.http.head import _FRAMING, HeadReader
+from flotilla.realtime.server import handshake
+from flotilla.realtime.server.handshake import Refused, acceptance, read, refusal
+from flotilla.realtime.server.http.head import _FRAMING, HeadReader
 
 KEY = b"dGhlIHNhbXBsZSBub25jZQ=="
 LINES = {

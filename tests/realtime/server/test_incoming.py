@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from websockets.frames import Close, Frame, Opcode
 
-from realtime.server.incoming import Message, Reader, Violation, can_be_sent, close_code, unmask, whole_text
+from flotilla.realtime.server.incoming import Message, Reader, Violation, can_be_sent, close_code, unmask, whole_text
 from tests.raw_frames import BINARY, CLOSE, MASK, PING, TEXT, frame
 
 MOST = 65536

@@ -9,8 +9,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from realtime.server import parent
-from realtime.server.parent import launch
+from flotilla.realtime.server import parent
+from flotilla.realtime.server.parent import launch
 from tests.realtime.server.waiting import until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="prctl is Linux's")
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="prctl is Linux'
 MIDDLE = """
 import subprocess, sys
 sys.path.insert(0, {root!r})
-from realtime.server.parent import launch
+from flotilla.realtime.server.parent import launch
 child = subprocess.Popen(launch(9, ["sleep", "60"]))
 print(child.pid, flush=True)
 child.wait()

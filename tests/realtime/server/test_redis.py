@@ -16,9 +16,9 @@ import pytest
 import pytest_asyncio
 import redis
 
-from realtime.server import redis_binary
-from realtime.server.redis import LONGEST_SOCKET_PATH, EmbeddedRedis, socket_path
-from realtime.server.redis_binary import NoRedis, find_binary
+from flotilla.realtime.server import redis_binary
+from flotilla.realtime.server.redis import LONGEST_SOCKET_PATH, EmbeddedRedis, socket_path
+from flotilla.realtime.server.redis_binary import NoRedis, find_binary
 from tests.realtime.server.waiting import until
 
 ROOT = Path(redis_binary.__file__).parents[2]
@@ -92,7 +92,7 @@ async def test_second_one_in_the_same_directory_is_refused(
     start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await start(tmp_path / "redis")
-    monkeypatch.setattr("realtime.server.redis.LOCKED_BY_OTHER_WITHIN", 0.2)
+    monkeypatch.setattr("flotilla.realtime.server.redis.LOCKED_BY_OTHER_WITHIN", 0.2)
     with pytest.raises(NoRedis, match="FLOTILLA_VAR"):
         await start(tmp_path / "redis")
     assert len(processes(tmp_path)) == 1
@@ -120,7 +120,7 @@ async def test_end_of_its_own_accord_is_noticed(start: Start, tmp_path: Path) ->
 
 STARTER = """
 import asyncio, pathlib, sys
-from realtime.server.redis import EmbeddedRedis
+from flotilla.realtime.server.redis import EmbeddedRedis
 async def main():
     await EmbeddedRedis(pathlib.Path(sys.argv[1])).start()
     print("started", flush=True)

@@ -10,9 +10,9 @@ import pytest
 from daphne.server import Server as DaphneServer
 from daphne.ws_protocol import WebSocketProtocol as DaphneProtocol
 
-from realtime.protocol.frames import Frame
-from realtime.server.connection import EXTENSION, Connection
-from realtime.server.sockets import AsgiSocket, open_socket, transport_behind
+from flotilla.realtime.protocol.frames import Frame
+from flotilla.realtime.server.connection import EXTENSION, Connection
+from flotilla.realtime.server.sockets import AsgiSocket, open_socket, transport_behind
 from tests.realtime.server.waiting import until
 from tests.realtime.server.wires import Server as TinyServer
 from tests.realtime.server.wires import Wire, request

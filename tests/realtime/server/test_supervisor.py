@@ -17,11 +17,11 @@ import psutil
 import pytest
 import pytest_asyncio
 
-from realtime.server.backoff import Backoff
-from realtime.server.child import Plan
-from realtime.server.listening import reserve
-from realtime.server.redis_binary import NoRedis
-from realtime.server.supervisor import Supervisor
+from flotilla.realtime.server.backoff import Backoff
+from flotilla.realtime.server.child import Plan
+from flotilla.realtime.server.listening import reserve
+from flotilla.realtime.server.redis_binary import NoRedis
+from flotilla.realtime.server.supervisor import Supervisor
 from tests.realtime.server.waiting import until
 
 TINY = str(Path(__file__).with_name("tiny.py"))
@@ -251,7 +251,7 @@ async def test_rolling_restart_replaces_everyone_and_refuses_nobody(launch: Laun
 async def test_replacement_that_does_not_become_ready_leaves_the_old_one_in_place(
     launch: Launch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("realtime.server.supervisor.REPLACED_WITHIN", 0.5)
+    monkeypatch.setattr("flotilla.realtime.server.supervisor.REPLACED_WITHIN", 0.5)
     fleet = await launch(2)
     before = fleet.pids
     fleet.environment["TINY"] = "slow"
@@ -286,7 +286,7 @@ async def test_very_long_line_of_output_harms_nobody(launch: Launch) -> None:
     fleet = await launch(0)
     code = "print('x' * 300_000); print('after')"
     plan = Plan("127.0.0.1", fleet.port, lambda _: [sys.executable, "-c", code], dict(os.environ), 5)
-    from realtime.server.child import Child
+    from flotilla.realtime.server.child import Child
 
     said: list[str] = []
     child = await Child.spawn("long", plan, {}, lambda _, line: said.append(line))

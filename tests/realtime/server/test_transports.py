@@ -9,7 +9,7 @@ from twisted.internet import abstract, tcp, unix
 from twisted.protocols import tls
 from twisted.protocols.policies import ProtocolWrapper
 
-from realtime.server.transports import has_open_buffers, let_go, unsent
+from flotilla.realtime.server.transports import has_open_buffers, let_go, unsent
 from tests.realtime.server.wires import Reactor, Wire
 
 pytestmark = pytest.mark.asyncio

@@ -8,9 +8,9 @@ from typing import Any
 from twisted.internet import tcp
 from twisted.python.failure import Failure
 
-from realtime.server.budget import Allowance
-from realtime.server.connection import Connection
-from realtime.server.handshake import Handshake
+from flotilla.realtime.server.budget import Allowance
+from flotilla.realtime.server.connection import Connection
+from flotilla.realtime.server.handshake import Handshake
 
 
 class Reactor:

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from realtime.conf import get_config, reset_config
-from realtime.engine.node import Node
-from store import get_store
-from store.shards import reset_store
+from flotilla.realtime.conf import get_config, reset_config
+from flotilla.realtime.engine.node import Node
+from flotilla.store import get_store
+from flotilla.store.shards import reset_store
 from tests.store.redis_process import until
 
 ALLOWED = {
@@ -42,7 +42,7 @@ def configured(settings: Any, redis_url: str) -> Any:
     settings.REDIS_URLS = [redis_url]
     settings.CHANNEL_LAYERS = {
         "default": {
-            "BACKEND": "realtime.engine.layer.ChannelLayer",
+            "BACKEND": "flotilla.realtime.engine.layer.ChannelLayer",
             "CONFIG": {"hosts": [redis_url], "prefix": settings.REALTIME_PREFIX},
         }
     }

@@ -5,9 +5,9 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from realtime.engine.node import Node
-from realtime.protocol.frames import Frame
-from realtime.session.session import Session
+from flotilla.realtime.engine.node import Node
+from flotilla.realtime.protocol.frames import Frame
+from flotilla.realtime.session.session import Session
 from tests.store.redis_process import until
 
 

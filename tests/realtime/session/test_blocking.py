@@ -10,12 +10,12 @@ from django.core.management import CommandError as ShellError
 from django.core.management import call_command
 
 import realtime
-from realtime import ablock, asend_message, aunblock, make_connection_token
-from realtime.consumers import ConnectionConsumer
-from realtime.engine import blocklist
-from realtime.engine import node as nodes
-from realtime.engine.node import Node
-from store import get_store
+from flotilla import ablock, asend_message, aunblock, make_connection_token
+from flotilla.realtime.consumers import ConnectionConsumer
+from flotilla.realtime.engine import blocklist
+from flotilla.realtime.engine import node as nodes
+from flotilla.realtime.engine.node import Node
+from flotilla.store import get_store
 from tests.realtime.session.peers import Peer
 from tests.store.redis_process import until
 

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from realtime.access.tokens import make_subscription_token
-from realtime.engine.node import Node
-from realtime.engine.publication import StreamPosition
-from store import place
+from flotilla.realtime.access.tokens import make_subscription_token
+from flotilla.realtime.engine.node import Node
+from flotilla.realtime.engine.publication import StreamPosition
+from flotilla.store import place
 from tests.realtime.session.peers import Peer
 from tests.store.redis_process import RedisProcess, until
 
@@ -168,7 +168,7 @@ class TestSubscribing:
 
             with monkeypatch.context() as patch:
                 patch.setattr(node.hub, "top", top)
-                patch.setattr("realtime.session.subscribing._enter", enter)
+                patch.setattr("flotilla.realtime.session.subscribing._enter", enter)
                 answer = await peer.ask(subscribe={"channel": channel})
             assert answer == error(100)
             assert answer["error"]["temporary"]

@@ -6,10 +6,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from realtime.access.tokens import make_connection_token
-from realtime.engine.node import Node
-from realtime.session.states import State
-from store import StoreUnavailable
+from flotilla.realtime.access.tokens import make_connection_token
+from flotilla.realtime.engine.node import Node
+from flotilla.realtime.session.states import State
+from flotilla.store import StoreUnavailable
 from tests.realtime.session.peers import Peer
 from tests.store.redis_process import RedisProcess, until
 

@@ -7,10 +7,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from presence.leases import Beat, Leases, alive_sync, new_incarnation
-from realtime.engine.node import Node
-from realtime.session.session import Session
-from store import Store, get_store
+from flotilla.presence.leases import Beat, Leases, alive_sync, new_incarnation
+from flotilla.realtime.engine.node import Node
+from flotilla.realtime.session.session import Session
+from flotilla.store import Store, get_store
 from tests.realtime.session.peers import Peer, RecordingSocket
 from tests.store.redis_process import RedisProcess, until
 
@@ -29,7 +29,7 @@ async def neighbour(store: Store, **about: Any) -> None:
 
 async def test_the_pace_is_what_the_others_admit(node: Node, caplog: pytest.LogCaptureFixture) -> None:
     """Not what we admit ourselves, and not those who drain as well."""
-    caplog.set_level(logging.INFO, "realtime.drain")
+    caplog.set_level(logging.INFO, "flotilla.realtime.drain")
     await neighbour(node.store, admission_rate=30, draining=False)
     await neighbour(node.store, admission_rate=900, draining=True)
     peers = [Peer(node) for _ in range(6)]

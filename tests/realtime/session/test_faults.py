@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
-from presence.keys import home_of
-from presence.reading import members
-from realtime.access.channels import options_for
-from realtime.engine.control import Command
-from realtime.engine.facts import stream_facts
-from realtime.engine.hub import NotLive
-from realtime.engine.node import Node
-from store import StoreUnavailable
-from store.supervised import restarts
+from flotilla.presence.keys import home_of
+from flotilla.presence.reading import members
+from flotilla.realtime.access.channels import options_for
+from flotilla.realtime.engine.control import Command
+from flotilla.realtime.engine.facts import stream_facts
+from flotilla.realtime.engine.hub import NotLive
+from flotilla.realtime.engine.node import Node
+from flotilla.store import StoreUnavailable
+from flotilla.store.supervised import restarts
 from tests.ratelimit.conftest import claim, make_limiter
 from tests.realtime.session.peers import Peer
 from tests.store.faults import FAULTS

@@ -5,10 +5,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from realtime import rpc
-from realtime.access.tokens import make_connection_token
-from realtime.engine.node import Node
-from realtime.protocol.frames import Frame
+from flotilla.realtime import rpc
+from flotilla.realtime.access.tokens import make_connection_token
+from flotilla.realtime.engine.node import Node
+from flotilla.realtime.protocol.frames import Frame
 from tests.realtime.session.peers import Peer
 from tests.store.redis_process import until
 

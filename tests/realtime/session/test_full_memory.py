@@ -11,19 +11,19 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from presence import keys
-from presence.ends import CLAIM
-from presence.ends import ENDS as LOOK_AT_ENDS
-from presence.entries import Entries, Leaving, Named
-from presence.leases import Beat, Leases
-from ratelimit.limiter import _TAKE
-from ratelimit.upkeep import _LOOK
-from realtime.access.channels import options_for
-from realtime.engine import blocklist
-from realtime.engine.control import Command, _answer_key
-from realtime.engine.node import Node
-from store import Script, StoreRefused, get_store, place
-from store.partitions import REST
+from flotilla.presence import keys
+from flotilla.presence.ends import CLAIM
+from flotilla.presence.ends import ENDS as LOOK_AT_ENDS
+from flotilla.presence.entries import Entries, Leaving, Named
+from flotilla.presence.leases import Beat, Leases
+from flotilla.ratelimit.limiter import _TAKE
+from flotilla.ratelimit.upkeep import _LOOK
+from flotilla.realtime.access.channels import options_for
+from flotilla.realtime.engine import blocklist
+from flotilla.realtime.engine.control import Command, _answer_key
+from flotilla.realtime.engine.node import Node
+from flotilla.store import Script, StoreRefused, get_store, place
+from flotilla.store.partitions import REST
 from tests.realtime.session.peers import Peer
 from tests.store.redis_process import RedisProcess, until
 
@@ -103,7 +103,7 @@ async def put_back(world: World) -> Any:
 
 
 GROWS = {
-    "realtime.engine.publish": (publish, publish_once),
+    "flotilla.realtime.engine.publish": (publish, publish_once),
     "presence.add": (add,),
     "presence.enter": (enter,),
     "presence.register": (register,),
@@ -239,13 +239,13 @@ async def upkeep(world: World) -> Any:
 
 
 GOES_ON = {
-    "realtime.engine.history": (history, history_of_another_era),
-    "realtime.engine.confirm": (confirm,),
-    "realtime.engine.block": (block,),
-    "realtime.engine.unblock": (unblock,),
-    "realtime.engine.blocks": (block,),
-    "realtime.engine.reblock": (reblock,),
-    "realtime.engine.answer": (answer,),
+    "flotilla.realtime.engine.history": (history, history_of_another_era),
+    "flotilla.realtime.engine.confirm": (confirm,),
+    "flotilla.realtime.engine.block": (block,),
+    "flotilla.realtime.engine.unblock": (unblock,),
+    "flotilla.realtime.engine.blocks": (block,),
+    "flotilla.realtime.engine.reblock": (reblock,),
+    "flotilla.realtime.engine.answer": (answer,),
     "presence.renew": (renew,),
     "presence.expire": (expire,),
     "presence.adopt": (bury,),
@@ -256,16 +256,16 @@ GOES_ON = {
     "presence.surrender": (surrender,),
     "presence.unregister": (unregister,),
     "presence.drop": (drop,),
-    "presence.ends": (drop,),
+    "flotilla.presence.ends": (drop,),
     "presence.claim": (drop,),
     "presence.refresh": (refresh,),
     "presence.beat": (beat,),
     "store.arrive": (arrive,),
     "store.rest": (rest,),
     "ratelimit.take": (take,),
-    "ratelimit.upkeep": (upkeep,),
+    "flotilla.ratelimit.upkeep": (upkeep,),
 }
-READINESS = ("monitoring.",)
+READINESS = ("flotilla.monitoring.",)
 Call = Callable[[World], Awaitable[Any]]
 
 

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from presence import lane
-from realtime.conf import get_config
-from realtime.engine.node import Node
-from realtime.signals import on_connect, on_disconnect
-from store import get_store
-from store.shards import Store
+from flotilla.presence import lane
+from flotilla.realtime.conf import get_config
+from flotilla.realtime.engine.node import Node
+from flotilla.realtime.signals import on_connect, on_disconnect
+from flotilla.store import get_store
+from flotilla.store.shards import Store
 from tests.realtime.session.nodes import REALTIME
 from tests.realtime.session.peers import Peer
 from tests.store.redis_process import RedisProcess, until
@@ -225,7 +225,7 @@ async def test_a_slow_receiver_is_named_with_its_time(
     """Not for every call: once in a while."""
     monkeypatch.setattr(lane, "SLOW", 0.01)
     heard.takes = 0.02
-    with caplog.at_level(logging.WARNING, logger="presence.lane"):
+    with caplog.at_level(logging.WARNING, logger="flotilla.presence.lane"):
         for peer in await connected(node, 5):
             peer.session.closed(1000)
         await until(lambda: not node.presence.busy)

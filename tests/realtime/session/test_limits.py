@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from ratelimit import service
-from ratelimit.limiter import Patience
-from ratelimit.service import get_limits, reset_limits
-from realtime import rpc
-from realtime.conf import get_config
-from realtime.engine.node import Node
-from realtime.session import channels, limits
-from realtime.session.handlers import HANDLERS
-from store import get_store
+from flotilla.ratelimit import service
+from flotilla.ratelimit.limiter import Patience
+from flotilla.ratelimit.service import get_limits, reset_limits
+from flotilla.realtime import rpc
+from flotilla.realtime.conf import get_config
+from flotilla.realtime.engine.node import Node
+from flotilla.realtime.session import channels, limits
+from flotilla.realtime.session.handlers import HANDLERS
+from flotilla.store import get_store
 from tests.realtime.session.nodes import REALTIME
 from tests.realtime.session.peers import Peer
 
@@ -86,7 +86,7 @@ async def test_users_are_counted_over_their_connections_and_visitors_are_not(lim
         ann, ann_too, visitor = Peer(node), Peer(node), Peer(node)
         for one in (ann, ann_too, visitor):
             await one.connect()
-        from realtime.access.identity import Identity
+        from flotilla.realtime.access.identity import Identity
 
         for one in (ann, ann_too):
             one.session.identity = Identity(user="ann")

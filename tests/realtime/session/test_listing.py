@@ -5,7 +5,7 @@ import tracemalloc
 
 import pytest
 
-from realtime.session.listing import MOST, STRETCH, page
+from flotilla.realtime.session.listing import MOST, STRETCH, page
 
 pytestmark = pytest.mark.asyncio
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from realtime import rpc
-from realtime.access.identity import Identity, ServerSub
-from realtime.engine.node import Node
-from realtime.session import session as session_module
-from store import StoreUnavailable
+from flotilla.realtime import rpc
+from flotilla.realtime.access.identity import Identity, ServerSub
+from flotilla.realtime.engine.node import Node
+from flotilla.realtime.session import session as session_module
+from flotilla.store import StoreUnavailable
 from tests.realtime.session.peers import Peer
 from tests.store.pausing import hung
 from tests.store.redis_process import RedisProcess, until
@@ -224,7 +224,7 @@ class TestBehindSlowCode:
                 await asyncio.Event().wait()
             return await inner(scope, *rest)
 
-        monkeypatch.setattr("realtime.session.connect.authenticate", known)
+        monkeypatch.setattr("flotilla.realtime.session.connect.authenticate", known)
         monkeypatch.setattr(node.presence, "add", add)
         peer = Peer(node)
         assert await peer.ask(connect={}) == AWAY

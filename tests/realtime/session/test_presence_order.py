@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from presence import Presence
-from presence.signals import user_joined, user_left
-from realtime.engine.control import Command
-from realtime.engine.node import Node
-from realtime.protocol.codes import DisconnectCode
-from realtime.session import session as session_module
+from flotilla.presence import Presence
+from flotilla.presence.signals import user_joined, user_left
+from flotilla.realtime.engine.control import Command
+from flotilla.realtime.engine.node import Node
+from flotilla.realtime.protocol.codes import DisconnectCode
+from flotilla.realtime.session import session as session_module
 from tests.realtime.session.peers import Peer
 from tests.store.redis_process import until
 

@@ -14,12 +14,12 @@ from django.db import transaction
 from django.db.models.signals import m2m_changed, post_delete, post_save, pre_save
 from django.test import Client
 
-from realtime import Affected, affects, areauthorize, asubscribe, make_connection_token, make_subscription_token
-from realtime.access.hooks import Cached
-from realtime.conf import reset_config
-from realtime.engine.node import Node
-from realtime.session import rechecking
-from store.shards import reset_store
+from flotilla import Affected, affects, areauthorize, asubscribe, make_connection_token, make_subscription_token
+from flotilla.realtime.access.hooks import Cached
+from flotilla.realtime.conf import reset_config
+from flotilla.realtime.engine.node import Node
+from flotilla.realtime.session import rechecking
+from flotilla.store.shards import reset_store
 from tests.realtime.session.nodes import REALTIME
 from tests.realtime.session.peers import Peer
 from tests.store.redis_process import until
@@ -284,7 +284,7 @@ class TestRounds:
         monkeypatch.setattr(rechecking, "BEAT", 0.02)
         monkeypatch.setattr(rechecking.hooks, "find_users", away)
         await until(lambda: asked > 3, within=10)
-        said = [record for record in caplog.records if record.name == "realtime.rechecking" and record.exc_info]
+        said = [record for record in caplog.records if record.name == "flotilla.realtime.rechecking" and record.exc_info]
         assert len(said) == 1  # that a round takes long on a busy machine is said without an exception
         assert peer.socket.closed is None
         monkeypatch.setattr(rechecking.hooks, "find_users", find)

@@ -6,10 +6,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from realtime.access.identity import Identity, ServerSub
-from realtime.engine.node import Node
-from realtime.engine.pace import LEAST
-from realtime.session.subscribing import IN_REPLY, give
+from flotilla.realtime.access.identity import Identity, ServerSub
+from flotilla.realtime.engine.node import Node
+from flotilla.realtime.engine.pace import LEAST
+from flotilla.realtime.session.subscribing import IN_REPLY, give
 from tests.realtime.session.peers import Peer
 from tests.store.redis_process import until
 
@@ -80,7 +80,7 @@ async def test_the_connect_reply_has_one_budget(node: Node, monkeypatch: pytest.
     async def known(*_: Any) -> Identity:
         return Identity(user="ann", channels=tuple(ServerSub(name) for name in names))
 
-    monkeypatch.setattr("realtime.session.connect.authenticate", known)
+    monkeypatch.setattr("flotilla.realtime.session.connect.authenticate", known)
     peer = Peer(node)
     reply = await peer.connect(subs={name: {"recover": True, "epoch": epochs[name]} for name in names})
     assert all(reply["subs"][name]["recovered"] for name in names)
@@ -122,7 +122,7 @@ async def test_an_unsubscribe_ends_it(node: Node) -> None:
 
 async def test_a_client_that_takes_nothing_is_dropped(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     """3008, as any other that does not read."""
-    monkeypatch.setattr("realtime.engine.feeder.STALLED", 0.1)
+    monkeypatch.setattr("flotilla.realtime.engine.feeder.STALLED", 0.1)
     peer = Peer(node)
     await peer.connect()
     epoch = await _published(node, "open:a", 3)

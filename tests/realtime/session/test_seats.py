@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from realtime import make_connection_token
-from realtime.conf import reset_config
-from realtime.engine.node import Node
+from flotilla import make_connection_token
+from flotilla.realtime.conf import reset_config
+from flotilla.realtime.engine.node import Node
 from tests.realtime.session.nodes import REALTIME
 from tests.realtime.session.peers import Peer
 from tests.store.redis_process import until

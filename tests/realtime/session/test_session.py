@@ -7,12 +7,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from presence import Fenced
-from realtime.engine.node import Node
-from realtime.protocol.codes import CommandError, DisconnectError
-from realtime.session import session as session_module
-from realtime.session.states import State
-from store import StoreUnavailable
+from flotilla.presence import Fenced
+from flotilla.realtime.engine.node import Node
+from flotilla.realtime.protocol.codes import CommandError, DisconnectError
+from flotilla.realtime.session import session as session_module
+from flotilla.realtime.session.states import State
+from flotilla.store import StoreUnavailable
 from tests.realtime.session.peers import Peer
 from tests.store.redis_process import RedisProcess, until
 
@@ -55,7 +55,7 @@ class TestOrder:
         async def expired(*_: Any) -> None:
             raise CommandError(109)
 
-        monkeypatch.setattr("realtime.session.connect.authenticate", expired)
+        monkeypatch.setattr("flotilla.realtime.session.connect.authenticate", expired)
         peer = Peer(node)
         peer.session.receive('{"id":1,"connect":{}}\n{"id":2,"subscribe":{"channel":"open:a"}}')
         assert await peer.reply(1) == {"error": {"code": 109, "message": "token expired"}}
@@ -146,7 +146,7 @@ class TestFailures:
         async def bad(*_: Any) -> None:
             raise DisconnectError(3500, detail="the secret reason")
 
-        monkeypatch.setattr("realtime.session.connect.authenticate", bad)
+        monkeypatch.setattr("flotilla.realtime.session.connect.authenticate", bad)
         peer.say(connect={})
         assert await peer.end() == (3500, "invalid token")
 

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from realtime.server.http.body import MOST_EXTENSIONS, MOST_LINE, Chunked, Length
-from realtime.server.http.head import Refused
+from flotilla.realtime.server.http.body import MOST_EXTENSIONS, MOST_LINE, Chunked, Length
+from flotilla.realtime.server.http.head import Refused
 
 
 def chunks(*parts: bytes, extension: bytes = b"", trailers: bytes = b"") -> bytes:

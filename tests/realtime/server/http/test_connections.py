@@ -11,11 +11,11 @@ import pytest
 from twisted.internet.error import ConnectionDone
 from twisted.python.failure import Failure
 
-from realtime.server.http.connection import HttpConnection
-from realtime.server.http.request import MOST_HELD, logger
-from realtime.server.http.waiting import responses_waiting
-from realtime.server.opening import Factory
-from realtime.server.transports import unsent
+from flotilla.realtime.server.http.connection import HttpConnection
+from flotilla.realtime.server.http.request import MOST_HELD, logger
+from flotilla.realtime.server.http.waiting import responses_waiting
+from flotilla.realtime.server.opening import Factory
+from flotilla.realtime.server.transports import unsent
 from tests.realtime.server.waiting import until
 from tests.realtime.server.wires import Server, Wire
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from realtime.server.http.response import Response
+from flotilla.realtime.server.http.response import Response
 
 Pairs = list[tuple[bytes, bytes]]
 
