@@ -16,7 +16,7 @@ LONG_TESTS := $(wildcard $(addprefix tests/,alerts/test_load_correlation.py benc
 	many_behind_balancer.py redis_restarts_under_load.py rolling_short.py)))
 FOREIGN_SUITES := $(addprefix tests/foreign/,python_sdk.py go_sdk.py)
 COMPOSE_TESTS := $(addprefix tests/compose/,across.py faults.py rolling.py)
-PACKAGES := project realtime presence ratelimit monitoring store examples
+PACKAGES := flotilla project examples
 
 # A stamp carries the checksum of what was installed: a changed lock is installed at the next call.
 checksum = $(shell cat $(1) 2>/dev/null | cksum | cut -d' ' -f1)

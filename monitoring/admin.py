@@ -1,7 +1,7 @@
 """The admin's page “Cluster”: the vital figures of every instance, live, for staff alone.
 
-The page holds no figures itself: they come over the platform's own WebSocket (`flotilla.monitoring.vitals`), so that it shows
-what Grafana would where there is none.
+The page holds no figures itself: they come over the platform's own WebSocket (`flotilla.monitoring.vitals`), so that it
+shows what Grafana would where there is none.
 """
 
 from typing import Any

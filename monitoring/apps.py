@@ -6,7 +6,8 @@ from django.apps import AppConfig
 class MonitoringConfig(AppConfig):
     """Connects the exporter to the process that serves."""
 
-    name = "monitoring"
+    name = "flotilla.monitoring"
+    label = "flotilla_monitoring"
     verbose_name = "Monitoring"
 
     def ready(self) -> None:

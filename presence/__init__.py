@@ -4,10 +4,14 @@ Imports nothing of ours but `store`, and knows nothing of consumers. `Presence` 
 other apps.
 """
 
-from flotilla.presence.ends import End
-from flotilla.presence.entries import Announcement, Full, Holder
-from flotilla.presence.leases import Fenced
-from flotilla.presence.reaper import Reaped
-from flotilla.presence.registry import Presence
+from flotilla._names import refuse_other_name
+
+refuse_other_name(__name__, "flotilla.presence")  # before anything else is imported under that name
+
+from flotilla.presence.ends import End  # noqa: E402
+from flotilla.presence.entries import Announcement, Full, Holder  # noqa: E402
+from flotilla.presence.leases import Fenced  # noqa: E402
+from flotilla.presence.reaper import Reaped  # noqa: E402
+from flotilla.presence.registry import Presence  # noqa: E402
 
 __all__ = ["Announcement", "End", "Fenced", "Full", "Holder", "Presence", "Reaped"]

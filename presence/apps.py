@@ -6,5 +6,6 @@ from django.apps import AppConfig
 class PresenceConfig(AppConfig):
     """Names the app; it has no models: the truth is in Redis."""
 
-    name = "presence"
+    name = "flotilla.presence"
+    label = "flotilla_presence"
     verbose_name = "Presence"

@@ -1,7 +1,7 @@
 """System checks of the environment: every variable that is wrong or missing, by name, with the mend.
 
-Owns what the environment must hold for Django; `flotilla.realtime.checks` judges the real-time configuration's content. A
-server that loads the ASGI application refuses to start while any check finds an error.
+Owns what the environment must hold for Django; `flotilla.realtime.checks` judges the real-time configuration's content.
+A server that loads the ASGI application refuses to start while any check finds an error.
 """
 
 import difflib

@@ -9,11 +9,11 @@ import platform
 from pathlib import Path
 from typing import Any
 
+from flotilla.realtime.server.redis import socket_path
+from flotilla.store.urls import layer_host
 from project.environment import Environment
 from project.keeping import kept_secret
 from project.logs import logging_settings
-from flotilla.realtime.server.redis import socket_path
-from flotilla.store.urls import layer_host
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 ENVIRONMENT = Environment(os.environ)
@@ -88,10 +88,10 @@ INSTALLED_APPS = [
     "channels",
     "django_prometheus",
     "project",
-    "realtime",
-    "presence",
-    "ratelimit",
-    "monitoring",
+    "flotilla.realtime",
+    "flotilla.presence",
+    "flotilla.ratelimit",
+    "flotilla.monitoring",
 ]
 if FLOTILLA_DEMO:
     INSTALLED_APPS += ["examples.rooms"]

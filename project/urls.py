@@ -1,4 +1,5 @@
-"""Django's URLs. Health is answered before Django (`flotilla.monitoring.urls`), the WebSocket beside it (`flotilla.realtime.routing`)."""
+"""Django's URLs. Health is answered before Django (`flotilla.monitoring.urls`), the WebSocket is beside it
+(`flotilla.realtime.routing`)."""
 
 from django.conf import settings
 from django.contrib import admin

@@ -140,7 +140,7 @@ class PersonalLimitAdmin(_Admin):
 
     def get_urls(self) -> list[URLPattern]:
         """The model's pages and ours."""
-        own = path("hottest/", self.admin_site.admin_view(self.hottest), name="ratelimit_hottest")
+        own = path("hottest/", self.admin_site.admin_view(self.hottest), name="flotilla_ratelimit_hottest")
         return [own, *super().get_urls()]
 
     def hottest(self, request: HttpRequest) -> HttpResponse:

@@ -8,7 +8,8 @@ from django.apps import AppConfig
 class RateLimitConfig(AppConfig):
     """Names the app and connects what must be told of changes."""
 
-    name = "ratelimit"
+    name = "flotilla.ratelimit"
+    label = "flotilla_ratelimit"
     verbose_name = "Rate limits"
     default_auto_field = "django.db.models.BigAutoField"
 

@@ -23,7 +23,7 @@ from flotilla.ratelimit.policies import CLOSED, LOCAL, OPEN
 from flotilla.ratelimit.shares import Shares
 from flotilla.store import Script, Shard, StoreUnavailable, reading
 
-logger = logging.getLogger("ratelimit")
+logger = logging.getLogger("flotilla.ratelimit")
 
 GRACE = 0.02  # seconds more when this process itself was late to look
 LATE = 0.005

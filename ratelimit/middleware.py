@@ -18,7 +18,7 @@ from flotilla.ratelimit.requests import HttpGuards, asubject_of, subject_of
 from flotilla.ratelimit.responses import add_headers, too_many_requests
 from flotilla.ratelimit.service import Limits, get_limits
 
-logger = logging.getLogger("ratelimit")
+logger = logging.getLogger("flotilla.ratelimit")
 
 Response = HttpResponseBase
 GetResponse = Callable[[HttpRequest], Response | Awaitable[Response]]

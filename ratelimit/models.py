@@ -35,6 +35,7 @@ class PersonalLimit(models.Model):
     changed = models.DateTimeField(auto_now=True)
 
     class Meta:
+        db_table = "ratelimit_personallimit"  # as it was before the app's label had the platform's name
         verbose_name = "personal limit"
         ordering = ("policy", "pk")
         constraints = [

@@ -15,7 +15,7 @@ from flotilla.ratelimit.models import PersonalLimit
 from flotilla.ratelimit.rates import Rate, parse_rate
 from flotilla.ratelimit.subjects import by_user
 
-logger = logging.getLogger("ratelimit")
+logger = logging.getLogger("flotilla.ratelimit")
 
 Personal = Rate | None
 """The rate; None exempts."""

@@ -22,7 +22,7 @@ from flotilla.ratelimit.policies import Policy, Problem, read_policies, with_wid
 from flotilla.ratelimit.subjects import Subject, identity_of, wider_identity
 from flotilla.store import Shard, StoreUnavailable
 
-logger = logging.getLogger("ratelimit")
+logger = logging.getLogger("flotilla.ratelimit")
 
 TIMEOUT = 1.5  # seconds until a silent Redis is given up: from then on it is away
 SYNC_TIMEOUT = 0.5  # of threads, which watch nothing else

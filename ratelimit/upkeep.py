@@ -18,7 +18,7 @@ from flotilla.store import Script, StoreUnavailable
 if TYPE_CHECKING:
     from flotilla.ratelimit.service import Limits
 
-logger = logging.getLogger("ratelimit")
+logger = logging.getLogger("flotilla.ratelimit")
 
 EVERY = 1.0  # seconds between looks; a change is everywhere after this and the time of a query
 RELOAD_EVERY = 30  # looks

@@ -6,7 +6,8 @@ from django.apps import AppConfig
 class RealtimeAppConfig(AppConfig):
     """Flotilla's face towards Django."""
 
-    name = "realtime"
+    name = "flotilla.realtime"
+    label = "flotilla_realtime"
     verbose_name = "Real-time"
     default_auto_field = "django.db.models.BigAutoField"
 

@@ -116,7 +116,9 @@ def connect() -> None:
     user_logged_out.connect(_logged_out, dispatch_uid="realtime.logout")
     for field in ("groups", "user_permissions"):
         if hasattr(user, field):
-            m2m_changed.connect(_rights_changed, sender=getattr(user, field).through, dispatch_uid=f"flotilla.realtime.{field}")
+            m2m_changed.connect(
+                _rights_changed, sender=getattr(user, field).through, dispatch_uid=f"flotilla.realtime.{field}"
+            )
     m2m_changed.connect(_group_changed, sender=Group.permissions.through, dispatch_uid="realtime.group")
     pre_delete.connect(_group_ends, sender=Group, dispatch_uid="realtime.group")
     post_delete.connect(_permission_deleted, sender=Permission, dispatch_uid="realtime.permission")

@@ -26,7 +26,9 @@ def check_realtime(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[Ch
         config = get_config()
     except ConfigProblems as error:
         return [
-            Error(f"{item.path}: {item.message} (in {item.where}).", hint=item.hint or None, id="flotilla_realtime.E001")
+            Error(
+                f"{item.path}: {item.message} (in {item.where}).", hint=item.hint or None, id="flotilla_realtime.E001"
+            )
             for item in error.problems
         ]
     return [*_hooks(config), *_secret(config), *_openness(config), *_open_reading(config), *_without_effect(config)]
@@ -41,7 +43,9 @@ def _hooks(config: RealtimeConfig) -> Iterator[CheckMessage]:
                     resolve(hook)
             except (ImportError, TypeError) as error:
                 message = f"{path}.{key}: the hook {name_of(hook)} cannot be used: {error}"
-                yield Error(message, hint="Correct its dotted path, or what its module raises.", id="flotilla_realtime.E002")
+                yield Error(
+                    message, hint="Correct its dotted path, or what its module raises.", id="flotilla_realtime.E002"
+                )
 
 
 def _secret(config: RealtimeConfig) -> Iterator[CheckMessage]:

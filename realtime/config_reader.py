@@ -1,8 +1,9 @@
 """Reads a mapping or a JSON/TOML file against a msgspec struct, and says exactly what is wrong with it.
 
-Owns parsing, types, unknown keys, and merging of several sources; knows no option by name (`flotilla.realtime.conf` holds the
-schema). All faults are collected, never only the first. Every Problem names the key's path, what was expected, the
-source, and how to mend it. Only a value of the right type but out of its range is repeated: never text, so no secret.
+Owns parsing, types, unknown keys, and merging of several sources; knows no option by name (`flotilla.realtime.conf`
+holds the schema). All faults are collected, never only the first. Every Problem names the key's path, what was
+expected, the source, and how to mend it. Only a value of the right type but out of its range is repeated: never text,
+so no secret.
 """
 
 import difflib

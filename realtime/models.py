@@ -1,7 +1,7 @@
 """No tables: what gives the cluster's things their places, permissions and audit in the admin.
 
-An object is made for a question alone, as `Channel(name="room:7")` in `user.has_perm("flotilla_realtime.control_channel", …)`;
-nothing of it is stored.
+An object is made for a question alone, as `Channel(name="room:7")` in
+`user.has_perm("flotilla_realtime.control_channel", …)`; nothing of it is stored.
 """
 
 from typing import Any

@@ -1,4 +1,5 @@
-"""The demo's HTTP routes. The API's are in ``flotilla.realtime.api.urls``, the WebSocket's in ``flotilla.realtime.routing``."""
+"""The demo's HTTP routes. The API's are in `flotilla.realtime.api.urls`, the WebSocket's in
+`flotilla.realtime.routing`."""
 
 from django.urls import path
 

@@ -4,13 +4,17 @@ The package knows nothing of channels, presence or limits. It keeps one promise 
 share one hash tag and live on the Redis to which the channel layer's own sharding sends that name's group.
 """
 
-from flotilla.store.backoff import Backoff, jittered
-from flotilla.store.errors import StoreRefused, StoreUnavailable, reading
-from flotilla.store.placement import Placement, place
-from flotilla.store.replies import ReplyStream
-from flotilla.store.scripts import Script
-from flotilla.store.shards import Shard, Store, get_store
-from flotilla.store.supervised import supervised
+from flotilla._names import refuse_other_name
+
+refuse_other_name(__name__, "flotilla.store")  # before anything else is imported under that name
+
+from flotilla.store.backoff import Backoff, jittered  # noqa: E402
+from flotilla.store.errors import StoreRefused, StoreUnavailable, reading  # noqa: E402
+from flotilla.store.placement import Placement, place  # noqa: E402
+from flotilla.store.replies import ReplyStream  # noqa: E402
+from flotilla.store.scripts import Script  # noqa: E402
+from flotilla.store.shards import Shard, Store, get_store  # noqa: E402
+from flotilla.store.supervised import supervised  # noqa: E402
 
 __all__ = [
     "Backoff",

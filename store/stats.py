@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from flotilla.store.errors import StoreRefused
 from flotilla.store.once import Once
 
-logger = logging.getLogger("store")
+logger = logging.getLogger("flotilla.store")
 
 # A bound at exactly 0.1 s: the objectives count what took longer.
 TIMES = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)

@@ -5,6 +5,7 @@ from django.conf import settings
 from django.db import migrations, models
 
 import flotilla.ratelimit.models
+from flotilla.former_labels import CreateModelUnlessThere, TakeOver
 
 
 class Migration(migrations.Migration):
@@ -12,11 +13,13 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ("auth", "0012_alter_user_first_name_max_length"),
+        ("contenttypes", "0002_remove_content_type_name"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
     operations = [
-        migrations.CreateModel(
+        TakeOver("ratelimit", "flotilla_ratelimit", ["personallimit"], ["0001_initial"]),
+        CreateModelUnlessThere(
             name="PersonalLimit",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
@@ -30,7 +33,7 @@ class Migration(migrations.Migration):
                         default="",
                         help_text='Write count/period with s, m, h or d, as "100/m" (strict) or "100/m burst=20" (GCRA), "5/30s", "1000/d".',
                         max_length=64,
-                        validators=[ratelimit.models.check_rate],
+                        validators=[flotilla.ratelimit.models.check_rate],
                     ),
                 ),
                 (
@@ -62,6 +65,7 @@ class Migration(migrations.Migration):
                 ),
             ],
             options={
+                "db_table": "ratelimit_personallimit",
                 "verbose_name": "personal limit",
                 "ordering": ("policy", "pk"),
                 "constraints": [

@@ -75,7 +75,7 @@ class ChannelAdmin(LiveAdmin):
     def get_urls(self) -> list[URLPattern]:
         """The list, and a channel's own page."""
         page = self.admin_site.admin_view(self.channel_view)
-        return [*super().get_urls(), path("<path:object_id>/change/", page, name="realtime_channel_change")]
+        return [*super().get_urls(), path("<path:object_id>/change/", page, name="flotilla_realtime_channel_change")]
 
     def channel_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """One channel: its facts, those in it a page at a time, its newest publications."""

@@ -12,7 +12,14 @@ import msgspec
 
 from flotilla.realtime import rpc as registry
 from flotilla.realtime.api import params
-from flotilla.realtime.api.control import OVERRIDES, to_disconnect, to_reauthorize, to_refresh, to_subscribe, to_unsubscribe
+from flotilla.realtime.api.control import (
+    OVERRIDES,
+    to_disconnect,
+    to_reauthorize,
+    to_refresh,
+    to_subscribe,
+    to_unsubscribe,
+)
 from flotilla.realtime.api.publishing import payload
 from flotilla.realtime.engine.control import Acknowledged, Command, Control
 from flotilla.realtime.engine.publication import StreamPosition

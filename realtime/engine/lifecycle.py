@@ -1,9 +1,9 @@
 """Lifecycle signals: `on_connect` and `on_disconnect` of this process's connections, and of those that died elsewhere.
 
 Both go through presence's lane, so no receiver is waited for, and `on_connect` of a connection comes first. That an end
-is told once in the whole cluster is `flotilla.presence.ends`'s promise; here are its words. An `on_connect` for which the lane
-had no room until its connection ended waits with that end in Redis, so that no number of short connections fills the
-memory.
+is told once in the whole cluster is `flotilla.presence.ends`'s promise; here are its words. An `on_connect` for which
+the lane had no room until its connection ended waits with that end in Redis, so that no number of short connections
+fills the memory.
 """
 
 from functools import partial

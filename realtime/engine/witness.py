@@ -1,4 +1,5 @@
-"""Keeps what this process knows of every partition fresh, and who else is there to know it (`flotilla.store.partitions`).
+"""Keeps fresh what this process knows of every partition, and who else is there to know it
+(`flotilla.store.partitions`).
 
 When Redis comes back as another run, instances compare what each of them knows. That settles it only if nobody who knew
 more is missing; so every second each instance asks how far the partitions are and who holds a lease. The last one that

@@ -1,9 +1,8 @@
 """Daphne as the platform runs it: `python -m flotilla.realtime.server.daphne --fd N project.asgi:application`.
 
 What is Daphne's: the command line, the endpoints, the reactor. What is ours: the node runs before the first connection
-is accepted, HTTP and WebSockets are served by our own protocols (`flotilla.realtime.server.opening`, `flotilla.realtime.server.http`,
-`flotilla.realtime.server.connection`), limits come from the configuration, SIGTERM drains (`flotilla.realtime.server.drain`), and under
-the supervisor it says when it is ready and dies with it.
+is accepted, HTTP and WebSockets are served by our own protocols (`opening`, `http`, `connection`), limits come from the
+configuration, SIGTERM drains (`drain`), and under the supervisor it says when it is ready and dies with it.
 `daphne project.asgi:application` works too, without all that.
 """
 

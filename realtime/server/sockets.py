@@ -1,8 +1,8 @@
 """A connection's socket: where frames are written, how much is unsent, how it is closed with a reason.
 
-Under our server that is the connection itself (`flotilla.realtime.server.connection`): no ASGI message, no coroutine, no framing
-per connection. Under any other ASGI server frames go through `send` (`AsgiSocket`). Both keep the order of calls, never
-block or raise, and hold at most `most_unsent` bytes for a client that does not read: then they call `on_slow`, once.
+Under our server that is the connection itself (`connection`): no ASGI message, no coroutine, no framing per connection.
+Under any other ASGI server frames go through `send` (`AsgiSocket`). Both keep the order of calls, never block or raise,
+and hold at most `most_unsent` bytes for a client that does not read: then they call `on_slow`, once.
 """
 
 import asyncio

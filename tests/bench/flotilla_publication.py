@@ -18,8 +18,8 @@ def main() -> None:
     django.setup()
     from flotilla.realtime.api.publishing import body_of, options_of
     from flotilla.realtime.engine import calls
-    from servers.base import resp
     from flotilla.store import get_store
+    from servers.base import resp
 
     channel, message = sys.argv[1], sys.stdin.buffer.read()
     call = calls.publish(channel, body_of(message, None), options_of(channel))

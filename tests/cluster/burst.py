@@ -19,10 +19,10 @@ from typing import Any
 import redis
 
 from clients import token
-from harness import Cluster
-from processes import HERE
 from flotilla.ratelimit.proof import overshoot
 from flotilla.ratelimit.rates import Rate, parse_rate
+from harness import Cluster
+from processes import HERE
 
 PROCESSES = 8
 SECONDS = 10.0

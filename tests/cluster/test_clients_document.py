@@ -12,9 +12,9 @@ import pytest
 import sdk
 from conftest import running
 from documents import snippet, snippets
+from flotilla.realtime.protocol.codes import DisconnectCode, ErrorCode, UnsubscribeCode
 from harness import Cluster, manage
 from processes import HERE, ROOT
-from flotilla.realtime.protocol.codes import DisconnectCode, ErrorCode, UnsubscribeCode
 
 SHOWN_URL = "ws://127.0.0.1:8000/connection/websocket"
 LOG_IN = """

@@ -16,9 +16,9 @@ from cent import CentError
 from api_client import Api
 from clients import RawClient
 from conftest import CONFIG, running
+from flotilla.store import place
 from harness import Cluster
 from processes import eventually
-from flotilla.store import place
 from test_across_instances import Crowd
 from test_across_redis_outages import WITHOUT_PERSONAL, Fresh, told_to_begin_anew, well
 

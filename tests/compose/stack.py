@@ -16,9 +16,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from harness import API_KEY, SECRET
 from flotilla.monitoring.drill.receiver import Receiver
 from flotilla.monitoring.prometheus_api import Prometheus, Unreachable
+from harness import API_KEY, SECRET
 from processes import ROOT, free_port, wait_until
 from subscribers import CONFIG as PROOF
 from tests.compose.engine import docker, get_images, run

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from project import demo
 from flotilla.ratelimit.policies import Policy, read_policies
 from flotilla.realtime.conf import RealtimeConfig
+from project import demo
 from tests.deploy.test_files import DEPLOY, load
 
 COSTS = ("connect", "subscribe", "publish", "history", "presence", "presence_stats", "rpc", "new_channel")

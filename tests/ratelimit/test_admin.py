@@ -47,7 +47,9 @@ def run(*words: str) -> str:
 
 
 def add(admin: Client, **fields: Any) -> Any:
-    return admin.post("/admin/flotilla_ratelimit/personallimit/add/", {"policy": "users", "rate": "", "note": "", **fields})
+    return admin.post(
+        "/admin/flotilla_ratelimit/personallimit/add/", {"policy": "users", "rate": "", "note": "", **fields}
+    )
 
 
 def test_a_limit_is_added_in_the_admin(admin: Client) -> None:

@@ -78,7 +78,10 @@ def errors(settings: Any, **policies: Any) -> list[str]:
             ["flotilla_ratelimit.E001", "bad.rate: 'many' is no rate", "Write count/period"],
         ),
         (GOOD | {"key": "nobody"}, ["flotilla_ratelimit.E001", "rate_limits.bad.key", "header:NAME"]),
-        (GOOD | {"guards": "http:no-such-route"}, ["flotilla_ratelimit.E002", "rate_limits.bad.guards", "no-such-route"]),
+        (
+            GOOD | {"guards": "http:no-such-route"},
+            ["flotilla_ratelimit.E002", "rate_limits.bad.guards", "no-such-route"],
+        ),
         (GOOD | {"guards": "http:admin:nope"}, ["flotilla_ratelimit.E002", "admin:nope"]),
         (GOOD | {"guards": "ws.publish:nowhere"}, ["flotilla_ratelimit.E001", "there is no namespace 'nowhere'"]),
         (GOOD | {"guards": "ws.new_channel:nowhere"}, ["flotilla_ratelimit.E001", "there is no namespace 'nowhere'"]),

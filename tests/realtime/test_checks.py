@@ -58,7 +58,9 @@ def test_no_secret_is_a_warning(settings: Any) -> None:
     assert ids() == ["flotilla_realtime.W001"]
 
 
-@pytest.mark.parametrize(("secret", "expected"), [("x" * 31, ["flotilla_realtime.W002"]), ("x" * 32, []), ("é" * 16, [])])
+@pytest.mark.parametrize(
+    ("secret", "expected"), [("x" * 31, ["flotilla_realtime.W002"]), ("x" * 32, []), ("é" * 16, [])]
+)
 def test_a_short_secret_is_a_warning_counted_in_bytes(settings: Any, secret: str, expected: list[str]) -> None:
     settings.REALTIME_TOKEN_SECRET = secret
     assert ids() == expected

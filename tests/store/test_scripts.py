@@ -14,7 +14,10 @@ def test_a_script_is_known_by_its_digest() -> None:
 
 def test_a_packages_common_part_comes_first() -> None:
     """Scripts of one folder share `_common.lua`."""
-    publish, history = Script.load("flotilla.realtime.engine", "publish"), Script.load("flotilla.realtime.engine", "history")
+    publish, history = (
+        Script.load("flotilla.realtime.engine", "publish"),
+        Script.load("flotilla.realtime.engine", "history"),
+    )
     head = publish.text[: publish.text.index("-- Appends")]
     assert "local function stream_of" in head
     assert history.text.startswith(head)

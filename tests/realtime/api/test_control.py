@@ -11,7 +11,7 @@ import pytest
 from django.core.management import CommandError as ShellError
 from django.core.management import call_command
 
-import realtime
+import flotilla
 from flotilla import make_connection_token
 from flotilla.realtime.engine.control import Command, Control
 from flotilla.realtime.engine.node import Node
@@ -31,8 +31,8 @@ Call = Callable[..., Any]
 def call(request: pytest.FixtureRequest) -> Call:
     """Calls a function of the API by name, or its twin for coroutines."""
     if request.param == "thread":
-        return lambda name, *args, **more: asyncio.to_thread(getattr(realtime, name), *args, **more)
-    return lambda name, *args, **more: getattr(realtime, f"a{name}")(*args, **more)
+        return lambda name, *args, **more: asyncio.to_thread(getattr(flotilla, name), *args, **more)
+    return lambda name, *args, **more: getattr(flotilla, f"a{name}")(*args, **more)
 
 
 async def people(node: Node, *users: str, channel: str = "") -> list[Peer]:
@@ -119,7 +119,7 @@ class TestUnsubscribe:
         door = held_up(node)
         id = peer.say(subscribe={"channel": ROOM})
         await until(lambda: ROOM in peer.session.subscriptions)
-        unsubscribing = asyncio.create_task(realtime.aunsubscribe("1", ROOM))
+        unsubscribing = asyncio.create_task(flotilla.aunsubscribe("1", ROOM))
         await until(lambda: "unsubscribe" in {task.get_name() for task in node._background})
         door.set()
         assert (await unsubscribing).hit == 1
@@ -127,7 +127,7 @@ class TestUnsubscribe:
         assert [next(iter(line)) for line in peer.socket.lines][-2:] == ["id", "push"]
         assert peer.pushes("unsubscribe", ROOM)
         await node.idle()
-        assert await realtime.apresence(ROOM) == {}
+        assert await flotilla.apresence(ROOM) == {}
 
 
 class TestSubscribe:
@@ -138,15 +138,15 @@ class TestSubscribe:
         assert one.pushes("subscribe", "closed:a") == [{"data": {"hello": 1}}]
         assert two.session.subscriptions["closed:a"].server_side
         assert (await call("subscribe", "1", "closed:a")).hit == 0
-        await realtime.apublish("closed:a", "news")
+        await flotilla.apublish("closed:a", "news")
         await until(lambda: one.data("closed:a") and two.data("closed:a"))
         assert other.session.subscriptions == {}
         assert (await one.ask(subscribe={"channel": "closed:a"}))["error"]["code"] == 105
 
     async def test_its_position_and_what_was_missed(self, node: Node, call: Call) -> None:
         """The push comes first, then the publications since the position, then live ones."""
-        first = await realtime.apublish(ROOM, 1)
-        await realtime.apublish(ROOM, 2)
+        first = await flotilla.apublish(ROOM, 1)
+        await flotilla.apublish(ROOM, 2)
         one, two = await people(node, "1", "2")
         since = StreamPosition(first.epoch, first.offset)
         assert (await call("subscribe", "1", ROOM, since=since)).hit == 1
@@ -155,7 +155,7 @@ class TestSubscribe:
         assert [push["offset"] for push in one.pushes("pub", ROOM)] == [2]
         assert (await call("subscribe", "2", ROOM)).hit == 1
         assert two.pushes("subscribe", ROOM)[0]["offset"] == 2
-        await realtime.apublish(ROOM, 3)
+        await flotilla.apublish(ROOM, 3)
         await until(lambda: one.data(ROOM) == [2, 3] and two.data(ROOM) == [3])
 
     async def test_info_expiry_and_overrides(self, node: Node, call: Call) -> None:
@@ -170,7 +170,7 @@ class TestSubscribe:
         with pytest.raises(ValueError, match="history_size"):
             await call("subscribe", "1", ROOM, overrides={"history_size": True})
         await call("subscribe", "1", ROOM, info={"role": "guest"})
-        (info,) = (await realtime.apresence(ROOM)).values()
+        (info,) = (await flotilla.apresence(ROOM)).values()
         assert info["chan_info"] == {"role": "guest"}
 
     async def test_a_full_connection_is_left_as_it_is(self, node: Node, call: Call) -> None:
@@ -186,14 +186,14 @@ class TestSubscribe:
         """Not in the channel, nor in its presence."""
         (peer,) = await people(node, "1")
         door = held_up(node)
-        giving = asyncio.create_task(realtime.asubscribe("1", ROOM))
+        giving = asyncio.create_task(flotilla.asubscribe("1", ROOM))
         await until(lambda: ROOM in peer.session.subscriptions)
         peer.session.closed(1006)
         door.set()
         assert (await giving).hit == 0
         await node.idle()
         await until(lambda: not node.hub.channels[ROOM].subscriptions)
-        assert await realtime.apresence(ROOM) == {}
+        assert await flotilla.apresence(ROOM) == {}
 
 
 class TestRefresh:
@@ -257,5 +257,5 @@ async def test_nonsense_on_the_control_channel_harms_nobody(node: Node) -> None:
     await Control(get_store()).tell(Command("sing"))
     await Control(get_store()).tell(Command("subscribe", user="1", channel="nowhere:a"))
     await Control(get_store()).tell(Command("subscribe", user="1", channel=ROOM, overrides={"sing": True}))
-    assert (await realtime.adisconnect("1")).hit == 1
+    assert (await flotilla.adisconnect("1")).hit == 1
     assert await peer.end() == (3503, "force disconnect")

@@ -10,8 +10,22 @@ from django.contrib.auth import get_user_model
 from django.db import transaction
 from django.utils.translation import gettext_lazy
 
-import realtime
-from flotilla import abroadcast, adisconnect, ahistory, apresence, apublish, aunsubscribe, broadcast, disconnect, history, make_connection_token, presence, publish, unsubscribe
+import flotilla
+from flotilla import (
+    abroadcast,
+    adisconnect,
+    ahistory,
+    apresence,
+    apublish,
+    aunsubscribe,
+    broadcast,
+    disconnect,
+    history,
+    make_connection_token,
+    presence,
+    publish,
+    unsubscribe,
+)
 from flotilla.realtime.engine.node import Node
 from flotilla.realtime.engine.publication import StreamPosition
 from flotilla.realtime.protocol.codes import CommandError
@@ -186,9 +200,9 @@ class TestReading:
 
 def test_the_names_are_there() -> None:
     """Every exported name can be had, and no other."""
-    assert all(callable(getattr(realtime, name)) for name in realtime.__all__)
+    assert all(callable(getattr(flotilla, name)) for name in flotilla.__all__)
     with pytest.raises(AttributeError):
-        realtime.nothing  # noqa: B018
+        flotilla.nothing  # noqa: B018
 
 
 @pytest.mark.asyncio

@@ -9,8 +9,8 @@ import pytest
 import pytest_asyncio
 from django.test import AsyncClient, AsyncRequestFactory
 
-from flotilla.ratelimit.subjects import Subject
 from flotilla import make_connection_token
+from flotilla.ratelimit.subjects import Subject
 from flotilla.realtime.api import views
 from flotilla.realtime.api.keys import holder
 from flotilla.realtime.api.methods import METHODS

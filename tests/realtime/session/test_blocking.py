@@ -9,7 +9,7 @@ import pytest
 from django.core.management import CommandError as ShellError
 from django.core.management import call_command
 
-import realtime
+import flotilla
 from flotilla import ablock, asend_message, aunblock, make_connection_token
 from flotilla.realtime.consumers import ConnectionConsumer
 from flotilla.realtime.engine import blocklist
@@ -193,7 +193,7 @@ class TestFromOutside:
         here, there = await arrive(node), await arrive(other)
         await there.subscribe("open:a")
         assert (await asend_message("1", {"n": 1})).hit == 2
-        assert (await asyncio.to_thread(realtime.send_message, None, 2, client=here.session.client)).hit == 1
+        assert (await asyncio.to_thread(flotilla.send_message, None, 2, client=here.session.client)).hit == 1
         assert (await asend_message(None, [3], channel="open:a")).hit == 1
 
         def told(peer: Peer) -> list[Any]:

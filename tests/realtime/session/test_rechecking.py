@@ -284,7 +284,9 @@ class TestRounds:
         monkeypatch.setattr(rechecking, "BEAT", 0.02)
         monkeypatch.setattr(rechecking.hooks, "find_users", away)
         await until(lambda: asked > 3, within=10)
-        said = [record for record in caplog.records if record.name == "flotilla.realtime.rechecking" and record.exc_info]
+        said = [
+            record for record in caplog.records if record.name == "flotilla.realtime.rechecking" and record.exc_info
+        ]
         assert len(said) == 1  # that a round takes long on a busy machine is said without an exception
         assert peer.socket.closed is None
         monkeypatch.setattr(rechecking.hooks, "find_users", find)

@@ -1,0 +1,53 @@
+"""One name for each package, whatever is imported first, and the public names."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGES = ("realtime", "presence", "ratelimit", "monitoring", "store")
+
+
+def python(code: str) -> "subprocess.CompletedProcess[str]":
+    """Run code in a fresh interpreter, in the checkout."""
+    command = [sys.executable, "-W", "error", "-c", code]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_package_has_one_name_and_says_it(package: str) -> None:
+    """So that no module is ever loaded twice."""
+    assert python(f"import flotilla.{package}").returncode == 0
+    refused = python(f"import {package}")
+    assert refused.returncode != 0
+    assert f"ImportError: import flotilla.{package}, not {package}" in refused.stderr
+
+
+@pytest.mark.parametrize("other", ["project", "tests", "examples"])
+def test_what_is_not_the_platforms_is_not_under_its_name(other: str) -> None:
+    assert f"No module named 'flotilla.{other}'" in python(f"import flotilla.{other}").stderr
+
+
+@pytest.mark.parametrize(
+    "imports",
+    [
+        "from flotilla import presence",
+        "import flotilla.presence.keys; from flotilla import presence",
+        "from flotilla import presence; import flotilla.presence.keys",
+        "import flotilla.presence as presence",
+    ],
+)
+def test_presence_is_the_package_and_the_function(imports: str) -> None:
+    """`from flotilla import presence` is the function, in whatever order things are imported."""
+    code = f"""{imports}
+from types import ModuleType
+from flotilla.presence import keys, Presence
+assert callable(presence) and presence.keys is keys
+import flotilla.realtime.api.python as api
+api.presence = lambda channel: "asked " + channel
+assert presence("room:1") == "asked room:1"
+"""
+    done = python(f"import os; os.environ['DJANGO_SETTINGS_MODULE'] = 'tests.settings'\n{code}")
+    assert done.returncode == 0, done.stderr
