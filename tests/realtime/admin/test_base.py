@@ -73,7 +73,7 @@ class TestWhoMay:
 async def test_whoever_goes_through_all_models_finds_nothing(settings: Any) -> None:
     """There is no table to ask."""
     out = StringIO()
-    await sync_to_async(call_command)("dumpdata", "flotilla_realtime", "monitoring", stdout=out)
+    await sync_to_async(call_command)("dumpdata", "flotilla_realtime", "flotilla_monitoring", stdout=out)
     assert out.getvalue().strip() == "[]"
 
 
