@@ -89,7 +89,7 @@ load: $(RUN_STAMP) ## does the SLO hold under load: PROFILE (smoke, soft, hard, 
 	@exec $(PY) manage.py loadtest --profile $(or $(PROFILE),smoke) $(if $(TARGET),--target $(TARGET)) $(ARGS)
 
 load-gate: $(DEV_STAMP) ## the gate of `make load` bites: delay, drops, a lenient limiter and a lack of data must fail
-	@exec $(PY) -m pytest tests/load/gate.py $(ARGS)
+	@exec $(PY) -m pytest tests/ops/load/gate.py $(ARGS)
 
 bench: $(BENCH_STAMP) bench-node-project ## Flotilla beside others, about an hour and a half; ARGS="--only fanout --servers flotilla,cfloor --quick"
 	@exec $(PY) tests/bench/run.py $(ARGS)

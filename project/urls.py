@@ -8,7 +8,7 @@ from django.urls import include, path
 urlpatterns = [
     path("admin/", admin.site.urls),
     path("", include("flotilla.realtime.api.urls")),
-    path("", include("flotilla.realtime.urls")),
+    path("", include("examples.demo.urls")),
 ]
 if settings.FLOTILLA_DEMO:
     urlpatterns.insert(0, path("rooms/", include("examples.rooms.urls")))

@@ -9,9 +9,9 @@ import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError
 
-from flotilla.monitoring.alert_check import metrics_of
-from flotilla.monitoring.drill.processes import wait_for
-from flotilla.monitoring.drill.stack import Stack
+from flotilla.ops.alert_check import metrics_of
+from flotilla.ops.drill.processes import wait_for
+from flotilla.ops.drill.stack import Stack
 
 WITHIN = 60.0
 

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from flotilla.monitoring.drill.load import Load
-from flotilla.monitoring.drill.processes import wait_for
-from flotilla.monitoring.drill.stack import Stack
-from flotilla.monitoring.load import server_side
-from flotilla.monitoring.prometheus_api import Unreachable
+from flotilla.ops.drill.load import Load
+from flotilla.ops.drill.processes import wait_for
+from flotilla.ops.drill.stack import Stack
+from flotilla.ops.load import server_side
+from flotilla.ops.prometheus_api import Unreachable
 
 WITHIN = 60.0
 

@@ -15,7 +15,9 @@ from django.http import HttpRequest
 from django.test import Client, RequestFactory, override_settings
 from django.urls import reverse
 
-from flotilla.realtime import local_requests, siblings, views
+from flotilla.realtime import local_requests
+from examples.demo import instances
+from examples.demo import views
 
 sent: list[tuple[int, signal.Signals]] = []
 
@@ -173,9 +175,9 @@ def test_sibling_is_found_by_the_name_in_its_environment(monkeypatch: pytest.Mon
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with subprocess.Popen(command, env={"INSTANCE_ID": "sibling-7"}, **pipes) as child:  # type: ignore[call-overload]
         child.stdout.readline()  # it runs, so its environment can be read
-        monkeypatch.setattr("flotilla.realtime.siblings.os.getppid", lambda: psutil.Process().pid)
-        found = siblings.find_sibling("sibling-7")
+        monkeypatch.setattr("examples.demo.instances.os.getppid", lambda: psutil.Process().pid)
+        found = instances.find_sibling("sibling-7")
         assert found is not None and found.pid == child.pid
-        assert siblings.find_sibling("sibling-8") is None
-        assert siblings.find_sibling("") is None
+        assert instances.find_sibling("sibling-8") is None
+        assert instances.find_sibling("") is None
         child.stdin.close()

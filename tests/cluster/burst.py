@@ -19,7 +19,7 @@ from typing import Any
 import redis
 
 from clients import token
-from flotilla.ratelimit.proof import overshoot
+from flotilla.ops.load.overshoot import overshoot
 from flotilla.ratelimit.rates import Rate, parse_rate
 from harness import Cluster
 from processes import HERE

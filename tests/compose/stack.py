@@ -16,8 +16,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from flotilla.monitoring.drill.receiver import Receiver
-from flotilla.monitoring.prometheus_api import Prometheus, Unreachable
+from flotilla.ops.drill.receiver import Receiver
+from flotilla.ops.prometheus_api import Prometheus, Unreachable
 from harness import API_KEY, SECRET
 from processes import ROOT, free_port, wait_until
 from subscribers import CONFIG as PROOF

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from flotilla.monitoring.grafana import build
+from flotilla.ops.grafana import build
 
 HERE = Path(__file__).resolve().parent
 TSC = HERE / "node_modules" / ".bin" / "tsc"
@@ -37,7 +37,7 @@ def complaints(folder: Path, dashboards: dict[str, Any]) -> dict[str, str]:
 
 @pytest.mark.parametrize("path", build.files(), ids=lambda path: path.stem)
 def test_the_committed_file_is_what_the_code_makes(path: Path) -> None:
-    """Else run `python -m flotilla.monitoring.grafana.build`."""
+    """Else run `python -m flotilla.ops.grafana.build`."""
     assert path.read_text() == build.files()[path]
 
 

@@ -13,7 +13,7 @@ import pytest_asyncio
 
 from flotilla.ratelimit.decisions import Claim
 from flotilla.ratelimit.limiter import Limiter
-from flotilla.ratelimit.proof import overshoot
+from flotilla.ops.load.overshoot import overshoot
 from tests.ratelimit.conftest import PATIENCE, claim, make_limiter
 from tests.ratelimit.slow_redis import SlowRedis, between
 from tests.store.redis_process import RedisProcess, until

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flotilla.ratelimit.proof import overshoot
+from flotilla.ops.load.overshoot import overshoot
 from flotilla.ratelimit.rates import parse_rate
 
 GCRA = parse_rate("10/s burst=5")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from flotilla.ratelimit import gcra, window
 from flotilla.ratelimit.answers import Answer
 from flotilla.ratelimit.decisions import Claim
-from flotilla.ratelimit.proof import overshoot
+from flotilla.ops.load.overshoot import overshoot
 from flotilla.ratelimit.rates import TICKS, Rate
 from flotilla.ratelimit.shares import Shares
 from tests.ratelimit.conftest import claim

@@ -1,0 +1,111 @@
+"""Whether a running Prometheus and Alertmanager would really tell: rules, targets, data, the way to the receiver.
+
+Looks and changes nothing. A rule whose metrics do not exist can never fire, and nobody would notice; so each metric
+that a rule names must have a series.
+"""
+
+import re
+from collections.abc import Collection, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from flotilla.ops.prometheus_api import Prometheus, Unreachable, get
+
+# Metrics that may be missing, and when they are.
+OPTIONAL = {"flotilla_ratelimit_decisions_total": "no limit is configured"}
+_METRIC = re.compile(r"\b([a-zA-Z_:][a-zA-Z0-9_:]*)\s*(?=\{|\[)|\b(flotilla:[a-z0-9_:]+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at. `state`: ok, fault, fires, note."""
+
+    state: str
+    what: str
+    text: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+
+def check(prometheus_url: str, alertmanager_url: str, expected: Collection[str]) -> list[Finding]:
+    """Everything there is to say; `expected` are the alerts that must be loaded."""
+    found: list[Finding] = []
+    prometheus = Prometheus(prometheus_url)
+    try:
+        found += _rules(prometheus, expected)
+        found += _targets(prometheus)
+        found += _data(prometheus)
+    except Unreachable as error:
+        found.append(Finding("fault", "prometheus", str(error)))
+    try:
+        found += _alertmanager(prometheus, alertmanager_url)
+    except Unreachable as error:
+        found.append(Finding("fault", "alertmanager", str(error)))
+    return found
+
+
+def metrics_of(expression: str) -> set[str]:
+    """The metrics an expression selects."""
+    text = re.sub(r'"(\\.|[^"\\])*"', '""', expression)
+    return {first or second for first, second in _METRIC.findall(text)}
+
+
+def _rules(prometheus: Prometheus, expected: Collection[str]) -> Iterator[Finding]:
+    rules = prometheus.rules()
+    alerts = {rule["name"] for rule in rules if rule["type"] == "alerting"}
+    for name in sorted(set(expected) - alerts):
+        yield Finding("fault", "rules", f"{name} is not loaded: are monitoring/prometheus/rules in rule_files?")
+    broken = [rule for rule in rules if rule["health"] == "err"]
+    for rule in broken:
+        yield Finding("fault", "rules", f"{rule['name']}: {rule.get('lastError', 'it cannot be evaluated')}")
+    if not broken and set(expected) <= alerts:
+        yield Finding("ok", "rules", f"{len(rules)} rules are loaded, {len(alerts)} alerts among them")
+
+
+def _targets(prometheus: Prometheus) -> Iterator[Finding]:
+    targets = [target for target in prometheus.targets() if target["labels"].get("job") == "flotilla"]
+    if not targets:
+        yield Finding("fault", "targets", 'no target of job "flotilla": list the instances in targets/flotilla.json')
+    for target in targets:
+        name, up = target["labels"]["instance"], target["health"] == "up"
+        yield Finding("ok" if up else "fault", "targets", f"{name} is up" if up else f"{name}: {target['lastError']}")
+
+
+def _data(prometheus: Prometheus) -> Iterator[Finding]:
+    known = set(prometheus.label_values("__name__"))
+    missing: dict[str, list[str]] = {}
+    for rule in prometheus.rules():
+        for metric in metrics_of(rule["query"]) - known:
+            missing.setdefault(metric, []).append(rule["name"])
+    recorded = {rule["name"] for rule in prometheus.rules() if rule["type"] == "recording"}
+    faults = 0
+    for metric, rules in sorted(missing.items()):
+        names = ", ".join(sorted(set(rules)))
+        if metric in OPTIONAL or metric in recorded:
+            why = OPTIONAL.get(metric, "nothing to work it out from yet")
+            yield Finding("note", "data", f"{metric}: {why} ({names})")
+        else:
+            faults += 1
+            yield Finding("fault", "data", f"{metric} has no data, so these can never fire: {names}")
+    if not faults:
+        yield Finding("ok", "data", "every metric that a rule needs has data")
+
+
+def _alertmanager(prometheus: Prometheus, url: str) -> Iterator[Finding]:
+    status = get(f"{url.rstrip('/')}/api/v2/status")
+    yield Finding("ok", "alertmanager", f"version {status['versionInfo']['version']} answers")
+    told = prometheus.alertmanagers()
+    if told:
+        yield Finding("ok", "alertmanager", f"Prometheus tells {', '.join(told)}")
+    else:
+        yield Finding("fault", "alertmanager", "Prometheus tells no Alertmanager: see `alerting` in prometheus.yml")
+    firing = [alert for alert in prometheus.alerts() if alert["state"] == "firing"]
+    for alert in firing:
+        labels = {name: value for name, value in alert["labels"].items() if name not in ("alertname", "job")}
+        about = " ".join(f"{name}={value}" for name, value in sorted(labels.items()))
+        summary = alert["annotations"].get("summary", "")
+        yield Finding("fires", "alert", f"{alert['labels']['alertname']} ({about}): {summary}")
+    if not firing:
+        yield Finding("ok", "alert", "nothing fires")

@@ -1,0 +1,126 @@
+"""`manage.py loadtest`: a load profile on a cluster of its own, or on a target; does the SLO hold?
+
+Exit status 0: everything holds. 1: something does not, or there was nothing to judge. `--compare` judges two reports.
+"""
+
+import json
+import os
+from argparse import ArgumentParser
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from flotilla.ops.drill.processes import DrillFailed
+from flotilla.ops.load import slo
+from flotilla.ops.load.artillery import PROFILES, install
+from flotilla.ops.load.comparison import compare
+from flotilla.ops.load.figures import NotAReport
+from flotilla.ops.load.page import rows
+from flotilla.ops.load.destinations import Place, control, new_folder, own_cluster, to_target
+from flotilla.ops.load.run import Result, repeated, run
+from flotilla.ratelimit.rates import MEND, Rate, parse_rate
+from flotilla.realtime.server.private import UMASK
+
+
+class Command(BaseCommand):
+    """Runs Artillery and judges what came of it."""
+
+    help = "Runs a load profile (Artillery) on a cluster of its own or on a target, and says whether the SLO holds."
+    requires_system_checks = []  # what is loaded is another installation
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """What, where, how long."""
+        parser.add_argument("--profile", default="smoke", choices=PROFILES, help="[smoke]")
+        parser.add_argument(
+            "--target", default="", help="ws://host:port of a running installation [a cluster of its own]"
+        )
+        parser.add_argument("--control", action="store_true", help="against an echo: what the generator itself adds")
+        parser.add_argument("--duration", type=int, help="seconds until all leave [as the profile says]")
+        parser.add_argument("--instances", type=int, default=2, help="of a cluster of its own [2]")
+        parser.add_argument("--attempts", type=int, default=1, help="runs at most, where nothing but times fails [1]")
+        parser.add_argument("--limit-publish", default="", help="what the target promises a user, to be checked")
+        parser.add_argument("--limit-http", default="", help="what it promises a value of the header X-Load-Client")
+        parser.add_argument("--page", default="", help="path of the HTTP requests to a target [/health/ready]")
+        parser.add_argument("--channels", default="", help="how the names of a target's channels begin [load-]")
+        parser.add_argument("--prometheus", default="", help="address of one that scrapes the target, to compare p95s")
+        compared = "say what changed between two report.json, and fail on a regression beyond noise"
+        parser.add_argument("--compare", nargs=2, metavar=("A.json", "B.json"), type=Path, help=compared)
+
+    def handle(self, *, compare: list[Path] | None, **options: Any) -> None:
+        """Load, or compare."""
+        if compare:
+            self._compare(*compare)
+            return
+        os.umask(UMASK)  # the reports are in var/
+        try:
+            result = self._load(**options)
+        except (DrillFailed, ValueError) as error:
+            raise CommandError(str(error)) from None
+        except KeyboardInterrupt:
+            raise CommandError("ended before there was anything to judge", returncode=130) from None
+        self._show(result)
+        if not result.passed:
+            raise CommandError("the SLO does not hold", returncode=1)
+
+    def _load(self, *, profile: str, duration: int | None, attempts: int, prometheus: str, **options: Any) -> Result:
+        if duration is not None and duration < 10:
+            raise ValueError("--duration is 10 seconds or more")
+        slo.load(profile)  # what has nothing to hold is no profile
+        changed: dict[str, int] = {} if duration is None else {"stay": duration}
+        where = self._place(**options)
+        install(self._say)
+        with where as place:
+            once = lambda: run(profile, place, new_folder(profile), self._say, changed, prometheus)  # noqa: E731
+            return repeated(attempts, once, self._say)
+
+    def _place(self, *, target: str, instances: int, **options: Any) -> AbstractContextManager[Place]:
+        changed = {
+            name: options[option] for name, option in (("page", "page"), ("prefix", "channels")) if options[option]
+        }
+        promised = {
+            policy: _rate(options[f"limit_{policy}"]) for policy in ("publish", "http") if options[f"limit_{policy}"]
+        }
+        if target:
+            secret = os.environ.get("REALTIME_TOKEN_SECRET", "")
+            if "publish" in promised and not secret:
+                raise ValueError("--limit-publish counts users: give the target's REALTIME_TOKEN_SECRET")
+            return nullcontext(to_target(target, secret, promised, changed))
+        if promised or changed:
+            raise ValueError("--limit-publish, --limit-http, --page and --channels are about a --target")
+        if not 1 <= instances <= 64:
+            raise ValueError("--instances is a number from 1 to 64")
+        return control(self._say) if options["control"] else own_cluster(instances, self._say)
+
+    def _show(self, result: Result) -> None:
+        for name, *cells in rows(result.figures):
+            self._say(f"{name:<16}" + "".join(f"{cell:>10}" for cell in cells))
+        for verdict in result.verdicts:
+            self._say((self.style.SUCCESS if verdict.passed else self.style.ERROR)(str(verdict)))
+        if result.server:
+            self._say(result.server)
+        if result.late:
+            self._say(self.style.WARNING("the generator itself was late: these times are partly this machine's own"))
+        self._say(f"report: {result.folder / 'report.html'}")
+
+    def _compare(self, first: Path, second: Path) -> None:
+        try:
+            changes = compare(json.loads(first.read_text()), json.loads(second.read_text()))
+        except (OSError, ValueError, NotAReport) as error:
+            raise CommandError(f"cannot compare: {error}") from None
+        for change in changes:
+            self._say(str(change))
+        if any(change.worse for change in changes):
+            raise CommandError("worse by more than noise", returncode=1)
+
+    def _say(self, line: str) -> None:
+        self.stdout.write(line)
+        self.stdout.flush()
+
+
+def _rate(text: str) -> Rate:
+    try:
+        return parse_rate(text)
+    except ValueError as error:
+        raise ValueError(f"{error}. {MEND}") from None
