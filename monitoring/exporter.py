@@ -1,8 +1,8 @@
 """The metrics port of one process: `/metrics` for Prometheus at METRICS_HOST:METRICS_PORT.
 
-It is served by one thread with an event loop of its own (`flotilla.monitoring.scrapes`), so that it answers while the process's
-loop is busy. A restarted instance begins while its predecessor still has the port, so opening tries on until the port
-is free; a leaving one releases it first of all.
+It is served by one thread with an event loop of its own (`flotilla.monitoring.scrapes`), so that it answers while the
+process's loop is busy. A restarted instance begins while its predecessor still has the port, so opening tries on until
+the port is free; a leaving one releases it first of all.
 """
 
 import asyncio

@@ -21,12 +21,12 @@ from django.conf import settings  # noqa: E402
 from django.urls import re_path  # noqa: E402
 
 from flotilla.monitoring.urls import urlpatterns as health_urlpatterns  # noqa: E402
-from project.checks import refuse_faults  # noqa: E402
-from project.lifespan import lifespan  # noqa: E402
-from project.subpath import below_root  # noqa: E402
 from flotilla.realtime.api.bodies import unread_without_key  # noqa: E402
 from flotilla.realtime.routing import http_urlpatterns, websocket  # noqa: E402
 from flotilla.realtime.server.private import private_tree  # noqa: E402
+from project.checks import refuse_faults  # noqa: E402
+from project.lifespan import lifespan  # noqa: E402
+from project.subpath import below_root  # noqa: E402
 
 refuse_faults()
 if settings.VAR_DIR.is_dir():

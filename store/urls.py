@@ -1,7 +1,7 @@
 """Lists of Redis addresses as people write them, for the client library and for the channel layer.
 
-One address is taken apart in `flotilla.store.address`. What is said about a wrong one repeats nothing of it, for a password
-that is written wrongly may stand anywhere.
+One address is taken apart in `flotilla.store.address`. What is said about a wrong one repeats nothing of it, for a
+password that is written wrongly may stand anywhere.
 """
 
 import re

@@ -10,17 +10,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from flotilla.ops.load.place import Place, Variables
+
 from flotilla.ops.drill.processes import DrillFailed
 from flotilla.ops.drill.timeline import Say
-from flotilla.ops.load import admitted
-from flotilla.ops.load import page
-from flotilla.ops.load import server_side
-from flotilla.ops.load import slo
-from flotilla.ops.load import verdicts
+from flotilla.ops.load import admitted, page, server_side, slo, verdicts
 from flotilla.ops.load.artillery import Job, Outcome
 from flotilla.ops.load.artillery import run as run_artillery
 from flotilla.ops.load.figures import Figures, NotAReport, read
-from flotilla.ops.load.destinations import Place, Variables
 from flotilla.ops.load.progress import Live, seconds
 from flotilla.ops.load.verdicts import Verdict
 from flotilla.ops.prometheus_api import Unreachable

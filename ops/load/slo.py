@@ -1,4 +1,5 @@
-"""What must hold, from `ops/load/profile/slo.toml`: the one place for it. Artillery's own checks are made from it too."""
+"""What must hold, from `ops/load/profile/slo.toml`: the one place for it. Artillery's own checks are made from it
+too."""
 
 import tomllib
 from collections.abc import Mapping

@@ -1,7 +1,7 @@
 """What many hold of something scarce, counted for each network: whoever holds most is found at once.
 
-A tree: each thing lies under a path (`flotilla.realtime.engine.networks`, widest network first). Every operation costs the same
-however much there is, and a network that holds nothing any more is forgotten. Pure.
+A tree: each thing lies under a path (`flotilla.realtime.engine.networks`, widest network first). Every operation costs
+the same however much there is, and a network that holds nothing any more is forgotten. Pure.
 """
 
 from collections import OrderedDict

@@ -6,8 +6,9 @@ then on messages are handed over as they are read, and neither a task nor a queu
 What is sent goes straight to the kernel while nothing waits before it, else behind what waits; the order of calls is
 kept. At most `most_unsent` bytes are held for a client that does not read: then `on_slow` is called, once.
 
-What is read is counted (`flotilla.realtime.server.budget`): who sends more is closed with 1008, or as the receiver says. At most
-`MOST_IN_A_TURN` frames are handled in a turn of the loop; nothing more is read until the rest was handled in others.
+What is read is counted (`flotilla.realtime.server.budget`): who sends more is closed with 1008, or as the receiver
+says. At most `MOST_IN_A_TURN` frames are handled in a turn of the loop; nothing more is read until the rest was handled
+in others.
 """
 
 import asyncio
@@ -21,7 +22,16 @@ from flotilla.realtime.server import handshake
 from flotilla.realtime.server.asgi import AsgiSide
 from flotilla.realtime.server.budget import Allowance, Budget
 from flotilla.realtime.server.handshake import Handshake, Headers
-from flotilla.realtime.server.incoming import FIN_PING, Opcode, Reader, Violation, close_code, text, whole_ping, whole_text
+from flotilla.realtime.server.incoming import (
+    FIN_PING,
+    Opcode,
+    Reader,
+    Violation,
+    close_code,
+    text,
+    whole_ping,
+    whole_text,
+)
 from flotilla.realtime.server.transports import has_open_buffers, in_flight, let_go, unsent
 
 logger = logging.getLogger("flotilla.realtime.connection")

@@ -15,9 +15,8 @@ from django.http import HttpRequest
 from django.test import Client, RequestFactory, override_settings
 from django.urls import reverse
 
+from examples.demo import instances, views
 from flotilla.realtime import local_requests
-from examples.demo import instances
-from examples.demo import views
 
 sent: list[tuple[int, signal.Signals]] = []
 

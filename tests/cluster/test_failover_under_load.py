@@ -13,9 +13,9 @@ import msgspec
 import pytest
 
 from conftest import running
+from flotilla.store import place
 from harness import Cluster
 from processes import PATIENCE, eventually
-from flotilla.store import place
 from test_across_instances import Crowd
 from test_across_redis_outages import Fresh, well
 from test_redis_restarts_under_load import LONG, Load

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from flotilla.ops.load.overshoot import overshoot
 from flotilla.ratelimit.decisions import Claim
 from flotilla.ratelimit.limiter import Limiter
-from flotilla.ops.load.overshoot import overshoot
 from tests.ratelimit.conftest import PATIENCE, claim, make_limiter
 from tests.ratelimit.slow_redis import SlowRedis, between
 from tests.store.redis_process import RedisProcess, until

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from project.environment import Environment
 from flotilla.store.urls import check_url, checked_urls, layer_host, split_urls
+from project.environment import Environment
 
 FORMS = (
     "redis://:{}@host:6379/0",

@@ -11,8 +11,8 @@ from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand
 
-from project.keeping import kept_secret
 from flotilla.realtime.server.private import private_tree
+from project.keeping import kept_secret
 
 SECRETS = ("DJANGO_SECRET_KEY", "REALTIME_TOKEN_SECRET", "REALTIME_API_KEYS")
 

@@ -8,11 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from flotilla.ops.load import admitted
-from flotilla.ops.load import figures
-from flotilla.ops.load import page
-from flotilla.ops.load import progress
-from flotilla.ops.load import server_side
+from flotilla.ops.load import admitted, figures, page, progress, server_side
 from flotilla.ops.load.artillery import FOLDER
 from flotilla.ops.load.verdicts import Verdict
 from flotilla.ratelimit.rates import parse_rate

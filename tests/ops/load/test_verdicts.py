@@ -7,9 +7,7 @@ from typing import Any
 
 import pytest
 
-from flotilla.ops.load import figures
-from flotilla.ops.load import slo
-from flotilla.ops.load import verdicts
+from flotilla.ops.load import figures, slo, verdicts
 from flotilla.ops.load.admitted import Held
 from flotilla.ops.load.artillery import PROFILES
 from flotilla.ratelimit.rates import parse_rate
