@@ -16,7 +16,7 @@ from django.views.decorators.csrf import csrf_protect
 from django.views.decorators.http import require_POST, require_safe
 
 from examples.demo.instances import STOP_SIGNALS, find_sibling, stop_later
-from flotilla.realtime.local_requests import is_local
+from examples.demo.local_requests import is_local
 
 ROOMS = ("demo:lobby", "demo:random")
 

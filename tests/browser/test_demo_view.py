@@ -15,8 +15,7 @@ from django.http import HttpRequest
 from django.test import Client, RequestFactory, override_settings
 from django.urls import reverse
 
-from examples.demo import instances, views
-from flotilla.realtime import local_requests
+from examples.demo import instances, local_requests, views
 
 sent: list[tuple[int, signal.Signals]] = []
 
