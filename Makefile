@@ -23,7 +23,7 @@ checksum = $(shell cat $(1) 2>/dev/null | cksum | cut -d' ' -f1)
 RUN_STAMP := $(VENV)/installed-run-$(call checksum,requirements.lock)
 DEV_STAMP := $(VENV)/installed-dev-$(call checksum,requirements-dev.lock)
 BENCH_STAMP := $(VENV)/installed-bench-$(call checksum,requirements-bench.lock)
-NODE_PROJECTS := $(filter-out tests/bench tests/load,$(patsubst %/package-lock.json,%,$(wildcard tests/*/package-lock.json)))
+NODE_PROJECTS := $(filter-out tests/bench,$(patsubst %/package-lock.json,%,$(wildcard tests/*/package-lock.json)))
 
 .DEFAULT_GOAL := help
 .PHONY: help run test test-plain test-compose chaos hostile rolling drained burst revoke admin-scale drill \
@@ -111,7 +111,7 @@ format: $(DEV_STAMP) ## rewrite the code as ruff wants it
 	$(PY) -m ruff format .
 
 clean: ## remove what was installed and cached; var/, with the database and Redis's data, stays
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis $(addsuffix /node_modules,$(NODE_PROJECTS) tests/bench tests/load)
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis $(addsuffix /node_modules,$(NODE_PROJECTS) tests/bench)
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(PY):

@@ -92,6 +92,8 @@ INSTALLED_APPS = [
     "flotilla.presence",
     "flotilla.ratelimit",
     "flotilla.monitoring",
+    "flotilla.ops",
+    "examples.demo",
 ]
 if FLOTILLA_DEMO:
     INSTALLED_APPS += ["examples.rooms"]

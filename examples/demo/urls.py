@@ -1,13 +1,12 @@
-"""The demo's HTTP routes. The API's are in `flotilla.realtime.api.urls`, the WebSocket's in
-`flotilla.realtime.routing`."""
+"""The demo's HTTP routes."""
 
 from django.urls import path
 
 from examples.demo import views
 
-app_name = "realtime"
+app_name = "demo"
 
 urlpatterns = [
-    path("", views.demo, name="demo"),
-    path("demo/stop", views.stop_instance, name="demo_stop"),
+    path("", views.demo, name="page"),
+    path("demo/stop", views.stop_instance, name="stop"),
 ]

@@ -30,7 +30,7 @@ def demo(request: HttpRequest) -> HttpResponse:
     websocket = f"{scheme}://{request.get_host()}{path}"
     secret = page_secret(request) if may_stop(request) else ""
     context = {"rooms": ROOMS, "secret": secret, "websocket": websocket, "websocket_path": path}
-    response = render(request, "realtime/demo.html", context)
+    response = render(request, "demo/demo.html", context)
     response["Content-Security-Policy"] = content_security_policy(request.get_host())
     response["Referrer-Policy"] = "same-origin"
     return response

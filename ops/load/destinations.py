@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from flotilla.ops.drill.processes import ROOT, DrillFailed, Program, free_ports, wait_for
+from django.conf import settings
+
+from flotilla.ops.drill.processes import DrillFailed, Program, free_ports, wait_for
 from flotilla.ops.drill.stack import answers
 from flotilla.ops.drill.timeline import Say
-from flotilla.ops.load.artillery import FOLDER, node
+from flotilla.ops.load.artillery import home, node
 from flotilla.ops.load.cluster import Cluster
 from flotilla.ratelimit.rates import Rate
 from flotilla.realtime.server.private import private_folder
@@ -60,7 +62,7 @@ def control(say: Say) -> Iterator[Place]:
     """An echo that does nothing else: what is measured on it, the generator and the machine add."""
     [port] = free_ports(1)
     folder = new_folder("control")
-    echo = Program("echo", folder, [node(), str(FOLDER / "echo.js"), str(port)])
+    echo = Program("echo", folder, [node(), str(home() / "echo.js"), str(port)])
     say("starting the control: an echo that speaks the protocol and does nothing else …")
     echo.start()
     try:
@@ -76,7 +78,7 @@ def new_folder(name: str) -> Path:
     """A folder of this run's own under var/load."""
     stamp = time.strftime("%Y%m%d-%H%M%S")
     for number in range(1000):
-        folder = ROOT / "var" / "load" / f"{name}-{stamp}{f'-{number}' if number else ''}"
+        folder = Path(settings.VAR_DIR) / "load" / f"{name}-{stamp}{f'-{number}' if number else ''}"
         private_folder(folder.parent)
         with contextlib.suppress(FileExistsError):
             folder.mkdir(mode=0o700)

@@ -10,13 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from flotilla.ops.load.place import Place, Variables
-
 from flotilla.ops.drill.processes import DrillFailed
 from flotilla.ops.drill.timeline import Say
 from flotilla.ops.load import admitted, page, server_side, slo, verdicts
 from flotilla.ops.load.artillery import Job, Outcome
 from flotilla.ops.load.artillery import run as run_artillery
+from flotilla.ops.load.destinations import Place, Variables
 from flotilla.ops.load.figures import Figures, NotAReport, read
 from flotilla.ops.load.progress import Live, seconds
 from flotilla.ops.load.verdicts import Verdict

@@ -1,5 +1,4 @@
-"""What must hold, from `ops/load/profile/slo.toml`: the one place for it. Artillery's own checks are made from it
-too."""
+"""What must hold, from `profile/slo.toml`: the one place for it. Artillery's own checks are made from it too."""
 
 import tomllib
 from collections.abc import Mapping
@@ -7,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-FILE = Path(__file__).resolve().parents[2] / "tests" / "load" / "slo.toml"
+FILE = Path(__file__).parent / "profile" / "slo.toml"
 
 # How each count of samples is called in Artillery's report.
 SAMPLES = {

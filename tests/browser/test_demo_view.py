@@ -42,7 +42,7 @@ def secret_of(client: Client, host: str = HERE["host"], **more: Any) -> str:
 
 def post(client: Client, host: str = HERE["host"], **fields: str) -> Any:
     form = {"instance": "here-0", "secret": secret_of(client, host), **fields}
-    return client.post(reverse("realtime:demo_stop"), form, headers={"host": host})
+    return client.post(reverse("demo:stop"), form, headers={"host": host})
 
 
 def test_page_forbids_inline_script_and_style_and_has_none(client: Client) -> None:
@@ -72,7 +72,7 @@ def test_visitor_on_this_machine_stops_the_named_instance(client: Client, how: s
 def test_unknown_instance_and_unknown_way_are_refused(client: Client) -> None:
     assert post(client, instance="elsewhere-0").status_code == 404
     assert post(client, how="nuke").status_code == 400
-    assert client.get(reverse("realtime:demo_stop"), headers=HERE).status_code == 405
+    assert client.get(reverse("demo:stop"), headers=HERE).status_code == 405
     assert sent == []
 
 
@@ -97,7 +97,7 @@ def test_stop_without_the_secret_of_the_page_is_refused(client: Client) -> None:
 def test_a_name_that_only_resolves_to_this_machine_gets_no_secret_and_stops_nothing(client: Client, host: str) -> None:
     assert secret_of(client, f"{host}:8000") == ""
     form = {"instance": "here-0", "secret": secret_of(client)}
-    assert client.post(reverse("realtime:demo_stop"), form, headers={"host": host}).status_code == 404
+    assert client.post(reverse("demo:stop"), form, headers={"host": host}).status_code == 404
     assert sent == []
 
 
@@ -115,7 +115,7 @@ def test_a_page_on_another_port_is_refused(client: Client) -> None:
     strict.get("/", headers=HERE)
     form = {"instance": "here-0", "csrfmiddlewaretoken": strict.cookies["csrftoken"].value, "secret": secret_of(strict)}
     for origin, status in (("http://127.0.0.1:3000", 403), ("null", 403), ("http://127.0.0.1:8000", 202)):
-        answer = strict.post(reverse("realtime:demo_stop"), form, headers=HERE | {"origin": origin})
+        answer = strict.post(reverse("demo:stop"), form, headers=HERE | {"origin": origin})
         assert answer.status_code == status, origin
 
 

@@ -19,7 +19,7 @@ def value(name: str, **labels: str) -> float:
 
 async def test_a_response_is_counted_by_status_and_route(async_client: AsyncClient) -> None:
     """Once, in an asynchronous request as in a synchronous one."""
-    labels = {"status": "200", "view": "realtime:demo", "method": "GET"}
+    labels = {"status": "200", "view": "demo:page", "method": "GET"}
     before = value(RESPONSES, **labels)
     assert (await async_client.get("/")).status_code == 200
     assert value(RESPONSES, **labels) == before + 1

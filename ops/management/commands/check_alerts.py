@@ -11,9 +11,10 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
+from flotilla import monitoring
 from flotilla.ops.alert_check import Finding, check
 
-RULES = Path(__file__).resolve().parents[2] / "prometheus" / "rules"
+RULES = Path(monitoring.__file__).parent / "prometheus" / "rules"
 
 
 class Command(BaseCommand):

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
-from flotilla.ops.load.place import Place, control, new_folder, own_cluster, to_target
 
 from flotilla.ops.drill.processes import DrillFailed
 from flotilla.ops.load import slo
 from flotilla.ops.load.artillery import PROFILES, install
 from flotilla.ops.load.comparison import compare
+from flotilla.ops.load.destinations import Place, control, new_folder, own_cluster, to_target
 from flotilla.ops.load.figures import NotAReport
 from flotilla.ops.load.page import rows
 from flotilla.ops.load.run import Result, repeated, run

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-from flotilla.ops.load.place import Place, new_folder, own_cluster
 
 from flotilla.ops.load.artillery import install
+from flotilla.ops.load.destinations import Place, new_folder, own_cluster
 from flotilla.ops.load.run import Result, repeated, run
 from flotilla.ops.load.verdicts import ARTILLERY, TIMES
 from tests.ops.load.proxy import Proxy

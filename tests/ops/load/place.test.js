@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 
-import { Place } from "./place.js";
+import { Place } from "../../../ops/load/profile/place.js";
 
 function after(position, ...numbers) {
   const place = new Place(position);

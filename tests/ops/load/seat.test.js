@@ -4,8 +4,8 @@ import assert from "node:assert/strict";
 import { EventEmitter } from "node:events";
 import test from "node:test";
 
-import { now } from "./clock.js";
-import { Seat } from "./seat.js";
+import { now } from "../../../ops/load/profile/clock.js";
+import { Seat } from "../../../ops/load/profile/seat.js";
 
 class Socket extends EventEmitter {
   sent = [];

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError
-from flotilla.ops.load.place import to_target
 
+from flotilla.ops.load.destinations import to_target
 from flotilla.ops.load.figures import read
 from flotilla.ops.load.run import Result, repeated
 from flotilla.ops.load.verdicts import ARTILLERY, TIMES, Verdict

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from flotilla.ops.load import admitted, figures, page, progress, server_side
-from flotilla.ops.load.artillery import FOLDER
 from flotilla.ops.load.verdicts import Verdict
 from flotilla.ratelimit.rates import parse_rate
 from tests.ops.load.reports import report
@@ -77,5 +76,7 @@ def test_what_a_client_of_the_load_counts(name: str) -> None:
     node = shutil.which("node")
     if node is None:
         pytest.skip("no node on the PATH")
-    done = subprocess.run([node, "--test", str(FOLDER / f"{name}.test.js")], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [node, "--test", str(Path(__file__).parent / f"{name}.test.js")], capture_output=True, text=True, timeout=60
+    )
     assert done.returncode == 0, done.stdout

@@ -1,11 +1,11 @@
 // The demo page: wires the official client library to the document. Rooms, names, outages and the network that can be
 // cut are modules of their own beside this one; here is what happens when.
 
-import { cleanName, nameOf, randomName, shortId } from "./demo/names.js";
-import { Network } from "./demo/network.js";
-import { Outage } from "./demo/outage.js";
-import { Room } from "./demo/room.js";
-import { divider, find, instanceTag, log, messageLine, personLine, place, roomTabs } from "./demo/ui.js";
+import { cleanName, nameOf, randomName, shortId } from "./names.js";
+import { Network } from "./network.js";
+import { Outage } from "./outage.js";
+import { Room } from "./room.js";
+import { divider, find, instanceTag, log, messageLine, personLine, place, roomTabs } from "./ui.js";
 
 const TOO_MANY_REQUESTS = 111; // the error code of what a rate limit denies
 const FLOOD = 60; // more than the demo's burst
