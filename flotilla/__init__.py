@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from flotilla.realtime.access.tokens import make_connection_token, make_subscription_token
-    from flotilla.realtime.api.blocking import ablock, aunblock, block, unblock
     from flotilla.realtime.api.control import (
         adisconnect,
         areauthorize,
@@ -41,6 +40,7 @@ if TYPE_CHECKING:
         presence,
         publish,
     )
+    from flotilla.realtime.blocks.api import ablock, aunblock, block, unblock
     from flotilla.realtime.changes import Affected, affects
 
 __all__ = [
@@ -77,7 +77,7 @@ __all__ = [
 _HOMES = {
     "flotilla.realtime.access.tokens": ("make_connection_token", "make_subscription_token"),
     "flotilla.realtime.api.python": ("broadcast", "history", "presence", "publish"),
-    "flotilla.realtime.api.blocking": ("block", "unblock"),
+    "flotilla.realtime.blocks.api": ("block", "unblock"),
     "flotilla.realtime.api.messaging": ("send_message",),
     "flotilla.realtime.api.control": ("disconnect", "reauthorize", "refresh", "subscribe", "unsubscribe"),
     "flotilla.realtime.changes": ("Affected", "affects"),

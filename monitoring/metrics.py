@@ -18,18 +18,18 @@ from prometheus_client import REGISTRY
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from flotilla.realtime.client.states import State
 from flotilla.realtime.engine import recovery
 from flotilla.realtime.protocol.codes import DisconnectCode, ErrorCode
 from flotilla.realtime.server.door import current_door
 from flotilla.realtime.server.http.waiting import responses_waiting
-from flotilla.realtime.session.states import State
 from flotilla.realtime.version import VERSION
 from flotilla.store import get_store
 from flotilla.store.stats import Histogram
 from flotilla.store.supervised import restarts
 
 if TYPE_CHECKING:
-    from flotilla.realtime.engine.node import Node
+    from flotilla.realtime.node.node import Node
 
 _STANDARD = (1000, 1001, 1002, 1003, 1006, 1007, 1009, 1011)  # RFC 6455, 7.4.1
 _KNOWN = {str(int(code)) for code in (*_STANDARD, *DisconnectCode)}
@@ -85,7 +85,7 @@ class NodeCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Each metric with its value now."""
-        from flotilla.realtime.engine.node import current_node  # the apps are ready by now
+        from flotilla.realtime.node.node import current_node  # the apps are ready by now
 
         node = current_node()
         yield from _readiness()

@@ -19,7 +19,7 @@ from flotilla.presence import keys as presence_keys
 from flotilla.presence.entries import ADD, DROP, ENTER
 from flotilla.ratelimit import keys as limit_keys
 from flotilla.realtime.engine import calls
-from flotilla.realtime.engine.control import ANSWER
+from flotilla.realtime.node.control import ANSWER
 from flotilla.store import Script, Shard, StoreRefused, StoreUnavailable, place
 from flotilla.store.link import Argument
 

@@ -17,7 +17,7 @@ from django_prometheus.middleware import Metrics
 
 from flotilla.realtime.access.channels import options_for
 from flotilla.realtime.conf import ChannelOptions
-from flotilla.realtime.engine.node import Node, current_node
+from flotilla.realtime.node.node import Node, current_node
 from flotilla.realtime.protocol.codes import ErrorCode
 from flotilla.realtime.protocol.replies import publication_body
 from flotilla.store import StoreUnavailable, supervised

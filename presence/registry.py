@@ -17,15 +17,15 @@ from typing import Any, TypeVar
 from flotilla.presence.diff import Continuity, chunks
 from flotilla.presence.ends import End, Ends
 from flotilla.presence.entries import MOST_PER_CALL, Announcement, Entries, Full, Holder, Leaving, Named, Removed
-from flotilla.presence.keeper import Keeper, retry_after, wait
+from flotilla.presence.incarnation import Life, Record
 from flotilla.presence.keys import USER, home_of
 from flotilla.presence.lane import Lane
+from flotilla.presence.lease_renewal import Keeper, retry_after, wait
 from flotilla.presence.leases import Fenced, LeaseMissing, Leases, new_incarnation
-from flotilla.presence.life import Life, Record
 from flotilla.presence.reaper import Reaped, Reaper
+from flotilla.presence.repair import SLICE, Duties, Upkeep
 from flotilla.presence.signals import tell, user_joined
 from flotilla.presence.turns import Turn, Turns
-from flotilla.presence.upkeep import SLICE, Duties, Upkeep
 from flotilla.store import Store, StoreUnavailable, supervised
 
 logger = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ from typing import Any
 
 from django.conf import settings
 
-from flotilla.realtime.engine.node import current_node, get_node
+from flotilla.realtime.node.node import current_node, get_node
 
 
 async def lifespan(

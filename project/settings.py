@@ -9,10 +9,10 @@ import platform
 from pathlib import Path
 from typing import Any
 
-from flotilla.realtime.server.redis import socket_path
+from flotilla.realtime.server.embedded_redis import socket_path
 from flotilla.store.urls import layer_host
 from project.environment import Environment
-from project.keeping import kept_secret
+from project.kept_secrets import kept_secret
 from project.logs import logging_settings
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -103,7 +103,7 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "project.static.StaticFiles",
     "django.contrib.sessions.middleware.SessionMiddleware",
-    "flotilla.ratelimit.middleware.RateLimitMiddleware",
+    "flotilla.ratelimit.http.middleware.RateLimitMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
@@ -138,7 +138,7 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     }
 CACHES = {
     "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "LOCATION": "default"},
-    # django-ratelimit's own counters, which decide nothing here: `flotilla.ratelimit.decorators` asks the limiter
+    # django-ratelimit's own counters, which decide nothing here: `flotilla.ratelimit.http.decorators` asks the limiter
     "ratelimit": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "LOCATION": "ratelimit"},
 }
 RATELIMIT_USE_CACHE = "ratelimit"

@@ -18,9 +18,9 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 
 from flotilla.ratelimit import inspection
+from flotilla.ratelimit.algorithms.rates import parse_rate
 from flotilla.ratelimit.models import PersonalLimit
 from flotilla.ratelimit.policies import Policy
-from flotilla.ratelimit.rates import parse_rate
 from flotilla.ratelimit.service import configured
 from flotilla.ratelimit.subjects import HEADER, digest_of
 from flotilla.store import StoreUnavailable

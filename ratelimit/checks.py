@@ -9,11 +9,11 @@ from django.core.checks import CheckMessage, Error, register
 from django.core.exceptions import ImproperlyConfigured
 from django.urls import URLPattern, URLResolver, get_resolver
 
-from flotilla.ratelimit.addresses import networks
+from flotilla.ratelimit.http.addresses import networks
 from flotilla.ratelimit.policies import HTTP, Policy
 from flotilla.ratelimit.service import configured
 
-MIDDLEWARE = "flotilla.ratelimit.middleware.RateLimitMiddleware"
+MIDDLEWARE = "flotilla.ratelimit.http.middleware.RateLimitMiddleware"
 
 
 @register("ratelimit")

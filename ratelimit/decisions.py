@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from flotilla.ratelimit.algorithms.rates import Rate
 from flotilla.ratelimit.policies import Policy
-from flotilla.ratelimit.rates import Rate
 
 
 class Claim(NamedTuple):

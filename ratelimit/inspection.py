@@ -3,10 +3,11 @@
 import struct
 from typing import NamedTuple
 
-from flotilla.ratelimit import gcra, keys, window
-from flotilla.ratelimit.answers import Answer
+from flotilla.ratelimit import keys
+from flotilla.ratelimit.algorithms import gcra, window
+from flotilla.ratelimit.algorithms.answers import Answer
+from flotilla.ratelimit.algorithms.rates import TICKS, Rate
 from flotilla.ratelimit.policies import Policy
-from flotilla.ratelimit.rates import TICKS, Rate
 from flotilla.ratelimit.service import announce_change, get_limits
 from flotilla.ratelimit.subjects import by_address, by_key, by_network
 

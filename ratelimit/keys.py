@@ -9,7 +9,7 @@ from hashlib import blake2b
 
 from django.conf import settings
 
-from flotilla.ratelimit.rates import Rate
+from flotilla.ratelimit.algorithms.rates import Rate
 
 TAG = "{rl}"
 

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from flotilla.ratelimit import counts as outcomes
-from flotilla.ratelimit.answers import Answer
+from flotilla.ratelimit.algorithms.answers import Answer
 from flotilla.ratelimit.breaker import Breaker
 from flotilla.ratelimit.counts import Counts
 from flotilla.ratelimit.decisions import ALLOWED, Claim, Decision, Verdict

@@ -8,10 +8,10 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from flotilla.ratelimit import gcra, window
-from flotilla.ratelimit.answers import Answer
+from flotilla.ratelimit.algorithms import gcra, window
+from flotilla.ratelimit.algorithms.answers import Answer
+from flotilla.ratelimit.algorithms.rates import TICKS
 from flotilla.ratelimit.decisions import Claim
-from flotilla.ratelimit.rates import TICKS
 from flotilla.ratelimit.states import MOST_KEYS, Remembered, States
 
 

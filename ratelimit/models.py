@@ -11,7 +11,7 @@ from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import Q
 
-from flotilla.ratelimit.rates import MEND, parse_rate
+from flotilla.ratelimit.algorithms.rates import MEND, parse_rate
 
 
 def check_rate(value: str) -> None:

@@ -11,8 +11,8 @@ from typing import Any
 from django.contrib.auth import get_user_model
 from django.db import transaction
 
+from flotilla.ratelimit.algorithms.rates import Rate, parse_rate
 from flotilla.ratelimit.models import PersonalLimit
-from flotilla.ratelimit.rates import Rate, parse_rate
 from flotilla.ratelimit.subjects import by_user
 
 logger = logging.getLogger("flotilla.ratelimit")

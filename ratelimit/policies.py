@@ -15,7 +15,7 @@ from typing import Any, cast
 
 from django.utils.module_loading import import_string
 
-from flotilla.ratelimit.rates import MEND, MOST, Rate, parse_rate
+from flotilla.ratelimit.algorithms.rates import MEND, MOST, Rate, parse_rate
 from flotilla.ratelimit.subjects import HEADER, SIMPLE_KEYS, Key, KeyFunction
 
 OPEN, CLOSED, LOCAL = "open", "closed", "local"

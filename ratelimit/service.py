@@ -59,7 +59,7 @@ class Limits:
     """Everything one process needs to limit. `personal` is replaced as a whole when it changed."""
 
     def __init__(self, policies: Sequence[Policy]) -> None:
-        from flotilla.ratelimit.upkeep import Upkeep
+        from flotilla.ratelimit.background import Upkeep
 
         self.policies = with_wider(policies)
         self.by_name = {policy.name: policy for policy in self.policies}

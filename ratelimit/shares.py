@@ -10,10 +10,10 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-from flotilla.ratelimit import gcra
-from flotilla.ratelimit.answers import Answer
+from flotilla.ratelimit.algorithms import gcra
+from flotilla.ratelimit.algorithms.answers import Answer
+from flotilla.ratelimit.algorithms.rates import TICKS, Rate
 from flotilla.ratelimit.decisions import Claim
-from flotilla.ratelimit.rates import TICKS, Rate
 from flotilla.ratelimit.states import MOST_KEYS, Remembered, States
 
 ASKING = 4_000_000  # µs: no question is under way for longer

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
-from flotilla.ratelimit.addresses import counted, wide
+from flotilla.ratelimit.http.addresses import counted, wide
 
 SIMPLE_KEYS = ("ip", "user", "user_or_ip", "connection", "channel")
 HEADER = "header:"

@@ -24,9 +24,9 @@ from django.db.models import Model
 from django.db.models.signals import m2m_changed, post_delete, post_save, pre_delete, pre_save
 
 from flotilla.realtime.access.tokens import user_id
-from flotilla.realtime.engine.control import Command, Control
+from flotilla.realtime.node.control import Command, Control
+from flotilla.realtime.node.selection import login_of
 from flotilla.realtime.protocol.codes import DisconnectCode
-from flotilla.realtime.session.matching import login_of
 from flotilla.store import StoreUnavailable, get_store
 
 logger = logging.getLogger("flotilla.realtime.changes")

@@ -9,13 +9,13 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from flotilla.realtime.access.origins import refusal
-from flotilla.realtime.engine.node import get_node
+from flotilla.realtime.client import handshake
+from flotilla.realtime.client.client import Session
+from flotilla.realtime.client.entrance import enter
+from flotilla.realtime.node.node import get_node
 from flotilla.realtime.protocol.codes import DisconnectCode
 from flotilla.realtime.server.connection import ABNORMAL, Connection
 from flotilla.realtime.server.sockets import open_socket
-from flotilla.realtime.session import handshakes
-from flotilla.realtime.session.entrance import enter
-from flotilla.realtime.session.session import Session
 
 logger = logging.getLogger("flotilla.realtime.consumer")
 
@@ -35,7 +35,7 @@ class ConnectionConsumer:
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         node = await get_node()
         await receive()  # websocket.connect
-        if await handshakes.refused(scope, send):
+        if await handshake.refused(scope, send):
             return
         offered = scope.get("subprotocols") or []
         problem = refusal(scope, node.config) or _unknown_protocol(scope, offered)
@@ -43,7 +43,7 @@ class ConnectionConsumer:
             logger.warning("handshake refused: %s", problem)
             await send({"type": "websocket.close", "code": DisconnectCode.PERMISSION_DENIED})
             return
-        address = handshakes.address_of(scope)
+        address = handshake.address_of(scope)
         place = await enter(node.admission, address, scope, receive, send)
         if place is None:
             return

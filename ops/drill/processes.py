@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from flotilla.realtime.server.parent import launch
+from flotilla.realtime.server.parent_death import launch
 
 ROOT = Path.cwd()  # of the installation: where `manage.py` was started
 LOOK_EVERY = 0.1  # seconds

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flotilla.ops.load.overshoot import overshoot
-from flotilla.ratelimit.rates import Rate
+from flotilla.ratelimit.algorithms.rates import Rate
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from typing import Any
 from flotilla.ops.drill.processes import DrillFailed, Program, free_ports, wait_for
 from flotilla.ops.drill.stack import environment
 from flotilla.ops.load import server_side
-from flotilla.ratelimit.rates import Rate, parse_rate
+from flotilla.ratelimit.algorithms.rates import Rate, parse_rate
 
 READY_WITHIN = 90.0  # seconds
 PAGE = "/admin/login/"

@@ -6,7 +6,7 @@ bound, and never accuses a limit that held. Moments are whole microseconds; all 
 
 from collections.abc import Sequence
 
-from flotilla.ratelimit.rates import Rate
+from flotilla.ratelimit.algorithms.rates import Rate
 
 
 def overshoot(rate: Rate, earliest: Sequence[int], latest: Sequence[int]) -> int:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from flotilla.ops.drill.processes import DrillFailed
 from flotilla.ops.drill.timeline import Say
-from flotilla.ops.load import admitted, page, server_side, slo, verdicts
+from flotilla.ops.load import admitted, report_page, server_side, slo, verdicts
 from flotilla.ops.load.artillery import Job, Outcome
 from flotilla.ops.load.artillery import run as run_artillery
 from flotilla.ops.load.destinations import Place, Variables
@@ -115,5 +115,5 @@ def _write(profile: str, outcome: Outcome, result: Result) -> None:
     told = seconds(result.folder)
     (result.folder / "report.json").write_text(json.dumps({**outcome.report, "flotilla": own | {"seconds": told}}))
     title = f"Load: {profile}, {'passed' if result.passed else 'FAILED'}"
-    shown = page.render(title, result.verdicts, result.figures, told, result.server)
+    shown = report_page.render(title, result.verdicts, result.figures, told, result.server)
     (result.folder / "report.html").write_text(shown)

@@ -22,7 +22,7 @@ from django.urls import URLPattern, path
 from django.utils.text import capfirst
 
 from flotilla.realtime.admin.fields import DURATIONS, FIELDS
-from flotilla.realtime.api.looking import Page
+from flotilla.realtime.api.inspection import Page
 from flotilla.realtime.protocol.codes import CommandError
 from flotilla.store import StoreUnavailable
 

@@ -18,8 +18,8 @@ from django.urls import URLPattern, path
 from flotilla.realtime.admin import base
 from flotilla.realtime.admin.base import Act, LiveAdmin, fields_of
 from flotilla.realtime.admin.fields import shown
-from flotilla.realtime.admin.people import name_users
-from flotilla.realtime.api.looking import Page, channel, channels, members
+from flotilla.realtime.admin.user_names import name_users
+from flotilla.realtime.api.inspection import Page, channel, channels, members
 from flotilla.realtime.api.publishing import broker, options_of
 from flotilla.realtime.api.python import publish
 from flotilla.realtime.conf import ChannelOptions

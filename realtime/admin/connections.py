@@ -10,14 +10,14 @@ from django.http import HttpRequest
 
 from flotilla.realtime.admin import base
 from flotilla.realtime.admin.base import Act, LiveAdmin
-from flotilla.realtime.admin.blocking import BLOCKING, block_each
+from flotilla.realtime.admin.block_action import BLOCKING, block_each
 from flotilla.realtime.admin.fields import shown
-from flotilla.realtime.admin.people import name_users
+from flotilla.realtime.admin.user_names import name_users
 from flotilla.realtime.api.control import disconnect, unsubscribe
-from flotilla.realtime.api.looking import Page, connections
+from flotilla.realtime.api.inspection import Page, connections
 from flotilla.realtime.api.messaging import send_message
-from flotilla.realtime.engine.control import Acknowledged
 from flotilla.realtime.models import Connection
+from flotilla.realtime.node.control import Acknowledged
 
 
 @admin.register(Connection)

@@ -8,7 +8,7 @@ from django.http import HttpRequest
 
 from flotilla.realtime.admin import base
 from flotilla.realtime.admin.base import Act, LiveAdmin
-from flotilla.realtime.api.looking import Page, instances
+from flotilla.realtime.api.inspection import Page, instances
 from flotilla.realtime.api.messaging import drain
 from flotilla.realtime.models import Instance
 

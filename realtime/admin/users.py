@@ -9,11 +9,11 @@ from django.http import HttpRequest
 
 from flotilla.realtime.admin import base
 from flotilla.realtime.admin.base import Act, LiveAdmin
-from flotilla.realtime.admin.blocking import BLOCKING, block_each
+from flotilla.realtime.admin.block_action import BLOCKING, block_each
 from flotilla.realtime.admin.fields import shown
-from flotilla.realtime.admin.people import name_users, user_named
+from flotilla.realtime.admin.user_names import name_users, user_named
 from flotilla.realtime.api.control import disconnect
-from flotilla.realtime.api.looking import Page, users
+from flotilla.realtime.api.inspection import Page, users
 from flotilla.realtime.api.messaging import send_message
 from flotilla.realtime.models import ConnectedUser
 

@@ -21,10 +21,10 @@ from flotilla.realtime.api.control import (
     to_unsubscribe,
 )
 from flotilla.realtime.api.publishing import payload
-from flotilla.realtime.engine.control import Acknowledged, Command, Control
+from flotilla.realtime.client.commands.rpc import called
 from flotilla.realtime.engine.publication import StreamPosition
+from flotilla.realtime.node.control import Acknowledged, Command, Control
 from flotilla.realtime.protocol.codes import CommandError, ErrorCode, UnsubscribeCode
-from flotilla.realtime.session.calls import called
 from flotilla.store import get_store
 
 

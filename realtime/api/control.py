@@ -16,8 +16,8 @@ from django.db import transaction
 
 from flotilla.realtime.access.tokens import user_id
 from flotilla.realtime.api.publishing import encode_data, options_of
-from flotilla.realtime.engine.control import ASK_WITHIN, Acknowledged, Command, Control
 from flotilla.realtime.engine.publication import StreamPosition
+from flotilla.realtime.node.control import ASK_WITHIN, Acknowledged, Command, Control
 from flotilla.realtime.protocol.codes import DisconnectCode, UnsubscribeCode
 from flotilla.store import get_store
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from flotilla.realtime.access.tokens import user_id
 from flotilla.realtime.api.publishing import encode_data, options_of
-from flotilla.realtime.engine.control import ASK_WITHIN, Acknowledged, Command, Control
+from flotilla.realtime.node.control import ASK_WITHIN, Acknowledged, Command, Control
 from flotilla.realtime.protocol.codes import CommandError, ErrorCode
 from flotilla.realtime.protocol.nesting import unreadable
 from flotilla.store import get_store

@@ -7,17 +7,17 @@ from typing import Any
 
 import msgspec
 
-from flotilla.presence.reading import amembers, astats, instances
+from flotilla.presence.inspection import amembers, astats, instances
 from flotilla.realtime.api import commands, params
 from flotilla.realtime.api.errors import describe
 from flotilla.realtime.api.publishing import body_of, broker, known_version, options_of, payload, require_readable
+from flotilla.realtime.client.commands.channels import check_history, history_result
 from flotilla.realtime.conf import ChannelOptions
-from flotilla.realtime.engine.control import Command, Control
 from flotilla.realtime.engine.publication import StreamPosition
+from flotilla.realtime.node.control import Command, Control
 from flotilla.realtime.protocol import replies
 from flotilla.realtime.protocol.codes import CommandError, ErrorCode
 from flotilla.realtime.protocol.commands import HistoryRequest
-from flotilla.realtime.session.channels import check_history, history_result
 from flotilla.store import StoreUnavailable, get_store
 
 Method = Callable[[Any], Awaitable[dict[str, Any]]]

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from django.db import transaction
 
-from flotilla.presence.reading import amembers, members
+from flotilla.presence.inspection import amembers, members
 from flotilla.realtime.api.publishing import body_of, broker, encode_data, known_version, options_of, require_readable
 from flotilla.realtime.conf import ChannelOptions
 from flotilla.realtime.engine.epochs import continues

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from flotilla.realtime.protocol.frames import BINARY, Frame
 from flotilla.realtime.server import handshake
 from flotilla.realtime.server.handshake import Headers
-from flotilla.realtime.server.incoming import can_be_sent
+from flotilla.realtime.server.incoming_frames import can_be_sent
 
 if TYPE_CHECKING:
     from flotilla.realtime.server.connection import Connection

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from flotilla.realtime.server.listening import bind
-from flotilla.realtime.server.parent import PARENT, READY_FD
+from flotilla.realtime.server.parent_death import PARENT, READY_FD
 
 LONGEST_LINE = 2**16  # bytes of output that are held for one line
 LONGEST_NAME = 4096  # bytes a child says when it is ready: less than a pipe takes at once

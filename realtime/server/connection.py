@@ -22,7 +22,7 @@ from flotilla.realtime.server import handshake
 from flotilla.realtime.server.asgi import AsgiSide
 from flotilla.realtime.server.budget import Allowance, Budget
 from flotilla.realtime.server.handshake import Handshake, Headers
-from flotilla.realtime.server.incoming import (
+from flotilla.realtime.server.incoming_frames import (
     FIN_PING,
     Opcode,
     Reader,

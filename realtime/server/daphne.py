@@ -30,13 +30,13 @@ from twisted.logger import (
     globalLogPublisher,
 )
 
-from flotilla.realtime.engine.files import open_as_many_as_allowed
 from flotilla.realtime.server.budget import Allowance
 from flotilla.realtime.server.connection import Connection
 from flotilla.realtime.server.drain import drain
 from flotilla.realtime.server.listening import BACKLOG, accept_queued_and_close, adopt, without_delay
+from flotilla.realtime.server.open_files import open_as_many_as_allowed
 from flotilla.realtime.server.opening import Factory
-from flotilla.realtime.server.parent import PARENT, READY_FD, die_with_parent
+from flotilla.realtime.server.parent_death import PARENT, READY_FD, die_with_parent
 
 logger = logging.getLogger("flotilla.realtime.server")
 
@@ -179,15 +179,15 @@ def _settle_garbage_collector() -> None:
 
 
 async def _boot() -> None:
-    from flotilla.realtime.engine.node import get_node
-    from flotilla.realtime.server.life import on_boot
+    from flotilla.realtime.node.node import get_node
+    from flotilla.realtime.server.lifecycle import on_boot
 
     await on_boot.asend(sender=None)
     await get_node()
 
 
 async def _tell_when_ready(descriptor: int) -> None:
-    from flotilla.realtime.engine.node import current_node
+    from flotilla.realtime.node.node import current_node
 
     while (node := current_node()) is None or not all(node.checks().values()):
         await asyncio.sleep(LOOK_EVERY)

@@ -11,10 +11,10 @@ from typing import Protocol
 
 from django.conf import settings
 
-from flotilla.ratelimit.requests import is_trusted_proxy
-from flotilla.realtime.engine.files import affordable
-from flotilla.realtime.engine.networks import bounds_of, networks_of
-from flotilla.realtime.engine.shares import Path, Shares
+from flotilla.ratelimit.http.requests import is_trusted_proxy
+from flotilla.realtime.server.networks import bounds_of, networks_of
+from flotilla.realtime.server.open_files import affordable
+from flotilla.realtime.server.shares import Path, Shares
 
 
 class Waiting(Protocol):

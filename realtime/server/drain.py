@@ -13,7 +13,7 @@ import math
 import signal
 from typing import Protocol
 
-from flotilla.realtime.server.life import leave, on_drain
+from flotilla.realtime.server.lifecycle import leave, on_drain
 
 logger = logging.getLogger("flotilla.realtime.drain")
 
@@ -41,7 +41,7 @@ class Server(Protocol):
 
 async def drain(server: Server, *, grace: float, deadline: float) -> None:
     """End the server's process within `deadline` seconds, after `grace` seconds in which it still serves."""
-    from flotilla.realtime.engine.node import current_node  # the server is imported before Django is set up
+    from flotilla.realtime.node.node import current_node  # the server is imported before Django is set up
 
     loop = asyncio.get_running_loop()
     ends = loop.time() + deadline

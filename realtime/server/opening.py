@@ -13,7 +13,7 @@ from twisted.internet.interfaces import IProtocolNegotiationFactory
 from twisted.internet.protocol import Factory as TwistedFactory
 from zope.interface import implementer
 
-from flotilla.ratelimit.requests import is_trusted_proxy, trusted_proxies
+from flotilla.ratelimit.http.requests import is_trusted_proxy, trusted_proxies
 from flotilla.realtime.server.door import door_of_this_process
 from flotilla.realtime.server.http.connection import HttpConnection
 from flotilla.realtime.server.http.limits import Limits

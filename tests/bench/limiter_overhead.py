@@ -23,10 +23,10 @@ from django.conf import settings  # noqa: E402
 settings.configure(REALTIME_PREFIX="bench")
 
 from flotilla.ratelimit import keys  # noqa: E402
+from flotilla.ratelimit.algorithms.rates import parse_rate  # noqa: E402
 from flotilla.ratelimit.decisions import Claim  # noqa: E402
 from flotilla.ratelimit.limiter import Limiter  # noqa: E402
 from flotilla.ratelimit.policies import Policy  # noqa: E402
-from flotilla.ratelimit.rates import parse_rate  # noqa: E402
 from flotilla.store import Shard  # noqa: E402
 from harness import Cluster  # noqa: E402
 

@@ -35,7 +35,7 @@ PREPARE = """
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
 from django.contrib.auth.models import User
 from django.contrib.sessions.backends.db import SessionStore
-from flotilla.realtime.engine import blocklist
+from flotilla.realtime.blocks import blocklist
 from flotilla.store import get_store
 for number in range({blocks}):
     blocklist.add(get_store(), f"u:blocked-{{number}}", 86400, {{"by": "a script", "note": "one of many"}})

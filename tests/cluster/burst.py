@@ -20,7 +20,7 @@ import redis
 
 from clients import token
 from flotilla.ops.load.overshoot import overshoot
-from flotilla.ratelimit.rates import Rate, parse_rate
+from flotilla.ratelimit.algorithms.rates import Rate, parse_rate
 from harness import Cluster
 from processes import HERE
 

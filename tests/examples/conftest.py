@@ -1,6 +1,6 @@
 """A private Redis with the settings of the other tests."""
 
-from tests.realtime.session.nodes import configured
+from tests.realtime.client.nodes import configured
 from tests.store.fixtures import redis_process, redis_url, shared_redis
 
 __all__ = ["configured", "redis_process", "redis_url", "shared_redis"]

@@ -10,11 +10,11 @@ import pytest
 
 from flotilla.monitoring import health
 from flotilla.presence.keys import home_of
-from flotilla.realtime.engine import node as node_module
-from flotilla.realtime.engine.node import Node
+from flotilla.realtime.node import node as node_module
+from flotilla.realtime.node.node import Node
 from flotilla.store import get_store, place
 from flotilla.store.placement import PARTITIONS
-from tests.realtime.session.peers import Peer
+from tests.realtime.client.peers import Peer
 from tests.store.faults import FAULTS
 from tests.store.redis_process import RedisProcess, until
 

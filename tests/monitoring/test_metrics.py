@@ -11,13 +11,13 @@ from prometheus_client.parser import text_string_to_metric_families
 from flotilla.monitoring import metrics
 from flotilla.monitoring.metrics import NodeCollector
 from flotilla.presence import Reaped
-from flotilla.realtime.engine import node as node_module
-from flotilla.realtime.engine.node import Node
+from flotilla.realtime.node import node as node_module
+from flotilla.realtime.node.node import Node
 from flotilla.realtime.protocol.codes import DisconnectCode
 from flotilla.realtime.server.door import door_of_this_process
 from flotilla.realtime.signals import on_disconnect
 from flotilla.store import place
-from tests.realtime.session.peers import Peer
+from tests.realtime.client.peers import Peer
 from tests.store.redis_process import RedisProcess, until
 
 pytestmark = pytest.mark.asyncio

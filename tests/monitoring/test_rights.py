@@ -13,22 +13,22 @@ import pytest_asyncio
 from flotilla.monitoring import health, rights
 from flotilla.monitoring.probe import LimitsProbe, ShardProbe, Unready
 from flotilla.monitoring.rights import OUTSIDE, OUTSIDE_OF_LIMITS, ProbeKeys
-from flotilla.presence.reading import some_members
+from flotilla.presence.inspection import some_members
 from flotilla.ratelimit import inspection
+from flotilla.ratelimit.algorithms.rates import parse_rate
 from flotilla.ratelimit.decisions import Claim
 from flotilla.ratelimit.policies import Policy
-from flotilla.ratelimit.rates import parse_rate
 from flotilla.ratelimit.service import get_limits, reset_limits
 from flotilla.realtime.access.channels import options_for
+from flotilla.realtime.blocks import blocklist
 from flotilla.realtime.conf import get_config
-from flotilla.realtime.engine import blocklist
-from flotilla.realtime.engine import node as node_module
-from flotilla.realtime.engine.control import Command
-from flotilla.realtime.engine.facts import stream_facts
-from flotilla.realtime.engine.node import Node
+from flotilla.realtime.engine.inspection import stream_facts
+from flotilla.realtime.node import node as node_module
+from flotilla.realtime.node.control import Command
+from flotilla.realtime.node.node import Node
 from flotilla.store import Script, Shard, get_store
 from flotilla.store.shards import reset_store
-from tests.realtime.session.peers import Peer
+from tests.realtime.client.peers import Peer
 from tests.store.redis_process import RedisProcess, until
 
 ROOT = Path(__file__).resolve().parents[2]

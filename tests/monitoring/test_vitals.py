@@ -9,12 +9,12 @@ from django.urls import reverse
 
 from flotilla.monitoring import vitals
 from flotilla.monitoring.vitals import CHANNEL, Publisher, Snapshot, figures, may_watch
-from flotilla.realtime.engine import node as node_module
-from flotilla.realtime.engine.node import Node
 from flotilla.realtime.engine.subscription import Subscription
+from flotilla.realtime.node import node as node_module
+from flotilla.realtime.node.node import Node
 from flotilla.store.stats import TIMES
+from tests.realtime.client.peers import Peer
 from tests.realtime.engine.processes import Client
-from tests.realtime.session.peers import Peer
 from tests.store.redis_process import until
 
 

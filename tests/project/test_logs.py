@@ -10,7 +10,7 @@ from project.logs import JsonFormatter, logging_settings
 
 @pytest.mark.parametrize(
     ("name", "traced"),
-    [("django.security.DisallowedHost", False), ("django.request", True), ("flotilla.realtime.session", True)],
+    [("django.security.DisallowedHost", False), ("django.request", True), ("flotilla.realtime.client", True)],
 )
 def test_only_a_failure_of_our_own_has_a_traceback(name: str, traced: bool) -> None:
     settings = logging_settings(as_json=True, instance="web-0")

@@ -8,10 +8,10 @@ import pytest
 import pytest_asyncio
 
 from flotilla.ratelimit import keys, service
+from flotilla.ratelimit.algorithms.rates import parse_rate
 from flotilla.ratelimit.decisions import Claim
 from flotilla.ratelimit.limiter import Limiter, Patience
 from flotilla.ratelimit.policies import Policy
-from flotilla.ratelimit.rates import parse_rate
 from flotilla.ratelimit.service import SYNC_TIMEOUT, TIMEOUT, reset_limits
 from flotilla.store import Shard
 from tests.store.fixtures import mortal_redis, redis_process, redis_url, shared_redis, store

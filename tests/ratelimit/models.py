@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from flotilla.ratelimit.rates import TICKS, Rate
+from flotilla.ratelimit.algorithms.rates import TICKS, Rate
 
 Stamps = Sequence[tuple[int, int]]
 """(µs, cost) of what was admitted, ascending."""

@@ -6,8 +6,8 @@ import redis
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flotilla.ratelimit import gcra
-from flotilla.ratelimit.rates import TICKS, Rate
+from flotilla.ratelimit.algorithms import gcra
+from flotilla.ratelimit.algorithms.rates import TICKS, Rate
 from tests.ratelimit.test_script import EPOCH, WITH_CLOCK
 from tests.store.redis_process import RedisProcess
 

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from django.core.checks import run_checks
 
+from flotilla.ratelimit.algorithms.rates import Rate
 from flotilla.ratelimit.policies import read_policies
-from flotilla.ratelimit.rates import Rate
 from flotilla.ratelimit.subjects import Subject, identity_of
 
 GOOD: dict[str, Any] = {"guards": "http", "key": "ip", "rate": "100/m"}
@@ -32,7 +32,7 @@ FAULTS: list[tuple[dict[str, Any], str, str]] = [
     ({"burst": 0}, "burst", "Write one"),
     ({"key": "ipp"}, "key", "header:NAME"),
     ({"key": "no.such.function"}, "key", "header:NAME"),
-    ({"key": "flotilla.ratelimit.rates.TICKS"}, "key", "header:NAME"),
+    ({"key": "flotilla.ratelimit.algorithms.rates.TICKS"}, "key", "header:NAME"),
     ({"key": "header:"}, "key", "header:X-API-Key"),
     ({"key": None}, "key", "header:NAME"),
     ({"key": "channel"}, "key", "Count requests by"),

@@ -8,10 +8,11 @@ from hypothesis import HealthCheck, example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from flotilla.ratelimit import gcra, keys, window
+from flotilla.ratelimit import keys
 from flotilla.ratelimit import limiter as limiter_module
+from flotilla.ratelimit.algorithms import gcra, window
+from flotilla.ratelimit.algorithms.rates import TICKS, Rate
 from flotilla.ratelimit.limiter import Limiter
-from flotilla.ratelimit.rates import TICKS, Rate
 from tests.ratelimit.conftest import claim
 from tests.store.redis_process import RedisProcess
 

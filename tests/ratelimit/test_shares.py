@@ -8,10 +8,10 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from flotilla.ops.load.overshoot import overshoot
-from flotilla.ratelimit import gcra, window
-from flotilla.ratelimit.answers import Answer
+from flotilla.ratelimit.algorithms import gcra, window
+from flotilla.ratelimit.algorithms.answers import Answer
+from flotilla.ratelimit.algorithms.rates import TICKS, Rate
 from flotilla.ratelimit.decisions import Claim
-from flotilla.ratelimit.rates import TICKS, Rate
 from flotilla.ratelimit.shares import Shares
 from tests.ratelimit.conftest import claim
 

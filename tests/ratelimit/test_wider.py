@@ -8,11 +8,11 @@ from django.test import RequestFactory
 from django_ratelimit.exceptions import Ratelimited
 
 from flotilla.ratelimit import inspection
-from flotilla.ratelimit.addresses import wide
-from flotilla.ratelimit.decorators import ratelimit
+from flotilla.ratelimit.algorithms.rates import FASTEST, MOST, parse_rate
+from flotilla.ratelimit.http.addresses import wide
+from flotilla.ratelimit.http.decorators import ratelimit
 from flotilla.ratelimit.models import PersonalLimit
 from flotilla.ratelimit.policies import WIDER, read_policies
-from flotilla.ratelimit.rates import FASTEST, MOST, parse_rate
 from flotilla.ratelimit.service import Limits, get_limits
 from flotilla.ratelimit.subjects import Subject, digest_of
 from tests.ratelimit.test_limiter import calls

@@ -6,7 +6,7 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.urls import include, path
 
-from flotilla.ratelimit.decorators import ratelimit
+from flotilla.ratelimit.http.decorators import ratelimit
 
 
 def plain(request: HttpRequest) -> HttpResponse:

@@ -18,9 +18,9 @@ from flotilla.ops.load.artillery import PROFILES, install
 from flotilla.ops.load.comparison import compare
 from flotilla.ops.load.destinations import Place, control, new_folder, own_cluster, to_target
 from flotilla.ops.load.figures import NotAReport
-from flotilla.ops.load.page import rows
+from flotilla.ops.load.report_page import rows
 from flotilla.ops.load.run import Result, repeated, run
-from flotilla.ratelimit.rates import MEND, Rate, parse_rate
+from flotilla.ratelimit.algorithms.rates import MEND, Rate, parse_rate
 from flotilla.realtime.server.private import UMASK
 
 

@@ -16,7 +16,7 @@ class Command(BaseCommand):
         from flotilla.ops.drill.processes import DrillFailed
 
         try:
-            from flotilla.ops.drill.proof import prove
+            from flotilla.ops.drill.dashboard_check import prove
 
             prove(lambda line: self.stdout.write(line))
         except DrillFailed as error:

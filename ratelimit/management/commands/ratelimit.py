@@ -6,8 +6,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from flotilla.ratelimit import inspection
+from flotilla.ratelimit.algorithms.rates import EXACT_UP_TO, MEND, TICKS, Rate, parse_rate
 from flotilla.ratelimit.policies import Policy
-from flotilla.ratelimit.rates import EXACT_UP_TO, MEND, TICKS, Rate, parse_rate
 from flotilla.ratelimit.service import get_limits
 from flotilla.store import StoreUnavailable
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from flotilla.realtime.engine.control import Acknowledged
+from flotilla.realtime.node.control import Acknowledged
 from flotilla.realtime.protocol.codes import CommandError as ProtocolError
 from flotilla.store import StoreUnavailable
 

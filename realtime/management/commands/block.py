@@ -3,9 +3,9 @@
 from argparse import ArgumentParser
 from typing import Any
 
-from flotilla.realtime.api.blocking import block
-from flotilla.realtime.engine.control import Acknowledged
+from flotilla.realtime.blocks.api import block
 from flotilla.realtime.management.commands._control import ControlCommand
+from flotilla.realtime.node.control import Acknowledged
 
 
 class Command(ControlCommand):

@@ -3,8 +3,8 @@
 from typing import Any
 
 from flotilla.realtime.api.control import reauthorize
-from flotilla.realtime.engine.control import Acknowledged
 from flotilla.realtime.management.commands._control import ControlCommand
+from flotilla.realtime.node.control import Acknowledged
 
 
 class Command(ControlCommand):

@@ -4,8 +4,8 @@ from argparse import ArgumentParser
 from typing import Any
 
 from flotilla.realtime.api.control import unsubscribe
-from flotilla.realtime.engine.control import Acknowledged
 from flotilla.realtime.management.commands._control import ControlCommand
+from flotilla.realtime.node.control import Acknowledged
 from flotilla.realtime.protocol.codes import UnsubscribeCode
 
 

@@ -15,13 +15,13 @@ from channels.generic.websocket import AsyncWebsocketConsumer
 from channels.sessions import CookieMiddleware
 
 from clusterapp.http_apps import HTTP_APPS
-from flotilla.realtime.engine.node import current_node
+from flotilla.realtime.client.client import Session
+from flotilla.realtime.node.node import current_node
 from flotilla.realtime.server.asgi import AsgiSide
 from flotilla.realtime.server.connection import Connection
 from flotilla.realtime.server.http.connection import HttpConnection
 from flotilla.realtime.server.http.request import Request
 from flotilla.realtime.server.opening import Factory
-from flotilla.realtime.session.session import Session
 
 MEGABYTE = b"m" * (1 << 20)
 ended: list[str] = []  # names of applications that came to their end, in order

@@ -6,7 +6,7 @@ from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.urls import include, path
 
 from clusterapp import http_views
-from flotilla.ratelimit.decorators import ratelimit
+from flotilla.ratelimit.http.decorators import ratelimit
 
 
 def plain(request: HttpRequest) -> HttpResponse:

@@ -15,7 +15,7 @@ from flotilla.ops.load.destinations import to_target
 from flotilla.ops.load.figures import read
 from flotilla.ops.load.run import Result, repeated
 from flotilla.ops.load.verdicts import ARTILLERY, TIMES, Verdict
-from flotilla.ratelimit.rates import parse_rate
+from flotilla.ratelimit.algorithms.rates import parse_rate
 from tests.ops.load.reports import report, times
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from flotilla.ops.load import admitted, figures, page, progress, server_side
+from flotilla.ops.load import admitted, figures, progress, report_page, server_side
 from flotilla.ops.load.verdicts import Verdict
-from flotilla.ratelimit.rates import parse_rate
+from flotilla.ratelimit.algorithms.rates import parse_rate
 from tests.ops.load.reports import report
 
 RATE = parse_rate("10/s burst=5")
@@ -64,7 +64,7 @@ def test_the_page_shows_verdicts_and_charts_and_escapes_what_it_is_given() -> No
         for second in range(1, 5)
     ]
     verdicts = [Verdict("lost", False, "3 <publications>"), Verdict("p95", True, "4 ms")]
-    text = page.render("Load: smoke", verdicts, figures.read(report()), told, "")
+    text = report_page.render("Load: smoke", verdicts, figures.read(report()), told, "")
     assert "3 &lt;publications&gt;" in text
     assert text.count("<polyline") == 5
     assert "FAIL" in text

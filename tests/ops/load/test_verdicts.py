@@ -10,7 +10,7 @@ import pytest
 from flotilla.ops.load import figures, slo, verdicts
 from flotilla.ops.load.admitted import Held
 from flotilla.ops.load.artillery import PROFILES
-from flotilla.ratelimit.rates import parse_rate
+from flotilla.ratelimit.algorithms.rates import parse_rate
 from tests.ops.load.reports import report, times
 
 RATE = parse_rate("5/s burst=10")

@@ -9,8 +9,8 @@ from django.core.management import call_command
 from django.test import Client
 
 from flotilla import make_connection_token
-from flotilla.realtime.engine.node import Node
-from tests.realtime.session.peers import Peer
+from flotilla.realtime.node.node import Node
+from tests.realtime.client.peers import Peer
 from tests.store.redis_process import until
 
 ROOM = "open:a"

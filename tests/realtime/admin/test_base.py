@@ -7,8 +7,8 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.core.management import call_command
 
-from flotilla.realtime.engine.node import Node
 from flotilla.realtime.models import Channel
+from flotilla.realtime.node.node import Node
 from tests.realtime.admin.staff import ROOM, logged, people, staff
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.django_db(transaction=True)]

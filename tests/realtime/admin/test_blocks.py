@@ -5,7 +5,7 @@ from asgiref.sync import sync_to_async
 
 from flotilla import ablock
 from flotilla.realtime.admin import base
-from flotilla.realtime.engine.node import Node
+from flotilla.realtime.node.node import Node
 from tests.realtime.admin.staff import logged, people, staff
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.django_db(transaction=True)]

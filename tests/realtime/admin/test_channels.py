@@ -10,8 +10,8 @@ from asgiref.sync import sync_to_async
 
 from flotilla import apublish
 from flotilla.realtime.admin import base
-from flotilla.realtime.api.looking import channels
-from flotilla.realtime.engine.node import Node
+from flotilla.realtime.api.inspection import channels
+from flotilla.realtime.node.node import Node
 from tests.realtime.admin.staff import ROOM, logged, people, staff
 from tests.store.redis_process import until
 

@@ -10,12 +10,12 @@ from django.contrib.auth.models import User
 
 from flotilla import make_connection_token
 from flotilla.realtime.admin import base
-from flotilla.realtime.api.looking import connections
-from flotilla.realtime.engine.node import Node
+from flotilla.realtime.api.inspection import connections
+from flotilla.realtime.node.node import Node
 from flotilla.store.shards import reset_store
 from tests.realtime.admin.staff import ROOM, Staff, logged, people
 from tests.realtime.admin.staff import staff as staff_at
-from tests.realtime.session.peers import Peer
+from tests.realtime.client.peers import Peer
 from tests.store.redis_process import until
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.django_db(transaction=True)]

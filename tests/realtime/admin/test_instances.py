@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from flotilla.realtime.engine.node import Node
+from flotilla.realtime.node.node import Node
 from tests.realtime.admin.staff import logged, people, staff
 from tests.store.redis_process import until
 

@@ -13,7 +13,7 @@ from django.core.management import call_command
 from django.test import Client
 
 from flotilla.realtime.admin.base import LiveAdmin
-from flotilla.realtime.engine.node import Node
+from flotilla.realtime.node.node import Node
 from tests.realtime.admin.staff import ROOM, people, staff
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.django_db(transaction=True)]

@@ -7,10 +7,10 @@ from asgiref.sync import sync_to_async
 from django.contrib.auth.models import User
 
 from flotilla.realtime.admin import base
-from flotilla.realtime.api.looking import users
-from flotilla.realtime.engine.node import Node
+from flotilla.realtime.api.inspection import users
+from flotilla.realtime.node.node import Node
 from tests.realtime.admin.staff import logged, people, staff
-from tests.realtime.session.peers import Peer
+from tests.realtime.client.peers import Peer
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.django_db(transaction=True)]
 

@@ -13,12 +13,12 @@ from django.core.management import call_command
 
 import flotilla
 from flotilla import make_connection_token
-from flotilla.realtime.engine.control import Command, Control
-from flotilla.realtime.engine.node import Node
 from flotilla.realtime.engine.publication import StreamPosition
+from flotilla.realtime.node.control import Command, Control
+from flotilla.realtime.node.node import Node
 from flotilla.realtime.protocol.codes import CommandError
 from flotilla.store import get_store
-from tests.realtime.session.peers import Peer
+from tests.realtime.client.peers import Peer
 from tests.store.redis_process import until
 
 pytestmark = pytest.mark.asyncio

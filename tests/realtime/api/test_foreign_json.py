@@ -11,12 +11,12 @@ from flotilla import abroadcast, ahistory, apresence, apublish, make_connection_
 from flotilla.realtime.api.methods import METHODS
 from flotilla.realtime.api.publishing import encode_data
 from flotilla.realtime.conf import get_config, reset_config
-from flotilla.realtime.engine.node import Node
+from flotilla.realtime.node.node import Node
 from flotilla.realtime.protocol.codes import CommandError
 from flotilla.store import place
 from tests.realtime.api.test_views import ROOM, Api, api
-from tests.realtime.session.nodes import REALTIME
-from tests.realtime.session.peers import Peer
+from tests.realtime.client.nodes import REALTIME
+from tests.realtime.client.peers import Peer
 from tests.store.redis_process import until
 
 __all__ = ["api"]

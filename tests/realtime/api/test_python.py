@@ -26,12 +26,12 @@ from flotilla import (
     publish,
     unsubscribe,
 )
-from flotilla.realtime.engine.node import Node
 from flotilla.realtime.engine.publication import StreamPosition
+from flotilla.realtime.node.node import Node
 from flotilla.realtime.protocol.codes import CommandError
 from flotilla.store import StoreUnavailable, get_store
 from flotilla.store.shards import reset_store
-from tests.realtime.session.peers import Peer
+from tests.realtime.client.peers import Peer
 from tests.store.redis_process import until
 
 ROOM = "open:a"

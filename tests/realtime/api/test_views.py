@@ -14,10 +14,10 @@ from flotilla.ratelimit.subjects import Subject
 from flotilla.realtime.api import views
 from flotilla.realtime.api.keys import holder
 from flotilla.realtime.api.methods import METHODS
-from flotilla.realtime.engine.node import Node
+from flotilla.realtime.node.node import Node
 from flotilla.store import get_store
 from flotilla.store.shards import reset_store
-from tests.realtime.session.peers import Peer
+from tests.realtime.client.peers import Peer
 from tests.store.redis_process import until
 
 pytestmark = pytest.mark.asyncio

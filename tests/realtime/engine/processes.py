@@ -7,10 +7,10 @@ from typing import Any
 
 from flotilla.realtime.conf import ChannelOptions
 from flotilla.realtime.engine.broker import Broker
-from flotilla.realtime.engine.heartbeat import Heartbeat
 from flotilla.realtime.engine.hub import Hub
 from flotilla.realtime.engine.layer import ChannelLayer
 from flotilla.realtime.engine.subscription import Subscription
+from flotilla.realtime.node.heartbeat import Heartbeat
 from flotilla.realtime.protocol.frames import Frame
 from flotilla.store import Store
 

@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
-from flotilla.realtime.engine import heartbeat, hub
+from flotilla.realtime.engine import hub
 from flotilla.realtime.engine.hub import NotLive
 from flotilla.realtime.engine.publication import Page
+from flotilla.realtime.node import heartbeat
 from flotilla.store import StoreUnavailable, place
 from tests.realtime.engine.processes import Process
 from tests.realtime.engine.test_hub import Make, drop, expect, make, topics

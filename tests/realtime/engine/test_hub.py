@@ -9,11 +9,12 @@ import pytest
 import pytest_asyncio
 
 from flotilla.realtime.conf import ChannelOptions
-from flotilla.realtime.engine import heartbeat, hub, pages
+from flotilla.realtime.engine import hub, pages
 from flotilla.realtime.engine.hub import NotLive
 from flotilla.realtime.engine.local_channel import Flow
 from flotilla.realtime.engine.publication import Page
 from flotilla.realtime.engine.subscription import Subscription
+from flotilla.realtime.node import heartbeat
 from flotilla.store import place
 from tests.realtime.engine.processes import OPTIONS, Client, Process, Proxy
 from tests.store.redis_process import RedisProcess, until

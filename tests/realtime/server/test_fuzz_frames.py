@@ -7,7 +7,7 @@ import pytest
 
 from flotilla.realtime.server.budget import Allowance
 from flotilla.realtime.server.connection import MOST_IN_A_TURN
-from flotilla.realtime.server.incoming import Reader, Violation, can_be_sent, whole_ping, whole_text
+from flotilla.realtime.server.incoming_frames import Reader, Violation, can_be_sent, whole_ping, whole_text
 from tests.fuzzing import LONGEST, Reading, cases, meaning, pieces, stream
 from tests.raw_frames import BINARY, CLOSE, PING, PONG, TEXT
 from tests.realtime.server.test_connection import Adopted

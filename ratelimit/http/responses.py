@@ -1,0 +1,81 @@
+"""What a limited client is told over HTTP: 429 with when to come back, and where it stands on every answer.
+
+Headers follow draft-ietf-httpapi-ratelimit-headers-10: `RateLimit-Policy` says what the policies are, `RateLimit` what
+is left of them. The body is a problem of RFC 9457, or a page for browsers.
+"""
+
+import json
+import math
+from collections.abc import Iterable
+
+from django.http import HttpRequest, HttpResponse
+from django.template.loader import render_to_string
+
+from flotilla.ratelimit.algorithms.rates import Rate
+from flotilla.ratelimit.decisions import Decision, Verdict
+
+PROBLEM_TYPE = "https://iana.org/assignments/http-problem-types#quota-exceeded"
+
+
+def add_headers(response: HttpResponse, decision: Decision) -> None:
+    """Say where the client stands; shadows are nobody's business."""
+    shown = [verdict for verdict in decision.verdicts if not verdict.claim.policy.shadow]
+    if not shown or response.has_header("RateLimit"):
+        return
+    response["RateLimit-Policy"] = ", ".join(_policy(verdict) for verdict in shown)
+    response["RateLimit"] = ", ".join(_standing(verdict) for verdict in shown)
+
+
+def too_many_requests(request: HttpRequest, decision: Decision) -> HttpResponse:
+    """The 429. `Retry-After` is whole seconds, rounded up: who keeps to it is not turned away again."""
+    seconds = whole_seconds(decision.retry_after)
+    body, kind = _problem(decision.denials, seconds), "application/problem+json"
+    if _wants_html(request):
+        body, kind = str(render_to_string("ratelimit/429.html", {"seconds": seconds})), "text/html; charset=utf-8"
+    response = HttpResponse(body, status=429, content_type=kind)
+    response["Retry-After"] = str(seconds)
+    response["Cache-Control"] = "no-store"
+    add_headers(response, decision)
+    return response
+
+
+def whole_seconds(seconds: float) -> int:
+    """At least 1."""
+    return max(1, math.ceil(seconds))
+
+
+def _problem(denials: Iterable[Verdict], seconds: int) -> str:
+    return json.dumps(
+        {
+            "type": PROBLEM_TYPE,
+            "title": "Too many requests",
+            "status": 429,
+            "detail": f"Try again in {seconds} s.",
+            "violated-policies": [verdict.claim.policy.name for verdict in denials],
+        }
+    )
+
+
+def _policy(verdict: Verdict) -> str:
+    return f"{_quoted(verdict)};q={verdict.claim.rate.quota};w={window_of(verdict.claim.rate)}"
+
+
+def _quoted(verdict: Verdict) -> str:
+    """A policy's name as a structured field's string: the groups of decorators may hold anything."""
+    name = verdict.claim.policy.name.encode("ascii", "replace").decode()
+    return '"' + "".join(letter for letter in name if letter.isprintable() and letter not in '"\\\\') + '"'
+
+
+def window_of(rate: Rate) -> int:
+    """Seconds in which the quota is given: of a strict rate its period, of GCRA the time to earn the burst back."""
+    return rate.period if rate.strict else max(1, math.ceil(rate.quota * rate.period / rate.count))
+
+
+def _standing(verdict: Verdict) -> str:
+    until = verdict.reset if verdict.allowed else verdict.retry_after
+    return f"{_quoted(verdict)};r={verdict.remaining};t={math.ceil(until)}"
+
+
+def _wants_html(request: HttpRequest) -> bool:
+    """Browsers name text/html; `*/*` alone is a program's."""
+    return "text/html" in request.headers.get("Accept", "")

@@ -1,0 +1,222 @@
+"""Looking at the whole cluster, a page at a time: connections, users, channels, instances, blocks. The admin shows it.
+
+Every instance gives its own page after the cursor; the pages are merged and cut, so nothing holds more than `limit`
+rows of each instance, however many there are. All raise StoreUnavailable.
+"""
+
+import heapq
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import Any
+
+from flotilla.presence.inspection import Member, some_members, stats
+from flotilla.presence.leases import alive_sync, left_sync
+from flotilla.ratelimit.http.addresses import counted
+from flotilla.realtime.access.tokens import user_id
+from flotilla.realtime.api.publishing import options_of
+from flotilla.realtime.blocks import blocklist
+from flotilla.realtime.blocks.blocklist import ADDRESS, USER, Block
+from flotilla.realtime.conf import ChannelOptions
+from flotilla.realtime.engine.inspection import StreamFacts, stream_facts
+from flotilla.realtime.node.control import ASK_WITHIN, Command, Control
+from flotilla.realtime.node.inspection import WILD
+from flotilla.realtime.protocol.codes import CommandError
+from flotilla.store import get_store
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Rows in the order of their names, `next` as the cursor of the page that follows ("": none), and how many of the
+    living instances have answered. `total` counts all that fit, None where it is not known; `visitors` have no name."""
+
+    rows: list[dict[str, Any]]
+    total: int | None = 0
+    next: str = ""
+    answered: int = 0
+    instances: int = 0
+    visitors: int = 0
+
+    @property
+    def complete(self) -> bool:
+        """Whether every living instance has answered in time."""
+        return self.answered >= self.instances
+
+
+def connections(
+    user: Any = None,
+    *,
+    channel: str = "",
+    client: str = "",
+    text: str = "",
+    after: str = "",
+    limit: int = 50,
+    within: float = ASK_WITHIN,
+) -> Page:
+    """The connections of a user, in a channel, or all, where `text` begins their user, address or id, or is in the
+    client's name."""
+    whom = None if user is None else user_id(user)
+    command = Command("connections", user=whom, channel=channel, client=client, text=text, after=after, limit=limit + 1)
+    answers, living = _ask(command, within)
+    found = list(heapq.merge(*(answer["rows"] for answer in answers), key=lambda row: str(row["client"])))
+    rows = found[:limit]
+    return Page(rows, _total(answers), rows[-1]["client"] if len(found) > limit else "", len(answers), living)
+
+
+def users(user: Any = None, *, text: str = "", after: str = "", limit: int = 50, within: float = ASK_WITHIN) -> Page:
+    """Everybody with a connection whose id `text` begins, or one: `user`, `connections` over all instances, `since`
+    when."""
+    whom = None if user is None else user_id(user)
+    answers, living = _ask(Command("users", user=whom, text=text, after=after, limit=limit + 1), within)
+    rows = [
+        {"user": user, "connections": sum(one[1] for one in same), "since": min(one[2] for one in same)}
+        for user, same in _merged(answers)
+    ]
+    page = _cut(rows, "user", after, limit, Page([], None, "", len(answers), living))
+    return replace(page, visitors=sum(answer["visitors"] for answer in answers))
+
+
+def channels(*, text: str = "", after: str = "", limit: int = 50, within: float = ASK_WITHIN) -> Page:
+    """Channels with subscribers, by the beginning of their name or a glob: `channel`, `subscribers`, and what
+    `channel_facts` adds. A whole name finds a channel without subscribers, too."""
+    answers, living = _ask(Command("active", text=text, after=after, limit=limit + 1), within)
+    rows = _subscribed(answers)
+    if text and not after and not any(sign in text for sign in WILD) and not (rows and rows[0]["channel"] == text):
+        rows = [*_quiet(text), *rows]
+    page = _cut(rows, "channel", after, limit, Page([], None, "", len(answers), living))
+    _add_facts(page.rows)
+    return page
+
+
+def channel(name: str, within: float = ASK_WITHIN) -> Page:
+    """One channel, whatever there is of it."""
+    answers, living = _ask(Command("active", channel=name, limit=1), within)
+    rows = _subscribed(answers) or [{"channel": name, "subscribers": 0, "published_at": 0.0}]
+    _add_facts(rows)
+    return Page(rows, 1, "", len(answers), living)
+
+
+def _subscribed(answers: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [
+        {"channel": name, "subscribers": sum(one[1] for one in same), "published_at": max(one[2] for one in same)}
+        for name, same in _merged(answers)
+    ]
+
+
+def _add_facts(rows: list[dict[str, Any]]) -> None:
+    for row, facts in zip(rows, channel_facts([row["channel"] for row in rows]), strict=True):
+        row |= facts | {"published_at": max(row["published_at"], facts["published_at"])}
+
+
+def channel_facts(names: list[str]) -> list[dict[str, Any]]:
+    """Of each channel: `present` connections and `users` (None where presence is off), `history` (whether it is kept),
+    `epoch`, `top`, `stored` publications, and `published_at` as far as history tells (0: not known)."""
+    store, options = get_store(), [_options(name) for name in names]
+    streams = stream_facts(store, list(zip(names, options, strict=True)))
+    sizes = stats(store, [f"c:{name}" for name in names])
+    return [_facts(*one) for one in zip(streams, sizes, options, strict=True)]
+
+
+def members(channel: str, *, after: str = "", limit: int = 50) -> tuple[list[Member], str]:
+    """Some of those present in a channel, as Redis has them, and the cursor of those that follow."""
+    return some_members(get_store(), f"c:{channel}", _cursor(after), limit)
+
+
+def instances(*, text: str = "", after: str = "", limit: int = 50) -> Page:
+    """The living instances, by the beginning of their name: what they say of themselves, and the lease `left` (s)."""
+    store = get_store()
+    left = left_sync(store)
+    found = [about | {"left": left.get(about["incarnation"], 0.0)} for about in alive_sync(store)]
+    fitting = sorted((one for one in found if one["name"].startswith(text)), key=lambda one: str(one["incarnation"]))
+    rows = [one for one in fitting if one["incarnation"] > after]
+    return _cut(rows, "incarnation", after, limit, Page([], len(fitting), "", len(found), len(found)))
+
+
+def blocks(*, text: str = "", after: str = "", limit: int = 50) -> Page:
+    """Who is blocked, those whose block ends first before others; `text` is one of them, whole."""
+    store = get_store()
+    if text:
+        found = blocklist.find(store, [USER + text, ADDRESS + counted(text)])
+        return Page([_block(block) for block in found], len(found))
+    start = _place(after)
+    total, found = blocklist.some(store, start, limit)
+    following = start + limit
+    return Page([_block(block) for block in found], total, str(following) if following < total else "")
+
+
+def _place(after: str) -> int:
+    """A place in a list; the first for what is none, or further than any list goes."""
+    return int(after) if after.isascii() and after.isdigit() and len(after) < len(str(2**63)) else 0
+
+
+def _cursor(after: str) -> str:
+    """A cursor of Redis's own, which has 64 bits; "" for anything else."""
+    shaped = after.isascii() and after.isdigit() and len(after) <= len(str(2**64))
+    return after if shaped and int(after) < 2**64 else ""
+
+
+def _ask(command: Command, within: float) -> tuple[list[dict[str, Any]], int]:
+    """The answers of the instances, and of how many there could be one."""
+    store = get_store()
+    living = [about["incarnation"] for about in alive_sync(store)]
+    answers = Control(store).ask_sync(command, living, within)
+    return list(answers.values()), len(set(living) | answers.keys())
+
+
+def _merged(answers: Iterable[dict[str, Any]]) -> Iterable[tuple[str, list[list[Any]]]]:
+    """Rows of all instances by their name, in order. Each gave its first ones, so the first of all are complete."""
+    rows = heapq.merge(*(answer["rows"] for answer in answers), key=_first)
+    return ((name, list(same)) for name, same in groupby(rows, key=_first))
+
+
+def _first(row: list[Any]) -> str:
+    return str(row[0])
+
+
+def _total(answers: Iterable[dict[str, Any]]) -> int:
+    return sum(answer["total"] for answer in answers)
+
+
+def _cut(rows: list[dict[str, Any]], name: str, after: str, limit: int, page: Page) -> Page:
+    if len(rows) > limit:
+        return replace(page, rows=rows[:limit], next=rows[limit - 1][name])
+    return replace(page, rows=rows, total=page.total if page.total is not None or after else len(rows))
+
+
+def _quiet(name: str) -> list[dict[str, Any]]:
+    """A channel that nobody subscribes to, if something is known of it."""
+    (facts,) = channel_facts([name])
+    known = facts["epoch"] or facts["present"]
+    return [{"channel": name, "subscribers": 0, "published_at": 0.0}] if known else []
+
+
+def _options(channel: str) -> ChannelOptions:
+    try:
+        return options_of(channel)
+    except CommandError:  # no such namespace (any more)
+        return ChannelOptions()
+
+
+def _facts(stream: StreamFacts, sizes: tuple[int, int], options: ChannelOptions) -> dict[str, Any]:
+    return {
+        "present": sizes[0] if options.presence or sizes[0] else None,
+        "users": sizes[1] if options.presence or sizes[0] else None,
+        "history": options.has_history,
+        "epoch": stream.epoch,
+        "top": stream.top,
+        "stored": stream.stored,
+        "published_at": stream.published_at,
+    }
+
+
+def _block(block: Block) -> dict[str, Any]:
+    return {
+        "who": block.who,
+        "name": block.name,
+        "is_address": block.is_address,
+        "until": block.until,
+        "left": max(0.0, block.until - time.time()),
+        "by": str(block.about.get("by", "")),
+        "note": str(block.about.get("note", "")),
+    }

@@ -1,0 +1,66 @@
+"""How many connections a user may have over all instances, and who goes when there is one too many.
+
+The last place is given by the script that enters a connection among the user's, so two can never take it. A client is
+turned away for good only if the instances of all the others have just answered: what a dead instance leaves behind is
+waited for until it is reaped, or the client is told to try again. Visitors have no user and are not counted.
+"""
+
+import asyncio
+from collections.abc import Sequence
+
+import msgspec
+
+from flotilla.presence import Full, Holder
+from flotilla.realtime.client.client import Session
+from flotilla.realtime.node.control import Command
+from flotilla.realtime.protocol.codes import CommandError, DisconnectCode, DisconnectError, ErrorCode
+
+WAIT = 3.0  # seconds a place is waited for: less than a command may take
+LOOK_AGAIN = 0.1
+ANSWER_WITHIN = 0.5  # seconds: an instance that is well takes milliseconds
+OLDEST = "oldest"
+
+
+class _Since(msgspec.Struct):
+    since: float = 0.0
+
+
+async def take_seat(session: Session, registration: bytes) -> None:
+    """Enter a connection among its user's. Raises DisconnectError 3504 when there are too many, CommandError 100 when
+    that may change in a moment."""
+    node, user = session.node, session.identity.user
+    scope, most = f"u:{user}", node.config.max_connections_per_user
+    if not most or not user:
+        await node.enter(scope, session, registration)
+        return
+    give_up = node.now() + WAIT
+    while True:
+        try:
+            await node.enter(scope, session, registration, most)
+            return
+        except Full:
+            await _make_room(session, scope, most)
+        if node.now() > give_up:
+            raise CommandError(ErrorCode.INTERNAL)
+        await asyncio.sleep(LOOK_AGAIN)
+
+
+async def _make_room(session: Session, scope: str, most: int) -> None:
+    """See that a place becomes free, or raise because none will."""
+    node, user = session.node, session.identity.user
+    holders = await node.presence.holders(scope)
+    if len(holders) < most:
+        return
+    if node.config.connection_limit_policy == OLDEST:
+        code = DisconnectCode.CONNECTION_LIMIT
+        for holder in _oldest(holders, len(holders) - most + 1):
+            wish = Command("disconnect", user=user, client=holder.client, code=int(code), reason=code.reason)
+            await node.control.tell(wish)
+        return
+    there = {holder.incarnation for holder in holders}
+    if there <= (await node.control.ask(Command("count", user=user), there, ANSWER_WITHIN)).keys():
+        raise DisconnectError(DisconnectCode.CONNECTION_LIMIT, detail=f"{most} connections of this user are open")
+
+
+def _oldest(holders: Sequence[Holder], count: int) -> list[Holder]:
+    return sorted(holders, key=lambda holder: msgspec.json.decode(holder.info, type=_Since).since)[:count]

@@ -1,0 +1,251 @@
+"""Getting a connection into a channel: confirmed, recovered, present, and nothing before the reply.
+
+The client's own wish, a token's list and the server's command all come through `establish`. Until the caller has sent
+its reply, everything for the subscription is held back; `activate` then lets it go.
+"""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from flotilla.realtime.access import permissions
+from flotilla.realtime.access.permissions import Granted
+from flotilla.realtime.client.client import Session
+from flotilla.realtime.conf import ChannelOptions
+from flotilla.realtime.engine.hub import NotLive
+from flotilla.realtime.engine.local_channel import LocalChannel
+from flotilla.realtime.engine.publication import Publication, StreamPosition
+from flotilla.realtime.engine.recovery import Recovery, recover
+from flotilla.realtime.engine.subscription import Subscription
+from flotilla.realtime.protocol import replies
+from flotilla.realtime.protocol.codes import CommandError, DisconnectCode, DisconnectError, ErrorCode
+from flotilla.store import StoreUnavailable
+
+IN_REPLY = 64 * 1024  # bytes of missed publications that a reply may have, less what waits at the socket before it
+PUSHED = ("recoverable", "positioned", "epoch", "offset", "data")  # what a subscribe push tells of a subscription
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a subscription shall be. `position`: where the client stood before, None when it does not recover.
+
+    `by_token` says that a token allowed it, `asked` what the client sent along: both for a later look at its access.
+    """
+
+    channel: str
+    options: ChannelOptions
+    granted: Granted
+    position: StreamPosition | None = None
+    reject_unrecovered: bool = False
+    server_side: bool = False
+    expire_at: float | None = None
+    info: bytes | None = None
+    data: bytes | None = None
+    by_token: bool = False
+    asked: bytes | None = None
+
+
+@dataclass(slots=True)
+class Established:
+    """A subscription that is in place but silent; `offset` is what its reply covers, `result` the reply.
+
+    What it `missed` goes into the reply where that is small, else it follows it, at the pace at which the client reads.
+    """
+
+    session: Session
+    subscription: Subscription
+    channel: LocalChannel
+    offset: int
+    result: dict[str, Any]
+    missed: tuple[Publication, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """Bytes of what was missed."""
+        return sum(len(publication.body) for publication in self.missed)
+
+    def told(self, room: int) -> dict[str, Any]:
+        """The reply, with what was missed if that takes at most `room` bytes."""
+        if not self.missed or self.size > room:
+            return self.result
+        missed, self.missed = self.missed, ()
+        return self.result | {
+            "publications": [msgspec.Raw(replies.with_offset(one.body, one.offset)) for one in missed]
+        }
+
+    def activate(self) -> None:
+        """The reply went out: what was missed and what was held back follow it."""
+        self.session.node.hub.feeder.release(self.channel, self.subscription, self.offset, self.missed)
+
+
+def room_in_reply(session: Session) -> int:
+    """Bytes of missed publications that the next reply may have: what is larger would keep a slow client waiting for
+    it, and for the replies behind it, longer than it waits."""
+    return max(0, IN_REPLY - session.socket.waiting)
+
+
+async def establish(session: Session, wanted: Wanted) -> Established:
+    """Put a subscription in place. Raises CommandError, or StoreUnavailable when Redis is away."""
+    subscription = Subscription(
+        session,
+        wanted.channel,
+        positioned=wanted.granted.positioned,
+        recoverable=wanted.granted.recoverable,
+        join_leave=wanted.granted.join_leave,
+        server_side=wanted.server_side,
+        expire_at=wanted.expire_at,
+        chan_info=wanted.info,
+    )
+    subscription.by_token = wanted.by_token
+    subscription.asked = wanted.asked
+    session.subscriptions[wanted.channel] = subscription
+    try:
+        return await _establish(session, subscription, wanted)
+    except BaseException:
+        session.forget_subscription(subscription)
+        raise
+
+
+async def give(
+    session: Session,
+    channel: str,
+    options: ChannelOptions,
+    *,
+    position: StreamPosition | None = None,
+    expire_at: float | None = None,
+    info: bytes | None = None,
+    data: bytes | None = None,
+    by_token: bool = False,
+) -> bool:
+    """Add a server-side subscription to a connection that is open; the client is told with a push.
+
+    What it missed since `position` follows the push. False when it has left meanwhile or is in the channel already.
+    """
+    if channel in session.subscriptions:
+        return False
+    check_room(session, channel)
+    granted = permissions.grants(
+        options,
+        user=session.identity.user,
+        recoverable=True,
+        positioned=True,
+        join_leave=True,
+        insecure=session.node.config.insecure,
+    )
+    wanted = Wanted(
+        channel,
+        options,
+        granted,
+        position,
+        server_side=True,
+        expire_at=expire_at,
+        info=info,
+        data=data,
+        by_token=by_token,
+    )
+    established = await establish(session, wanted)
+    if session.subscriptions.get(channel) is not established.subscription:  # it went while this was on its way
+        session.forget_subscription(established.subscription)
+        return False
+    told = {key: value for key, value in established.result.items() if key in PUSHED}
+    name = replies.encode(channel)
+    session.send(replies.push(name, b"subscribe", replies.encode(told)))
+    established.activate()
+    return True
+
+
+async def _establish(session: Session, subscription: Subscription, wanted: Wanted) -> Established:
+    node = session.node
+    try:
+        channel = await node.hub.subscribe(subscription, wanted.options)
+    except NotLive as error:
+        raise StoreUnavailable(str(error)) from None
+    if wanted.position is not None and wanted.granted.recoverable:
+        _, (offset, result, missed) = await asyncio.gather(
+            _enter(session, subscription, wanted), _recovered(session, wanted, wanted.position)
+        )
+    else:
+        missed = ()
+        offset, result = _from_now_on(session, channel, wanted)
+        await _enter(session, subscription, wanted)
+    if subscription.broken or not channel.agrees(StreamPosition(result.get("epoch", channel.position.epoch), offset)):
+        raise CommandError(ErrorCode.INTERNAL)  # the stream changed under it; the client tries again
+    session.schedule()
+    return Established(session, subscription, channel, offset, result, missed)
+
+
+async def _enter(session: Session, subscription: Subscription, wanted: Wanted) -> None:
+    """Make the connection present; the join comes back through the hub and waits for the reply."""
+    if not (wanted.options.presence or wanted.options.join_leave):
+        return
+    await session.node.enter(f"c:{wanted.channel}", session, session.client_info(wanted.info), 0, subscription)
+
+
+def _from_now_on(session: Session, channel: LocalChannel, wanted: Wanted) -> tuple[int, dict[str, Any]]:
+    """Where a subscription that recovers nothing begins, and the subscribe result that says so."""
+    top = session.node.hub.top(channel)
+    return top.offset, _fields(session, wanted) | (_place(top) if wanted.granted.positioned else {})
+
+
+async def _recovered(
+    session: Session, wanted: Wanted, position: StreamPosition
+) -> tuple[int, dict[str, Any], tuple[Publication, ...]]:
+    """As `_from_now_on`, for a client that stood at `position` before; and what it missed."""
+    fields = _fields(session, wanted) | {"was_recovering": True}
+    top, recovery = await recover_from_history(session, wanted, position)
+    if not recovery.recovered:
+        if wanted.reject_unrecovered:
+            raise CommandError(ErrorCode.UNRECOVERABLE_POSITION)
+        return top.offset, fields | _place(top), ()
+    fields["recovered"] = True
+    return top.offset, fields | _place(StreamPosition(top.epoch, position.offset)), recovery.publications
+
+
+def _fields(session: Session, wanted: Wanted) -> dict[str, Any]:
+    fields = replies.expiry(wanted.expire_at, session.node.wall())
+    if wanted.data:
+        fields["data"] = msgspec.Raw(wanted.data)
+    if wanted.granted.positioned:
+        fields["positioned"] = True
+    if wanted.granted.recoverable:
+        fields["recoverable"] = True
+    return fields
+
+
+def _place(position: StreamPosition) -> dict[str, Any]:
+    return {"epoch": position.epoch} | ({"offset": position.offset} if position.offset else {})
+
+
+async def recover_from_history(
+    session: Session, wanted: Wanted, position: StreamPosition
+) -> tuple[StreamPosition, Recovery]:
+    """The stream's top, and what the client missed since `position` if all of it is there."""
+    config = session.node.config
+    page = await session.node.broker.history(
+        wanted.channel,
+        wanted.options,
+        since=position.offset,
+        limit=config.recovery_max_publications + 1,
+        max_bytes=config.recovery_max_bytes,
+        whole=True,
+    )
+    session.node.hub.compare(wanted.channel, page.top)
+    recovery = recover(position, page, config.recovery_max_publications, wanted.options.history_meta_ttl)
+    session.node.stats.recoveries[recovery.reason or "recovered"] += 1
+    return page.top, recovery
+
+
+def check_room(session: Session, channel: str) -> None:
+    """Raise CommandError 105 when the connection is in the channel already, 106 when it is in too many."""
+    if channel in session.subscriptions:
+        raise CommandError(ErrorCode.ALREADY_SUBSCRIBED)
+    if len(session.subscriptions) >= session.node.config.max_channels:
+        raise CommandError(ErrorCode.LIMIT_EXCEEDED)
+
+
+def check_server_side(session: Session, channels: int) -> None:
+    """Raise DisconnectError 3505 when a token asks for more channels than a connection may have."""
+    if channels > session.node.config.max_channels:
+        raise DisconnectError(DisconnectCode.CHANNEL_LIMIT)

@@ -1,0 +1,112 @@
+"""A drain's clients: told to reconnect elsewhere as fast as those who stay can let them in, and within the deadline.
+
+`Spread` is the arithmetic: how many go now, in small even steps. `send_away` does it for a node. Each instance says in
+its lease's `about` how many clients a second it can let in (`admission_rate`); the sum over those that live and do not
+drain is the rate. It is asked for again as the drain goes on: a replacement counts from when it is alive. The SDKs add
+a random delay of their own (0.1 to 1 s), which makes what arrives smoother than what leaves.
+"""
+
+import asyncio
+import logging
+from collections.abc import Iterable, Mapping
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from flotilla.realtime.node.peak_rate import Peak
+from flotilla.realtime.protocol.codes import DisconnectCode
+from flotilla.store import StoreUnavailable
+
+if TYPE_CHECKING:
+    from flotilla.realtime.node.node import Node
+
+logger = logging.getLogger("flotilla.realtime.drain")
+
+STEP = 0.05  # seconds between those told together
+LOOK_EVERY = 1.0  # seconds until those who stay are counted again
+LOOK_WITHIN = 0.5  # seconds Redis may take for it
+IN_TIME = 0.8  # of the deadline for the spread; the rest is for the clean-up of those who went last
+
+
+class Spread:
+    """How many go now, so that all have gone at `ends`. Times in seconds of one clock."""
+
+    def __init__(self, now: float, ends: float) -> None:
+        self._at = now - STEP  # so that the first step is at once
+        self._ends = ends
+        self._owed = 0.0
+
+    def due(self, now: float, left: int, rate: float) -> int:
+        """How many of the `left` go at `now`, at `rate` a second or at what the deadline needs."""
+        if now + STEP >= self._ends:
+            return left
+        passed = min(now - self._at, 2 * STEP)  # a step that is late is not made up for by a burst
+        self._at = now
+        self._owed += max(rate, left / (self._ends - now)) * passed
+        count = min(left, int(self._owed))
+        self._owed -= count
+        return count
+
+
+def admitted_elsewhere(living: Iterable[Mapping[str, Any]], own: str, rate: int) -> tuple[int, int]:
+    """How many clients a second the others let in together, and how many instances those are.
+
+    `rate` is our own, for who does not say; where nobody else is there, whoever takes our place is as good as we are.
+    """
+    others = [about for about in living if about.get("incarnation") != own and not about.get("draining")]
+    if not others:
+        return rate, 0
+    return sum(int(about.get("admission_rate") or rate) for about in others), len(others)
+
+
+async def send_away(node: "Node", deadline: float) -> None:
+    """Tell every client 3001 within `deadline` seconds, those that wait to be let in as well; their presence goes with
+    them. What is told is in the log."""
+    began = node.now()
+    node.admission.hold()
+    clients = _left(node)
+    spread = Spread(began, began + IN_TIME * deadline)
+    rate, others, look_at, told = node.config.admission_rate, 0, began, Peak()
+    while (left := _left(node)) and (now := node.now()) < began + deadline:
+        if now >= look_at:
+            rate, others = await _look(node, rate, others)
+            now = node.now()
+            look_at = now + LOOK_EVERY
+        count = spread.due(now, left, rate)
+        for _ in range(count):
+            told.note(now)
+        tell(node, count)
+        await asyncio.sleep(STEP)
+    node.admission.open()
+    seconds = max(node.now() - began - STEP, STEP)
+    logger.info(
+        "told %d clients to reconnect in %.2f s, %.0f a second, at most %d within one",
+        *(told.total, seconds, told.total / seconds, told.most(node.now())),
+    )
+    if others and clients / (IN_TIME * deadline) > rate:
+        logger.warning("the deadline is too short for %d clients: %d others let in %d a second", clients, others, rate)
+
+
+def tell(node: "Node", count: int) -> None:
+    """Send so many clients away; behind those who are in come those who wait, who are told as soon as they are in."""
+    going = list(islice(node.sessions.values(), count))
+    for session in going:
+        session.disconnect(DisconnectCode.SHUTDOWN)
+    node.admission.let_in(count - len(going))
+
+
+def _left(node: "Node") -> int:
+    return len(node.sessions) + node.admission.waiting
+
+
+async def _look(node: "Node", rate: int, others: int) -> tuple[int, int]:
+    """Count those who stay, as `admitted_elsewhere`; where Redis does not say, what was known before holds."""
+    try:
+        async with asyncio.timeout(LOOK_WITHIN):
+            living = await node.presence.instances()
+    except (StoreUnavailable, TimeoutError) as error:
+        logger.warning("who stays is not known: %s", error or "no answer")
+        return rate, others
+    found = admitted_elsewhere(living, node.presence.incarnation, node.config.admission_rate)
+    if found != (rate, others):
+        logger.info("%d other instances let in %d clients a second", found[1], found[0])
+    return found

@@ -1,0 +1,71 @@
+"""Lifecycle signals: `on_connect` and `on_disconnect` of this process's connections, and of those that died elsewhere.
+
+Both go through presence's lane, so no receiver is waited for, and `on_connect` of a connection comes first. That an end
+is told once in the whole cluster is `flotilla.presence.ends`'s promise; here are its words. An `on_connect` for which
+the lane had no room until its connection ended waits with that end in Redis, so that no number of short connections
+fills the memory.
+"""
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from flotilla.presence import End
+from flotilla.presence.lane import Lane
+from flotilla.realtime import signals
+from flotilla.realtime.protocol.codes import DisconnectCode
+
+if TYPE_CHECKING:
+    from flotilla.realtime.client.client import Session
+
+
+class Note(msgspec.Struct, omit_defaults=True):
+    """What is kept about an end until it is told. `late`: `on_connect` is still to be sent before it."""
+
+    code: int
+    reason: str
+    late: bool = False
+
+
+LOST = msgspec.json.encode(Note(int(DisconnectCode.CONNECTION_CLOSED), "instance lost"))
+
+
+class Lifecycle:
+    """Tells the project's receivers who has come and who has gone."""
+
+    def __init__(self, instance: str) -> None:
+        self.lane = Lane()
+        self._instance = instance
+
+    def connected(self, session: "Session") -> None:
+        """Have `on_connect` sent."""
+        if signals.on_connect.has_listeners():
+            self.lane.put(session.client, "on_connect", partial(self._connect, self._who(session)))
+
+    def note(self, session: "Session") -> bytes:
+        """What is to be told of a connection that has just ended; b"" when nobody wants to hear of it."""
+        if not signals.on_disconnect.has_listeners():
+            return b""
+        late = self.lane.full and self.lane.take_back(session.client)
+        return msgspec.json.encode(Note(session.code, session.reason, late))
+
+    @staticmethod
+    def lost() -> bytes:
+        """What is to be told of a connection whose instance died."""
+        return LOST if signals.on_disconnect.has_listeners() else b""
+
+    async def tell(self, end: End) -> None:
+        """Send `on_disconnect` for an end that is ours to tell; from within a call of the lane."""
+        note = msgspec.json.decode(end.note, type=Note)
+        who = {"user": end.user, "client": end.client, "instance": end.owner.rpartition(".")[0]}
+        if note.late:
+            await self._connect(who)
+        facts = who | {"code": note.code, "reason": note.reason}
+        await self.lane.send("on_disconnect", signals.on_disconnect, None, **facts)
+
+    async def _connect(self, who: dict[str, Any]) -> None:
+        await self.lane.send("on_connect", signals.on_connect, None, **who)
+
+    def _who(self, session: "Session") -> dict[str, Any]:
+        return {"user": session.identity.user, "client": session.client, "instance": self._instance}

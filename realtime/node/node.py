@@ -1,0 +1,353 @@
+"""One process of the cluster: owns hub, broker, presence and connections, and starts and ends them together.
+
+`get_node()` makes the process's node at the first use. Starting never waits for Redis: while it is away, connections
+are accepted and told to try again, and everything begins by itself when it is back.
+"""
+
+import asyncio
+import logging
+import os
+import socket
+import time
+from collections import Counter
+from collections.abc import Coroutine
+from typing import Any
+
+import msgspec
+from channels.layers import get_channel_layer
+from django.conf import settings
+
+from flotilla.presence import Announcement, Fenced, Presence, Reaped
+from flotilla.ratelimit.service import get_limits
+from flotilla.realtime.access.channels import options_for
+from flotilla.realtime.blocks.table import Blocks
+from flotilla.realtime.client.client import Session
+from flotilla.realtime.client.commands.handlers import HANDLERS
+from flotilla.realtime.client.limits import guarded
+from flotilla.realtime.conf import RealtimeConfig, get_config
+from flotilla.realtime.engine import envelope
+from flotilla.realtime.engine.broker import get_broker
+from flotilla.realtime.engine.hub import Hub
+from flotilla.realtime.engine.layer import LAYER_FAULTS
+from flotilla.realtime.engine.stats import NodeStats
+from flotilla.realtime.engine.subscription import Subscription
+from flotilla.realtime.engine.witness import Watch
+from flotilla.realtime.node import control, drain
+from flotilla.realtime.node.admission import Admission
+from flotilla.realtime.node.control import Control
+from flotilla.realtime.node.heartbeat import Heartbeat
+from flotilla.realtime.node.lifecycle import Lifecycle
+from flotilla.realtime.node.operations import Orders
+from flotilla.realtime.node.reauthorization import Rechecker
+from flotilla.realtime.node.timer_wheel import Wheel
+from flotilla.realtime.node.vitals import Pulse
+from flotilla.realtime.protocol.codes import CommandError, DisconnectCode, DisconnectError
+from flotilla.realtime.server.open_files import affordable
+from flotilla.realtime.version import VERSION
+from flotilla.store import Backoff, Store, StoreUnavailable, get_store, place, supervised
+
+logger = logging.getLogger("flotilla.realtime.node")
+
+WAVE = 100  # connections of a fenced instance told to reconnect at a time
+CLEAN_UP_WITHIN = 5.0  # seconds the clean-up of closed connections may take at the end
+
+
+class Node:
+    """This process in the cluster. Everything runs in the event loop it was made in."""
+
+    version = VERSION
+
+    def __init__(self, config: RealtimeConfig, store: Store, instance: str) -> None:
+        self.config = config
+        self.handlers = guarded(HANDLERS, config)
+        self.instance = instance
+        self.store = store
+        self.started_at = time.time()
+        self.draining = False
+        self.sessions: dict[str, Session] = {}
+        self.users: dict[str, set[Session]] = {}
+        self.stats = NodeStats()
+        self.publications_in = 0
+        self.connections_opened = 0
+        self.connections_closed: Counter[str] = Counter()
+        self._loop = asyncio.get_running_loop()
+        self.admission = Admission(config.max_connecting, self._loop.time, affordable(config.max_waiting))
+        self._background: set[asyncio.Task[Any]] = set()
+        self._joined = asyncio.Event()
+        self.broker = get_broker(store)
+        self._layer = get_channel_layer().loop_layer()
+        self.hub = Hub(
+            self._layer,
+            self.broker,
+            check_interval=config.position_check_interval,
+            most_joined=config.max_joined_bytes,
+            most_unsent=config.max_outgoing_bytes,
+        )
+        self.control = Control(store)
+        self.rechecker = Rechecker(self)
+        self.orders = Orders(self, self.rechecker)
+        self.blocks = Blocks(store, self.orders.end_blocked)
+        self.wheel = Wheel(self._loop.time)
+        self.heartbeat = Heartbeat(store, self.hub, self._layer)
+        self.lifecycle = Lifecycle(instance)
+        self.presence = Presence(
+            store,
+            instance=instance,
+            announce=self._announcement,
+            lease_ttl=config.lease_ttl,
+            renew_every=config.lease_renew,
+            reap_every=config.reaper_interval,
+            describe=self.describe,
+            on_fenced=self._on_fenced,
+            on_reaped=self._on_reaped,
+            on_end=self.lifecycle.tell,
+            lost_note=self.lifecycle.lost,
+            lane=self.lifecycle.lane,
+        )
+        self.pulse = Pulse(store, self.hub.stats.clocks, self.presence.leases)
+        self.watch = Watch(store, lambda: self.presence.incarnation, self.presence.living)
+
+    # Start and end
+
+    async def start(self) -> None:
+        """Begin; what needs Redis begins when Redis is there."""
+        self.hub.on_control = self.orders.receive
+        self.hub.on_beat = self.heartbeat.arrived
+        self._layer.on_reconnect = self._on_reconnect
+        self.wheel.start()
+        self.pulse.start()
+        await self.presence.start()
+        self.watch.start()
+        self.rechecker.start()
+        self.blocks.start()
+        joining = supervised("join", self._join_cluster)
+        self._background.add(joining)
+        joining.add_done_callback(self._background.discard)
+
+    async def _join_cluster(self) -> None:
+        backoff = Backoff(first=0.1)
+        while True:
+            try:
+                await self.hub.start()
+                await self.hub.join_group(control.control_place().group)
+                await self.heartbeat.start()
+                self._joined.set()
+                return
+            except LAYER_FAULTS as error:
+                if not backoff.failures:
+                    logger.warning("cannot join the cluster yet: %s", error)
+                await asyncio.sleep(backoff.next())
+
+    async def joined_within(self, seconds: float) -> bool:
+        """Wait until this process is part of the cluster; False when that took too long."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._joined.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    async def drain(self, deadline: float) -> None:
+        """Tell every client to reconnect elsewhere, in steps (`draining`), within `deadline` seconds; then leave the
+        cluster. Each one's presence is removed as it is told to go, and nothing is left in Redis when this returns."""
+        self.draining = True
+        self.background(self.presence.tell())
+        await drain.send_away(self, deadline)
+        await self.close()
+
+    async def close(self) -> None:
+        """Leave the cluster; open connections are closed with 3001."""
+        self.draining = True
+        self.admission.open()
+        for session in list(self.sessions.values()):
+            session.disconnect(DisconnectCode.SHUTDOWN)
+        await self.rechecker.close()
+        await self.blocks.close()
+        await self.idle()
+        await self.pulse.close()
+        await self.heartbeat.close()
+        await self.hub.close()
+        await self.watch.close()
+        await self.presence.stop()
+        await self.watch.leave()
+        self.wheel.stop()
+        for task in list(self._background):
+            task.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)
+        await self._layer.flush()
+        await get_limits().limiter.shard.close()
+        await self.store.close()
+        forget_node(self)
+
+    async def idle(self) -> None:
+        """Wait until the clean-up of closed connections is done, for a bounded time."""
+        await self.presence.removed(CLEAN_UP_WITHIN)
+
+    # Connections
+
+    def opened(self, session: Session) -> None:
+        """A connection was accepted."""
+        self.sessions[session.client] = session
+        self.connections_opened += 1
+
+    def connected(self, session: Session) -> None:
+        """A connection has said who it is."""
+        self.users.setdefault(session.identity.user, set()).add(session)
+        self.lifecycle.connected(session)
+
+    def closed(self, session: Session, announced: bool) -> None:
+        """A connection is gone: take it out of presence, and let the project be told, once in the whole cluster."""
+        self.sessions.pop(session.client, None)
+        self.connections_closed[str(session.code) if session.code < 4000 else "application"] += 1
+        of_user = self.users.get(session.identity.user)
+        if of_user is not None:
+            of_user.discard(session)
+            if not of_user:
+                del self.users[session.identity.user]
+        for subscription in session.subscriptions.values():
+            self.leave(subscription, session)
+        if session.registered:
+            note = self.lifecycle.note(session) if announced else b""
+            self.presence.remove(f"u:{session.identity.user}", session.client, note)
+
+    def leave(self, subscription: Subscription, session: Session) -> None:
+        """Take a subscription's connection out of the channel's presence: once, and only what it entered itself."""
+        if subscription.present:
+            subscription.present = False
+            self.presence.remove(f"c:{subscription.channel}", session.client)
+
+    async def enter(
+        self, scope: str, session: Session, info: bytes, most: int = 0, subscription: Subscription | None = None
+    ) -> None:
+        """Make a connection present in a scope, for a subscription if it is a channel's. Raises DisconnectError 3011
+        when this instance was declared dead, and presence's Full when `most` others are there (0: any number may be).
+        """
+        if subscription is not None:
+            subscription.present = True  # in the same step as the add takes its turn: `leave` comes before or after
+        try:
+            await self.presence.add(scope, session.client, session.identity.user, info, most)
+        except Fenced:
+            raise DisconnectError(DisconnectCode.FORCE_RECONNECT) from None
+
+    def published(self, count: int) -> None:
+        """Count publications of clients."""
+        self.publications_in += count
+
+    def connect_data(self, session: Session) -> bytes | None:
+        """What clients get in the connect reply's `data`: the instance's name, where the configuration shows it."""
+        return msgspec.json.encode({"instance": self.instance}) if self.config.show_instance else None
+
+    # Presence
+
+    def _announcement(self, scope: str) -> Announcement | None:
+        if not scope.startswith("c:"):
+            return None
+        channel = scope[2:]
+        try:
+            if not options_for(channel, self.config).join_leave:
+                return None
+        except CommandError:  # a namespace that is gone from the configuration
+            return None
+        return Announcement(
+            place(channel).topic,
+            envelope.presence_head(envelope.JOIN, channel),
+            envelope.presence_head(envelope.LEAVE, channel),
+        )
+
+    async def _on_fenced(self) -> None:
+        """This instance was declared dead while it was paused: its clients begin anew, each with one leave and join."""
+        sessions = list(self.sessions.values())
+        logger.warning("this instance had been given up by the others; %d clients reconnect", len(sessions))
+        for start in range(0, len(sessions), WAVE):
+            for session in sessions[start : start + WAVE]:
+                session.disconnect(DisconnectCode.FORCE_RECONNECT)
+            await asyncio.sleep(0.05)
+
+    def _on_reaped(self, reaped: Reaped) -> None:
+        """Another instance's connections were removed from a scope."""
+        self.stats.reaped["user" if reaped.scope.startswith("u:") else "channel"] += len(reaped.entries)
+
+    # Control
+
+    def _on_reconnect(self, shard: int) -> None:
+        logger.warning("pub/sub connection to Redis %d is back; comparing every channel with its stream", shard)
+        self.stats.pubsub_reconnects[shard] += 1
+        self.hub.resync(shard)
+        self.blocks.look_soon()
+
+    # What others may know
+
+    def describe(self) -> dict[str, Any]:
+        """This instance in numbers, as the cluster sees it."""
+        subscriptions = sum(len(session.subscriptions) for session in self.sessions.values())
+        return {
+            "name": self.instance,
+            "version": self.version,
+            "num_clients": len(self.sessions),
+            "num_users": len(self.users),
+            "num_channels": len(self.hub.channels),
+            "num_subs": subscriptions,
+            "uptime": int(time.time() - self.started_at),
+            "draining": self.draining,
+            "admission_rate": self.config.admission_rate,
+            "admission_peak": self.admission.most,
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+        }
+
+    def checks(self) -> dict[str, bool]:
+        """What must hold for this instance to take clients, beside Redis and the database."""
+        return {"pubsub": self.heartbeat.alive, "lease": self.presence.alive, "accepting": not self.draining}
+
+    def now(self) -> float:
+        """Loop time in seconds, for deadlines."""
+        return self._loop.time()
+
+    @staticmethod
+    def wall() -> float:
+        """Unix time in seconds, for what tokens say."""
+        return time.time()
+
+    def log_failure(self, what: str, error: BaseException, session: Session) -> None:
+        """An unexpected failure of something a client asked for."""
+        logger.error("%s failed", what, exc_info=error, extra=session.log_context())
+
+    def background(self, work: Coroutine[Any, Any, Any], name: str = "background") -> None:
+        """Run something to its end without waiting; its failure is logged."""
+        task = self._loop.create_task(work, name=name)
+        self._background.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: "asyncio.Task[Any]") -> None:
+        self._background.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            if isinstance(error, StoreUnavailable):
+                logger.warning("%s: %s", task.get_name(), error)
+            else:
+                logger.error("%s failed", task.get_name(), exc_info=error)
+
+
+_node: tuple[int, Node] | None = None
+
+
+def current_node() -> Node | None:
+    """This process's node, if it was started."""
+    return _node[1] if _node is not None and _node[0] == os.getpid() else None
+
+
+async def get_node() -> Node:
+    """This process's node, started at the first call."""
+    global _node
+    node = current_node()
+    if node is None:
+        node = Node(get_config(), get_store(), settings.INSTANCE_ID or socket.gethostname())
+        _node = (os.getpid(), node)
+        await node.start()
+    return node
+
+
+def forget_node(node: Node) -> None:
+    """The node is closed; the next `get_node()` makes a new one."""
+    global _node
+    if current_node() is node:
+        _node = None

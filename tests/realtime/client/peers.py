@@ -1,0 +1,81 @@
+"""A connection in process: a real Session of a real Node, with a socket that writes down what it is given."""
+
+import itertools
+import json
+from collections.abc import Callable
+from typing import Any
+
+from flotilla.realtime.client.client import Session
+from flotilla.realtime.node.node import Node
+from flotilla.realtime.protocol.frames import Frame
+from tests.store.redis_process import until
+
+
+class RecordingSocket:
+    """Keeps everything sent, in order, and the close."""
+
+    def __init__(self) -> None:
+        self.on_slow: Callable[[], None] | None = None
+        self.unsent = 0
+        self.waiting = 0
+        self.lines: list[dict[str, Any]] = []
+        self.closed: tuple[int, str] | None = None
+
+    def send(self, frame: Frame) -> None:
+        assert self.closed is None, "sent after the close"
+        self.lines += [json.loads(line) for line in frame.payload.split(b"\n")]
+
+    def close(self, code: int, reason: str) -> None:
+        assert self.closed is None, "closed twice"
+        assert type(code) is int
+        self.closed = (code, reason)
+
+
+class Peer:
+    """A client. `ask` sends one command and waits for its reply."""
+
+    def __init__(self, node: Node, **scope: Any) -> None:
+        self.socket = RecordingSocket()
+        self.session = Session(node, self.socket, scope, address="192.0.2.1")
+        self._ids = itertools.count(1)
+
+    def say(self, **request: Any) -> int:
+        """Send a command without waiting; returns its id."""
+        id = next(self._ids)
+        self.session.receive(json.dumps({"id": id, **request}))
+        return id
+
+    async def reply(self, id: int) -> dict[str, Any]:
+        """The one reply to a command."""
+        await until(lambda: self._replies(id) or self.socket.closed, what=f"reply {id}")
+        (found,) = self._replies(id)
+        return {key: value for key, value in found.items() if key != "id"}
+
+    def _replies(self, id: int) -> list[dict[str, Any]]:
+        return [line for line in self.socket.lines if line.get("id") == id]
+
+    async def ask(self, **request: Any) -> dict[str, Any]:
+        return await self.reply(self.say(**request))
+
+    async def connect(self, **request: Any) -> dict[str, Any]:
+        found: dict[str, Any] = (await self.ask(connect=request))["connect"]
+        return found
+
+    async def subscribe(self, channel: str, **request: Any) -> dict[str, Any]:
+        found: dict[str, Any] = (await self.ask(subscribe={"channel": channel, **request}))["subscribe"]
+        return found
+
+    async def end(self) -> tuple[int, str]:
+        """The close, when it has come; a push of the same code must have gone before a code from 3000 on."""
+        code, reason = await until(lambda: self.socket.closed)
+        if code >= 3000:
+            assert self.socket.lines[-1] == {"push": {"disconnect": {"code": code, "reason": reason}}}
+        return code, reason
+
+    def pushes(self, kind: str, channel: str) -> list[Any]:
+        """What was pushed of a kind, in order."""
+        lines = [line["push"] for line in self.socket.lines if "push" in line]
+        return [push[kind] for push in lines if kind in push and push.get("channel") == channel]
+
+    def data(self, channel: str) -> list[Any]:
+        return [publication["data"] for publication in self.pushes("pub", channel)]
