@@ -15,7 +15,7 @@ from flotilla.store import Placement, Script, Store, reading
 from flotilla.store.link import Argument
 
 BLOCK, UNBLOCK, READ, REBLOCK = (
-    Script.load("flotilla.realtime.engine", name) for name in ("block", "unblock", "blocks", "reblock")
+    Script.load("flotilla.realtime.blocks", name) for name in ("block", "unblock", "blocks", "reblock")
 )
 MOST = 10_000  # blocks at a time: every instance holds them all
 LONGEST = 10 * 365 * 86_400  # seconds

@@ -2,7 +2,7 @@
 
 A command is JSON on one group of the layer, which every hub has joined. `tell` sends it off; `ask` gives a key on the
 first Redis where each instance leaves its answer under its own name, and collects until all that live have answered or
-the deadline has passed; `order` adds up what they did. What a command does to an instance is in `session.orders`.
+the deadline has passed; `order` adds up what they did. What a command does to an instance is in `node.operations`.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ POLLS = (0.002, 0.05)  # seconds between looks for answers: at first, at most
 
 
 class Command(msgspec.Struct, omit_defaults=True):
-    """`op` is one of `session.orders.Orders`. Whom it is about: empty fields match everything, `user` and `users` None
+    """`op` is one of `node.operations.Orders`. Whom it is about: empty fields match everything, `user` and `users` None
     every user; `login` is the digest of a session's key, `instance` an incarnation: the others pass it over. Payloads
     are JSON; `since` is (offset, epoch). A look is for `limit` rows that come after `after`, where `text` is in what
     they show. `version` is that of the list of blocks."""
