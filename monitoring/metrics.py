@@ -153,8 +153,8 @@ def _redis_memory() -> Iterator[Metric]:
 
 
 def _connections(node: "Node") -> Iterator[Metric]:
-    sessions = list(node.sessions.values())
-    yield gauge("connections", "WebSocket connections open now.", len(sessions))
+    clients = list(node.clients.values())
+    yield gauge("connections", "WebSocket connections open now.", len(clients))
     yield gauge("users", "Distinct users connected here now.", len(node.users))
     yield gauge("channels", "Channels with a subscriber here now.", len(node.hub.channels))
     family = GaugeMetricFamily(
@@ -165,7 +165,7 @@ def _connections(node: "Node") -> Iterator[Metric]:
     for state, count in node.hub.unsettled(LONG).items():
         family.add_metric([state], count)
     yield family
-    waiting = sum(session.socket.unsent for session in sessions) + responses_waiting()
+    waiting = sum(client.socket.unsent for client in clients) + responses_waiting()
     yield gauge("outgoing_waiting_bytes", "Bytes that clients have not taken yet.", waiting)
     yield counter("connections_opened", "WebSocket connections accepted.", node.connections_opened)
     admission = node.admission
@@ -245,7 +245,7 @@ def _presence(node: "Node") -> Iterator[Metric]:
     family.add_metric(["user"], users)
     family.add_metric(["channel"], members)
     yield family
-    registered = sum(session.state is State.CONNECTED for session in list(node.sessions.values()))
+    registered = sum(client.state is State.CONNECTED for client in list(node.clients.values()))
     yield gauge("presence_drift", "Connections without an entry, or entries without one.", abs(registered - users))
     if node.pulse.leases is not None:
         yield gauge("leases", "Instances that hold a lease, as this one sees it.", node.pulse.leases)

@@ -117,7 +117,7 @@ class Publisher:
             if before is not None:
                 told = {
                     "instance": settings.INSTANCE_ID,
-                    "connections": len(node.sessions),
+                    "connections": len(node.clients),
                     "memory": process.memory_info().rss,
                     "draining": node.draining,
                     "admission_peak": node.admission.most,

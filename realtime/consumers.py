@@ -10,7 +10,7 @@ from typing import Any
 
 from flotilla.realtime.access.origins import refusal
 from flotilla.realtime.client import handshake
-from flotilla.realtime.client.client import Session
+from flotilla.realtime.client.client import Client
 from flotilla.realtime.client.entrance import enter
 from flotilla.realtime.node.node import get_node
 from flotilla.realtime.protocol.codes import DisconnectCode
@@ -53,27 +53,27 @@ class ConnectionConsumer:
             node.admission.leave(place)
             raise
         socket = open_socket(scope, send, node.config.max_outgoing_bytes)
-        session = Session(node, socket, scope, place, address)
+        client = Client(node, socket, scope, place, address)
         if node.draining:
-            session.disconnect(DisconnectCode.SHUTDOWN)
-        elif reason := node.blocks.against("", session.address):
-            session.disconnect(DisconnectCode.PERMISSION_DENIED, reason)
+            client.disconnect(DisconnectCode.SHUTDOWN)
+        elif reason := node.blocks.against("", client.address):
+            client.disconnect(DisconnectCode.PERMISSION_DENIED, reason)
         if isinstance(socket, Connection):
-            socket.adopt(session)  # it calls the session itself: neither this coroutine nor a queue is needed any more
+            socket.adopt(client)  # it calls the session itself: neither this coroutine nor a queue is needed any more
         else:
-            await _serve(session, receive)
+            await _serve(client, receive)
 
 
-async def _serve(session: Session, receive: Receive) -> None:
+async def _serve(client: Client, receive: Receive) -> None:
     """Read from an ASGI server until it says that the connection is over."""
     code = ABNORMAL
     try:
         while (event := await receive())["type"] != "websocket.disconnect":
             text = event.get("text")
-            session.receive(event.get("bytes") or b"" if text is None else text)
+            client.receive(event.get("bytes") or b"" if text is None else text)
         code = event.get("code") or code
     finally:
-        session.closed(code)
+        client.closed(code)
 
 
 def _unknown_protocol(scope: dict[str, Any], offered: list[str]) -> str:

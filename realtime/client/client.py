@@ -39,7 +39,7 @@ SETTLE = 0.02  # seconds between looks at a subscription whose reply is on its w
 Continuation = Callable[[], Awaitable[bytes | None]]
 """What is left to do for a command; gives the reply, or None when it has seen to it itself."""
 
-Handler = Callable[["Session", int, Any], Any]
+Handler = Callable[["Client", int, Any], Any]
 """Handles one request of a session: a coroutine function that gives the reply or None, as a continuation does.
 
 Those of AT_ONCE are plain functions that mostly need not wait, and return the reply, None, or a continuation.
@@ -50,7 +50,7 @@ AT_ONCE = frozenset({"publish", "unsubscribe"})
 PING = Frame(replies.PING)
 
 
-class Session:
+class Client:
     """One client connection. `receive` takes what it sends, `disconnect` ends it, `closed` says that it is gone."""
 
     __slots__ = (
@@ -59,12 +59,12 @@ class Session:
         "_queue",
         "_worker",
         "address",
-        "client",
         "code",
         "deadline",
         "due",
         "expire_at",
         "hook_cache",
+        "id",
         "identity",
         "name",
         "next_ping",
@@ -85,7 +85,7 @@ class Session:
         self.node = node
         self.socket = socket
         self.scope: dict[str, Any] | None = scope
-        self.client = str(uuid.uuid4())
+        self.id = str(uuid.uuid4())
         self.identity: Identity = ANONYMOUS
         self.name = ""
         self.address = address
@@ -395,18 +395,18 @@ class Session:
 
     def client_info(self, chan_info: bytes | None) -> bytes:
         """This connection as a ClientInfo."""
-        return replies.client_info(self.identity.user, self.client, self.identity.info, chan_info)
+        return replies.client_info(self.identity.user, self.id, self.identity.info, chan_info)
 
     def log_context(self) -> dict[str, Any]:
         """Who this is, for the log: ids only."""
-        return {"client": self.client, "user": self.identity.user, "address": self.address}
+        return {"client": self.id, "user": self.identity.user, "address": self.address}
 
 
-async def _refuse_unfit(session: Session, method: str) -> bytes | None:
+async def _refuse_unfit(client: Client, method: str) -> bytes | None:
     """Answer a command that cannot be used: 107, as whoever handles it would if it could be read."""
     if method == "send":
         return None  # it has no answer
     if method == "connect":
-        session.move(State.CONNECTING)
-        session.give_place_back()
+        client.move(State.CONNECTING)
+        client.give_place_back()
     raise CommandError(ErrorCode.BAD_REQUEST)

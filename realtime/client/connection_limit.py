@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import msgspec
 
 from flotilla.presence import Full, Holder
-from flotilla.realtime.client.client import Session
+from flotilla.realtime.client.client import Client
 from flotilla.realtime.node.control import Command
 from flotilla.realtime.protocol.codes import CommandError, DisconnectCode, DisconnectError, ErrorCode
 
@@ -25,29 +25,29 @@ class _Since(msgspec.Struct):
     since: float = 0.0
 
 
-async def take_seat(session: Session, registration: bytes) -> None:
+async def take_seat(client: Client, registration: bytes) -> None:
     """Enter a connection among its user's. Raises DisconnectError 3504 when there are too many, CommandError 100 when
     that may change in a moment."""
-    node, user = session.node, session.identity.user
+    node, user = client.node, client.identity.user
     scope, most = f"u:{user}", node.config.max_connections_per_user
     if not most or not user:
-        await node.enter(scope, session, registration)
+        await node.enter(scope, client, registration)
         return
     give_up = node.now() + WAIT
     while True:
         try:
-            await node.enter(scope, session, registration, most)
+            await node.enter(scope, client, registration, most)
             return
         except Full:
-            await _make_room(session, scope, most)
+            await _make_room(client, scope, most)
         if node.now() > give_up:
             raise CommandError(ErrorCode.INTERNAL)
         await asyncio.sleep(LOOK_AGAIN)
 
 
-async def _make_room(session: Session, scope: str, most: int) -> None:
+async def _make_room(client: Client, scope: str, most: int) -> None:
     """See that a place becomes free, or raise because none will."""
-    node, user = session.node, session.identity.user
+    node, user = client.node, client.identity.user
     holders = await node.presence.holders(scope)
     if len(holders) < most:
         return

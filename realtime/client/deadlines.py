@@ -12,59 +12,59 @@ from flotilla.realtime.client.states import State
 from flotilla.realtime.protocol.codes import DisconnectCode, UnsubscribeCode
 
 if TYPE_CHECKING:
-    from flotilla.realtime.client.client import Session
+    from flotilla.realtime.client.client import Client
 
 EXPIRY_GRACE = 25.0  # seconds a client has to refresh what expired
 LATEST = 2.0**53  # Unix time beyond which an expiry is never met, and would overflow the wheel
 
 
-def first_ping(session: "Session") -> float:
+def first_ping(client: "Client") -> float:
     """When a connection that has just come is pinged: spread, as many come at once; 0.0 where nobody is."""
-    interval = session.node.config.ping_interval
-    return session.node.now() + interval * random.uniform(0.5, 1) if interval else 0.0
+    interval = client.node.config.ping_interval
+    return client.node.now() + interval * random.uniform(0.5, 1) if interval else 0.0
 
 
-def following(session: "Session") -> float | None:
+def following(client: "Client") -> float | None:
     """The next deadline; None when there is none."""
-    if session.state is State.CLOSED:
+    if client.state is State.CLOSED:
         return None
-    if session.state is not State.CONNECTED:
-        return session.deadline
-    ahead = session.node.now() - time.time()
-    expiries = [session.expire_at, *(s.expire_at for s in session.subscriptions.values())]
-    times = [expiry + _grace(session) + ahead for expiry in expiries if expiry and expiry < LATEST]
-    times += [moment for moment in (session.next_ping, session.pong_by) if moment]
+    if client.state is not State.CONNECTED:
+        return client.deadline
+    ahead = client.node.now() - time.time()
+    expiries = [client.expire_at, *(s.expire_at for s in client.subscriptions.values())]
+    times = [expiry + _grace(client) + ahead for expiry in expiries if expiry and expiry < LATEST]
+    times += [moment for moment in (client.next_ping, client.pong_by) if moment]
     return min(times, default=None)
 
 
-def meet(session: "Session", now: float) -> None:
+def meet(client: "Client", now: float) -> None:
     """Do what is due."""
-    if session.state is not State.CONNECTED:
-        if session.state is not State.CLOSED:
-            session.disconnect(DisconnectCode.STALE)
+    if client.state is not State.CONNECTED:
+        if client.state is not State.CLOSED:
+            client.disconnect(DisconnectCode.STALE)
         return
-    if session.pong_by and now >= session.pong_by:
-        session.disconnect(DisconnectCode.NO_PONG)
+    if client.pong_by and now >= client.pong_by:
+        client.disconnect(DisconnectCode.NO_PONG)
         return
-    if session.next_ping and now >= session.next_ping:
-        session.ping()
-        session.pong_by = now + session.node.config.pong_timeout
-        session.next_ping += session.node.config.ping_interval
-    _expire(session, time.time())
+    if client.next_ping and now >= client.next_ping:
+        client.ping()
+        client.pong_by = now + client.node.config.pong_timeout
+        client.next_ping += client.node.config.ping_interval
+    _expire(client, time.time())
 
 
-def _grace(session: "Session") -> float:
+def _grace(client: "Client") -> float:
     """A session cookie cannot be refreshed over the connection, a token can."""
-    return 0.0 if session.identity.via == "session" else EXPIRY_GRACE
+    return 0.0 if client.identity.via == "session" else EXPIRY_GRACE
 
 
-def _expire(session: "Session", now: float) -> None:
-    if session.expire_at and now >= session.expire_at + _grace(session):
-        session.disconnect(DisconnectCode.EXPIRED)
+def _expire(client: "Client", now: float) -> None:
+    if client.expire_at and now >= client.expire_at + _grace(client):
+        client.disconnect(DisconnectCode.EXPIRED)
         return
-    for subscription in list(session.subscriptions.values()):
+    for subscription in list(client.subscriptions.values()):
         if subscription.expire_at and now >= subscription.expire_at + EXPIRY_GRACE:
             if subscription.server_side:
-                session.disconnect(DisconnectCode.SUBSCRIPTION_EXPIRED)
+                client.disconnect(DisconnectCode.SUBSCRIPTION_EXPIRED)
                 return
-            session.end_subscription(subscription, UnsubscribeCode.EXPIRED, UnsubscribeCode.EXPIRED.reason)
+            client.end_subscription(subscription, UnsubscribeCode.EXPIRED, UnsubscribeCode.EXPIRED.reason)

@@ -21,7 +21,7 @@ from flotilla.realtime.conf import RealtimeConfig
 from flotilla.realtime.protocol.codes import CommandError, DisconnectCode, DisconnectError, ErrorCode
 
 if TYPE_CHECKING:
-    from flotilla.realtime.client.client import Handler, Session
+    from flotilla.realtime.client.client import Client, Handler
 
 IN_CHANNELS = ("publish", "subscribe", "history", "presence", "presence_stats")
 UNGUARDED = ("connect", "unsubscribe")
@@ -66,38 +66,38 @@ class Guard:
     def __bool__(self) -> bool:
         return bool(self._always or self._by_namespace or self._new or self._new_by_namespace)
 
-    def policies(self, session: "Session", channel: str) -> tuple[Policy, ...]:
+    def policies(self, client: "Client", channel: str) -> tuple[Policy, ...]:
         """Those that guard the command of this session in this channel ("" for none), each once."""
         if not channel or not (self._by_namespace or self._new or self._new_by_namespace):
             return self._always
         namespace = namespace_of(channel)
         found = self._by_namespace.get(namespace, self._always)
         new = self._new_by_namespace.get(namespace, self._new)
-        if new and not self._names.known(session, channel):
+        if new and not self._names.known(client, channel):
             return (*found, *(policy for policy in new if policy not in found))
         return found
 
-    def used(self, session: "Session", channel: str) -> None:
+    def used(self, client: "Client", channel: str) -> None:
         """The command was not denied: its channel is not new to this session any more."""
         if channel and (self._new or self._new_by_namespace):
-            self._names.note(session, channel)
+            self._names.note(client, channel)
 
 
 class Names:
     """The channels that each connection has used lately, as hashes. One that was forgotten counts as new again."""
 
     def __init__(self) -> None:
-        self._names: WeakKeyDictionary[Session, dict[int, None]] = WeakKeyDictionary()
+        self._names: WeakKeyDictionary[Client, dict[int, None]] = WeakKeyDictionary()
 
-    def known(self, session: "Session", channel: str) -> bool:
+    def known(self, client: "Client", channel: str) -> bool:
         """Whether a session is in a channel, or has used it lately."""
-        return channel in session.subscriptions or hash(channel) in self._names.get(session, ())
+        return channel in client.subscriptions or hash(channel) in self._names.get(client, ())
 
-    def note(self, session: "Session", channel: str) -> None:
+    def note(self, client: "Client", channel: str) -> None:
         """A session uses a channel; the one used longest ago is forgotten for it."""
-        names = self._names.get(session)
+        names = self._names.get(client)
         if names is None:
-            names = self._names[session] = {}
+            names = self._names[client] = {}
         name = hash(channel)
         names.pop(name, None)
         names[name] = None
@@ -112,16 +112,16 @@ class Abuse:
         self._most = int((configured or {}).get("denials", 100))
         self._window = float((configured or {}).get("window", 10))
         self._off = configured is None
-        self._denied: WeakKeyDictionary[Session, deque[float]] = WeakKeyDictionary()
+        self._denied: WeakKeyDictionary[Client, deque[float]] = WeakKeyDictionary()
 
-    def note(self, session: "Session") -> None:
+    def note(self, client: "Client") -> None:
         """A command was denied. Raises DisconnectError 3013 for one too many."""
         if self._off:
             return
-        times = self._denied.get(session)
+        times = self._denied.get(client)
         if times is None:
-            times = self._denied[session] = deque(maxlen=self._most)
-        now = session.node.now()
+            times = self._denied[client] = deque(maxlen=self._most)
+        now = client.node.now()
         times.append(now)
         if len(times) == self._most and now - times[0] <= self._window:
             raise DisconnectError(
@@ -130,19 +130,19 @@ class Abuse:
 
 
 def _behind(guard: Guard, abuse: Abuse, method: str, handler: "Handler") -> "Handler":
-    async def limited(session: "Session", id: int, request: Any) -> bytes | None:
+    async def limited(client: "Client", id: int, request: Any) -> bytes | None:
         channel = getattr(request, "channel", "")
-        policies = guard.policies(session, channel)
+        policies = guard.policies(client, channel)
         if policies:
-            subject = Subject(session.address, session.identity.user, session.client, channel)
+            subject = Subject(client.address, client.identity.user, client.id, channel)
             decision = await guard.limits.ask(policies, subject)
             if not decision.allowed:
-                abuse.note(session)
+                abuse.note(client)
                 if not id:
                     return None
                 raise CommandError(ErrorCode.TOO_MANY_REQUESTS, denial(decision.retry_after))
-        guard.used(session, channel)
-        answer = handler(session, id, request)
+        guard.used(client, channel)
+        answer = handler(client, id, request)
         if method in AT_ONCE:
             answer = answer() if callable(answer) else _already(answer)
         done: bytes | None = await answer
@@ -151,12 +151,12 @@ def _behind(guard: Guard, abuse: Abuse, method: str, handler: "Handler") -> "Han
     if method not in AT_ONCE:
         return limited
 
-    def at_once(session: "Session", id: int, request: Any) -> Any:
+    def at_once(client: "Client", id: int, request: Any) -> Any:
         channel = getattr(request, "channel", "")
-        if guard.policies(session, channel):
-            return partial(limited, session, id, request)
-        guard.used(session, channel)
-        return handler(session, id, request)
+        if guard.policies(client, channel):
+            return partial(limited, client, id, request)
+        guard.used(client, channel)
+        return handler(client, id, request)
 
     return at_once
 

@@ -12,7 +12,7 @@ import msgspec
 
 from flotilla.realtime.access import permissions
 from flotilla.realtime.access.permissions import Granted
-from flotilla.realtime.client.client import Session
+from flotilla.realtime.client.client import Client
 from flotilla.realtime.conf import ChannelOptions
 from flotilla.realtime.engine.hub import NotLive
 from flotilla.realtime.engine.local_channel import LocalChannel
@@ -54,7 +54,7 @@ class Established:
     What it `missed` goes into the reply where that is small, else it follows it, at the pace at which the client reads.
     """
 
-    session: Session
+    client: Client
     subscription: Subscription
     channel: LocalChannel
     offset: int
@@ -77,19 +77,19 @@ class Established:
 
     def activate(self) -> None:
         """The reply went out: what was missed and what was held back follow it."""
-        self.session.node.hub.feeder.release(self.channel, self.subscription, self.offset, self.missed)
+        self.client.node.hub.feeder.release(self.channel, self.subscription, self.offset, self.missed)
 
 
-def room_in_reply(session: Session) -> int:
+def room_in_reply(client: Client) -> int:
     """Bytes of missed publications that the next reply may have: what is larger would keep a slow client waiting for
     it, and for the replies behind it, longer than it waits."""
-    return max(0, IN_REPLY - session.socket.waiting)
+    return max(0, IN_REPLY - client.socket.waiting)
 
 
-async def establish(session: Session, wanted: Wanted) -> Established:
+async def establish(client: Client, wanted: Wanted) -> Established:
     """Put a subscription in place. Raises CommandError, or StoreUnavailable when Redis is away."""
     subscription = Subscription(
-        session,
+        client,
         wanted.channel,
         positioned=wanted.granted.positioned,
         recoverable=wanted.granted.recoverable,
@@ -100,16 +100,16 @@ async def establish(session: Session, wanted: Wanted) -> Established:
     )
     subscription.by_token = wanted.by_token
     subscription.asked = wanted.asked
-    session.subscriptions[wanted.channel] = subscription
+    client.subscriptions[wanted.channel] = subscription
     try:
-        return await _establish(session, subscription, wanted)
+        return await _establish(client, subscription, wanted)
     except BaseException:
-        session.forget_subscription(subscription)
+        client.forget_subscription(subscription)
         raise
 
 
 async def give(
-    session: Session,
+    client: Client,
     channel: str,
     options: ChannelOptions,
     *,
@@ -123,16 +123,16 @@ async def give(
 
     What it missed since `position` follows the push. False when it has left meanwhile or is in the channel already.
     """
-    if channel in session.subscriptions:
+    if channel in client.subscriptions:
         return False
-    check_room(session, channel)
+    check_room(client, channel)
     granted = permissions.grants(
         options,
-        user=session.identity.user,
+        user=client.identity.user,
         recoverable=True,
         positioned=True,
         join_leave=True,
-        insecure=session.node.config.insecure,
+        insecure=client.node.config.insecure,
     )
     wanted = Wanted(
         channel,
@@ -145,56 +145,56 @@ async def give(
         data=data,
         by_token=by_token,
     )
-    established = await establish(session, wanted)
-    if session.subscriptions.get(channel) is not established.subscription:  # it went while this was on its way
-        session.forget_subscription(established.subscription)
+    established = await establish(client, wanted)
+    if client.subscriptions.get(channel) is not established.subscription:  # it went while this was on its way
+        client.forget_subscription(established.subscription)
         return False
     told = {key: value for key, value in established.result.items() if key in PUSHED}
     name = replies.encode(channel)
-    session.send(replies.push(name, b"subscribe", replies.encode(told)))
+    client.send(replies.push(name, b"subscribe", replies.encode(told)))
     established.activate()
     return True
 
 
-async def _establish(session: Session, subscription: Subscription, wanted: Wanted) -> Established:
-    node = session.node
+async def _establish(client: Client, subscription: Subscription, wanted: Wanted) -> Established:
+    node = client.node
     try:
         channel = await node.hub.subscribe(subscription, wanted.options)
     except NotLive as error:
         raise StoreUnavailable(str(error)) from None
     if wanted.position is not None and wanted.granted.recoverable:
         _, (offset, result, missed) = await asyncio.gather(
-            _enter(session, subscription, wanted), _recovered(session, wanted, wanted.position)
+            _enter(client, subscription, wanted), _recovered(client, wanted, wanted.position)
         )
     else:
         missed = ()
-        offset, result = _from_now_on(session, channel, wanted)
-        await _enter(session, subscription, wanted)
+        offset, result = _from_now_on(client, channel, wanted)
+        await _enter(client, subscription, wanted)
     if subscription.broken or not channel.agrees(StreamPosition(result.get("epoch", channel.position.epoch), offset)):
         raise CommandError(ErrorCode.INTERNAL)  # the stream changed under it; the client tries again
-    session.schedule()
-    return Established(session, subscription, channel, offset, result, missed)
+    client.schedule()
+    return Established(client, subscription, channel, offset, result, missed)
 
 
-async def _enter(session: Session, subscription: Subscription, wanted: Wanted) -> None:
+async def _enter(client: Client, subscription: Subscription, wanted: Wanted) -> None:
     """Make the connection present; the join comes back through the hub and waits for the reply."""
     if not (wanted.options.presence or wanted.options.join_leave):
         return
-    await session.node.enter(f"c:{wanted.channel}", session, session.client_info(wanted.info), 0, subscription)
+    await client.node.enter(f"c:{wanted.channel}", client, client.client_info(wanted.info), 0, subscription)
 
 
-def _from_now_on(session: Session, channel: LocalChannel, wanted: Wanted) -> tuple[int, dict[str, Any]]:
+def _from_now_on(client: Client, channel: LocalChannel, wanted: Wanted) -> tuple[int, dict[str, Any]]:
     """Where a subscription that recovers nothing begins, and the subscribe result that says so."""
-    top = session.node.hub.top(channel)
-    return top.offset, _fields(session, wanted) | (_place(top) if wanted.granted.positioned else {})
+    top = client.node.hub.top(channel)
+    return top.offset, _fields(client, wanted) | (_place(top) if wanted.granted.positioned else {})
 
 
 async def _recovered(
-    session: Session, wanted: Wanted, position: StreamPosition
+    client: Client, wanted: Wanted, position: StreamPosition
 ) -> tuple[int, dict[str, Any], tuple[Publication, ...]]:
     """As `_from_now_on`, for a client that stood at `position` before; and what it missed."""
-    fields = _fields(session, wanted) | {"was_recovering": True}
-    top, recovery = await recover_from_history(session, wanted, position)
+    fields = _fields(client, wanted) | {"was_recovering": True}
+    top, recovery = await recover_from_history(client, wanted, position)
     if not recovery.recovered:
         if wanted.reject_unrecovered:
             raise CommandError(ErrorCode.UNRECOVERABLE_POSITION)
@@ -203,8 +203,8 @@ async def _recovered(
     return top.offset, fields | _place(StreamPosition(top.epoch, position.offset)), recovery.publications
 
 
-def _fields(session: Session, wanted: Wanted) -> dict[str, Any]:
-    fields = replies.expiry(wanted.expire_at, session.node.wall())
+def _fields(client: Client, wanted: Wanted) -> dict[str, Any]:
+    fields = replies.expiry(wanted.expire_at, client.node.wall())
     if wanted.data:
         fields["data"] = msgspec.Raw(wanted.data)
     if wanted.granted.positioned:
@@ -219,11 +219,11 @@ def _place(position: StreamPosition) -> dict[str, Any]:
 
 
 async def recover_from_history(
-    session: Session, wanted: Wanted, position: StreamPosition
+    client: Client, wanted: Wanted, position: StreamPosition
 ) -> tuple[StreamPosition, Recovery]:
     """The stream's top, and what the client missed since `position` if all of it is there."""
-    config = session.node.config
-    page = await session.node.broker.history(
+    config = client.node.config
+    page = await client.node.broker.history(
         wanted.channel,
         wanted.options,
         since=position.offset,
@@ -231,21 +231,21 @@ async def recover_from_history(
         max_bytes=config.recovery_max_bytes,
         whole=True,
     )
-    session.node.hub.compare(wanted.channel, page.top)
+    client.node.hub.compare(wanted.channel, page.top)
     recovery = recover(position, page, config.recovery_max_publications, wanted.options.history_meta_ttl)
-    session.node.stats.recoveries[recovery.reason or "recovered"] += 1
+    client.node.stats.recoveries[recovery.reason or "recovered"] += 1
     return page.top, recovery
 
 
-def check_room(session: Session, channel: str) -> None:
+def check_room(client: Client, channel: str) -> None:
     """Raise CommandError 105 when the connection is in the channel already, 106 when it is in too many."""
-    if channel in session.subscriptions:
+    if channel in client.subscriptions:
         raise CommandError(ErrorCode.ALREADY_SUBSCRIBED)
-    if len(session.subscriptions) >= session.node.config.max_channels:
+    if len(client.subscriptions) >= client.node.config.max_channels:
         raise CommandError(ErrorCode.LIMIT_EXCEEDED)
 
 
-def check_server_side(session: Session, channels: int) -> None:
+def check_server_side(client: Client, channels: int) -> None:
     """Raise DisconnectError 3505 when a token asks for more channels than a connection may have."""
-    if channels > session.node.config.max_channels:
+    if channels > client.node.config.max_channels:
         raise DisconnectError(DisconnectCode.CHANNEL_LIMIT)

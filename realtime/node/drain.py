@@ -88,14 +88,14 @@ async def send_away(node: "Node", deadline: float) -> None:
 
 def tell(node: "Node", count: int) -> None:
     """Send so many clients away; behind those who are in come those who wait, who are told as soon as they are in."""
-    going = list(islice(node.sessions.values(), count))
-    for session in going:
-        session.disconnect(DisconnectCode.SHUTDOWN)
+    going = list(islice(node.clients.values(), count))
+    for client in going:
+        client.disconnect(DisconnectCode.SHUTDOWN)
     node.admission.let_in(count - len(going))
 
 
 def _left(node: "Node") -> int:
-    return len(node.sessions) + node.admission.waiting
+    return len(node.clients) + node.admission.waiting
 
 
 async def _look(node: "Node", rate: int, others: int) -> tuple[int, int]:

@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from flotilla.realtime.client.client import Session
+from flotilla.realtime.client.client import Client
 from flotilla.realtime.engine.local_channel import LocalChannel
 from flotilla.realtime.node.control import Command
 from flotilla.realtime.node.paging import page
@@ -36,7 +36,7 @@ def lookups(node: "Node") -> dict[str, Lookup]:
     async def connections(command: Command) -> dict[str, Any]:
         wanted = fitting(command, True, _shows(command.text) if command.text else None)
         total, rows = await page(named(node, command, True), wanted, _client, command.after, command.limit)
-        return {"total": total, "rows": [_connection(session, node.instance) for session in rows]}
+        return {"total": total, "rows": [_connection(client, node.instance) for client in rows]}
 
     async def users(command: Command) -> dict[str, Any]:
         def wanted(user: str) -> bool:
@@ -77,34 +77,34 @@ def pattern(text: str) -> Callable[[str], bool]:
     return lambda name: name.startswith(text)
 
 
-def _shows(text: str) -> Callable[[Session], bool]:
+def _shows(text: str) -> Callable[[Client], bool]:
     """A search: the beginning of a user, address or id, or a part of the client's name."""
     lowered = text.lower()
     signs = set(lowered)  # what can be no id or address is not compared with any
     as_client, as_address = signs <= HEXADECIMAL | {"-"}, signs <= HEXADECIMAL | {".", ":"}
 
-    def shows(session: Session) -> bool:
+    def shows(client: Client) -> bool:
         return (
-            session.identity.user.startswith(text)
-            or (as_client and session.client.startswith(text))
-            or (as_address and session.address.startswith(text))
-            or lowered in session.name.lower()
+            client.identity.user.startswith(text)
+            or (as_client and client.id.startswith(text))
+            or (as_address and client.address.startswith(text))
+            or lowered in client.name.lower()
         )
 
     return shows
 
 
-def _connection(session: Session, instance: str) -> dict[str, Any]:
-    channels = sorted(session.subscriptions)
+def _connection(client: Client, instance: str) -> dict[str, Any]:
+    channels = sorted(client.subscriptions)
     return {
-        "client": session.client,
-        "user": session.identity.user,
-        "via": session.identity.via,
-        "address": session.address,
-        "name": session.name,
+        "client": client.id,
+        "user": client.identity.user,
+        "via": client.identity.via,
+        "address": client.address,
+        "name": client.name,
         "instance": instance,
-        "since": session.since,
+        "since": client.since,
         "channels": channels[:MOST_CHANNELS],
         "num_channels": len(channels),
-        "waiting": session.socket.unsent,
+        "waiting": client.socket.unsent,
     }

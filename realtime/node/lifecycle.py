@@ -17,7 +17,7 @@ from flotilla.realtime import signals
 from flotilla.realtime.protocol.codes import DisconnectCode
 
 if TYPE_CHECKING:
-    from flotilla.realtime.client.client import Session
+    from flotilla.realtime.client.client import Client
 
 
 class Note(msgspec.Struct, omit_defaults=True):
@@ -38,17 +38,17 @@ class Lifecycle:
         self.lane = Lane()
         self._instance = instance
 
-    def connected(self, session: "Session") -> None:
+    def connected(self, client: "Client") -> None:
         """Have `on_connect` sent."""
         if signals.on_connect.has_listeners():
-            self.lane.put(session.client, "on_connect", partial(self._connect, self._who(session)))
+            self.lane.put(client.id, "on_connect", partial(self._connect, self._who(client)))
 
-    def note(self, session: "Session") -> bytes:
+    def note(self, client: "Client") -> bytes:
         """What is to be told of a connection that has just ended; b"" when nobody wants to hear of it."""
         if not signals.on_disconnect.has_listeners():
             return b""
-        late = self.lane.full and self.lane.take_back(session.client)
-        return msgspec.json.encode(Note(session.code, session.reason, late))
+        late = self.lane.full and self.lane.take_back(client.id)
+        return msgspec.json.encode(Note(client.code, client.reason, late))
 
     @staticmethod
     def lost() -> bytes:
@@ -67,5 +67,5 @@ class Lifecycle:
     async def _connect(self, who: dict[str, Any]) -> None:
         await self.lane.send("on_connect", signals.on_connect, None, **who)
 
-    def _who(self, session: "Session") -> dict[str, Any]:
-        return {"user": session.identity.user, "client": session.client, "instance": self._instance}
+    def _who(self, client: "Client") -> dict[str, Any]:
+        return {"user": client.identity.user, "client": client.id, "instance": self._instance}

@@ -21,7 +21,7 @@ from flotilla.presence import Announcement, Fenced, Presence, Reaped
 from flotilla.ratelimit.service import get_limits
 from flotilla.realtime.access.channels import options_for
 from flotilla.realtime.blocks.table import Blocks
-from flotilla.realtime.client.client import Session
+from flotilla.realtime.client.client import Client
 from flotilla.realtime.client.commands.handlers import HANDLERS
 from flotilla.realtime.client.limits import guarded
 from flotilla.realtime.conf import RealtimeConfig, get_config
@@ -64,8 +64,8 @@ class Node:
         self.store = store
         self.started_at = time.time()
         self.draining = False
-        self.sessions: dict[str, Session] = {}
-        self.users: dict[str, set[Session]] = {}
+        self.clients: dict[str, Client] = {}
+        self.users: dict[str, set[Client]] = {}
         self.stats = NodeStats()
         self.publications_in = 0
         self.connections_opened = 0
@@ -159,8 +159,8 @@ class Node:
         """Leave the cluster; open connections are closed with 3001."""
         self.draining = True
         self.admission.open()
-        for session in list(self.sessions.values()):
-            session.disconnect(DisconnectCode.SHUTDOWN)
+        for client in list(self.clients.values()):
+            client.disconnect(DisconnectCode.SHUTDOWN)
         await self.rechecker.close()
         await self.blocks.close()
         await self.idle()
@@ -185,39 +185,39 @@ class Node:
 
     # Connections
 
-    def opened(self, session: Session) -> None:
+    def opened(self, client: Client) -> None:
         """A connection was accepted."""
-        self.sessions[session.client] = session
+        self.clients[client.id] = client
         self.connections_opened += 1
 
-    def connected(self, session: Session) -> None:
+    def connected(self, client: Client) -> None:
         """A connection has said who it is."""
-        self.users.setdefault(session.identity.user, set()).add(session)
-        self.lifecycle.connected(session)
+        self.users.setdefault(client.identity.user, set()).add(client)
+        self.lifecycle.connected(client)
 
-    def closed(self, session: Session, announced: bool) -> None:
+    def closed(self, client: Client, announced: bool) -> None:
         """A connection is gone: take it out of presence, and let the project be told, once in the whole cluster."""
-        self.sessions.pop(session.client, None)
-        self.connections_closed[str(session.code) if session.code < 4000 else "application"] += 1
-        of_user = self.users.get(session.identity.user)
+        self.clients.pop(client.id, None)
+        self.connections_closed[str(client.code) if client.code < 4000 else "application"] += 1
+        of_user = self.users.get(client.identity.user)
         if of_user is not None:
-            of_user.discard(session)
+            of_user.discard(client)
             if not of_user:
-                del self.users[session.identity.user]
-        for subscription in session.subscriptions.values():
-            self.leave(subscription, session)
-        if session.registered:
-            note = self.lifecycle.note(session) if announced else b""
-            self.presence.remove(f"u:{session.identity.user}", session.client, note)
+                del self.users[client.identity.user]
+        for subscription in client.subscriptions.values():
+            self.leave(subscription, client)
+        if client.registered:
+            note = self.lifecycle.note(client) if announced else b""
+            self.presence.remove(f"u:{client.identity.user}", client.id, note)
 
-    def leave(self, subscription: Subscription, session: Session) -> None:
+    def leave(self, subscription: Subscription, client: Client) -> None:
         """Take a subscription's connection out of the channel's presence: once, and only what it entered itself."""
         if subscription.present:
             subscription.present = False
-            self.presence.remove(f"c:{subscription.channel}", session.client)
+            self.presence.remove(f"c:{subscription.channel}", client.id)
 
     async def enter(
-        self, scope: str, session: Session, info: bytes, most: int = 0, subscription: Subscription | None = None
+        self, scope: str, client: Client, info: bytes, most: int = 0, subscription: Subscription | None = None
     ) -> None:
         """Make a connection present in a scope, for a subscription if it is a channel's. Raises DisconnectError 3011
         when this instance was declared dead, and presence's Full when `most` others are there (0: any number may be).
@@ -225,7 +225,7 @@ class Node:
         if subscription is not None:
             subscription.present = True  # in the same step as the add takes its turn: `leave` comes before or after
         try:
-            await self.presence.add(scope, session.client, session.identity.user, info, most)
+            await self.presence.add(scope, client.id, client.identity.user, info, most)
         except Fenced:
             raise DisconnectError(DisconnectCode.FORCE_RECONNECT) from None
 
@@ -233,7 +233,7 @@ class Node:
         """Count publications of clients."""
         self.publications_in += count
 
-    def connect_data(self, session: Session) -> bytes | None:
+    def connect_data(self, client: Client) -> bytes | None:
         """What clients get in the connect reply's `data`: the instance's name, where the configuration shows it."""
         return msgspec.json.encode({"instance": self.instance}) if self.config.show_instance else None
 
@@ -256,11 +256,11 @@ class Node:
 
     async def _on_fenced(self) -> None:
         """This instance was declared dead while it was paused: its clients begin anew, each with one leave and join."""
-        sessions = list(self.sessions.values())
-        logger.warning("this instance had been given up by the others; %d clients reconnect", len(sessions))
-        for start in range(0, len(sessions), WAVE):
-            for session in sessions[start : start + WAVE]:
-                session.disconnect(DisconnectCode.FORCE_RECONNECT)
+        clients = list(self.clients.values())
+        logger.warning("this instance had been given up by the others; %d clients reconnect", len(clients))
+        for start in range(0, len(clients), WAVE):
+            for client in clients[start : start + WAVE]:
+                client.disconnect(DisconnectCode.FORCE_RECONNECT)
             await asyncio.sleep(0.05)
 
     def _on_reaped(self, reaped: Reaped) -> None:
@@ -279,11 +279,11 @@ class Node:
 
     def describe(self) -> dict[str, Any]:
         """This instance in numbers, as the cluster sees it."""
-        subscriptions = sum(len(session.subscriptions) for session in self.sessions.values())
+        subscriptions = sum(len(client.subscriptions) for client in self.clients.values())
         return {
             "name": self.instance,
             "version": self.version,
-            "num_clients": len(self.sessions),
+            "num_clients": len(self.clients),
             "num_users": len(self.users),
             "num_channels": len(self.hub.channels),
             "num_subs": subscriptions,
@@ -308,9 +308,9 @@ class Node:
         """Unix time in seconds, for what tokens say."""
         return time.time()
 
-    def log_failure(self, what: str, error: BaseException, session: Session) -> None:
+    def log_failure(self, what: str, error: BaseException, client: Client) -> None:
         """An unexpected failure of something a client asked for."""
-        logger.error("%s failed", what, exc_info=error, extra=session.log_context())
+        logger.error("%s failed", what, exc_info=error, extra=client.log_context())
 
     def background(self, work: Coroutine[Any, Any, Any], name: str = "background") -> None:
         """Run something to its end without waiting; its failure is logged."""

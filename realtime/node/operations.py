@@ -18,7 +18,7 @@ import msgspec
 from flotilla.realtime.access.channels import options_for
 from flotilla.realtime.access.identity import Overrides
 from flotilla.realtime.blocks.blocklist import ADDRESS, USER, who_of
-from flotilla.realtime.client.client import Session
+from flotilla.realtime.client.client import Client
 from flotilla.realtime.client.states import State
 from flotilla.realtime.client.subscriptions import give
 from flotilla.realtime.engine.publication import StreamPosition
@@ -86,18 +86,18 @@ class Orders:
 
     async def _disconnect(self, command: Command) -> int:
         self._rechecker.revision += 1
-        sessions = matching(self._node, command)
-        for start in range(0, len(sessions), WAVE):
-            for session in sessions[start : start + WAVE]:
-                session.disconnect(command.code or DisconnectCode.FORCE_DISCONNECT, command.reason or None)
+        clients = matching(self._node, command)
+        for start in range(0, len(clients), WAVE):
+            for client in clients[start : start + WAVE]:
+                client.disconnect(command.code or DisconnectCode.FORCE_DISCONNECT, command.reason or None)
             await asyncio.sleep(0)
-        return len(sessions)
+        return len(clients)
 
     async def _unsubscribe(self, command: Command) -> int:
         code = command.code or UnsubscribeCode.SERVER
         reason = command.reason or UnsubscribeCode.SERVER.reason
         ended = await asyncio.gather(
-            *(session.end_channel(command.channel, code, reason) for session in matching(self._node, command))
+            *(client.end_channel(command.channel, code, reason) for client in matching(self._node, command))
         )
         return sum(ended)
 
@@ -108,11 +108,11 @@ class Orders:
             logger.warning("cannot subscribe anybody to %r: %s", command.channel, error)
             return 0
 
-        async def one(session: Session) -> bool:
+        async def one(client: Client) -> bool:
             try:
                 async with asyncio.timeout(GIVE_WITHIN):
                     return await give(
-                        session,
+                        client,
                         command.channel,
                         options,
                         position=StreamPosition(command.since[1], command.since[0]) if command.since else None,
@@ -121,42 +121,42 @@ class Orders:
                         data=command.data,
                     )
             except REFUSED as error:
-                logger.info("could not be subscribed: %s", error, extra=session.log_context())
+                logger.info("could not be subscribed: %s", error, extra=client.log_context())
                 return False
 
         given = 0
         for wave in _waves(matching(self._node, command, inside=False)):
-            given += sum(await asyncio.gather(*(one(session) for session in wave)))
+            given += sum(await asyncio.gather(*(one(client) for client in wave)))
         return given
 
     async def _refresh(self, command: Command) -> int:
-        sessions = matching(self._node, command)
+        clients = matching(self._node, command)
         now = self._node.wall()
-        for session in sessions:
+        for client in clients:
             if command.expired or (command.expire_at is not None and command.expire_at <= now):
-                session.disconnect(DisconnectCode.EXPIRED)
+                client.disconnect(DisconnectCode.EXPIRED)
                 continue
             if command.info is not None:
-                session.identity = replace(session.identity, info=command.info)
-            session.expire_at = command.expire_at
-            session.schedule()
-        return len(sessions)
+                client.identity = replace(client.identity, info=command.info)
+            client.expire_at = command.expire_at
+            client.schedule()
+        return len(clients)
 
     async def _reauthorize(self, command: Command) -> int:
         self._rechecker.revision += 1
-        for session in matching(self._node, command, inside=False):
-            if session.busy:
-                session.ask_anew()  # it may be on its way into the channel
+        for client in matching(self._node, command, inside=False):
+            if client.busy:
+                client.ask_anew()  # it may be on its way into the channel
         return await self._rechecker.recheck(matching(self._node, command), command.channel)
 
     async def _message(self, command: Command) -> int:
         payload = replies.message_push(command.data or b"null")
-        sessions = matching(self._node, command)
-        for wave in _waves(sessions):
-            for session in wave:
-                session.send(payload)
+        clients = matching(self._node, command)
+        for wave in _waves(clients):
+            for client in wave:
+                client.send(payload)
             await asyncio.sleep(0)
-        return len(sessions)
+        return len(clients)
 
     # Blocks and the instance itself
 
@@ -173,14 +173,14 @@ class Orders:
         node, ended = self._node, 0
         users = [name.removeprefix(USER) for name in names if name.startswith(USER)]
         addresses = {name.removeprefix(ADDRESS) for name in names if name.startswith(ADDRESS)}
-        found = [session for user in users for session in node.users.get(user, ())]
+        found = [client for user in users for client in node.users.get(user, ())]
         if addresses:
-            found += [session for session in node.sessions.values() if is_at(session, addresses)]
+            found += [client for client in node.clients.values() if is_at(client, addresses)]
         for wave in _waves(found):
-            for session in wave:
-                reason = node.blocks.against(session.identity.user, session.address)
-                if reason and session.state is not State.CLOSED:
-                    session.disconnect(DisconnectCode.PERMISSION_DENIED, reason)
+            for client in wave:
+                reason = node.blocks.against(client.identity.user, client.address)
+                if reason and client.state is not State.CLOSED:
+                    client.disconnect(DisconnectCode.PERMISSION_DENIED, reason)
                     ended += 1
             await asyncio.sleep(0)
         return ended
@@ -194,6 +194,6 @@ class Orders:
         return 1
 
 
-def _waves(sessions: list[Session]) -> Iterator[list[Session]]:
-    for start in range(0, len(sessions), WAVE):
-        yield sessions[start : start + WAVE]
+def _waves(clients: list[Client]) -> Iterator[list[Client]]:
+    for start in range(0, len(clients), WAVE):
+        yield clients[start : start + WAVE]

@@ -17,7 +17,7 @@ from msgspec import Raw
 from flotilla.realtime.access import hooks, permissions
 from flotilla.realtime.access.channels import options_for
 from flotilla.realtime.access.sessions import identity_from_key
-from flotilla.realtime.client.client import COMMAND_WITHIN, Session
+from flotilla.realtime.client.client import COMMAND_WITHIN, Client
 from flotilla.realtime.client.states import State
 from flotilla.realtime.engine.subscription import Subscription
 from flotilla.realtime.protocol.codes import CommandError, DisconnectCode, ErrorCode, UnsubscribeCode
@@ -61,48 +61,48 @@ class Rechecker:
             self._rounds.cancel()
             await asyncio.gather(self._rounds, return_exceptions=True)
 
-    async def recheck(self, sessions: Iterable[Session], channel: str = "") -> int:
+    async def recheck(self, clients: Iterable[Client], channel: str = "") -> int:
         """Look at connections (and at their subscription to `channel`, or to all); how many things were ended."""
-        found = list(sessions)
-        for session in found:
-            session.ask_anew()
+        found = list(clients)
+        for client in found:
+            client.ask_anew()
         return await self._side_by_side(iter(found), channel, ATTEMPTS)
 
-    async def _side_by_side(self, sessions: Iterator[Session], channel: str, attempts: int) -> int:
+    async def _side_by_side(self, clients: Iterator[Client], channel: str, attempts: int) -> int:
         async def work() -> int:
             ended = 0
-            for session in sessions:
-                ended += await self._look(session, channel, attempts)
+            for client in clients:
+                ended += await self._look(client, channel, attempts)
             return ended
 
         return sum(await asyncio.gather(*(work() for _ in range(AT_ONCE))))
 
-    async def _look(self, session: Session, channel: str, attempts: int) -> int:
+    async def _look(self, client: Client, channel: str, attempts: int) -> int:
         try:
-            reason = await _answered(lambda: why_lost(session), attempts)
+            reason = await _answered(lambda: why_lost(client), attempts)
         except Unknown:
             if attempts > 1:
-                session.disconnect(DisconnectCode.INTERNAL)
+                client.disconnect(DisconnectCode.INTERNAL)
             return int(attempts > 1)
         if reason:
-            session.disconnect(DisconnectCode.PERMISSION_DENIED, reason)
+            client.disconnect(DisconnectCode.PERMISSION_DENIED, reason)
             return 1
-        found = [session.subscriptions.get(channel)] if channel else list(session.subscriptions.values())
-        asked = [subscription for subscription in found if subscription and _is_asked(session, subscription)]
-        return sum([await self._look_at(session, subscription, attempts) for subscription in asked])
+        found = [client.subscriptions.get(channel)] if channel else list(client.subscriptions.values())
+        asked = [subscription for subscription in found if subscription and _is_asked(client, subscription)]
+        return sum([await self._look_at(client, subscription, attempts) for subscription in asked])
 
-    async def _look_at(self, session: Session, subscription: Subscription, attempts: int) -> bool:
+    async def _look_at(self, client: Client, subscription: Subscription, attempts: int) -> bool:
         code = UnsubscribeCode.ACCESS_ENDED
         try:
-            if await _answered(lambda: still_allowed(session, subscription), attempts):
+            if await _answered(lambda: still_allowed(client, subscription), attempts):
                 return False
         except Unknown:
             if attempts == 1:
                 return False
             code = UnsubscribeCode.ACCESS_UNKNOWN
-        if session.subscriptions.get(subscription.channel) is not subscription:
+        if client.subscriptions.get(subscription.channel) is not subscription:
             return False
-        return await session.end_channel(subscription.channel, code, code.reason)
+        return await client.end_channel(subscription.channel, code, code.reason)
 
     # Rounds
 
@@ -110,7 +110,7 @@ class Rechecker:
         config, now = self._node.config, self._node.now
         while True:
             began = now()
-            waiting = list(self._node.sessions.values())
+            waiting = list(self._node.clients.values())
             beats = max(1, int(config.recheck_interval * IN_TIME / BEAT))
             size = min(max(1, math.ceil(len(waiting) / beats)), max(1, int(config.recheck_per_second * BEAT)))
             for start in range(0, len(waiting), size):
@@ -125,20 +125,20 @@ class Rechecker:
             logger.warning("looking at everybody's access takes longer than recheck_interval: raise recheck_per_second")
         self.late = late
 
-    async def _slice(self, sessions: list[Session]) -> None:
+    async def _slice(self, clients: list[Client]) -> None:
         """Some connections, whose users are looked up together. Nothing that happens here ends the rounds."""
-        found = [session for session in sessions if _may_lose(session)]
+        found = [client for client in clients if _may_lose(client)]
         if not found:
             return
         try:
-            users = await hooks.find_users({session.identity.user for session in found} - {""})
+            users = await hooks.find_users({client.identity.user for client in found} - {""})
             asked = []
-            for session in found:
-                user = users.get(session.identity.user, session.identity.user)
-                session.ask_anew()
-                hooks.remember_user(user, session.hook_cache)
-                if not _is_well(session, user):
-                    asked.append(session)
+            for client in found:
+                user = users.get(client.identity.user, client.identity.user)
+                client.ask_anew()
+                hooks.remember_user(user, client.hook_cache)
+                if not _is_well(client, user):
+                    asked.append(client)
             await self._side_by_side(iter(asked), "", 1)
             self._failing = False
         except Exception:  # the database is away, most likely: the next slice may fare better
@@ -147,29 +147,29 @@ class Rechecker:
             self._failing = True
 
 
-def _is_asked(session: Session, subscription: Subscription) -> bool:
+def _is_asked(client: Client, subscription: Subscription) -> bool:
     """Whether a hook gave it: nothing else of the rules can change while this process runs. A token's word holds until
     the token ends, the server's until taken back."""
     if subscription.server_side or subscription.by_token:
         return False
     try:
-        return options_for(subscription.channel, session.node.config).subscribe_permission is not None
+        return options_for(subscription.channel, client.node.config).subscribe_permission is not None
     except CommandError:
         return True
 
 
-def _may_lose(session: Session) -> bool:
+def _may_lose(client: Client) -> bool:
     """Whether there is anything to look at: a user, or a hook to be asked about a visitor."""
-    if session.state is not State.CONNECTED:
+    if client.state is not State.CONNECTED:
         return False
-    return bool(session.identity.user) or any(_is_asked(session, one) for one in session.subscriptions.values())
+    return bool(client.identity.user) or any(_is_asked(client, one) for one in client.subscriptions.values())
 
 
-def _is_well(session: Session, user: Any) -> bool:
+def _is_well(client: Client, user: Any) -> bool:
     """Whether the user's row, which is at hand, answers everything."""
-    if session.identity.via == "session" or hooks.is_gone(user, session.hook_cache):
+    if client.identity.via == "session" or hooks.is_gone(user, client.hook_cache):
         return False
-    asked = any(_is_asked(session, one) for one in session.subscriptions.values())
+    asked = any(_is_asked(client, one) for one in client.subscriptions.values())
     return bool(getattr(user, "is_active", True)) and not asked
 
 
@@ -187,28 +187,28 @@ async def _answered(question: Any, attempts: int) -> Any:
     raise Unknown
 
 
-async def why_lost(session: Session) -> str:
+async def why_lost(client: Client) -> str:
     """Why a connection may not go on, "" when it may. Raises whatever the session store or the database raises."""
-    identity = session.identity
+    identity = client.identity
     if identity.via == "session":
         found = await identity_from_key(identity.session_key or "")
         if found is None or found.user != identity.user:
             return "session ended"
-        if session.expire_at is not None and found.expire_at is not None and found.expire_at > session.expire_at:
-            session.expire_at = found.expire_at
-            session.schedule()
+        if client.expire_at is not None and found.expire_at is not None and found.expire_at > client.expire_at:
+            client.expire_at = found.expire_at
+            client.schedule()
         return ""
     if not identity.user:
         return ""
-    user = await hooks.user_of(identity.user, session.hook_cache)
-    if hooks.is_gone(user, session.hook_cache):
+    user = await hooks.user_of(identity.user, client.hook_cache)
+    if hooks.is_gone(user, client.hook_cache):
         return "user deleted"
     return "" if getattr(user, "is_active", True) else "user deactivated"
 
 
-async def still_allowed(session: Session, subscription: Subscription) -> bool:
+async def still_allowed(client: Client, subscription: Subscription) -> bool:
     """Whether the namespace's rule would give the subscription again. Raises CommandError 100 for a hook's fault."""
-    config, user, channel = session.node.config, session.identity.user, subscription.channel
+    config, user, channel = client.node.config, client.identity.user, subscription.channel
     try:
         hook = permissions.subscribe(
             channel,
@@ -218,7 +218,7 @@ async def still_allowed(session: Session, subscription: Subscription) -> bool:
             insecure=config.insecure,
         )
         asked = decoded(Raw(subscription.asked)) if subscription.asked else None
-        await hooks.require(hook, user, channel, asked, session.hook_cache)
+        await hooks.require(hook, user, channel, asked, client.hook_cache)
     except CommandError as error:
         if error.code == ErrorCode.INTERNAL:
             raise

@@ -8,7 +8,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from flotilla.ratelimit.http.addresses import counted
-from flotilla.realtime.client.client import Session
+from flotilla.realtime.client.client import Client
 from flotilla.realtime.client.states import State
 from flotilla.realtime.node.control import Command
 
@@ -21,49 +21,47 @@ def login_of(session_key: str) -> str:
     return sha256(session_key.encode()).hexdigest()
 
 
-def matching(node: "Node", command: Command, *, inside: bool = True) -> list[Session]:
+def matching(node: "Node", command: Command, *, inside: bool = True) -> list[Client]:
     """The connections a command is about; with `inside` those in its channel, where it names one."""
     return list(filter(fitting(command, inside), named(node, command, inside)))
 
 
-def named(node: "Node", command: Command, inside: bool) -> list[Session]:
+def named(node: "Node", command: Command, inside: bool) -> list[Client]:
     """Few that surely hold all."""
     if command.client:
-        session = node.sessions.get(command.client)
-        return [session] if session is not None else []
+        client = node.clients.get(command.client)
+        return [client] if client is not None else []
     users = [command.user] if command.user is not None else command.users
     if users is not None:
-        return [session for user in dict.fromkeys(users) for session in node.users.get(user, ())]
+        return [client for user in dict.fromkeys(users) for client in node.users.get(user, ())]
     if inside and command.channel:
         channel = node.hub.channels.get(command.channel)
         subscriptions = channel.subscriptions if channel is not None else []
-        return [one.subscriber for one in subscriptions if isinstance(one.subscriber, Session)]
-    return list(node.sessions.values())
+        return [one.subscriber for one in subscriptions if isinstance(one.subscriber, Client)]
+    return list(node.clients.values())
 
 
-def fitting(
-    command: Command, inside: bool, shown: Callable[[Session], bool] | None = None
-) -> Callable[[Session], bool]:
+def fitting(command: Command, inside: bool, shown: Callable[[Client], bool] | None = None) -> Callable[[Client], bool]:
     """Whether one of those that `named` found is meant, and is `shown`. It may be asked a hundred thousand times: what
     the command says is looked at once."""
     connected, user, keep, login = State.CONNECTED, command.user, frozenset(command.keep), command.login
     by_channel = user is None and command.users is None and not command.client  # then they were found in it
     channel = command.channel if inside and not by_channel else ""
 
-    def fits(session: Session) -> bool:
+    def fits(client: Client) -> bool:
         return (
-            session.state is connected
-            and (user is None or session.identity.user == user)
-            and (not channel or channel in session.subscriptions)
-            and (shown is None or shown(session))
-            and (not keep or session.client not in keep)
-            and (not login or login_of(session.identity.session_key or "") == login)
+            client.state is connected
+            and (user is None or client.identity.user == user)
+            and (not channel or channel in client.subscriptions)
+            and (shown is None or shown(client))
+            and (not keep or client.id not in keep)
+            and (not login or login_of(client.identity.session_key or "") == login)
         )
 
     return fits
 
 
-def is_at(session: Session, addresses: Collection[str]) -> bool:
+def is_at(client: Client, addresses: Collection[str]) -> bool:
     """Whether a connection comes from one of these, as `flotilla.ratelimit.http.addresses.counted` writes them."""
-    address = session.address  # IPv4 is written as it is counted: nothing to parse, for most of a hundred thousand
+    address = client.address  # IPv4 is written as it is counted: nothing to parse, for most of a hundred thousand
     return address in addresses or (":" in address and counted(address) in addresses)

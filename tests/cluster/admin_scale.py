@@ -136,7 +136,7 @@ def connect_all(cluster: Cluster, connections: int, env: dict[str, str]) -> list
     return holders
 
 
-def measure(cluster: Cluster, session: str, times: int) -> bool:
+def measure(cluster: Cluster, client: str, times: int) -> bool:
     """Ask for every page; whether each was in time, in the middle."""
     pids = [instance.pid for instance in cluster.instances]
     before = [resident(pid) for pid in pids]
@@ -147,7 +147,7 @@ def measure(cluster: Cluster, session: str, times: int) -> bool:
     for _ in range(times):  # in turns, so that what else the machine does is shared by all
         for name, address in PAGES.items():
             began = time.monotonic()
-            sizes[name] = len(get(f"{cluster[0].http}/admin/flotilla_realtime/{address}", session))
+            sizes[name] = len(get(f"{cluster[0].http}/admin/flotilla_realtime/{address}", client))
             spent[name].append(time.monotonic() - began)
     print(f"{'page':34} {'p50 ms':>8} {'most ms':>8} {'KB':>6}")
     for name, seconds in spent.items():
@@ -163,9 +163,9 @@ def middle(values: list[float]) -> float:
     return sorted(values)[len(values) // 2]
 
 
-def get(url: str, session: str) -> bytes:
+def get(url: str, client: str) -> bytes:
     """A page, as the staff gets it."""
-    request = urllib.request.Request(url, headers={"Cookie": f"sessionid={session}"})
+    request = urllib.request.Request(url, headers={"Cookie": f"sessionid={client}"})
     with urllib.request.urlopen(request, timeout=30) as response:
         body: bytes = response.read()
     assert response.status == 200
@@ -197,13 +197,13 @@ def main() -> None:
         made = Cluster(Path(home), CONFIG | limits, *["flotilla"] * count)
         made.redis.__class__ = Fast
         with running(made) as cluster:
-            session = manage(cluster.env, "shell", "--verbosity", "0", "-c", PREPARE.format(blocks=BLOCKS)).split()[-1]
+            client = manage(cluster.env, "shell", "--verbosity", "0", "-c", PREPARE.format(blocks=BLOCKS)).split()[-1]
             holders = connect_all(cluster, options.connections, {**os.environ, **cluster.env})
             try:
                 for address in PAGES.values():  # what is made once is made
-                    get(f"{cluster[0].http}/admin/flotilla_realtime/{address}", session)
+                    get(f"{cluster[0].http}/admin/flotilla_realtime/{address}", client)
                 time.sleep(SETTLED)
-                good = measure(cluster, session, options.times)
+                good = measure(cluster, client, options.times)
             finally:
                 for holder in holders:
                     holder.kill()

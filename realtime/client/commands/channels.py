@@ -9,7 +9,7 @@ import msgspec
 from flotilla.realtime.access import hooks, permissions, tokens
 from flotilla.realtime.access.channels import options_for
 from flotilla.realtime.access.identity import NO_OVERRIDES
-from flotilla.realtime.client.client import Continuation, Session
+from flotilla.realtime.client.client import Client, Continuation
 from flotilla.realtime.client.command_time import in_time
 from flotilla.realtime.client.subscriptions import Wanted, check_room, establish, room_in_reply
 from flotilla.realtime.conf import ChannelOptions, Hook
@@ -23,31 +23,31 @@ from flotilla.store import StoreUnavailable
 MAX_HISTORY = 300  # publications a client gets at a time
 
 
-async def subscribe(session: Session, id: int, request: SubscribeRequest) -> None:
+async def subscribe(client: Client, id: int, request: SubscribeRequest) -> None:
     """Answer `subscribe`, then let go what arrived meanwhile."""
-    memory = session.hook_cache
-    wanted = await _wanted(session, request)
-    while session.hook_cache is not memory:  # access was looked at again meanwhile: what was answered may be of before
-        memory = session.hook_cache
-        wanted = await _wanted(session, request)
-    established = await establish(session, wanted)
-    session.send(replies.reply(id, "subscribe", established.told(room_in_reply(session))))
+    memory = client.hook_cache
+    wanted = await _wanted(client, request)
+    while client.hook_cache is not memory:  # access was looked at again meanwhile: what was answered may be of before
+        memory = client.hook_cache
+        wanted = await _wanted(client, request)
+    established = await establish(client, wanted)
+    client.send(replies.reply(id, "subscribe", established.told(room_in_reply(client))))
     established.activate()
 
 
-async def _wanted(session: Session, request: SubscribeRequest) -> Wanted:
+async def _wanted(client: Client, request: SubscribeRequest) -> Wanted:
     """What this client may have of what it asks for. Raises CommandError or DisconnectError."""
-    config, user, channel = session.node.config, session.identity.user, request.channel
-    options = _options(session, channel)
+    config, user, channel = client.node.config, client.identity.user, request.channel
+    options = _options(client, channel)
     if request.type:
         raise CommandError(ErrorCode.NOT_AVAILABLE)
     if request.filtered:
         raise CommandError(ErrorCode.BAD_REQUEST)
-    check_room(session, channel)
+    check_room(client, channel)
     claims = None
     if request.token:
         claims = tokens.verify_subscription(
-            request.token, config, session.node.wall(), channel=channel, client=session.client, user=user
+            request.token, config, client.node.wall(), channel=channel, client=client.id, user=user
         )
     hook = permissions.subscribe(
         channel,
@@ -57,8 +57,8 @@ async def _wanted(session: Session, request: SubscribeRequest) -> Wanted:
         personal=config.user_personal_channel,
         insecure=config.insecure,
     )
-    await hooks.require(hook, user, channel, _decoded(request.data), session.hook_cache)
-    check_room(session, channel)  # the server may have put it in meanwhile
+    await hooks.require(hook, user, channel, _decoded(request.data), client.hook_cache)
+    check_room(client, channel)  # the server may have put it in meanwhile
     options = (claims.overrides if claims else NO_OVERRIDES).apply(options)
     granted = permissions.grants(
         options,
@@ -82,105 +82,105 @@ async def _wanted(session: Session, request: SubscribeRequest) -> Wanted:
     )
 
 
-def unsubscribe(session: Session, id: int, request: ChannelRequest) -> bytes:
+def unsubscribe(client: Client, id: int, request: ChannelRequest) -> bytes:
     """Answer `unsubscribe`; a channel the connection is not in is no error."""
     _require_channel(request.channel)
-    subscription = session.subscriptions.get(request.channel)
+    subscription = client.subscriptions.get(request.channel)
     if subscription is not None:
-        session.forget_subscription(subscription)
+        client.forget_subscription(subscription)
     return replies.reply(id, "unsubscribe")
 
 
-def publish(session: Session, id: int, request: PublishRequest) -> Continuation | None:
+def publish(client: Client, id: int, request: PublishRequest) -> Continuation | None:
     """Send a publication off; the reply follows when Redis has it, and the next command need not wait for that."""
-    options = _options(session, request.channel)
+    options = _options(client, request.channel)
     if not request.data:
         raise CommandError(ErrorCode.BAD_REQUEST)
-    subscribed = request.channel in session.subscriptions
+    subscribed = request.channel in client.subscriptions
     hook = permissions.publish(
-        options, user=session.identity.user, subscribed=subscribed, insecure=session.node.config.insecure
+        options, user=client.identity.user, subscribed=subscribed, insecure=client.node.config.insecure
     )
     if hook is not None:
-        return partial(_publish_if_allowed, session, id, request, options, hook)
-    _send_off(session, id, request, options)
+        return partial(_publish_if_allowed, client, id, request, options, hook)
+    _send_off(client, id, request, options)
     return None
 
 
 async def _publish_if_allowed(
-    session: Session, id: int, request: PublishRequest, options: ChannelOptions, hook: Hook
+    client: Client, id: int, request: PublishRequest, options: ChannelOptions, hook: Hook
 ) -> None:
-    await hooks.require(hook, session.identity.user, request.channel, _decoded(request.data), session.hook_cache)
-    _send_off(session, id, request, options)
+    await hooks.require(hook, client.identity.user, request.channel, _decoded(request.data), client.hook_cache)
+    _send_off(client, id, request, options)
 
 
-def _send_off(session: Session, id: int, request: PublishRequest, options: ChannelOptions) -> None:
-    subscription = session.subscriptions.get(request.channel)
-    info = session.client_info(subscription.chan_info if subscription else None)
+def _send_off(client: Client, id: int, request: PublishRequest, options: ChannelOptions) -> None:
+    subscription = client.subscriptions.get(request.channel)
+    info = client.client_info(subscription.chan_info if subscription else None)
     body = replies.publication_body(bytes(request.data), info)
     if options.has_history:
-        replies.require_sendable(body, session.node.config.max_outgoing_bytes)
-    answer = session.node.broker.start_publish(request.channel, body, options)
-    session.unanswered += 1
-    session.node.published(1)
-    if session.due:  # others waited before it: the rest of its time is less than a call of Redis may take
-        answer = in_time(answer, session.due)
-    answer.add_done_callback(partial(_published, session, id, request.channel))
+        replies.require_sendable(body, client.node.config.max_outgoing_bytes)
+    answer = client.node.broker.start_publish(request.channel, body, options)
+    client.unanswered += 1
+    client.node.published(1)
+    if client.due:  # others waited before it: the rest of its time is less than a call of Redis may take
+        answer = in_time(answer, client.due)
+    answer.add_done_callback(partial(_published, client, id, request.channel))
 
 
-def _published(session: Session, id: int, channel: str, done: "asyncio.Future[Any]") -> None:
-    session.unanswered -= 1
+def _published(client: Client, id: int, channel: str, done: "asyncio.Future[Any]") -> None:
+    client.unanswered -= 1
     if done.cancelled():
         return
     try:
-        session.node.broker.published(channel, done.result())
+        client.node.broker.published(channel, done.result())
     except Exception as error:  # noqa: BLE001  the client must be answered whatever it was
         if not isinstance(error, StoreUnavailable):
-            session.node.log_failure("publish", error, session)
-        session.node.stats.errors[ErrorCode.INTERNAL] += 1
-        session.send(replies.error(id, CommandError(ErrorCode.INTERNAL)))
+            client.node.log_failure("publish", error, client)
+        client.node.stats.errors[ErrorCode.INTERNAL] += 1
+        client.send(replies.error(id, CommandError(ErrorCode.INTERNAL)))
     else:
-        session.send(replies.reply(id, "publish"))
+        client.send(replies.reply(id, "publish"))
 
 
-async def presence(session: Session, id: int, request: ChannelRequest) -> bytes:
+async def presence(client: Client, id: int, request: ChannelRequest) -> bytes:
     """Answer `presence`; refused with 106 where the answer would be larger than a client may leave unread."""
-    _may_see_presence(session, request.channel)
-    members = await session.node.presence.members(f"c:{request.channel}")
-    if sum(map(len, members.values())) > session.node.config.recovery_max_bytes:
+    _may_see_presence(client, request.channel)
+    members = await client.node.presence.members(f"c:{request.channel}")
+    if sum(map(len, members.values())) > client.node.config.recovery_max_bytes:
         raise CommandError(ErrorCode.LIMIT_EXCEEDED)
     found = {client: msgspec.Raw(info) for client, info in members.items()}
     return replies.reply(id, "presence", {"presence": found})
 
 
-async def presence_stats(session: Session, id: int, request: ChannelRequest) -> bytes:
+async def presence_stats(client: Client, id: int, request: ChannelRequest) -> bytes:
     """Answer `presence_stats`."""
-    _may_see_presence(session, request.channel)
-    clients, users = await session.node.presence.stats(f"c:{request.channel}")
+    _may_see_presence(client, request.channel)
+    clients, users = await client.node.presence.stats(f"c:{request.channel}")
     return replies.reply(id, "presence_stats", {"num_clients": clients, "num_users": users})
 
 
-def _may_see_presence(session: Session, channel: str) -> None:
-    options = _options(session, channel)
+def _may_see_presence(client: Client, channel: str) -> None:
+    options = _options(client, channel)
     permissions.presence(
         options,
-        user=session.identity.user,
-        subscribed=channel in session.subscriptions,
-        insecure=session.node.config.insecure,
+        user=client.identity.user,
+        subscribed=channel in client.subscriptions,
+        insecure=client.node.config.insecure,
     )
 
 
-async def history(session: Session, id: int, request: HistoryRequest) -> bytes:
+async def history(client: Client, id: int, request: HistoryRequest) -> bytes:
     """Answer `history`: at most MAX_HISTORY publications and so many bytes; the client pages on with `since`."""
-    options = _options(session, request.channel)
-    config = session.node.config
+    options = _options(client, request.channel)
+    config = client.node.config
     permissions.history(
         options,
-        user=session.identity.user,
-        subscribed=request.channel in session.subscriptions,
+        user=client.identity.user,
+        subscribed=request.channel in client.subscriptions,
         insecure=config.insecure,
     )
     limit = MAX_HISTORY if request.limit < 0 else min(request.limit, MAX_HISTORY)
-    result = await read_history(session.node.broker, options, request, limit, config.recovery_max_bytes)
+    result = await read_history(client.node.broker, options, request, limit, config.recovery_max_bytes)
     return replies.reply(id, "history", result)
 
 
@@ -225,9 +225,9 @@ def history_result(request: HistoryRequest, page: Any, meta_ttl: float) -> dict[
     return {"publications": publications, "epoch": page.top.epoch, "offset": page.top.offset}
 
 
-def _options(session: Session, channel: str) -> ChannelOptions:
+def _options(client: Client, channel: str) -> ChannelOptions:
     _require_channel(channel)
-    return options_for(channel, session.node.config)
+    return options_for(channel, client.node.config)
 
 
 def _require_channel(channel: str) -> None:

@@ -10,7 +10,7 @@ from flotilla.realtime.access import permissions
 from flotilla.realtime.access.authenticate import authenticate
 from flotilla.realtime.access.channels import options_for, personal_channel
 from flotilla.realtime.access.identity import Identity, ServerSub
-from flotilla.realtime.client.client import Session
+from flotilla.realtime.client.client import Client
 from flotilla.realtime.client.connection_limit import take_seat
 from flotilla.realtime.client.states import State
 from flotilla.realtime.client.subscriptions import Established, Wanted, check_server_side, establish, room_in_reply
@@ -20,58 +20,58 @@ from flotilla.realtime.protocol.codes import CommandError, ErrorCode
 from flotilla.realtime.protocol.commands import ConnectRequest, SubscribeRequest
 
 
-async def connect(session: Session, id: int, request: ConnectRequest) -> None:
+async def connect(client: Client, id: int, request: ConnectRequest) -> None:
     """Answer `connect`. Raises DisconnectError for bad credentials, CommandError 109 for an expired token."""
-    session.move(State.CONNECTING)
+    client.move(State.CONNECTING)
     try:
-        await session.take_place()
-        await _connect(session, id, request)
+        await client.take_place()
+        await _connect(client, id, request)
     finally:
-        session.give_place_back()
+        client.give_place_back()
 
 
-async def _connect(session: Session, id: int, request: ConnectRequest) -> None:
-    node = session.node
+async def _connect(client: Client, id: int, request: ConnectRequest) -> None:
+    node = client.node
     revision = node.rechecker.revision
-    identity = await authenticate(request.token, session.scope or {}, node.config, node.wall())
-    session.identity = identity
+    identity = await authenticate(request.token, client.scope or {}, node.config, node.wall())
+    client.identity = identity
     await node.blocks.known()
-    node.blocks.require(identity.user, session.address)
-    session.expire_at = identity.expire_at
-    session.name = request.name[:64]
-    session.since = round(node.wall(), 3)  # which connection of a user is the oldest is told by it
-    wishes = server_side(session, identity, request.subs)
-    established = await _establish_all(session, wishes)
-    session.registered = True
+    node.blocks.require(identity.user, client.address)
+    client.expire_at = identity.expire_at
+    client.name = request.name[:64]
+    client.since = round(node.wall(), 3)  # which connection of a user is the oldest is told by it
+    wishes = server_side(client, identity, request.subs)
+    established = await _establish_all(client, wishes)
+    client.registered = True
     try:
-        await take_seat(session, _registration(session))
+        await take_seat(client, _registration(client))
         if any(one.subscription.broken for one in established):
             raise CommandError(ErrorCode.INTERNAL)  # a position was lost meanwhile; the client tries again at once
-        node.blocks.require(identity.user, session.address)  # it may have been blocked while it came in
+        node.blocks.require(identity.user, client.address)  # it may have been blocked while it came in
     except BaseException:
         for one in established:
-            session.forget_subscription(one.subscription)
+            client.forget_subscription(one.subscription)
         raise
-    session.connected()
-    session.send(replies.reply(id, "connect", _result(session, identity, established)))
+    client.connected()
+    client.send(replies.reply(id, "connect", _result(client, identity, established)))
     for one in established:
         one.activate()
-    node.connected(session)
+    node.connected(client)
     if node.rechecker.revision != revision:  # access changed while it came in, maybe its own
-        node.background(node.rechecker.recheck([session]))
+        node.background(node.rechecker.recheck([client]))
 
 
-def server_side(session: Session, identity: Identity, before: Mapping[str, SubscribeRequest]) -> list[Wanted]:
+def server_side(client: Client, identity: Identity, before: Mapping[str, SubscribeRequest]) -> list[Wanted]:
     """The subscriptions the server gives this connection; `before` are those the client had, with their positions.
 
     Raises CommandError for a channel that cannot be, DisconnectError 3505 for too many.
     """
-    config = session.node.config
+    config = client.node.config
     subs = {sub.channel: sub for sub in identity.channels}
     personal = personal_channel(identity.user, config)
     if personal is not None:
         subs.setdefault(personal, ServerSub(personal))
-    check_server_side(session, len(subs))
+    check_server_side(client, len(subs))
     wishes = []
     for sub in subs.values():
         options = sub.overrides.apply(options_for(sub.channel, config))
@@ -95,28 +95,28 @@ def server_side(session: Session, identity: Identity, before: Mapping[str, Subsc
     return wishes
 
 
-async def _establish_all(session: Session, wishes: list[Wanted]) -> list[Established]:
+async def _establish_all(client: Client, wishes: list[Wanted]) -> list[Established]:
     """All or none of the subscriptions, side by side."""
     if not wishes:
         return []
     try:
-        results = await asyncio.gather(*(establish(session, wanted) for wanted in wishes), return_exceptions=True)
+        results = await asyncio.gather(*(establish(client, wanted) for wanted in wishes), return_exceptions=True)
     except asyncio.CancelledError:  # its time is over: those that are in place already are taken back
-        for subscription in list(session.subscriptions.values()):
-            session.forget_subscription(subscription)
+        for subscription in list(client.subscriptions.values()):
+            client.forget_subscription(subscription)
         raise
     failures = [result for result in results if isinstance(result, BaseException)]
     established = [result for result in results if isinstance(result, Established)]
     if failures:
         for one in established:
-            session.forget_subscription(one.subscription)
+            client.forget_subscription(one.subscription)
         raise failures[0]
     return established
 
 
-def _registration(session: Session) -> bytes:
+def _registration(client: Client) -> bytes:
     """What the registry of connections keeps about this one."""
-    return replies.encode(replies.compact(name=session.name, address=session.address, since=session.since))
+    return replies.encode(replies.compact(name=client.name, address=client.address, since=client.since))
 
 
 def _told(established: list[Established], room: int) -> dict[str, Any]:
@@ -129,16 +129,16 @@ def _told(established: list[Established], room: int) -> dict[str, Any]:
     return subs
 
 
-def _result(session: Session, identity: Identity, established: list[Established]) -> dict[str, Any]:
-    config = session.node.config
-    result: dict[str, Any] = {"client": session.client, "version": session.node.version}
+def _result(client: Client, identity: Identity, established: list[Established]) -> dict[str, Any]:
+    config = client.node.config
+    result: dict[str, Any] = {"client": client.id, "version": client.node.version}
     if identity.via == "token":
-        result |= replies.expiry(identity.expire_at, session.node.wall())
-    data = session.node.connect_data(session)
+        result |= replies.expiry(identity.expire_at, client.node.wall())
+    data = client.node.connect_data(client)
     if data is not None:
         result["data"] = msgspec.Raw(data)
     if established:
-        result["subs"] = _told(established, room_in_reply(session))
+        result["subs"] = _told(established, room_in_reply(client))
     if config.ping_interval:
         result |= {"ping": max(1, round(config.ping_interval)), "pong": True}
     return result

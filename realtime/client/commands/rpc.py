@@ -12,7 +12,7 @@ from channels.db import database_sync_to_async
 
 from flotilla.realtime import rpc as registry
 from flotilla.realtime.access.hooks import name_of, user_of
-from flotilla.realtime.client.client import Session
+from flotilla.realtime.client.client import Client
 from flotilla.realtime.client.command_time import or_left_behind
 from flotilla.realtime.protocol import foreign, replies
 from flotilla.realtime.protocol.codes import CommandError, DisconnectCode, DisconnectError, ErrorCode
@@ -21,14 +21,14 @@ from flotilla.realtime.protocol.commands import RpcRequest, SendRequest, decoded
 logger = logging.getLogger("flotilla.realtime.calls")
 
 
-async def rpc(session: Session, id: int, request: RpcRequest) -> bytes:
+async def rpc(client: Client, id: int, request: RpcRequest) -> bytes:
     """Answer `rpc`: 108 when the project has no methods at all, 104 for one it does not have."""
     if not registry.methods:
         raise CommandError(ErrorCode.NOT_AVAILABLE)
     handler = registry.methods.get(request.method)
     if handler is None:
         raise CommandError(ErrorCode.METHOD_NOT_FOUND)
-    result = await called(handler, await _user(session), request.data)
+    result = await called(handler, await _user(client), request.data)
     return replies.reply(id, "rpc", {"data": msgspec.Raw(result)})
 
 
@@ -42,20 +42,20 @@ async def called(handler: registry.Handler, user: Any, data: msgspec.Raw) -> byt
         raise CommandError(ErrorCode.INTERNAL) from None
 
 
-async def send(session: Session, id: int, request: SendRequest) -> None:
+async def send(client: Client, id: int, request: SendRequest) -> None:
     """Hand a message to the project; without a handler the connection is ended with 3508."""
     if not registry.message_handlers:
         raise DisconnectError(DisconnectCode.NOT_AVAILABLE)
-    user = await _user(session)
+    user = await _user(client)
     for handler in registry.message_handlers:
         try:
             await _call(handler, user, request.data)
         except CommandError as error:  # `send` has no answer that could carry it
-            logger.info("a message was refused: %s", error, extra=session.log_context())
+            logger.info("a message was refused: %s", error, extra=client.log_context())
 
 
-async def _user(session: Session) -> Any:
-    return await user_of(session.identity.user, session.hook_cache) if session.identity.user else None
+async def _user(client: Client) -> Any:
+    return await user_of(client.identity.user, client.hook_cache) if client.identity.user else None
 
 
 async def _call(handler: registry.Handler, user: Any, data: msgspec.Raw) -> Any:

@@ -15,7 +15,7 @@ from channels.generic.websocket import AsyncWebsocketConsumer
 from channels.sessions import CookieMiddleware
 
 from clusterapp.http_apps import HTTP_APPS
-from flotilla.realtime.client.client import Session
+from flotilla.realtime.client.client import Client
 from flotilla.realtime.node.node import current_node
 from flotilla.realtime.server.asgi import AsgiSide
 from flotilla.realtime.server.connection import Connection
@@ -164,11 +164,11 @@ GENERIC["cookies"] = CookieMiddleware(cookies)
 def census() -> dict[str, Any]:
     """What the process holds of its connections."""
     gc.collect()
-    counted: dict[str, Any] = dict.fromkeys(("AsgiSide", "Connection", "HttpConnection", "Request", "Session"), 0)
+    counted: dict[str, Any] = dict.fromkeys(("AsgiSide", "Connection", "HttpConnection", "Request", "Client"), 0)
     undecided = websockets = 0
     for one in gc.get_objects():
         kind = type(one)
-        if kind in (AsgiSide, Connection, HttpConnection, Request, Session):
+        if kind in (AsgiSide, Connection, HttpConnection, Request, Client):
             counted[kind.__name__] += 1
         elif kind is Factory:
             undecided += len(one._undecided)
@@ -176,7 +176,7 @@ def census() -> dict[str, Any]:
     for own in ("HttpConnection", "Request"):  # of who asks
         counted[own] -= 1
     node = current_node()
-    more = {"undecided": undecided, "websockets": websockets, "sessions": len(node.sessions) if node else 0}
+    more = {"undecided": undecided, "websockets": websockets, "sessions": len(node.clients) if node else 0}
     return counted | more
 
 

@@ -38,7 +38,7 @@ class TestWhoMay:
         """Staff without the permissions; with that to see alone, nothing can be done."""
         (peer,) = await people(node, "7")
         stranger = await staff(page)
-        wanted = {"action": PAGES[page], "selected": [peer.session.client, "7", ROOM, node.presence.incarnation]}
+        wanted = {"action": PAGES[page], "selected": [peer.client.id, "7", ROOM, node.presence.incarnation]}
         assert (await stranger.get()).status_code == 403
         assert (await stranger.get("?rows=1")).status_code == 403
         assert (await stranger.post(**wanted)).status_code == 403

@@ -38,7 +38,7 @@ class TestTheList:
         await peer.subscribe(ROOM)
         await until(lambda: node.heartbeat.alive and node.presence.alive)
         text = (await (await staff("view_connection")).get()).content.decode()
-        for said in ("&lt;b&gt;7&lt;/b&gt;", "&lt;script&gt;", "192.0.2.1", "unit-0", ROOM, peer.session.client):
+        for said in ("&lt;b&gt;7&lt;/b&gt;", "&lt;script&gt;", "192.0.2.1", "unit-0", ROOM, peer.client.id):
             assert said in text, said
         assert "<b>7</b>" not in text
 
@@ -53,7 +53,7 @@ class TestTheList:
             ("?channel=plain:b", ["u1"]),
             ("?q=u", ["u1", "u2"]),
             ("?q=192.0.2", ["u1", "u2", "v"]),
-            (f"?q={one.session.client}", ["u1"]),
+            (f"?q={one.client.id}", ["u1"]),
             ("?q=app", ["u1", "u2", "v"]),
             ("?rows=1&user=v", ["v"]),
         ):
@@ -72,7 +72,7 @@ class TestTheList:
             seen += [row["client"] for row in page.context["page"].rows]
             query = "?" + page.context["following"]
         assert query == "?"
-        assert seen == sorted(node.sessions)
+        assert seen == sorted(node.clients)
 
     async def test_an_instance_that_does_not_answer_and_a_redis_that_is_away_are_said(
         self, node: Node, configured: Any, tmp_path: Any
@@ -92,7 +92,7 @@ class TestActions:
         """Those selected alone."""
         one, two, three = await people(node, "1", "2", "3")
         boss = await staff("view_connection", "control_connection")
-        clients = [one.session.client, two.session.client]
+        clients = [one.client.id, two.session.id]
         page = await boss.post("?channel=" + ROOM, action="disconnect", selected=clients)
         assert b"2 connections ended." in page.content
         assert {await one.end(), await two.end()} == {(3503, "force disconnect")}
@@ -105,7 +105,7 @@ class TestActions:
         """The connection stays; a channel that cannot be is said; what hits nobody leaves no entry."""
         (peer,) = await people(node, "1")
         boss = await staff("control_connection")
-        selected = {"action": "unsubscribe", "selected": peer.session.client}
+        selected = {"action": "unsubscribe", "selected": peer.client.id}
         assert b"Say which channel." in (await boss.post(**selected)).content
         assert b"unknown channel" in (await boss.post(**selected, channel="nowhere:a")).content
         assert b"1 subscriptions ended." in (await boss.post(**selected, channel=ROOM)).content
@@ -118,7 +118,7 @@ class TestActions:
         """As the protocol's push of that name; what is no JSON is sent to nobody, and can be mended in the form."""
         one, two = await people(node, "1", "2")
         boss = await staff("control_connection")
-        wanted = {"action": "message", "selected": one.session.client}
+        wanted = {"action": "message", "selected": one.client.id}
         page = await boss.post(**wanted, data="{hello")
         assert b"This is not JSON" in page.content
         assert b"{hello</textarea>" in page.content
@@ -131,7 +131,7 @@ class TestActions:
         """All of theirs end; who may end connections may not block for that."""
         one, same, two = await people(node, "1", "1", "2")
         boss = await staff("control_connection")
-        wanted = {"action": "block_user", "selected": one.session.client, "duration": "600"}
+        wanted = {"action": "block_user", "selected": one.client.id, "duration": "600"}
         assert (await boss.post(**wanted)).status_code == 403
         await sync_to_async(boss.allow)("view_connection", "control_block")
         assert b"1 blocked, 2 connections ended." in (await boss.post(**wanted, note="spam")).content
@@ -140,7 +140,7 @@ class TestActions:
             assert code == 3507
             assert reason.startswith("blocked until 20")
         assert two.socket.closed is None
-        wanted = {"action": "block_address", "selected": two.session.client, "duration": "", "seconds": "30"}
+        wanted = {"action": "block_address", "selected": two.session.id, "duration": "", "seconds": "30"}
         assert b"1 blocked, 1 connections ended." in (await boss.post(**wanted)).content
         assert await logged() == [("1", "Blocked for 600 seconds. spam"), ("192.0.2.1", "Blocked for 30 seconds.")]
 
@@ -150,7 +150,7 @@ class TestActions:
         await visitor.connect()
         await until(lambda: node.heartbeat.alive and node.presence.alive)
         boss = await staff("view_connection", "control_block")
-        wanted = {"action": "block_user", "selected": visitor.session.client}
+        wanted = {"action": "block_user", "selected": visitor.session.id}
         assert b"A visitor has no user to block" in (await boss.post(**wanted, duration="600")).content
         for seconds in ("", "x", "nan", "-1", "1e99"):
             page = await boss.post(**wanted, duration="", seconds=seconds)
@@ -174,6 +174,6 @@ async def test_looking_from_python(node: Node) -> None:
     page = await sync_to_async(connections)("1", limit=1)
     assert (page.total, len(page.rows), page.complete) == (2, 1, True)
     assert page.next == page.rows[0]["client"]
-    (row,) = (await sync_to_async(connections)(client=one.session.client)).rows
+    (row,) = (await sync_to_async(connections)(client=one.client.id)).rows
     assert 0 <= time.time() - row["since"] < 60
     assert (row["user"], row["via"], row["channels"], row["num_channels"]) == ("1", "token", [ROOM], 1)

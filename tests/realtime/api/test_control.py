@@ -64,17 +64,17 @@ class TestWhoIsHit:
         await people(node, "1", "1", "2")
         assert await call("disconnect", "1") == (2, 1, 1)
         assert await call("disconnect", "1") == (0, 1, 1)
-        assert len(node.sessions) == 1
+        assert len(node.clients) == 1
 
     async def test_a_connection_a_channel_or_all_but_some(self, node: Node, call: Call) -> None:
         """Each names whom it is about."""
         one, two, three, other = await people(node, "1", "1", "1", "2", channel=ROOM)
         await three.ask(unsubscribe={"channel": ROOM})
-        assert (await call("disconnect", client=one.session.client)).hit == 1
-        assert (await call("disconnect", "2", client=two.session.client)).hit == 0
-        assert (await call("disconnect", channel=ROOM, keep=[other.session.client], code=4500)).hit == 1
+        assert (await call("disconnect", client=one.client.id)).hit == 1
+        assert (await call("disconnect", "2", client=two.session.id)).hit == 0
+        assert (await call("disconnect", channel=ROOM, keep=[other.session.id], code=4500)).hit == 1
         assert await two.end() == (4500, "disconnected by the server")
-        assert set(node.sessions.values()) == {three.session, other.session}
+        assert set(node.clients.values()) == {three.session, other.session}
 
     async def test_everybody_must_be_meant(self, node: Node, call: Call) -> None:
         """A call that names nobody is refused, as is one of an unknown channel."""
@@ -110,7 +110,7 @@ class TestUnsubscribe:
         await one.subscribe("plain:a")
         assert (await call("unsubscribe", None, ROOM, code=2500)).hit == 2
         assert one.pushes("unsubscribe", ROOM) == [{"code": 2500, "reason": "insufficient state"}]
-        assert list(one.session.subscriptions) == ["plain:a"]
+        assert list(one.client.subscriptions) == ["plain:a"]
         assert two.session.subscriptions == {}
 
     async def test_one_that_is_on_its_way_is_ended_after_its_reply(self, node: Node) -> None:
@@ -118,7 +118,7 @@ class TestUnsubscribe:
         (peer,) = await people(node, "1")
         door = held_up(node)
         id = peer.say(subscribe={"channel": ROOM})
-        await until(lambda: ROOM in peer.session.subscriptions)
+        await until(lambda: ROOM in peer.client.subscriptions)
         unsubscribing = asyncio.create_task(flotilla.aunsubscribe("1", ROOM))
         await until(lambda: "unsubscribe" in {task.get_name() for task in node._background})
         door.set()
@@ -164,7 +164,7 @@ class TestSubscribe:
         end = time.time() + 60
         options = {"presence": True, "join_leave": True, "force_push_join_leave": True}
         await call("subscribe", "1", "plain:a", info={"role": "guest"}, expire_at=end, overrides=options)
-        subscription = one.session.subscriptions["plain:a"]
+        subscription = one.client.subscriptions["plain:a"]
         assert subscription.expire_at == end
         assert subscription.present and subscription.join_leave
         with pytest.raises(ValueError, match="history_size"):
@@ -187,8 +187,8 @@ class TestSubscribe:
         (peer,) = await people(node, "1")
         door = held_up(node)
         giving = asyncio.create_task(flotilla.asubscribe("1", ROOM))
-        await until(lambda: ROOM in peer.session.subscriptions)
-        peer.session.closed(1006)
+        await until(lambda: ROOM in peer.client.subscriptions)
+        peer.client.closed(1006)
         door.set()
         assert (await giving).hit == 0
         await node.idle()
@@ -202,10 +202,10 @@ class TestRefresh:
         (peer,) = await people(node, "1")
         end = time.time() + 100
         assert (await call("refresh", "1", expire_at=end, info={"name": "ann"})).hit == 1
-        assert peer.session.expire_at == end
-        assert peer.session.identity.info == b'{"name":"ann"}'
-        await call("refresh", client=peer.session.client)
-        assert peer.session.expire_at is None
+        assert peer.client.expire_at == end
+        assert peer.client.identity.info == b'{"name":"ann"}'
+        await call("refresh", client=peer.client.id)
+        assert peer.client.expire_at is None
         assert (await call("refresh", "1", expired=True)).hit == 1
         assert await peer.end() == (3005, "connection expired")
 
@@ -225,9 +225,9 @@ class TestShell:
     async def test_each_command_says_what_it_did(self, node: Node) -> None:
         """By user, connection or channel."""
         one, two = await people(node, "1", "2")
-        client = two.session.client
+        client = two.session.id
         assert "2 connections subscribed" not in await self.run("subscribe", "closed:a", "--user", "1")
-        assert "closed:a" in one.session.subscriptions
+        assert "closed:a" in one.client.subscriptions
         assert "1 connections refreshed; 1 of 1" in await self.run("refresh", "--client", client, "--ttl", "50")
         assert "1 subscriptions ended" in await self.run("unsubscribe", "closed:a")
         assert "0 connections and subscriptions ended" in await self.run("reauthorize", "--channel", ROOM)

@@ -95,7 +95,7 @@ class TestHalfAnEmoji:
         await api.raw("publish", f'{{"channel":"{ROOM}","data":1,"tags":{{"a{HALF}":"{HALF}"}}}}')
         (publication,) = await until(lambda: peer.pushes("pub", ROOM))
         assert publication["tags"] == {f"a{TEXT}": TEXT}
-        assert (await apresence(ROOM))[peer.session.client]["chan_info"] == TEXT
+        assert (await apresence(ROOM))[peer.client.id]["chan_info"] == TEXT
 
     async def test_from_python_too(self, node: Node) -> None:
         """What Python's own json makes of it is written as an escape, and read back as it was."""
@@ -181,7 +181,7 @@ class TestNulls:
         await api("subscribe", user="7", channel=ROOM, info=None)
         await api("refresh", user="7", info=None)
         (member,) = (await apresence(ROOM)).values()
-        assert member == {"user": "7", "client": peer.session.client, "conn_info": {"n": 1}}
+        assert member == {"user": "7", "client": peer.client.id, "conn_info": {"n": 1}}
 
     async def test_a_body_that_is_null_is_an_empty_one(self, api: Api) -> None:
         assert (await api.raw("info", b" null\n")).status_code == 200

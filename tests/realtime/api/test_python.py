@@ -216,7 +216,7 @@ class TestCluster:
         assert [place.offset for place in await abroadcast([ROOM, "plain:a"], 2)] == [2, 0]
         await until(lambda: peer.data(ROOM) == [{"n": 1}, 2])
         assert [one["data"] for one in (await ahistory(ROOM)).publications] == [{"n": 1}, 2]
-        assert await apresence(ROOM) == {peer.session.client: {"user": "", "client": peer.session.client}}
+        assert await apresence(ROOM) == {peer.client.id: {"user": "", "client": peer.client.id}}
         assert await asyncio.to_thread(presence, ROOM) == await apresence(ROOM)
 
     @pytest.mark.parametrize("in_thread", [True, False])
@@ -230,9 +230,9 @@ class TestCluster:
         for peer, user in zip(peers, "1222", strict=True):
             await peer.connect(token=make_connection_token(user))
         await until(lambda: node.heartbeat.alive)
-        await call(2, client=peers[3].session.client, code=4001)
+        await call(2, client=peers[3].session.id, code=4001)
         assert await peers[3].end() == (4001, "disconnected by the server")
-        await call("1", client=peers[2].session.client)
+        await call("1", client=peers[2].session.id)
         await call(get_user_model()(pk=2))
         assert await peers[1].end() == await peers[2].end() == (3503, "force disconnect")
         assert peers[0].socket.closed is None

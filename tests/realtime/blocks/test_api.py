@@ -65,7 +65,7 @@ class TestUsers:
         await until(lambda: node.heartbeat.alive and node.presence.alive)
         peer = Peer(node)
         peer.say(connect={"token": make_connection_token("1")})
-        await until(lambda: peer.session.registered)
+        await until(lambda: peer.client.registered)
         assert (await ablock("1", seconds=60)).hit == 0
         door.set()
         assert await is_out(peer)
@@ -193,7 +193,7 @@ class TestFromOutside:
         here, there = await arrive(node), await arrive(other)
         await there.subscribe("open:a")
         assert (await asend_message("1", {"n": 1})).hit == 2
-        assert (await asyncio.to_thread(flotilla.send_message, None, 2, client=here.session.client)).hit == 1
+        assert (await asyncio.to_thread(flotilla.send_message, None, 2, client=here.client.id)).hit == 1
         assert (await asend_message(None, [3], channel="open:a")).hit == 1
 
         def told(peer: Peer) -> list[Any]:

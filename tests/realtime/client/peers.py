@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from flotilla.realtime.client.client import Session
+from flotilla.realtime.client.client import Client
 from flotilla.realtime.node.node import Node
 from flotilla.realtime.protocol.frames import Frame
 from tests.store.redis_process import until
@@ -36,13 +36,13 @@ class Peer:
 
     def __init__(self, node: Node, **scope: Any) -> None:
         self.socket = RecordingSocket()
-        self.session = Session(node, self.socket, scope, address="192.0.2.1")
+        self.client = Client(node, self.socket, scope, address="192.0.2.1")
         self._ids = itertools.count(1)
 
     def say(self, **request: Any) -> int:
         """Send a command without waiting; returns its id."""
         id = next(self._ids)
-        self.session.receive(json.dumps({"id": id, **request}))
+        self.client.receive(json.dumps({"id": id, **request}))
         return id
 
     async def reply(self, id: int) -> dict[str, Any]:

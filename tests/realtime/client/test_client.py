@@ -29,7 +29,7 @@ class TestOrder:
         """Anything else before it ends the connection with 3501."""
         for message in ('{"id":1,"publish":{"channel":"open:a","data":1}}', "{}", '{"id":1,"ping":{}}', "nonsense"):
             peer = Peer(node)
-            peer.session.receive(message)
+            peer.client.receive(message)
             assert await peer.end() == (3501, "bad request")
 
     async def test_connect_comes_once(self, node: Node) -> None:
@@ -42,7 +42,7 @@ class TestOrder:
     async def test_commands_of_one_message_are_answered_in_order(self, node: Node) -> None:
         """Connect and subscribe may come together."""
         peer = Peer(node)
-        peer.session.receive(
+        peer.client.receive(
             '{"id":1,"connect":{}}\n{"id":2,"subscribe":{"channel":"open:a"}}\n'
             '{"id":3,"presence_stats":{"channel":"open:a"}}\n'
         )
@@ -57,28 +57,28 @@ class TestOrder:
 
         monkeypatch.setattr("flotilla.realtime.client.commands.connect.authenticate", expired)
         peer = Peer(node)
-        peer.session.receive('{"id":1,"connect":{}}\n{"id":2,"subscribe":{"channel":"open:a"}}')
+        peer.client.receive('{"id":1,"connect":{}}\n{"id":2,"subscribe":{"channel":"open:a"}}')
         assert await peer.reply(1) == {"error": {"code": 109, "message": "token expired"}}
-        peer.session.receive('{"id":3,"subscribe":{"channel":"open:a"}}')
-        await until(lambda: peer.session._worker is None)
+        peer.client.receive('{"id":3,"subscribe":{"channel":"open:a"}}')
+        await until(lambda: peer.client._worker is None)
         assert len(peer.socket.lines) == 1
-        assert peer.session.state is State.REFUSED
-        peer.session.on_time(node.now() + 10)
+        assert peer.client.state is State.REFUSED
+        peer.client.on_time(node.now() + 10)
         assert (await peer.end())[0] == 3502
 
     async def test_a_command_without_an_id_is_nothing(self, node: Node) -> None:
         """An id is needed for an answer; pongs and unknown requests with one differ."""
         peer = Peer(node)
         await peer.connect()
-        peer.session.receive("{}")
-        peer.session.receive('{"id":9}')
+        peer.client.receive("{}")
+        peer.client.receive('{"id":9}')
         assert (await peer.end())[0] == 3501
 
     async def test_an_illegal_transition_names_what_was_expected(self, node: Node) -> None:
         """States are explicit."""
         peer = Peer(node)
         with pytest.raises(RuntimeError, match="AWAITING_CONNECT can become CLOSED, CONNECTING, not CONNECTED"):
-            peer.session.move(State.CONNECTED)
+            peer.client.move(State.CONNECTED)
 
 
 class TestFailures:
@@ -96,7 +96,7 @@ class TestFailures:
         peer.say(history={"channel": "open:a"})
         assert await peer.end() == (3004, "internal server error")
         (record,) = [record for record in caplog.records if record.levelname == "ERROR"]
-        assert record.client == peer.session.client  # type: ignore[attr-defined]
+        assert record.client == peer.client.id  # type: ignore[attr-defined]
 
     @pytest.mark.parametrize("error", [StoreUnavailable("away"), TimeoutError()])
     async def test_a_redis_that_is_away_is_a_temporary_error(
@@ -157,7 +157,7 @@ class TestBounds:
         peer = Peer(node)
         await peer.connect()
         lines = [f'{{"id":{id},"presence":{{"channel":"open:a"}}}}' for id in range(2, 60)]
-        peer.session.receive("\n".join(lines))
+        peer.client.receive("\n".join(lines))
         assert (await peer.end())[0] == 3013
 
     async def test_publications_that_redis_has_not_answered_count_as_waiting(
@@ -176,9 +176,9 @@ class TestBounds:
         await peer.connect()
         for _ in range(most):
             peer.say(publish={"channel": "open:a", "data": 1})
-        assert len(sent) == peer.session.unanswered == most
+        assert len(sent) == peer.client.unanswered == most
         sent[0].set_result([b"epoch", 1, 0])
-        await until(lambda: peer.session.unanswered == most - 1, what="one was answered")
+        await until(lambda: peer.client.unanswered == most - 1, what="one was answered")
         peer.say(publish={"channel": "open:a", "data": 1})
         assert len(sent) == most + 1
         peer.say(publish={"channel": "open:a", "data": 1})
@@ -200,7 +200,7 @@ class TestBounds:
         """The bound is in bytes, whatever the characters."""
         hurry(node, max_message_bytes=100)
         peer = Peer(node)
-        peer.session.receive('{"id":1,"connect":{"name":"%s"}}' % ("é" * 60))
+        peer.client.receive('{"id":1,"connect":{"name":"%s"}}' % ("é" * 60))
         assert (await peer.end())[0] == 1009
 
     async def test_a_slow_client_is_closed_after_the_fan_out(self, node: Node) -> None:
@@ -238,7 +238,7 @@ class TestDeadlines:
         def pings(peer: Peer) -> int:
             found = peer.socket.lines.count({})
             if peer is good and found:
-                peer.session.receive("{}")
+                peer.client.receive("{}")
             return found
 
         assert (await until(lambda: pings(good) >= 3 and bad.socket.closed))[0] == 3012
@@ -260,11 +260,11 @@ class TestDeadlines:
         """A token's connection may refresh for 25 s more; then 3005."""
         peer = Peer(node)
         await peer.connect()
-        peer.session.expire_at = time.time() - 24
-        peer.session.on_time(node.now())
+        peer.client.expire_at = time.time() - 24
+        peer.client.on_time(node.now())
         assert peer.socket.closed is None
-        peer.session.expire_at = time.time() - 25.1
-        peer.session.schedule()
+        peer.client.expire_at = time.time() - 25.1
+        peer.client.schedule()
         assert (await peer.end())[0] == 3005
 
     async def test_an_expired_subscription_ends_alone(self, node: Node) -> None:
@@ -272,10 +272,10 @@ class TestDeadlines:
         peer = Peer(node)
         await peer.connect()
         await peer.subscribe("open:a")
-        peer.session.subscriptions["open:a"].expire_at = time.time() - 26
-        peer.session.schedule()
+        peer.client.subscriptions["open:a"].expire_at = time.time() - 26
+        peer.client.schedule()
         await until(lambda: peer.pushes("unsubscribe", "open:a") == [{"code": 2501, "reason": "subscription expired"}])
-        assert peer.session.subscriptions == {}
+        assert peer.client.subscriptions == {}
         assert peer.socket.closed is None
 
     async def test_an_expired_server_side_subscription_ends_the_connection(self, node: Node) -> None:
@@ -283,9 +283,9 @@ class TestDeadlines:
         peer = Peer(node)
         await peer.connect()
         await peer.subscribe("open:a")
-        subscription = peer.session.subscriptions["open:a"]
+        subscription = peer.client.subscriptions["open:a"]
         subscription.server_side, subscription.expire_at = True, time.time() - 26
-        peer.session.schedule()
+        peer.client.schedule()
         assert (await peer.end())[0] == 3006
 
 
@@ -296,11 +296,11 @@ class TestTheEnd:
         await peer.connect()
         await peer.subscribe("people:a")
         assert await node.presence.stats("c:people:a") == (1, 1)
-        peer.session.closed(1006)
-        peer.session.closed(1000)
-        assert node.sessions == {} and node.users == {}
+        peer.client.closed(1006)
+        peer.client.closed(1000)
+        assert node.clients == {} and node.users == {}
         assert node.hub.channels["people:a"].subscriptions == []
-        assert peer.session.slot == 0
+        assert peer.client.slot == 0
         await node.idle()
         assert await node.presence.stats("c:people:a") == (0, 0)
         assert await node.presence.stats("u:") == (0, 0)
@@ -322,7 +322,7 @@ class TestTheEnd:
             monkeypatch.setattr(node.presence, "add", add)
             peer.say(subscribe={"channel": f"people:{moment}"})
             await (entered.wait() if moment == "presence" else asyncio.sleep(0))
-            peer.session.closed(1006)
+            peer.client.closed(1006)
             await until(lambda p=peer: p.session._worker is None)  # type: ignore[misc]
             scope = f"c:people:{moment}"
             await until(lambda s=scope: stats_are_zero(node, s))  # type: ignore[misc]
@@ -336,16 +336,16 @@ class TestTheEnd:
         await other.connect()
         await peer.subscribe("open:a")
         peer.say(publish={"channel": "open:a", "data": 1})
-        peer.session.disconnect(4001, "enough")
+        peer.client.disconnect(4001, "enough")
         await other.ask(publish={"channel": "open:a", "data": 2})
-        peer.session.receive('{"id":9,"presence":{"channel":"open:a"}}')
+        peer.client.receive('{"id":9,"presence":{"channel":"open:a"}}')
         assert await peer.end() == (4001, "enough")
 
     async def test_a_second_disconnect_is_ignored(self, node: Node) -> None:
         """The first one counts."""
         peer = Peer(node)
-        peer.session.disconnect(3001)
-        peer.session.disconnect(3503)
+        peer.client.disconnect(3001)
+        peer.client.disconnect(3503)
         assert await peer.end() == (3001, "shutdown")
 
     async def test_draining_sends_everybody_away(self, node: Node) -> None:

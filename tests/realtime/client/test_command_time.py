@@ -53,12 +53,12 @@ class TestHungRedis:
             await until(lambda: answered(peer, *ids), IN_TIME, "every command is answered")
             for id in ids:
                 assert await peer.reply(id) == AWAY
-            assert not peer.session.subscriptions
+            assert not peer.client.subscriptions
             assert {s for c in node.hub.channels.values() for s in c.subscriptions} == set(
                 other.session.subscriptions.values()
             )
         for n in range(5):
-            there = {other.session.client} if n == 0 else set()
+            there = {other.session.id} if n == 0 else set()
             await until(partial(_are_in, node, f"c:people:{n}", there), what="only the other is present")
         assert "subscribe" in await peer.ask(subscribe={"channel": "people:0"})
 
@@ -75,13 +75,13 @@ class TestHungRedis:
             await until(lambda: answered(peer, first, waiting, *behind), IN_TIME, "every command is answered")
             for id in (first, waiting, *behind):
                 assert await peer.reply(id) == AWAY
-        await until(lambda: peer.session.unanswered == 0)
+        await until(lambda: peer.client.unanswered == 0)
 
     async def test_connect_and_what_came_with_it(self, node: Node, mortal_redis: RedisProcess) -> None:
         """The connect command has its time from its arrival too; what came with it is not answered."""
         peer = Peer(node)
         with hung(mortal_redis):
-            peer.session.receive('{"id":1,"connect":{}}\n{"id":2,"subscribe":{"channel":"open:a"}}')
+            peer.client.receive('{"id":1,"connect":{}}\n{"id":2,"subscribe":{"channel":"open:a"}}')
             await until(lambda: answered(peer, 1), IN_TIME)
             assert await peer.reply(1) == AWAY
             assert not peer._replies(2)
@@ -118,7 +118,7 @@ class TestBehindSlowCode:
             assert await peer.reply(id) == AWAY
         assert await peer.reply(left) == {"unsubscribe": {}}
         assert done == [0]
-        assert not peer.session.subscriptions
+        assert not peer.client.subscriptions
         position = (await peer.ask(history={"channel": "open:b"}))["history"]
         assert position["offset"] == 0
         answers = [line["id"] for line in peer.socket.lines if line.get("id", 0) >= slow_ids[0]]
@@ -178,7 +178,7 @@ class TestBehindSlowCode:
         peer = Peer(node)
         await peer.connect()
         for n in range(3):
-            peer.session.receive(json.dumps({"send": {"data": n}}))
+            peer.client.receive(json.dumps({"send": {"data": n}}))
         behind = peer.say(history={"channel": "open:a"})
         assert await peer.reply(behind) == AWAY
         assert taken == [0]
@@ -206,7 +206,7 @@ class TestBehindSlowCode:
         assert await peer.reply(id) == AWAY
         assert len(sent) == 1
         sent[0].set_result([b"epoch", 1, 0])
-        await until(lambda: peer.session.unanswered == 0)
+        await until(lambda: peer.client.unanswered == 0)
         assert await peer.reply(id) == AWAY
 
     async def test_a_connect_that_took_too_long_leaves_nothing(
@@ -228,6 +228,6 @@ class TestBehindSlowCode:
         monkeypatch.setattr(node.presence, "add", add)
         peer = Peer(node)
         assert await peer.ask(connect={}) == AWAY
-        assert not peer.session.subscriptions
+        assert not peer.client.subscriptions
         assert not any(channel.subscriptions for channel in node.hub.channels.values())
         await until(partial(_are_in, node, "c:people:fast", set()))

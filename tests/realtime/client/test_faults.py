@@ -59,7 +59,7 @@ async def client(node: Node) -> bool:
             if "connect" in command or "subscribe" in command:
                 break
     assert peer.socket.closed is None
-    peer.session.closed(1000)
+    peer.client.closed(1000)
     return well
 
 
@@ -211,7 +211,7 @@ async def comes_in(peer: Peer, channel: str) -> bool:
 
 async def present(peer: Peer, channel: str) -> bool:
     found = (await peer.ask(presence={"channel": channel}))["presence"]["presence"]
-    return peer.session.client in found
+    return peer.client.id in found
 
 
 async def test_an_instance_that_cannot_hear_a_shard_is_not_ready_until_it_can(

@@ -35,7 +35,7 @@ class Reader(Peer):
     async def tell(self, request: str) -> dict[str, Any]:
         """Ask with a request as it is written."""
         id = next(self._ids)
-        self.session.receive(f'{{"id":{id},{request}}}')
+        self.client.receive(f'{{"id":{id},{request}}}')
         return await self.reply(id)
 
 
@@ -72,7 +72,7 @@ class TestHalfAnEmoji:
             '{"id":13,"publish":{"channel":"open:a","data":%s}}'.replace("%s", HALF),
             '{"id":14,"publish":{"channel":"open:a","data":4}}',
         ]
-        peer.session.receive("\n".join(lines))
+        peer.client.receive("\n".join(lines))
         assert [await peer.reply(id) for id in range(11, 15)] == [{"publish": {}}, BAD_REQUEST] + [{"publish": {}}] * 2
         await until(lambda: len(peer.data("open:a")) == 3)
         assert peer.data("open:a") == [1, "x\ud83d", 4]
@@ -127,7 +127,7 @@ class TestHalfAnEmoji:
 
         monkeypatch.setattr(rpc, "message_handlers", [hear])
         peer = await reader(node)
-        peer.session.receive('{"send":{"data":%s}}\n{"send":{"data":2}}'.replace("%s", HALF))
+        peer.client.receive('{"send":{"data":%s}}\n{"send":{"data":2}}'.replace("%s", HALF))
         await until(lambda: heard)
         assert heard == [2]
         assert peer.socket.closed is None
@@ -140,7 +140,7 @@ class TestHalfAnEmoji:
         await peer.ask(publish={"channel": "open:a", "data": 1})
         await until(lambda: peer.data("open:a"))
         assert b'"conn_info":{"n":"\\ud83d"}' in peer.raw
-        assert (await peer.ask(presence={"channel": "open:a"}))["presence"]["presence"][peer.session.client][
+        assert (await peer.ask(presence={"channel": "open:a"}))["presence"]["presence"][peer.client.id][
             "conn_info"
         ] == {"n": "\ud83d"}
 
@@ -154,7 +154,7 @@ class TestNesting:
         assert await peer.tell(f'"publish":{{"channel":"open:a","data":{deep}}}') == BAD_REQUEST
         assert await peer.tell(f'"publish":{{"channel":"open:a","data":{"7" * 4301}}}') == BAD_REQUEST
         lines = len(peer.socket.lines)
-        peer.session.receive(f'{{"send":{{"data":{"[" * 5000 + "]" * 5000}}}}}')
+        peer.client.receive(f'{{"send":{{"data":{"[" * 5000 + "]" * 5000}}}}}')
         assert await peer.tell('"publish":{"channel":"open:a","data":1}') == {"publish": {}}
         assert len(peer.socket.lines) == lines + 1
 
@@ -174,15 +174,15 @@ class TestNulls:
         assert peer.pushes("pub", "open:a")[0]["data"] is None
         found = await peer.tell('"history":{"channel":"open:a","limit":-1,"since":null,"reverse":null}')
         assert len(found["history"]["publications"]) == 1
-        peer.session.receive('{"id":null}\n{}')
+        peer.client.receive('{"id":null}\n{}')
         assert peer.socket.closed is None
-        peer.session.receive('{"id":9,"publish":null}')
+        peer.client.receive('{"id":9,"publish":null}')
         assert (await peer.end())[0] == 3501
 
     async def test_a_channel_that_is_null_is_missing(self, node: Node) -> None:
         """3501, as without it."""
         peer = await reader(node)
-        peer.session.receive('{"id":9,"publish":{"channel":null,"data":1}}')
+        peer.client.receive('{"id":9,"publish":{"channel":null,"data":1}}')
         assert (await peer.end())[0] == 3501
 
 

@@ -90,7 +90,7 @@ async def test_users_are_counted_over_their_connections_and_visitors_are_not(lim
         from flotilla.realtime.access.identity import Identity
 
         for one in (ann, ann_too):
-            one.session.identity = Identity(user="ann")
+            one.client.identity = Identity(user="ann")
         results = [await publish(one) for one in (ann, ann_too, ann)]
         assert ["error" in result for result in results] == [False, False, True]
         for _ in range(4):
@@ -123,7 +123,7 @@ async def test_a_denied_subscribe_leaves_nothing_behind(limited: MakeNode) -> No
         await peer.connect()
         await peer.subscribe("open:a")
         assert (await peer.ask(subscribe={"channel": "open:b"}))["error"]["code"] == 111
-        assert set(peer.session.subscriptions) == {"open:a"}
+        assert set(peer.client.subscriptions) == {"open:a"}
 
 
 async def test_every_command_but_connect_and_unsubscribe_counts_as_a_command(limited: MakeNode) -> None:
@@ -154,7 +154,7 @@ async def test_new_names_are_limited_whichever_command_brings_them(limited: Make
         answers = [await peer.ask(**command) for command in commands]
         assert [answer.get("error", {}).get("code") for answer in answers] == [None] * 3 + [111] * 4
         assert DENIED.fullmatch(answers[3]["error"]["message"])
-        assert set(peer.session.subscriptions) == {"open:a"}
+        assert set(peer.client.subscriptions) == {"open:a"}
 
 
 async def test_a_channel_in_use_is_not_new_however_often_it_is_named(limited: MakeNode) -> None:
@@ -225,7 +225,7 @@ async def test_a_denied_send_is_dropped_without_an_answer(limited: MakeNode) -> 
             await peer.connect()
             before = len(peer.socket.lines)
             for number in range(3):
-                peer.session.receive(json.dumps({"send": {"data": number}}))
+                peer.client.receive(json.dumps({"send": {"data": number}}))
             await publish(peer)  # commands are handled in order: the three are done
             assert heard == [0]
             assert len(peer.socket.lines) == before + 1

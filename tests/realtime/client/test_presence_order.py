@@ -32,7 +32,7 @@ def say_together(peer: Peer, *requests: dict[str, Any]) -> int:
     """One message with many commands; returns the id of the last."""
     ids = [next(peer._ids) for _ in requests]
     lines = [json.dumps({"id": id, **request}) for id, request in zip(ids, requests, strict=True)]
-    peer.session.receive("\n".join(lines))
+    peer.client.receive("\n".join(lines))
     return ids[-1]
 
 
@@ -50,7 +50,7 @@ async def settles(node: Node, watcher: Peer, client: str, expected: list[str]) -
     marker = Peer(node)
     await marker.connect()
     await marker.subscribe(ROOM)  # what was announced before has arrived when this has
-    await until(lambda: comings(watcher, marker.session.client) == ["join"])
+    await until(lambda: comings(watcher, marker.session.id) == ["join"])
     assert comings(watcher, client) == expected
     members = await node.presence.members(f"c:{ROOM}")
     assert (client in members) == (expected[-1] == "join")
@@ -70,7 +70,7 @@ async def test_who_leaves_and_comes_back_in_one_message_is_present(node: Node, f
     await peer.connect()
     last = say_together(peer, *FIRST_COMMANDS[first], SUBSCRIBE, UNSUBSCRIBE, SUBSCRIBE)
     assert "subscribe" in await peer.reply(last)
-    await settles(node, watcher, peer.session.client, ["join", "leave", "join"])
+    await settles(node, watcher, peer.client.id, ["join", "leave", "join"])
 
 
 async def test_who_leaves_last_is_absent(node: Node) -> None:
@@ -81,7 +81,7 @@ async def test_who_leaves_last_is_absent(node: Node) -> None:
     await peer.connect()
     last = say_together(peer, *[SUBSCRIBE, UNSUBSCRIBE] * 4)
     await peer.reply(last)
-    await settles(node, watcher, peer.session.client, ["join", "leave"] * 4)
+    await settles(node, watcher, peer.client.id, ["join", "leave"] * 4)
 
 
 async def test_a_kicked_client_that_comes_back_at_once_is_present(node: Node) -> None:
@@ -91,9 +91,9 @@ async def test_a_kicked_client_that_comes_back_at_once_is_present(node: Node) ->
     await watcher.subscribe(ROOM)
     await peer.connect()
     await peer.subscribe(ROOM)
-    assert await peer.session.end_channel(ROOM, 2000, "kicked")
+    assert await peer.client.end_channel(ROOM, 2000, "kicked")
     assert "subscribe" in await peer.ask(**SUBSCRIBE)
-    await settles(node, watcher, peer.session.client, ["join", "leave", "join"])
+    await settles(node, watcher, peer.client.id, ["join", "leave", "join"])
 
 
 async def test_a_servers_subscribe_after_its_unsubscribe_is_present(node: Node) -> None:
@@ -102,11 +102,11 @@ async def test_a_servers_subscribe_after_its_unsubscribe_is_present(node: Node) 
     await watcher.connect()
     await watcher.subscribe(ROOM)
     await peer.connect()
-    client = peer.session.client
+    client = peer.client.id
     give = Command("subscribe", channel=ROOM, client=client)
     assert await node.orders._subscribe(give) == 1
     taken = asyncio.ensure_future(node.orders._unsubscribe(Command("unsubscribe", channel=ROOM, client=client)))
-    await until(lambda: ROOM not in peer.session.subscriptions)
+    await until(lambda: ROOM not in peer.client.subscriptions)
     assert await node.orders._subscribe(give) == 1
     assert await taken == 1
     await settles(node, watcher, client, ["join", "leave", "join"])
@@ -122,8 +122,8 @@ async def test_two_connections_of_one_user_do_not_disturb_each_other(node: Node)
     say_together(one, UNSUBSCRIBE, SUBSCRIBE, UNSUBSCRIBE)
     last = say_together(other, SUBSCRIBE, UNSUBSCRIBE, SUBSCRIBE)
     await other.reply(last)
-    await settles(node, watcher, one.session.client, ["join", "leave", "join", "leave"])
-    await settles(node, watcher, other.session.client, ["join", "leave", "join"])
+    await settles(node, watcher, one.client.id, ["join", "leave", "join", "leave"])
+    await settles(node, watcher, other.session.id, ["join", "leave", "join"])
 
 
 async def test_a_subscribe_given_up_while_it_enters_leaves_nothing_and_may_come_again(
@@ -148,11 +148,11 @@ async def test_a_subscribe_given_up_while_it_enters_leaves_nothing_and_may_come_
     monkeypatch.undo()
     assert "subscribe" in await peer.ask(**SUBSCRIBE)
     await quiet(node)
-    assert peer.session.client in await node.presence.members(f"c:{ROOM}")
+    assert peer.client.id in await node.presence.members(f"c:{ROOM}")
     await peer.ask(**UNSUBSCRIBE)
     await quiet(node)
-    assert peer.session.client not in await node.presence.members(f"c:{ROOM}")
-    seen = comings(watcher, peer.session.client)
+    assert peer.client.id not in await node.presence.members(f"c:{ROOM}")
+    seen = comings(watcher, peer.client.id)
     assert seen.count("join") == seen.count("leave") and seen[::2] == ["join"] * seen.count("join")
 
 
@@ -161,12 +161,12 @@ async def test_a_subscription_that_is_over_takes_no_other_out_of_presence(node: 
     peer = Peer(node)
     await peer.connect()
     await peer.subscribe(ROOM)
-    old = peer.session.subscriptions[ROOM]
+    old = peer.client.subscriptions[ROOM]
     await peer.ask(**UNSUBSCRIBE)
     await peer.subscribe(ROOM)
-    peer.session.forget_subscription(old)
+    peer.client.forget_subscription(old)
     await quiet(node)
-    assert peer.session.client in await node.presence.members(f"c:{ROOM}")
+    assert peer.client.id in await node.presence.members(f"c:{ROOM}")
 
 
 async def test_a_close_amid_the_commands_leaves_nobody(node: Node) -> None:
@@ -175,11 +175,11 @@ async def test_a_close_amid_the_commands_leaves_nobody(node: Node) -> None:
     await watcher.connect()
     await watcher.subscribe(ROOM)
     await peer.connect()
-    client = peer.session.client
+    client = peer.client.id
     await peer.subscribe(ROOM)
     say_together(peer, UNSUBSCRIBE, SUBSCRIBE, UNSUBSCRIBE, SUBSCRIBE)
     await asyncio.sleep(0)
-    peer.session.disconnect(DisconnectCode.FORCE_DISCONNECT)
+    peer.client.disconnect(DisconnectCode.FORCE_DISCONNECT)
     await node.idle()
     await quiet(node)
     assert client not in await node.presence.members(f"c:{ROOM}")

@@ -99,7 +99,7 @@ async def test_what_the_server_gives_goes_at_the_clients_pace(node: Node) -> Non
     peer.socket.waiting = LEAST
     since = (await node.broker.history("open:a", node.config.namespaces["open"])).top._replace(offset=0)
     assert since.epoch == epoch
-    assert await give(peer.session, "open:a", node.config.namespaces["open"], position=since)
+    assert await give(peer.client, "open:a", node.config.namespaces["open"], position=since)
     assert peer.pushes("subscribe", "open:a")
     assert not offsets(peer)
     peer.socket.waiting = 0

@@ -26,18 +26,18 @@ async def refreshed(peer: Peer, **claims: Any) -> dict[str, Any]:
 
 
 def channels(peer: Peer) -> set[str]:
-    return set(peer.session.subscriptions)
+    return set(peer.client.subscriptions)
 
 
 class TestChannels:
     async def test_what_was_withdrawn_ends_and_what_is_new_begins(self, node: Node) -> None:
         """With pushes, before the reply; what stays is not touched."""
         peer = await joined(node, channels=["open:a", "open:b"])
-        kept = peer.session.subscriptions["open:b"]
+        kept = peer.client.subscriptions["open:b"]
         reply = await refreshed(peer, channels=["open:b", "open:c"], ttl=600)
         assert reply["refresh"]["ttl"] > 590
         assert channels(peer) == {"open:b", "open:c"}
-        assert peer.session.subscriptions["open:b"] is kept
+        assert peer.client.subscriptions["open:b"] is kept
         assert peer.pushes("unsubscribe", "open:a") == [{"code": 2000, "reason": "server unsubscribe"}]
         (begun,) = peer.pushes("subscribe", "open:c")
         assert begun["recoverable"] is True
@@ -52,10 +52,10 @@ class TestChannels:
         node.config = msgspec.structs.replace(node.config, user_personal_channel=True)
         peer = await joined(node, channels=["open:a"])
         await peer.subscribe("open:b")
-        assert await give(peer.session, "open:c", node.config.namespaces["open"])
+        assert await give(peer.client, "open:c", node.config.namespaces["open"])
         await refreshed(peer, channels=["open:b"])
         assert channels(peer) == {"#42", "open:b", "open:c"}
-        assert not peer.session.subscriptions["open:b"].server_side
+        assert not peer.client.subscriptions["open:b"].server_side
         await refreshed(peer)
         assert channels(peer) == {"#42", "open:b", "open:c"}
 
@@ -66,9 +66,9 @@ class TestChannels:
         assert peer.pushes("subscribe", "open:b")[0]["data"] == [1]
         assert peer.pushes("subscribe", "open:a") == peer.pushes("unsubscribe", "open:a") == []
         found = (await peer.ask(presence={"channel": "open:a"}))["presence"]["presence"]
-        assert found[peer.session.client]["chan_info"] == 2
+        assert found[peer.client.id]["chan_info"] == 2
         found = (await peer.ask(presence={"channel": "open:b"}))["presence"]["presence"]
-        assert found[peer.session.client]["chan_info"] == {"n": 1}
+        assert found[peer.client.id]["chan_info"] == {"n": 1}
 
     async def test_other_overrides_make_the_client_come_back(self, node: Node) -> None:
         """3010: it recovers, and nothing is lost on the way."""
@@ -105,7 +105,7 @@ class TestChannels:
     ) -> None:
         """Error 100; what was withdrawn has ended all the same, and the old end still counts."""
         peer = await joined(node, channels=["open:a"], ttl=60)
-        end = peer.session.expire_at
+        end = peer.client.expire_at
         inner = node.hub.subscribe
 
         async def away(*_: Any) -> Any:
@@ -115,7 +115,7 @@ class TestChannels:
         reply = await refreshed(peer, channels=["open:b"], ttl=600)
         assert reply["error"] == {"code": 100, "message": "internal server error", "temporary": True}
         assert channels(peer) == set()
-        assert peer.session.expire_at == end
+        assert peer.client.expire_at == end
         monkeypatch.setattr(node.hub, "subscribe", inner)
         assert "refresh" in await refreshed(peer, channels=["open:b"], ttl=600)
         assert channels(peer) == {"open:b"}
@@ -132,13 +132,13 @@ class TestInfo:
         await refreshed(peer, info={"name": "Anna"})
         await peer.ask(publish={"channel": "people:a", "data": 1})
         (publication,) = await until(lambda: watcher.pushes("pub", "people:a"))
-        expected = {"user": "42", "client": peer.session.client, "conn_info": {"name": "Anna"}}
+        expected = {"user": "42", "client": peer.client.id, "conn_info": {"name": "Anna"}}
         assert publication["info"] == expected
-        assert (await node.presence.members("c:people:a"))[peer.session.client] == msgspec.json.encode(expected)
+        assert (await node.presence.members("c:people:a"))[peer.client.id] == msgspec.json.encode(expected)
         await refreshed(peer)
         del expected["conn_info"]
-        assert (await node.presence.members("c:people:a"))[peer.session.client] == msgspec.json.encode(expected)
-        peer.session.disconnect(3000)
+        assert (await node.presence.members("c:people:a"))[peer.client.id] == msgspec.json.encode(expected)
+        peer.client.disconnect(3000)
         (leave,) = await until(lambda: watcher.pushes("leave", "people:a"))
         assert leave["info"] == expected
         assert len(watcher.pushes("join", "people:a")) == 2
@@ -177,7 +177,7 @@ class TestInfo:
             (seen,) = (await node.presence.members("c:$open:a")).values()
             shown = msgspec.json.decode(seen)
             assert (shown["conn_info"], shown["chan_info"]) == ((1, 1) if code else (2, 2))
-            assert msgspec.json.decode(peer.session.client_info(None))["conn_info"] == (1 if code else 2)
+            assert msgspec.json.decode(peer.client.client_info(None))["conn_info"] == (1 if code else 2)
 
 
 class TestSubscriptionTokens:
@@ -229,8 +229,8 @@ class TestLifetimes:
     async def test_an_end_that_a_command_gives_does_not_overflow(self, node: Node) -> None:
         """Nor does a connection's end that lies beyond all time."""
         peer = await joined(node)
-        peer.session.expire_at = 1e308
-        peer.session.schedule()
-        peer.session.expire_at = float("inf")
-        peer.session.schedule()
+        peer.client.expire_at = 1e308
+        peer.client.schedule()
+        peer.client.expire_at = float("inf")
+        peer.client.schedule()
         assert (await peer.ask(presence={"channel": "open:a"}))["presence"]

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from flotilla.presence.leases import Beat, Leases, alive_sync, new_incarnation
-from flotilla.realtime.client.client import Session
+from flotilla.realtime.client.client import Client
 from flotilla.realtime.node.node import Node
 from flotilla.store import Store, get_store
 from tests.realtime.client.peers import Peer, RecordingSocket
@@ -56,15 +56,15 @@ async def test_those_who_wait_to_be_let_in_are_told_in_their_turn(node: Node) ->
     tickets = [await node.admission.enter() for _ in range(node.config.max_connecting)]
     inside = [Peer(node) for _ in range(3)]
     for peer, ticket in zip(inside, tickets, strict=False):
-        peer.session._place = ticket
+        peer.client._place = ticket
     told: list[RecordingSocket] = []
 
     async def come() -> None:
         ticket = await node.admission.enter()
         socket = RecordingSocket()
-        session = Session(node, socket, {}, ticket)
+        client = Client(node, socket, {}, ticket)
         assert node.draining and all(peer.socket.closed for peer in inside)
-        session.disconnect(3001)
+        client.disconnect(3001)
         told.append(socket)
 
     waiting = [asyncio.ensure_future(come()) for _ in range(4)]

@@ -99,16 +99,16 @@ async def pause(node: Node) -> None:
 
 
 def names(peers: list[Peer]) -> dict[str, int]:
-    return {peer.session.client: 1 for peer in peers}
+    return {peer.client.id: 1 for peer in peers}
 
 
 async def test_a_connection_is_told_once_each_way(node: Node, heard: Heard) -> None:
     """With who it was, where, and why it ended."""
     peer = Peer(node)
     await peer.connect()
-    peer.session.disconnect(4002, "enough")
+    peer.client.disconnect(4002, "enough")
     await until(lambda: len(heard.told) == 2)
-    client = peer.session.client
+    client = peer.client.id
     assert heard.told == [("connect", client), ("disconnect", client)]
     told = {"client": client, "user": "", "instance": node.instance, "code": 4002, "reason": "enough"}
     assert heard.facts == [told]
@@ -130,7 +130,7 @@ async def test_who_leaves_while_its_instance_is_paused_beyond_its_lease_is_told_
     await pause(paused)
     await until(lambda: other.stats.reaped["user"] == 10, what="reaped")
     for peer in peers:
-        peer.session.closed(1006)
+        peer.client.closed(1006)
     paused.presence._begin()
     await until(lambda: paused.presence.alive and not paused.presence.busy and not other.presence.busy)
     await until(lambda: len(heard.facts) >= 10)
@@ -176,7 +176,7 @@ async def test_slow_receivers_do_not_hold_up_a_clients_commands(node: Node, hear
     """Nor its neighbours'."""
     heard.go_on.clear()
     for peer in await connected(node, 20):
-        peer.session.closed(1000)
+        peer.client.closed(1000)
     late = Peer(node)
     await late.connect()
     await late.subscribe("people:room")
@@ -191,12 +191,12 @@ async def test_connect_is_told_before_disconnect_of_the_same_connection(node: No
     heard.go_on.clear()
     peers = await connected(node, 30)
     for peer in peers:
-        peer.session.closed(1000)
+        peer.client.closed(1000)
     heard.go_on.set()
     await until(lambda: not node.presence.busy)
     assert heard.count("connect") == heard.count("disconnect") == names(peers)
     for peer in peers:
-        client = peer.session.client
+        client = peer.client.id
         assert heard.told.index(("connect", client)) < heard.told.index(("disconnect", client))
 
 
@@ -208,14 +208,14 @@ async def test_short_connections_wait_in_redis_when_the_lane_is_full(
     heard.go_on.clear()
     peers = await connected(node, 60)
     for peer in peers:
-        peer.session.closed(1000)
+        peer.client.closed(1000)
         await node.idle()
     assert node.presence.lane.waiting <= 12 + lane.WORKERS
     heard.go_on.set()
     await until(lambda: not node.presence.busy)
     assert heard.count("connect") == heard.count("disconnect") == names(peers)
     for peer in peers:
-        client = peer.session.client
+        client = peer.client.id
         assert heard.told.index(("connect", client)) < heard.told.index(("disconnect", client))
 
 
@@ -227,7 +227,7 @@ async def test_a_slow_receiver_is_named_with_its_time(
     heard.takes = 0.02
     with caplog.at_level(logging.WARNING, logger="flotilla.presence.lane"):
         for peer in await connected(node, 5):
-            peer.session.closed(1000)
+            peer.client.closed(1000)
         await until(lambda: not node.presence.busy)
     found = [record.getMessage() for record in caplog.records if "Heard.disconnected took 0.0" in record.getMessage()]
     assert len(found) == 1 and "on_disconnect" in found[0]
@@ -245,7 +245,7 @@ async def test_what_a_receiver_raises_is_logged_and_stops_nothing(
     on_disconnect.connect(breaks)
     try:
         for peer in await connected(node, 3):
-            peer.session.closed(1000)
+            peer.client.closed(1000)
         await until(lambda: not node.presence.busy)
     finally:
         on_disconnect.disconnect(breaks)
@@ -268,7 +268,7 @@ class TestRedisAway:
         peers = await connected(node, 5)
         mortal_redis.kill()
         for peer in peers:
-            peer.session.closed(1006)
+            peer.client.closed(1006)
         await node.idle()
         assert heard.facts == []
         mortal_redis.start()

@@ -115,7 +115,7 @@ class TestSubscriptions:
         ann.first_name = "cellar"
         await ann.asave()
         assert await until(lambda: one.pushes("unsubscribe", "named:garden")) == [GONE]
-        assert list(one.session.subscriptions) == ["open:a"]
+        assert list(one.client.subscriptions) == ["open:a"]
         assert list(two.session.subscriptions) == ["named:garden"]
         assert (await one.ask(subscribe={"channel": "named:garden"}))["error"]["code"] == 103
         await one.subscribe("named:cellar")
@@ -134,11 +134,11 @@ class TestSubscriptions:
     async def test_tokens_and_the_servers_word_hold(self, node: Node) -> None:
         """Nobody asks the hook about them."""
         peer = await by_token(node, await make_user())
-        await peer.subscribe("moody:a", token=make_subscription_token(peer.session.identity.user, "moody:a"))
-        await asubscribe(peer.session.identity.user, "moody:b")
+        await peer.subscribe("moody:a", token=make_subscription_token(peer.client.identity.user, "moody:a"))
+        await asubscribe(peer.client.identity.user, "moody:b")
         moody.mood = False
         assert (await areauthorize()).hit == 0
-        assert set(peer.session.subscriptions) == {"moody:a", "moody:b"}
+        assert set(peer.client.subscriptions) == {"moody:a", "moody:b"}
         assert moody.asked == []
 
     async def test_the_hook_is_asked_with_what_the_client_sent(self, node: Node) -> None:
@@ -185,7 +185,7 @@ class TestSubscriptions:
             assert await until(lambda: peer.pushes("unsubscribe", "entitled:a")) == [GONE]
         else:
             assert (await areauthorize()).hit == 0
-            assert "entitled:a" in peer.session.subscriptions
+            assert "entitled:a" in peer.client.subscriptions
 
 
 class TestConnections:
@@ -200,10 +200,10 @@ class TestConnections:
     async def test_a_new_password_ends_sessions_made_with_the_old(self, node: Node) -> None:
         """A token knows no password."""
         user = await make_user()
-        token, session = await by_token(node, user), await by_session(node, await logged_in(user))
+        token, client = await by_token(node, user), await by_session(node, await logged_in(user))
         await sync_to_async(user.set_password)("new")
         await user.asave()
-        assert await session.end() == (3507, "session ended")
+        assert await client.end() == (3507, "session ended")
         assert (await areauthorize()).hit == 0
         assert token.socket.closed is None
 
@@ -249,13 +249,13 @@ class TestRounds:
         """Fields that no signal tells of, rows that are gone, sessions."""
         ann, ben, eve = await make_user(), await make_user("ben"), await make_user("eve")
         named_one, deactivated = await by_token(node, ann, "named:garden"), await by_token(node, ben)
-        deleted, session = await by_token(node, eve, "named:garden"), await by_session(node, await logged_in(ben))
+        deleted, client = await by_token(node, eve, "named:garden"), await by_session(node, await logged_in(ben))
         await User.objects.filter(pk=ann.pk).aupdate(first_name="cellar")
         await User.objects.filter(pk=ben.pk).aupdate(is_active=False)
         await sync_to_async(User.objects.filter(pk=eve.pk)._raw_delete)("default")  # type: ignore[attr-defined]
         assert await until(lambda: named_one.pushes("unsubscribe", "named:garden")) == [GONE]
         assert await deactivated.end() == (3507, "user deactivated")
-        assert await session.end() == (3507, "session ended")
+        assert await client.end() == (3507, "session ended")
         assert await deleted.end() == (3507, "user deleted")
 
     async def test_a_fault_is_left_to_the_next_round(self, node: Node) -> None:
@@ -264,7 +264,7 @@ class TestRounds:
         moody.mood = OSError("the database is away")
         asked = len(moody.asked)
         await until(lambda: len(moody.asked) > asked + 1, within=10)
-        assert "moody:a" in peer.session.subscriptions
+        assert "moody:a" in peer.client.subscriptions
         moody.mood = False
         await until(lambda: peer.pushes("unsubscribe", "moody:a"), within=10)
 
@@ -299,8 +299,8 @@ class TestRounds:
         monkeypatch.setattr(reauthorization, "BEAT", 0.02)
         node.config = msgspec.structs.replace(node.config, recheck_interval=0.1, recheck_per_second=1)
 
-        async def slice_of(sessions: list[Any]) -> None:
-            sizes.append(len(sessions))
+        async def slice_of(clients: list[Any]) -> None:
+            sizes.append(len(clients))
 
         node.rechecker._slice = slice_of  # type: ignore[method-assign]
         for _ in range(20):
@@ -334,7 +334,7 @@ class TestFaultsAndRaces:
         assert (await areauthorize(channel="moody:a")).hit == 0
         moody.door.set()
         assert (await peer.reply(id))["error"]["code"] == 103
-        assert peer.session.subscriptions == {}
+        assert peer.client.subscriptions == {}
 
     async def test_who_is_connecting_is_looked_at_afterwards(self, node: Node) -> None:
         """Who was let in by what was true a moment before."""
@@ -350,7 +350,7 @@ class TestFaultsAndRaces:
         headers = [(b"host", b"me.com"), (b"cookie", f"sessionid={client.session.session_key}".encode())]
         peer = Peer(node, headers=headers)
         peer.say(connect={})
-        await until(lambda: peer.session.identity.user)
+        await until(lambda: peer.client.identity.user)
         await until(lambda: node.heartbeat.alive and node.presence.alive)
         await User.objects.filter(pk=user.pk).aupdate(is_active=False)
         assert (await areauthorize(user)).hit == 0
@@ -400,7 +400,7 @@ class TestAffects:
         entries[0].user = ben
         await entries[0].asave()
         assert await until(lambda: one.pushes("unsubscribe", "listed:a")) == [GONE]
-        assert "listed:b" in one.session.subscriptions, "a channel it was not about was looked at"
+        assert "listed:b" in one.client.subscriptions, "a channel it was not about was looked at"
         await entries[3].adelete()
         assert await until(lambda: two.pushes("unsubscribe", "listed:b")) == [GONE]
         assert "listed:a" in two.session.subscriptions

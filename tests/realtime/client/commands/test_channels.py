@@ -103,7 +103,7 @@ class TestSubscribing:
         """Its code, and nothing subscribed."""
         peer = await joined(node)
         assert await peer.ask(subscribe=request_) == error(code)
-        assert peer.session.subscriptions == {}
+        assert peer.client.subscriptions == {}
 
     async def test_subscribing_twice_is_an_error(self, node: Node) -> None:
         """105; the first subscription goes on."""
@@ -219,7 +219,7 @@ class TestRecovering:
         answer = await peer.ask(subscribe={"channel": "open:a", **request})
         if flag:
             assert answer == error(112)
-            assert peer.session.subscriptions == {}
+            assert peer.client.subscriptions == {}
             return
         result = answer["subscribe"]
         assert "recovered" not in result and "publications" not in result
@@ -251,7 +251,7 @@ class TestPublishing:
         await fill(node, 1)
         await until(lambda: len(peer.pushes("pub", "open:a")) == 2)
         mine, theirs = peer.pushes("pub", "open:a")
-        assert mine == {"data": {"x": [1, None]}, "info": {"user": "", "client": peer.session.client}, "offset": 1}
+        assert mine == {"data": {"x": [1, None]}, "info": {"user": "", "client": peer.client.id}, "offset": 1}
         assert theirs == {"data": 1, "offset": 2}
         assert node.publications_in == 1
 
@@ -305,7 +305,7 @@ class TestPresence:
         await until(lambda: len(first.pushes("join", "people:a")) == 3)
         assert list(first.socket.lines[1]) == ["id", "subscribe"]
         clients = [one["info"]["client"] for one in first.pushes("join", "people:a")]
-        assert clients == [peer.session.client for peer in (first, second, third)]
+        assert clients == [peer.client.id for peer in (first, second, third)]
         members = (await first.ask(presence={"channel": "people:a"}))["presence"]["presence"]
         assert set(members) == set(clients)
         assert members[clients[0]] == {"user": "", "client": clients[0]}
@@ -314,7 +314,7 @@ class TestPresence:
         third.session.closed(1006)
         await until(lambda: len(first.pushes("leave", "people:a")) == 2)
         left = {one["info"]["client"] for one in first.pushes("leave", "people:a")}
-        assert left == {second.session.client, third.session.client}
+        assert left == {second.session.id, third.session.id}
         assert (await first.ask(presence_stats={"channel": "people:a"}))["presence_stats"]["num_clients"] == 1
 
     async def test_presence_that_is_off_is_not_available(self, node: Node) -> None:

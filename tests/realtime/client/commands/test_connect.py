@@ -21,13 +21,13 @@ class TestCredentials:
         """Its info is on publications, its expiry in the reply; a refresh extends it."""
         peer = Peer(node)
         result = await peer.connect(token=make_connection_token("42", ttl=60, info={"name": "Ann"}))
-        assert result["client"] == peer.session.client
+        assert result["client"] == peer.client.id
         assert result["expires"] is True
         assert 55 <= result["ttl"] <= 60
         await peer.subscribe("open:a")
         await peer.ask(publish={"channel": "open:a", "data": 1})
         (publication,) = await until(lambda: peer.pushes("pub", "open:a"))
-        assert publication["info"] == {"user": "42", "client": peer.session.client, "conn_info": {"name": "Ann"}}
+        assert publication["info"] == {"user": "42", "client": peer.client.id, "conn_info": {"name": "Ann"}}
         refreshed = (await peer.ask(refresh={"token": make_connection_token("42", ttl=600)}))["refresh"]
         assert 590 < refreshed["ttl"] <= 600
 
@@ -56,8 +56,8 @@ class TestCredentials:
         for peer in (one, two):
             await peer.connect(token=make_connection_token("42"))
         assert await node.presence.stats("u:42") == (2, 1)
-        assert node.users["42"] == {one.session, two.session}
-        one.session.disconnect(3000)
+        assert node.users["42"] == {one.client, two.session}
+        one.client.disconnect(3000)
         await node.idle()
         assert await node.presence.stats("u:42") == (1, 1)
 
@@ -82,7 +82,7 @@ class TestServerSide:
         peer = Peer(node)
         answer = await peer.ask(connect={"token": make_connection_token("42", channels=["open:a", "nowhere:b"])})
         assert answer["error"]["code"] == 102
-        assert peer.session.subscriptions == {}
+        assert peer.client.subscriptions == {}
 
     async def test_too_many_channels_end_the_connection(self, node: Node) -> None:
         """3505."""
@@ -103,7 +103,7 @@ class TestServerSide:
         peer = Peer(node)
         answer = await peer.ask(connect={"token": make_connection_token("42", channels=["open:a"])})
         assert answer["error"]["temporary"]
-        assert peer.session.state is State.REFUSED
+        assert peer.client.state is State.REFUSED
         assert node.hub.channels["open:a"].subscriptions == []
         assert node.users == {}
 
@@ -123,7 +123,7 @@ class TestServerSide:
         peer = Peer(node)
         id = peer.say(connect={"token": make_connection_token("42", channels=["open:a"])})
         await entered.wait()
-        subscription = peer.session.subscriptions["open:a"]
+        subscription = peer.client.subscriptions["open:a"]
         node.hub.channels["open:a"].position = node.hub.channels["open:a"].position._replace(epoch="before")
         node.hub.resync()
         await until(lambda: subscription.broken)
