@@ -55,7 +55,7 @@ async def drain(server: Server, *, grace: float, deadline: float) -> None:
             await asyncio.sleep(SETTLE)
             node = current_node()
             if node is not None:
-                logger.info("draining %d clients", len(node.sessions))
+                logger.info("draining %d clients", len(node.clients))
                 await node.drain(max(0.0, ends - loop.time() - LAST_WORDS))
             server.refuse_new()
             await server.quiet()

@@ -45,8 +45,10 @@ def test_presence_is_the_package_and_the_function(imports: str) -> None:
 from types import ModuleType
 from flotilla.presence import keys, Presence
 assert callable(presence) and presence.keys is keys
-import flotilla.realtime.api.python as api
-api.presence = lambda channel: "asked " + channel
+import django
+django.setup()
+import flotilla._public
+flotilla._public.presence = lambda channel: "asked " + channel
 assert presence("room:1") == "asked room:1"
 """
     done = python(f"import os; os.environ['DJANGO_SETTINGS_MODULE'] = 'tests.settings'\n{code}")

@@ -44,7 +44,7 @@ class TestUsers:
         late = await arrive(node)
         for peer in (here, there, late, await arrive(other)):
             assert await is_out(peer)
-        assert not late.session.registered  # refused before anything was done for it
+        assert not late.client.registered  # refused before anything was done for it
         assert neighbour.socket.closed is None
         assert await aunblock("1")
         assert not await aunblock("1")
@@ -101,7 +101,7 @@ class TestAddresses:
     async def test_ipv6_by_its_network(self, node: Node) -> None:
         """As limits count it."""
         near, far = await arrive(node), await arrive(node)
-        near.session.address, far.session.address = "2001:db8::aaaa:1", "2001:db8:0:1::1"
+        near.client.address, far.client.address = "2001:db8::aaaa:1", "2001:db8:0:1::1"
         await until(lambda: node.heartbeat.alive and node.presence.alive)
         assert (await ablock(address="2001:db8::1", seconds=60)).hit == 1
         assert await is_out(near)

@@ -191,8 +191,8 @@ class TestBounds:
         fits, too_big = Peer(node), Peer(node)
         message = '{"id":1,"connect":{"name":"%s"}}'
         filler = "n" * (100 - len(message % ""))
-        fits.session.receive(message % filler)
-        too_big.session.receive(message % (filler + "n"))
+        fits.client.receive(message % filler)
+        too_big.client.receive(message % (filler + "n"))
         assert "connect" in await fits.reply(1)
         assert (await too_big.end())[0] == 1009
 
@@ -323,7 +323,7 @@ class TestTheEnd:
             peer.say(subscribe={"channel": f"people:{moment}"})
             await (entered.wait() if moment == "presence" else asyncio.sleep(0))
             peer.client.closed(1006)
-            await until(lambda p=peer: p.session._worker is None)  # type: ignore[misc]
+            await until(lambda p=peer: p.client._worker is None)  # type: ignore[misc]
             scope = f"c:people:{moment}"
             await until(lambda s=scope: stats_are_zero(node, s))  # type: ignore[misc]
             channel = node.hub.channels.get(f"people:{moment}")
@@ -363,7 +363,7 @@ class TestTheEnd:
         for one in (peer, served):
             await one.connect()
             await one.subscribe("open:a")
-        served.session.subscriptions["open:a"].server_side = True
+        served.client.subscriptions["open:a"].server_side = True
         redis_process.ask("FLUSHALL")
         node.hub.resync()
         await until(lambda: peer.pushes("unsubscribe", "open:a") == [{"code": 2500, "reason": "insufficient state"}])

@@ -55,10 +55,10 @@ class TestHungRedis:
                 assert await peer.reply(id) == AWAY
             assert not peer.client.subscriptions
             assert {s for c in node.hub.channels.values() for s in c.subscriptions} == set(
-                other.session.subscriptions.values()
+                other.client.subscriptions.values()
             )
         for n in range(5):
-            there = {other.session.id} if n == 0 else set()
+            there = {other.client.id} if n == 0 else set()
             await until(partial(_are_in, node, f"c:people:{n}", there), what="only the other is present")
         assert "subscribe" in await peer.ask(subscribe={"channel": "people:0"})
 

@@ -48,7 +48,7 @@ class TestRefusing:
             assert reply is None
             assert await late.end() == (3504, "connection limit")
         assert (await arrive(node, "2"))[1]
-        first.session.closed(1000)
+        first.client.closed(1000)
         await node.idle()
         assert (await arrive(other))[1]
 

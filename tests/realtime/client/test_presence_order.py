@@ -50,7 +50,7 @@ async def settles(node: Node, watcher: Peer, client: str, expected: list[str]) -
     marker = Peer(node)
     await marker.connect()
     await marker.subscribe(ROOM)  # what was announced before has arrived when this has
-    await until(lambda: comings(watcher, marker.session.id) == ["join"])
+    await until(lambda: comings(watcher, marker.client.id) == ["join"])
     assert comings(watcher, client) == expected
     members = await node.presence.members(f"c:{ROOM}")
     assert (client in members) == (expected[-1] == "join")
@@ -123,7 +123,7 @@ async def test_two_connections_of_one_user_do_not_disturb_each_other(node: Node)
     last = say_together(other, SUBSCRIBE, UNSUBSCRIBE, SUBSCRIBE)
     await other.reply(last)
     await settles(node, watcher, one.client.id, ["join", "leave", "join", "leave"])
-    await settles(node, watcher, other.session.id, ["join", "leave", "join"])
+    await settles(node, watcher, other.client.id, ["join", "leave", "join"])
 
 
 async def test_a_subscribe_given_up_while_it_enters_leaves_nothing_and_may_come_again(

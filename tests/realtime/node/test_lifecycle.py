@@ -116,7 +116,7 @@ async def test_a_connection_is_told_once_each_way(node: Node, heard: Heard) -> N
 
 async def test_who_was_never_connected_is_never_told(node: Node, heard: Heard) -> None:
     """A handshake alone is no connection."""
-    Peer(node).session.closed(1006)
+    Peer(node).client.closed(1006)
     await until(lambda: not node.presence.busy)
     assert heard.told == []
 

@@ -93,7 +93,7 @@ async def by_token(node: Node, user: User, *channels: str) -> Peer:
 
 
 async def by_session(node: Node, client: Client) -> Peer:
-    headers = [(b"host", b"me.com"), (b"cookie", f"sessionid={client.session.session_key}".encode())]
+    headers = [(b"host", b"me.com"), (b"cookie", f"sessionid={client.client.session_key}".encode())]
     peer = Peer(node, headers=headers)
     await peer.connect()
     await until(lambda: node.heartbeat.alive and node.presence.alive)
@@ -116,7 +116,7 @@ class TestSubscriptions:
         await ann.asave()
         assert await until(lambda: one.pushes("unsubscribe", "named:garden")) == [GONE]
         assert list(one.client.subscriptions) == ["open:a"]
-        assert list(two.session.subscriptions) == ["named:garden"]
+        assert list(two.client.subscriptions) == ["named:garden"]
         assert (await one.ask(subscribe={"channel": "named:garden"}))["error"]["code"] == 103
         await one.subscribe("named:cellar")
 
@@ -347,7 +347,7 @@ class TestFaultsAndRaces:
             await enter(*args)
 
         node.enter = wait_and_enter  # type: ignore[method-assign]
-        headers = [(b"host", b"me.com"), (b"cookie", f"sessionid={client.session.session_key}".encode())]
+        headers = [(b"host", b"me.com"), (b"cookie", f"sessionid={client.client.session_key}".encode())]
         peer = Peer(node, headers=headers)
         peer.say(connect={})
         await until(lambda: peer.client.identity.user)
@@ -403,7 +403,7 @@ class TestAffects:
         assert "listed:b" in one.client.subscriptions, "a channel it was not about was looked at"
         await entries[3].adelete()
         assert await until(lambda: two.pushes("unsubscribe", "listed:b")) == [GONE]
-        assert "listed:a" in two.session.subscriptions
+        assert "listed:a" in two.client.subscriptions
 
     async def test_a_rollback_changes_nothing(self, node: Node) -> None:
         """Whoever looked before the commit would see what was."""

@@ -311,10 +311,10 @@ class TestPresence:
         assert members[clients[0]] == {"user": "", "client": clients[0]}
         assert (await first.ask(presence_stats={"channel": "people:a"}))["presence_stats"]["num_clients"] == 3
         await second.ask(unsubscribe={"channel": "people:a"})
-        third.session.closed(1006)
+        third.client.closed(1006)
         await until(lambda: len(first.pushes("leave", "people:a")) == 2)
         left = {one["info"]["client"] for one in first.pushes("leave", "people:a")}
-        assert left == {second.session.id, third.session.id}
+        assert left == {second.client.id, third.client.id}
         assert (await first.ask(presence_stats={"channel": "people:a"}))["presence_stats"]["num_clients"] == 1
 
     async def test_presence_that_is_off_is_not_available(self, node: Node) -> None:

@@ -56,7 +56,7 @@ class TestCredentials:
         for peer in (one, two):
             await peer.connect(token=make_connection_token("42"))
         assert await node.presence.stats("u:42") == (2, 1)
-        assert node.users["42"] == {one.client, two.session}
+        assert node.users["42"] == {one.client, two.client}
         one.client.disconnect(3000)
         await node.idle()
         assert await node.presence.stats("u:42") == (1, 1)

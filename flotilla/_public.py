@@ -1,0 +1,60 @@
+"""The public names, from where they are at home. Needs Django's apps, so `flotilla` imports it at the first use of
+one."""
+
+from flotilla.realtime.access.tokens import make_connection_token, make_subscription_token
+from flotilla.realtime.api.control import (
+    adisconnect,
+    areauthorize,
+    arefresh,
+    asubscribe,
+    aunsubscribe,
+    disconnect,
+    reauthorize,
+    refresh,
+    subscribe,
+    unsubscribe,
+)
+from flotilla.realtime.api.messaging import asend_message, send_message
+from flotilla.realtime.api.python import (
+    abroadcast,
+    ahistory,
+    apresence,
+    apublish,
+    broadcast,
+    history,
+    presence,
+    publish,
+)
+from flotilla.realtime.blocks.api import ablock, aunblock, block, unblock
+from flotilla.realtime.changes import Affected, affects
+
+__all__ = [
+    "Affected",
+    "ablock",
+    "abroadcast",
+    "adisconnect",
+    "affects",
+    "ahistory",
+    "apresence",
+    "apublish",
+    "areauthorize",
+    "arefresh",
+    "asend_message",
+    "asubscribe",
+    "aunblock",
+    "aunsubscribe",
+    "block",
+    "broadcast",
+    "disconnect",
+    "history",
+    "make_connection_token",
+    "make_subscription_token",
+    "presence",
+    "publish",
+    "reauthorize",
+    "refresh",
+    "send_message",
+    "subscribe",
+    "unblock",
+    "unsubscribe",
+]
