@@ -21,7 +21,7 @@ MOST_CHANNELS = 20  # named of one connection
 WILD = "*?["
 HEXADECIMAL = set("0123456789abcdef")
 
-_client = attrgetter("client")
+_id = attrgetter("id")
 _name = attrgetter("name")
 
 Lookup = Callable[[Command], Awaitable[Any]]
@@ -35,7 +35,7 @@ def lookups(node: "Node") -> dict[str, Lookup]:
 
     async def connections(command: Command) -> dict[str, Any]:
         wanted = fitting(command, True, _shows(command.text) if command.text else None)
-        total, rows = await page(named(node, command, True), wanted, _client, command.after, command.limit)
+        total, rows = await page(named(node, command, True), wanted, _id, command.after, command.limit)
         return {"total": total, "rows": [_connection(client, node.instance) for client in rows]}
 
     async def users(command: Command) -> dict[str, Any]:
