@@ -18,14 +18,14 @@ class RateLimitConfig(AppConfig):
         from django.contrib.auth import get_user_model
         from django.db.models.signals import m2m_changed, post_delete, post_save
 
-        from flotilla.ratelimit import checks, personal  # noqa: F401
+        from flotilla.ratelimit import changes, checks  # noqa: F401
 
         limit = self.get_model("PersonalLimit")
         for signal in (post_save, post_delete):
-            signal.connect(personal.changed, sender=limit, dispatch_uid="ratelimit.limit")
+            signal.connect(changes.changed, sender=limit, dispatch_uid="ratelimit.limit")
         groups: Any = get_user_model()._meta.get_field("groups") if _has_groups() else None
         if groups is not None:
-            m2m_changed.connect(personal.changed, sender=groups.remote_field.through, dispatch_uid="ratelimit.groups")
+            m2m_changed.connect(changes.changed, sender=groups.remote_field.through, dispatch_uid="ratelimit.groups")
 
 
 def _has_groups() -> bool:

@@ -7,16 +7,15 @@ at the database instead; it looks there now and then in any case, for changes th
 import logging
 import os
 import threading
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 from django.conf import settings
 from django.db import DatabaseError, connections
 
 from flotilla.ratelimit import keys
+from flotilla.ratelimit.limiter import Limiter
 from flotilla.store import Script, StoreUnavailable
-
-if TYPE_CHECKING:
-    from flotilla.ratelimit.service import Limits
 
 logger = logging.getLogger("flotilla.ratelimit")
 
@@ -30,10 +29,17 @@ MOST_AT_ONCE = 100
 _LOOK = Script.load("flotilla.ratelimit", "upkeep")
 
 
+class Limits(Protocol):
+    """The process's limits, which are kept up. `personal` is replaced as a whole."""
+
+    limiter: Limiter
+    personal: Mapping[tuple[str, str], Any]
+
+
 class Upkeep:
     """Begins with the first claim; a daemon, so that no process waits for it."""
 
-    def __init__(self, limits: "Limits") -> None:
+    def __init__(self, limits: Limits) -> None:
         self.instances: int = getattr(settings, "INSTANCES", 1)  # until Redis has told
         self.running = False
         self._limits = limits

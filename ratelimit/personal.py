@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from django.contrib.auth import get_user_model
-from django.db import transaction
 
 from flotilla.ratelimit.algorithms.rates import Rate, parse_rate
 from flotilla.ratelimit.models import PersonalLimit
@@ -55,10 +54,3 @@ def _rate(limit: PersonalLimit) -> Personal:
 def _generosity(limit: PersonalLimit) -> float:
     rate = _rate(limit)
     return float("inf") if rate is None else rate.count / rate.period
-
-
-def changed(**_: Any) -> None:
-    """A limit, a user or a group's members changed: when that is committed, every process loads the table anew."""
-    from flotilla.ratelimit.service import announce_change
-
-    transaction.on_commit(announce_change, robust=True)

@@ -16,6 +16,7 @@ from django.core.signals import setting_changed
 from django.dispatch import receiver
 
 from flotilla.ratelimit import keys
+from flotilla.ratelimit.background import Upkeep
 from flotilla.ratelimit.decisions import ALLOWED, Claim, Decision
 from flotilla.ratelimit.limiter import Limiter, Patience
 from flotilla.ratelimit.policies import Policy, Problem, read_policies, with_wider
@@ -59,8 +60,6 @@ class Limits:
     """Everything one process needs to limit. `personal` is replaced as a whole when it changed."""
 
     def __init__(self, policies: Sequence[Policy]) -> None:
-        from flotilla.ratelimit.background import Upkeep
-
         self.policies = with_wider(policies)
         self.by_name = {policy.name: policy for policy in self.policies}
         self.personal: Mapping[tuple[str, str], Any] = {}

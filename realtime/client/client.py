@@ -12,11 +12,12 @@ import uuid
 from collections import deque
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from flotilla.realtime.access import hooks
 from flotilla.realtime.access.identity import ANONYMOUS, Identity
 from flotilla.realtime.client import command_time, deadlines
+from flotilla.realtime.client.node import Node
 from flotilla.realtime.client.states import State, expected_after, follows
 from flotilla.realtime.engine.subscription import Subscription
 from flotilla.realtime.node.admission import Full
@@ -26,9 +27,6 @@ from flotilla.realtime.protocol.commands import Command, parse
 from flotilla.realtime.protocol.frames import Frame
 from flotilla.realtime.server.sockets import Socket
 from flotilla.store import StoreUnavailable
-
-if TYPE_CHECKING:
-    from flotilla.realtime.node.node import Node
 
 logger = logging.getLogger("flotilla.realtime.client")
 
@@ -81,7 +79,9 @@ class Client:
         "unanswered",
     )
 
-    def __init__(self, node: "Node", socket: Socket, scope: dict[str, Any], place: int = 0, address: str = "") -> None:
+    def __init__(
+        self, node: "Node[Client]", socket: Socket, scope: dict[str, Any], place: int = 0, address: str = ""
+    ) -> None:
         self.node = node
         self.socket = socket
         self.scope: dict[str, Any] | None = scope

@@ -12,7 +12,6 @@ import msgspec
 
 from flotilla.presence import Full, Holder
 from flotilla.realtime.client.client import Client
-from flotilla.realtime.node.control import Command
 from flotilla.realtime.protocol.codes import CommandError, DisconnectCode, DisconnectError, ErrorCode
 
 WAIT = 3.0  # seconds a place is waited for: less than a command may take
@@ -54,11 +53,10 @@ async def _make_room(client: Client, scope: str, most: int) -> None:
     if node.config.connection_limit_policy == OLDEST:
         code = DisconnectCode.CONNECTION_LIMIT
         for holder in _oldest(holders, len(holders) - most + 1):
-            wish = Command("disconnect", user=user, client=holder.client, code=int(code), reason=code.reason)
-            await node.control.tell(wish)
+            await node.disconnect_anywhere(user, holder.client, int(code), code.reason)
         return
     there = {holder.incarnation for holder in holders}
-    if there <= (await node.control.ask(Command("count", user=user), there, ANSWER_WITHIN)).keys():
+    if there <= await node.answering(there, user, ANSWER_WITHIN):
         raise DisconnectError(DisconnectCode.CONNECTION_LIMIT, detail=f"{most} connections of this user are open")
 
 

@@ -6,25 +6,48 @@ Unix time, as tokens have it.
 
 import random
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import Any, Protocol
 
+from flotilla.realtime.access.identity import Identity
 from flotilla.realtime.client.states import State
+from flotilla.realtime.engine.subscription import Subscription
 from flotilla.realtime.protocol.codes import DisconnectCode, UnsubscribeCode
-
-if TYPE_CHECKING:
-    from flotilla.realtime.client.client import Client
 
 EXPIRY_GRACE = 25.0  # seconds a client has to refresh what expired
 LATEST = 2.0**53  # Unix time beyond which an expiry is never met, and would overflow the wheel
 
 
-def first_ping(client: "Client") -> float:
+class Timed(Protocol):
+    """A client, as its deadlines see it. `next_ping`, `pong_by` and `deadline` are loop time, 0.0 for never."""
+
+    state: State
+    identity: Identity
+    expire_at: float | None
+    next_ping: float
+    pong_by: float
+    deadline: float
+
+    @property
+    def node(self) -> Any: ...
+
+    @property
+    def subscriptions(self) -> Mapping[str, Subscription]: ...
+
+    def ping(self) -> None: ...
+
+    def disconnect(self, code: int, reason: str | None = None) -> None: ...
+
+    def end_subscription(self, subscription: Subscription, code: int, reason: str) -> None: ...
+
+
+def first_ping(client: Timed) -> float:
     """When a connection that has just come is pinged: spread, as many come at once; 0.0 where nobody is."""
     interval = client.node.config.ping_interval
     return client.node.now() + interval * random.uniform(0.5, 1) if interval else 0.0
 
 
-def following(client: "Client") -> float | None:
+def following(client: Timed) -> float | None:
     """The next deadline; None when there is none."""
     if client.state is State.CLOSED:
         return None
@@ -37,7 +60,7 @@ def following(client: "Client") -> float | None:
     return min(times, default=None)
 
 
-def meet(client: "Client", now: float) -> None:
+def meet(client: Timed, now: float) -> None:
     """Do what is due."""
     if client.state is not State.CONNECTED:
         if client.state is not State.CLOSED:
@@ -53,12 +76,12 @@ def meet(client: "Client", now: float) -> None:
     _expire(client, time.time())
 
 
-def _grace(client: "Client") -> float:
+def _grace(client: Timed) -> float:
     """A session cookie cannot be refreshed over the connection, a token can."""
     return 0.0 if client.identity.via == "session" else EXPIRY_GRACE
 
 
-def _expire(client: "Client", now: float) -> None:
+def _expire(client: Timed, now: float) -> None:
     if client.expire_at and now >= client.expire_at + _grace(client):
         client.disconnect(DisconnectCode.EXPIRED)
         return

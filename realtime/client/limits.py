@@ -9,19 +9,16 @@ denials within the configured window end the connection with 3013, after which c
 from collections import deque
 from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from weakref import WeakKeyDictionary
 
 from flotilla.ratelimit.policies import NAMESPACE, Policy
 from flotilla.ratelimit.service import Limits, get_limits
 from flotilla.ratelimit.subjects import Subject
 from flotilla.realtime.access.channels import namespace_of
-from flotilla.realtime.client.client import AT_ONCE
+from flotilla.realtime.client.client import AT_ONCE, Client, Handler
 from flotilla.realtime.conf import RealtimeConfig
 from flotilla.realtime.protocol.codes import CommandError, DisconnectCode, DisconnectError, ErrorCode
-
-if TYPE_CHECKING:
-    from flotilla.realtime.client.client import Client, Handler
 
 IN_CHANNELS = ("publish", "subscribe", "history", "presence", "presence_stats")
 UNGUARDED = ("connect", "unsubscribe")
@@ -30,7 +27,7 @@ NEW_CHANNEL = "ws.new_channel"
 MOST_NAMES = 128  # that a connection is known to use, beside those it is subscribed to: at most 9 KB
 
 
-def guarded(handlers: "Mapping[str, Handler]", config: RealtimeConfig) -> "Mapping[str, Handler]":
+def guarded(handlers: Mapping[str, Handler], config: RealtimeConfig) -> Mapping[str, Handler]:
     """The handlers, those of guarded commands behind their limits. Raises ImproperlyConfigured for faulty policies."""
     limits = get_limits()
     abuse = Abuse(config.abuse)
@@ -66,7 +63,7 @@ class Guard:
     def __bool__(self) -> bool:
         return bool(self._always or self._by_namespace or self._new or self._new_by_namespace)
 
-    def policies(self, client: "Client", channel: str) -> tuple[Policy, ...]:
+    def policies(self, client: Client, channel: str) -> tuple[Policy, ...]:
         """Those that guard the command of this session in this channel ("" for none), each once."""
         if not channel or not (self._by_namespace or self._new or self._new_by_namespace):
             return self._always
@@ -77,7 +74,7 @@ class Guard:
             return (*found, *(policy for policy in new if policy not in found))
         return found
 
-    def used(self, client: "Client", channel: str) -> None:
+    def used(self, client: Client, channel: str) -> None:
         """The command was not denied: its channel is not new to this session any more."""
         if channel and (self._new or self._new_by_namespace):
             self._names.note(client, channel)
@@ -89,11 +86,11 @@ class Names:
     def __init__(self) -> None:
         self._names: WeakKeyDictionary[Client, dict[int, None]] = WeakKeyDictionary()
 
-    def known(self, client: "Client", channel: str) -> bool:
+    def known(self, client: Client, channel: str) -> bool:
         """Whether a session is in a channel, or has used it lately."""
         return channel in client.subscriptions or hash(channel) in self._names.get(client, ())
 
-    def note(self, client: "Client", channel: str) -> None:
+    def note(self, client: Client, channel: str) -> None:
         """A session uses a channel; the one used longest ago is forgotten for it."""
         names = self._names.get(client)
         if names is None:
@@ -114,7 +111,7 @@ class Abuse:
         self._off = configured is None
         self._denied: WeakKeyDictionary[Client, deque[float]] = WeakKeyDictionary()
 
-    def note(self, client: "Client") -> None:
+    def note(self, client: Client) -> None:
         """A command was denied. Raises DisconnectError 3013 for one too many."""
         if self._off:
             return
@@ -129,8 +126,8 @@ class Abuse:
             )
 
 
-def _behind(guard: Guard, abuse: Abuse, method: str, handler: "Handler") -> "Handler":
-    async def limited(client: "Client", id: int, request: Any) -> bytes | None:
+def _behind(guard: Guard, abuse: Abuse, method: str, handler: Handler) -> Handler:
+    async def limited(client: Client, id: int, request: Any) -> bytes | None:
         channel = getattr(request, "channel", "")
         policies = guard.policies(client, channel)
         if policies:
@@ -151,7 +148,7 @@ def _behind(guard: Guard, abuse: Abuse, method: str, handler: "Handler") -> "Han
     if method not in AT_ONCE:
         return limited
 
-    def at_once(client: "Client", id: int, request: Any) -> Any:
+    def at_once(client: Client, id: int, request: Any) -> Any:
         channel = getattr(request, "channel", "")
         if guard.policies(client, channel):
             return partial(limited, client, id, request)

@@ -5,7 +5,7 @@ Pure bookkeeping and delivery; getting the channel confirmed and filling its gap
 
 import asyncio
 from enum import Enum, auto
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from flotilla.realtime.engine.calls import NOWHERE, StreamOptions, keeps_history
 from flotilla.realtime.engine.epochs import continues
@@ -15,8 +15,11 @@ from flotilla.realtime.protocol import replies
 from flotilla.realtime.protocol.frames import Frame, Outlet, joined
 from flotilla.store.partitions import Partition
 
-if TYPE_CHECKING:
-    from flotilla.realtime.engine.feeder import Feed
+
+class Feed(Protocol):
+    """Gives one subscription what it has missed, and what is published meanwhile."""
+
+    def offer(self, publication: Publication) -> None: ...
 
 
 class Flow(Enum):
@@ -210,7 +213,7 @@ class LocalChannel:
         else:
             self.joining.add(subscription)
 
-    def detach(self, subscription: Subscription, feed: "Feed") -> None:
+    def detach(self, subscription: Subscription, feed: Feed) -> None:
         """From now on a subscription is given what comes by a feed."""
         self._written = self.flush()  # what was delivered before is written as it was to be
         self.sockets.pop(subscription, None)

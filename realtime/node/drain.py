@@ -10,14 +10,12 @@ import asyncio
 import logging
 from collections.abc import Iterable, Mapping
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from flotilla.realtime.node.interface import NodeParts
 from flotilla.realtime.node.peak_rate import Peak
 from flotilla.realtime.protocol.codes import DisconnectCode
 from flotilla.store import StoreUnavailable
-
-if TYPE_CHECKING:
-    from flotilla.realtime.node.node import Node
 
 logger = logging.getLogger("flotilla.realtime.drain")
 
@@ -58,7 +56,7 @@ def admitted_elsewhere(living: Iterable[Mapping[str, Any]], own: str, rate: int)
     return sum(int(about.get("admission_rate") or rate) for about in others), len(others)
 
 
-async def send_away(node: "Node", deadline: float) -> None:
+async def send_away(node: NodeParts, deadline: float) -> None:
     """Tell every client 3001 within `deadline` seconds, those that wait to be let in as well; their presence goes with
     them. What is told is in the log."""
     began = node.now()
@@ -86,7 +84,7 @@ async def send_away(node: "Node", deadline: float) -> None:
         logger.warning("the deadline is too short for %d clients: %d others let in %d a second", clients, others, rate)
 
 
-def tell(node: "Node", count: int) -> None:
+def tell(node: NodeParts, count: int) -> None:
     """Send so many clients away; behind those who are in come those who wait, who are told as soon as they are in."""
     going = list(islice(node.clients.values(), count))
     for client in going:
@@ -94,11 +92,11 @@ def tell(node: "Node", count: int) -> None:
     node.admission.let_in(count - len(going))
 
 
-def _left(node: "Node") -> int:
+def _left(node: NodeParts) -> int:
     return len(node.clients) + node.admission.waiting
 
 
-async def _look(node: "Node", rate: int, others: int) -> tuple[int, int]:
+async def _look(node: NodeParts, rate: int, others: int) -> tuple[int, int]:
     """Count those who stay, as `admitted_elsewhere`; where Redis does not say, what was known before holds."""
     try:
         async with asyncio.timeout(LOOK_WITHIN):

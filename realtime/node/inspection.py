@@ -6,16 +6,14 @@ Nothing here changes anything. Rows hold ids, addresses and numbers, no payloads
 from collections.abc import Awaitable, Callable
 from fnmatch import fnmatchcase
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from flotilla.realtime.client.client import Client
 from flotilla.realtime.engine.local_channel import LocalChannel
 from flotilla.realtime.node.control import Command
+from flotilla.realtime.node.interface import NodeParts
 from flotilla.realtime.node.paging import page
 from flotilla.realtime.node.selection import fitting, matching, named
-
-if TYPE_CHECKING:
-    from flotilla.realtime.node.node import Node
 
 MOST_CHANNELS = 20  # named of one connection
 WILD = "*?["
@@ -27,7 +25,7 @@ _name = attrgetter("name")
 Lookup = Callable[[Command], Awaitable[Any]]
 
 
-def lookups(node: "Node") -> dict[str, Lookup]:
+def lookups(node: NodeParts) -> dict[str, Lookup]:
     """The looks by their names in commands."""
 
     async def count(command: Command) -> int:

@@ -7,17 +7,15 @@ fills the memory.
 """
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
 from flotilla.presence import End
 from flotilla.presence.lane import Lane
 from flotilla.realtime import signals
+from flotilla.realtime.client.client import Client
 from flotilla.realtime.protocol.codes import DisconnectCode
-
-if TYPE_CHECKING:
-    from flotilla.realtime.client.client import Client
 
 
 class Note(msgspec.Struct, omit_defaults=True):
@@ -38,12 +36,12 @@ class Lifecycle:
         self.lane = Lane()
         self._instance = instance
 
-    def connected(self, client: "Client") -> None:
+    def connected(self, client: Client) -> None:
         """Have `on_connect` sent."""
         if signals.on_connect.has_listeners():
             self.lane.put(client.id, "on_connect", partial(self._connect, self._who(client)))
 
-    def note(self, client: "Client") -> bytes:
+    def note(self, client: Client) -> bytes:
         """What is to be told of a connection that has just ended; b"" when nobody wants to hear of it."""
         if not signals.on_disconnect.has_listeners():
             return b""
@@ -67,5 +65,5 @@ class Lifecycle:
     async def _connect(self, who: dict[str, Any]) -> None:
         await self.lane.send("on_connect", signals.on_connect, None, **who)
 
-    def _who(self, client: "Client") -> dict[str, Any]:
+    def _who(self, client: Client) -> dict[str, Any]:
         return {"user": client.identity.user, "client": client.id, "instance": self._instance}

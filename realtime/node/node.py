@@ -10,7 +10,7 @@ import os
 import socket
 import time
 from collections import Counter
-from collections.abc import Coroutine
+from collections.abc import Collection, Coroutine
 from typing import Any
 
 import msgspec
@@ -34,7 +34,7 @@ from flotilla.realtime.engine.subscription import Subscription
 from flotilla.realtime.engine.witness import Watch
 from flotilla.realtime.node import control, drain
 from flotilla.realtime.node.admission import Admission
-from flotilla.realtime.node.control import Control
+from flotilla.realtime.node.control import Command, Control
 from flotilla.realtime.node.heartbeat import Heartbeat
 from flotilla.realtime.node.lifecycle import Lifecycle
 from flotilla.realtime.node.operations import Orders
@@ -236,6 +236,23 @@ class Node:
     def connect_data(self, client: Client) -> bytes | None:
         """What clients get in the connect reply's `data`: the instance's name, where the configuration shows it."""
         return msgspec.json.encode({"instance": self.instance}) if self.config.show_instance else None
+
+    @property
+    def access_revision(self) -> int:
+        """Grows when anybody's access may have changed."""
+        return self.rechecker.revision
+
+    def look_again(self, client: Client) -> None:
+        """Ask anew whether a client may be where it is."""
+        self.background(self.rechecker.recheck([client]))
+
+    async def disconnect_anywhere(self, user: str, client: str, code: int, reason: str) -> None:
+        """End a connection by its id, whichever instance has it."""
+        await self.control.tell(Command("disconnect", user=user, client=client, code=code, reason=reason))
+
+    async def answering(self, incarnations: Collection[str], user: str, within: float) -> set[str]:
+        """Which instances say within so many seconds how many connections of a user they have."""
+        return set(await self.control.ask(Command("count", user=user), incarnations, within))
 
     # Presence
 

@@ -11,7 +11,7 @@ import os
 import signal
 from collections.abc import Awaitable, Callable, Collection, Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
@@ -24,14 +24,12 @@ from flotilla.realtime.client.subscriptions import give
 from flotilla.realtime.engine.publication import StreamPosition
 from flotilla.realtime.node.control import Command, parse
 from flotilla.realtime.node.inspection import lookups
+from flotilla.realtime.node.interface import NodeParts
 from flotilla.realtime.node.reauthorization import Rechecker
 from flotilla.realtime.node.selection import is_at, matching
 from flotilla.realtime.protocol import replies
 from flotilla.realtime.protocol.codes import CommandError, DisconnectCode, DisconnectError, UnsubscribeCode
 from flotilla.store import StoreUnavailable
-
-if TYPE_CHECKING:
-    from flotilla.realtime.node.node import Node
 
 logger = logging.getLogger("flotilla.realtime.orders")
 
@@ -46,7 +44,7 @@ Order = Callable[[Command], Awaitable[Any]]
 class Orders:
     """Carries out the commands that reach a node."""
 
-    def __init__(self, node: "Node", rechecker: Rechecker) -> None:
+    def __init__(self, node: NodeParts, rechecker: Rechecker) -> None:
         self._node = node
         self._rechecker = rechecker
         self._known: dict[str, Order] = {

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import math
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from msgspec import Raw
 
@@ -20,12 +20,10 @@ from flotilla.realtime.access.sessions import identity_from_key
 from flotilla.realtime.client.client import COMMAND_WITHIN, Client
 from flotilla.realtime.client.states import State
 from flotilla.realtime.engine.subscription import Subscription
+from flotilla.realtime.node.interface import NodeParts
 from flotilla.realtime.protocol.codes import CommandError, DisconnectCode, ErrorCode, UnsubscribeCode
 from flotilla.realtime.protocol.commands import decoded
 from flotilla.store import supervised
-
-if TYPE_CHECKING:
-    from flotilla.realtime.node.node import Node
 
 logger = logging.getLogger("flotilla.realtime.rechecking")
 
@@ -43,7 +41,7 @@ class Unknown(Exception):
 class Rechecker:
     """Looks at the access of a node's connections. One that came in while `revision` grew must be looked at, too."""
 
-    def __init__(self, node: "Node") -> None:
+    def __init__(self, node: NodeParts) -> None:
         self.revision = 0
         self.late = False  # the last round could not be done within the interval
         self._failing = False

@@ -5,15 +5,12 @@ What a command names is looked up, so that it costs nothing to those it is not a
 
 from collections.abc import Callable, Collection
 from hashlib import sha256
-from typing import TYPE_CHECKING
 
 from flotilla.ratelimit.http.addresses import counted
 from flotilla.realtime.client.client import Client
 from flotilla.realtime.client.states import State
 from flotilla.realtime.node.control import Command
-
-if TYPE_CHECKING:
-    from flotilla.realtime.node.node import Node
+from flotilla.realtime.node.interface import NodeParts
 
 
 def login_of(session_key: str) -> str:
@@ -21,12 +18,12 @@ def login_of(session_key: str) -> str:
     return sha256(session_key.encode()).hexdigest()
 
 
-def matching(node: "Node", command: Command, *, inside: bool = True) -> list[Client]:
+def matching(node: NodeParts, command: Command, *, inside: bool = True) -> list[Client]:
     """The connections a command is about; with `inside` those in its channel, where it names one."""
     return list(filter(fitting(command, inside), named(node, command, inside)))
 
 
-def named(node: "Node", command: Command, inside: bool) -> list[Client]:
+def named(node: NodeParts, command: Command, inside: bool) -> list[Client]:
     """Few that surely hold all."""
     if command.client:
         client = node.clients.get(command.client)

@@ -32,7 +32,7 @@ async def connect(client: Client, id: int, request: ConnectRequest) -> None:
 
 async def _connect(client: Client, id: int, request: ConnectRequest) -> None:
     node = client.node
-    revision = node.rechecker.revision
+    revision = node.access_revision
     identity = await authenticate(request.token, client.scope or {}, node.config, node.wall())
     client.identity = identity
     await node.blocks.known()
@@ -57,8 +57,8 @@ async def _connect(client: Client, id: int, request: ConnectRequest) -> None:
     for one in established:
         one.activate()
     node.connected(client)
-    if node.rechecker.revision != revision:  # access changed while it came in, maybe its own
-        node.background(node.rechecker.recheck([client]))
+    if node.access_revision != revision:  # access changed while it came in, maybe its own
+        node.look_again(client)
 
 
 def server_side(client: Client, identity: Identity, before: Mapping[str, SubscribeRequest]) -> list[Wanted]:
