@@ -17,7 +17,9 @@ from flotilla.store.partitions import Partition
 
 
 class Feed(Protocol):
-    """Gives one subscription what it has missed, and what is published meanwhile."""
+    """Gives one subscription what it has missed, and what is published meanwhile. It has all up to `covered`."""
+
+    covered: int
 
     def offer(self, publication: Publication) -> None: ...
 
