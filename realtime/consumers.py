@@ -11,7 +11,7 @@ from typing import Any
 from flotilla.realtime.access.origins import refusal
 from flotilla.realtime.client import handshake
 from flotilla.realtime.client.client import Client
-from flotilla.realtime.client.entrance import enter
+from flotilla.realtime.node.entrance import enter
 from flotilla.realtime.node.node import get_node
 from flotilla.realtime.protocol.codes import DisconnectCode
 from flotilla.realtime.server.connection import ABNORMAL, Connection

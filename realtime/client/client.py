@@ -17,10 +17,9 @@ from typing import Any
 from flotilla.realtime.access import hooks
 from flotilla.realtime.access.identity import ANONYMOUS, Identity
 from flotilla.realtime.client import command_time, deadlines
-from flotilla.realtime.client.node import Node
+from flotilla.realtime.client.node import Node, TooManyWait
 from flotilla.realtime.client.states import State, expected_after, follows
 from flotilla.realtime.engine.subscription import Subscription
-from flotilla.realtime.node.admission import Full
 from flotilla.realtime.protocol import replies
 from flotilla.realtime.protocol.codes import CommandError, DisconnectCode, DisconnectError, ErrorCode, UnsubscribeCode
 from flotilla.realtime.protocol.commands import Command, parse
@@ -249,7 +248,7 @@ class Client:
         """It asks to connect: from now on its place is kept, or waited for if it is another's by now."""
         try:
             await self.node.admission.connects(self._place)
-        except Full:
+        except TooManyWait:
             raise CommandError(ErrorCode.INTERNAL, detail="too many wait to connect") from None
 
     def _stay_no_longer(self) -> None:

@@ -4,7 +4,7 @@ clients.
 Times are loop time in seconds (`now`), but for `wall`, which is Unix time, as tokens have it.
 """
 
-from collections.abc import Collection, Coroutine, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from typing import Any, Protocol, TypeVar
 
 from flotilla.presence import Presence
@@ -24,8 +24,18 @@ class Timers(Protocol):
     def set(self, item: Any, when: float | None) -> None: ...
 
 
+class TooManyWait(Exception):
+    """There is no place for a client that wants in, and no room to wait for one."""
+
+
 class Admission(Protocol):
-    """Where a client that is on its way in has a ticket."""
+    """Where a client that is on its way in has a ticket for a place."""
+
+    def end_by(self, ticket: int, give_up: Callable[[], None]) -> None:
+        """How the client is ended when there are too many that say nothing."""
+
+    async def connects(self, ticket: int) -> None:
+        """It asks to connect: wait for a place if its own is another's by now. Raises TooManyWait."""
 
     def leave(self, ticket: int) -> None: ...
 

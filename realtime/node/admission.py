@@ -17,6 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
 
+from flotilla.realtime.client.node import TooManyWait
 from flotilla.realtime.node.peak_rate import Peak
 from flotilla.realtime.server.networks import networks_of
 from flotilla.realtime.server.shares import Path, Shares
@@ -29,10 +30,6 @@ SOON_PART = 2  # half as many as there are places, each second; and while fewer 
 SPARE = 8  # one place in so many is there beside them, for networks that hold none while others are served slowly
 
 Turn = asyncio.Future[int]  # its result is the ticket
-
-
-class Full(Exception):
-    """Too many wait, and most of them come from where this one does."""
 
 
 class Stands(Enum):
@@ -111,7 +108,7 @@ class Admission:
     # In
 
     async def enter(self, address: str = "") -> int:
-        """Wait for a place; returns the ticket to give to `leave`. Raises Full."""
+        """Wait for a place; returns the ticket to give to `leave`. Raises TooManyWait."""
         turn = self.ask(address)
         try:
             return await turn
@@ -121,7 +118,7 @@ class Admission:
 
     def ask(self, address: str = "") -> Turn:
         """A turn to come in, which is done at once where there is room. Give it to `withdraw` if it is not waited for
-        any more. Its exception is Full when too many wait."""
+        any more. Its exception is TooManyWait when too many wait."""
         path = networks_of(address)
         turn: Turn = asyncio.get_running_loop().create_future()
         if not self._held and not self._outside.size and self._inside.size < self._most:
@@ -147,7 +144,7 @@ class Admission:
             client.give_up = give_up
 
     async def connects(self, ticket: int) -> None:
-        """The client asks to connect: wait for a place if its own is another's. Raises Full."""
+        """The client asks to connect: wait for a place if its own is another's. Raises TooManyWait."""
         client = self._clients.get(ticket)
         if client is None:
             return
@@ -276,7 +273,7 @@ class Admission:
         self._forget(turn)
         self.refused += 1
         if not turn.done():
-            turn.set_exception(Full())
+            turn.set_exception(TooManyWait())
 
     def _forget(self, turn: Turn) -> Path:
         """It waits no more; gives its path."""

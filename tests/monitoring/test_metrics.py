@@ -55,8 +55,8 @@ async def test_connections_are_counted_as_they_come_and_go(node: Node, scrape: A
     await first.connect()
     await second.connect()
     assert scrape("flotilla_connections") == 2
-    first.session.disconnect(DisconnectCode.SLOW)
-    second.session.closed(4321)
+    first.client.disconnect(DisconnectCode.SLOW)
+    second.client.closed(4321)
     assert scrape("flotilla_connections") == 0
     assert scrape("flotilla_connections_opened_total") == 2
     assert scrape("flotilla_connections_closed_total", code="3008") == 1
@@ -99,7 +99,7 @@ async def test_messages_are_counted_by_type(node: Node, scrape: Any) -> None:
     await peer.subscribe("open:a")
     await peer.ask(publish={"channel": "open:a", "data": 1})
     await peer.ask(publish={"channel": "closed:a", "data": 1})
-    peer.session.receive("{}")
+    peer.client.receive("{}")
     await until(lambda: peer.data("open:a") == [1])
     got = {
         kind: scrape("flotilla_messages_in_total", type=kind)
@@ -251,7 +251,7 @@ async def test_calls_of_receivers_are_counted_and_those_that_wait(node: Node, sc
         for _ in range(10):
             peer = Peer(node)
             await peer.connect()
-            peer.session.closed(1000)
+            peer.client.closed(1000)
         await until(lambda: scrape("flotilla_signal_calls_total", signal="on_disconnect") == 8)
         await until(lambda: scrape("flotilla_signals_waiting") == 2)
         assert scrape("flotilla_signals_lag_seconds") > 0

@@ -92,7 +92,7 @@ class TestActions:
         """Those selected alone."""
         one, two, three = await people(node, "1", "2", "3")
         boss = await staff("view_connection", "control_connection")
-        clients = [one.client.id, two.session.id]
+        clients = [one.client.id, two.client.id]
         page = await boss.post("?channel=" + ROOM, action="disconnect", selected=clients)
         assert b"2 connections ended." in page.content
         assert {await one.end(), await two.end()} == {(3503, "force disconnect")}
@@ -140,7 +140,7 @@ class TestActions:
             assert code == 3507
             assert reason.startswith("blocked until 20")
         assert two.socket.closed is None
-        wanted = {"action": "block_address", "selected": two.session.id, "duration": "", "seconds": "30"}
+        wanted = {"action": "block_address", "selected": two.client.id, "duration": "", "seconds": "30"}
         assert b"1 blocked, 1 connections ended." in (await boss.post(**wanted)).content
         assert await logged() == [("1", "Blocked for 600 seconds. spam"), ("192.0.2.1", "Blocked for 30 seconds.")]
 
@@ -150,7 +150,7 @@ class TestActions:
         await visitor.connect()
         await until(lambda: node.heartbeat.alive and node.presence.alive)
         boss = await staff("view_connection", "control_block")
-        wanted = {"action": "block_user", "selected": visitor.session.id}
+        wanted = {"action": "block_user", "selected": visitor.client.id}
         assert b"A visitor has no user to block" in (await boss.post(**wanted, duration="600")).content
         for seconds in ("", "x", "nan", "-1", "1e99"):
             page = await boss.post(**wanted, duration="", seconds=seconds)

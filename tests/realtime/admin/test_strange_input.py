@@ -130,7 +130,7 @@ async def test_an_action_on_a_row_without_a_name_is_an_action_on_nobody(node: No
             assert b"Select what it shall be done to." in page.content, (action, selected)
     mixed = ["", one.client.id, one.client.id]
     assert b"1 subscriptions ended." in (await boss.post(action="unsubscribe", channel=ROOM, selected=mixed)).content
-    assert ROOM in two.session.subscriptions
+    assert ROOM in two.client.subscriptions
     assert not [line for line in two.socket.lines if "message" in line.get("push", {})]
 
 

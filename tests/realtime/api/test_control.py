@@ -71,10 +71,10 @@ class TestWhoIsHit:
         one, two, three, other = await people(node, "1", "1", "1", "2", channel=ROOM)
         await three.ask(unsubscribe={"channel": ROOM})
         assert (await call("disconnect", client=one.client.id)).hit == 1
-        assert (await call("disconnect", "2", client=two.session.id)).hit == 0
-        assert (await call("disconnect", channel=ROOM, keep=[other.session.id], code=4500)).hit == 1
+        assert (await call("disconnect", "2", client=two.client.id)).hit == 0
+        assert (await call("disconnect", channel=ROOM, keep=[other.client.id], code=4500)).hit == 1
         assert await two.end() == (4500, "disconnected by the server")
-        assert set(node.clients.values()) == {three.session, other.session}
+        assert set(node.clients.values()) == {three.client, other.client}
 
     async def test_everybody_must_be_meant(self, node: Node, call: Call) -> None:
         """A call that names nobody is refused, as is one of an unknown channel."""
@@ -111,7 +111,7 @@ class TestUnsubscribe:
         assert (await call("unsubscribe", None, ROOM, code=2500)).hit == 2
         assert one.pushes("unsubscribe", ROOM) == [{"code": 2500, "reason": "insufficient state"}]
         assert list(one.client.subscriptions) == ["plain:a"]
-        assert two.session.subscriptions == {}
+        assert two.client.subscriptions == {}
 
     async def test_one_that_is_on_its_way_is_ended_after_its_reply(self, node: Node) -> None:
         """And not forgotten: the client would stay in a channel it was thrown out of."""
@@ -136,11 +136,11 @@ class TestSubscribe:
         one, two, other = await people(node, "1", "1", "2")
         assert (await call("subscribe", "1", "closed:a", data={"hello": 1})).hit == 2
         assert one.pushes("subscribe", "closed:a") == [{"data": {"hello": 1}}]
-        assert two.session.subscriptions["closed:a"].server_side
+        assert two.client.subscriptions["closed:a"].server_side
         assert (await call("subscribe", "1", "closed:a")).hit == 0
         await flotilla.apublish("closed:a", "news")
         await until(lambda: one.data("closed:a") and two.data("closed:a"))
-        assert other.session.subscriptions == {}
+        assert other.client.subscriptions == {}
         assert (await one.ask(subscribe={"channel": "closed:a"}))["error"]["code"] == 105
 
     async def test_its_position_and_what_was_missed(self, node: Node, call: Call) -> None:
@@ -179,7 +179,7 @@ class TestSubscribe:
         for number in range(node.config.max_channels):
             await full.subscribe(f"plain:{number}")
         assert (await call("subscribe", "1", ROOM)).hit == 1
-        assert ROOM in other.session.subscriptions
+        assert ROOM in other.client.subscriptions
         assert full.socket.closed is None
 
     async def test_a_client_that_leaves_meanwhile_leaves_nothing(self, node: Node) -> None:
@@ -225,7 +225,7 @@ class TestShell:
     async def test_each_command_says_what_it_did(self, node: Node) -> None:
         """By user, connection or channel."""
         one, two = await people(node, "1", "2")
-        client = two.session.id
+        client = two.client.id
         assert "2 connections subscribed" not in await self.run("subscribe", "closed:a", "--user", "1")
         assert "closed:a" in one.client.subscriptions
         assert "1 connections refreshed; 1 of 1" in await self.run("refresh", "--client", client, "--ttl", "50")

@@ -230,9 +230,9 @@ class TestCluster:
         for peer, user in zip(peers, "1222", strict=True):
             await peer.connect(token=make_connection_token(user))
         await until(lambda: node.heartbeat.alive)
-        await call(2, client=peers[3].session.id, code=4001)
+        await call(2, client=peers[3].client.id, code=4001)
         assert await peers[3].end() == (4001, "disconnected by the server")
-        await call("1", client=peers[2].session.id)
+        await call("1", client=peers[2].client.id)
         await call(get_user_model()(pk=2))
         assert await peers[1].end() == await peers[2].end() == (3503, "force disconnect")
         assert peers[0].socket.closed is None
@@ -247,6 +247,6 @@ class TestCluster:
         await until(lambda: node.heartbeat.alive)
         await (asyncio.to_thread(unsubscribe, "2", ROOM) if in_thread else aunsubscribe("2", ROOM))
         await until(lambda: peers[1].pushes("unsubscribe", ROOM) == [{"code": 2000, "reason": "server unsubscribe"}])
-        assert list(peers[0].session.subscriptions) == [ROOM]
-        assert peers[1].session.subscriptions == {}
+        assert list(peers[0].client.subscriptions) == [ROOM]
+        assert peers[1].client.subscriptions == {}
         assert peers[1].socket.closed is None

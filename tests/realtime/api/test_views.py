@@ -224,7 +224,7 @@ class TestReading:
             await peer.connect(token=make_connection_token("7"))
             await peer.subscribe(ROOM)
         found = (await api("presence", channel=ROOM))["result"]["presence"]
-        assert found == {p.session.id: {"user": "7", "client": p.session.id} for p in peers}
+        assert found == {p.client.id: {"user": "7", "client": p.client.id} for p in peers}
         assert (await api("presence_stats", channel=ROOM))["result"] == {"num_clients": 2, "num_users": 1}
         assert (await api("presence", channel="plain:a"))["error"]["code"] == 108
 
@@ -252,9 +252,9 @@ class TestCommands:
         await until(lambda: node.heartbeat.alive)
         assert await api("disconnect", user="nobody") == {"result": {"hit": 0, "answered": 1, "instances": 1}}
         wish = {"code": 4500, "reason": "moved"}
-        await api("disconnect", user="7", client=peers[0].session.id, disconnect=wish)
+        await api("disconnect", user="7", client=peers[0].client.id, disconnect=wish)
         assert await peers[0].end() == (4500, "moved")
-        await api("disconnect", user="7", whitelist=[peers[1].session.id])
+        await api("disconnect", user="7", whitelist=[peers[1].client.id])
         assert await peers[2].end() == (3503, "force disconnect")
         assert peers[1].socket.closed is None
 

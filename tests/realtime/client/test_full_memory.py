@@ -366,7 +366,7 @@ async def test_who_comes_while_memory_is_full_is_told_to_come_again(world: World
     assert (await newcomer.ask(connect={}))["error"]["temporary"]
     assert (await peer.ask(subscribe={"channel": "open:b"}))["error"]["temporary"]
     assert "subscribe" in await peer.ask(subscribe={"channel": "wish:a"})
-    peer.session.closed(1001)
+    peer.client.closed(1001)
     await world.node.idle()
     assert not await world.entries.members("c:people:a")
     world.redis.ask("CONFIG", "SET", "maxmemory", "0")

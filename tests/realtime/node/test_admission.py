@@ -5,8 +5,9 @@ import random
 
 import pytest
 
+from flotilla.realtime.client.node import TooManyWait
 from flotilla.realtime.node import admission
-from flotilla.realtime.node.admission import Admission, Full
+from flotilla.realtime.node.admission import Admission
 
 
 async def turns(times: int = 3) -> None:
@@ -221,7 +222,7 @@ async def test_too_many_who_wait_are_refused_where_most_come_from() -> None:
     few_more = Comers(made, "192.0.2.1", 2)
     refused = [turn for turn in (*many.turns, *few.turns, *few_more.turns) if turn.done()]
     assert refused == many.turns[6:]
-    assert all(isinstance(turn.exception(), Full) for turn in refused)
+    assert all(isinstance(turn.exception(), TooManyWait) for turn in refused)
     assert (made.waiting, made.refused) == (10, 14)
 
 
