@@ -1,7 +1,7 @@
 """A small HTTP server for `/metrics` and nothing else, which strangers may hold open and cannot fill up.
 
 Each connection has one request and is closed. At most `MOST` are open: the oldest that has said nothing whole goes
-first; at most `MOST_ANSWERS` of them hold an answer that was not taken. A head has `MOST_HEAD` bytes and `HEAD_WITHIN`
+first; at most `MAX_ANSWERS` of them hold an answer that was not taken. A head has `MAX_HEAD` bytes and `HEAD_WITHIN`
 seconds, an answer `TAKEN_WITHIN` seconds to be read. Answers are prometheus_client's own, with its formats and its
 compression.
 """
@@ -15,9 +15,9 @@ from typing import Any
 from prometheus_client import make_wsgi_app
 
 MOST = 256  # connections
-MOST_ANSWERS = 16  # connections that have not taken theirs
+MAX_ANSWERS = 16  # connections that have not taken theirs
 BACKLOG = 64  # that are accepted in one turn of the loop: so few that a new one is heard before MOST others have come
-MOST_HEAD = 8 * 1024  # bytes
+MAX_HEAD = 8 * 1024  # bytes
 HEAD_WITHIN = 5.0  # seconds from the connection to the end of its request's head
 TAKEN_WITHIN = 10.0  # seconds in which an answer is to be read
 LINGER = 1.0  # seconds in which the client may close after it: what it still sends is thrown away
@@ -45,7 +45,7 @@ class Answer:
 async def serve(listener: socket.socket, stop: asyncio.Event) -> None:
     """Answer at a listening socket until told to stop; then it and every connection are closed."""
     scrapes = Scrapes()
-    server = await asyncio.start_server(scrapes.accept, sock=listener, limit=MOST_HEAD, backlog=BACKLOG)
+    server = await asyncio.start_server(scrapes.accept, sock=listener, limit=MAX_HEAD, backlog=BACKLOG)
     try:
         await stop.wait()
     finally:
@@ -86,7 +86,7 @@ class Scrapes:
     async def _answer(self, head: str | None, writer: asyncio.StreamWriter) -> None:
         del self._silent[writer]
         self._answered[writer] = None
-        if len(self._answered) > MOST_ANSWERS:
+        if len(self._answered) > MAX_ANSWERS:
             self._drop(next(iter(self._answered)))
         writer.transport.set_write_buffer_limits(0)  # so that to drain is to be rid of everything
         async with asyncio.timeout(TAKEN_WITHIN):
@@ -121,7 +121,7 @@ async def _linger(reader: asyncio.StreamReader) -> None:
     """Let the client close: when something is unread at our close, it might lose the answer."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(LINGER):
-            while await reader.read(MOST_HEAD):
+            while await reader.read(MAX_HEAD):
                 pass
 
 

@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 CLAIM, ENDS = (Script.load("flotilla.presence", name) for name in ("claim", "ends"))
 PAGE = 200  # ends fetched at a time
-MOST_PARKED = 10_000  # ends kept in memory while their Redis is away; more wait in it
+MAX_PARKED = 10_000  # ends kept in memory while their Redis is away; more wait in it
 TURN = 0.25  # seconds between two looks at what waits in Redis
 NAME = "on_disconnect"  # of such calls in the lane's figures
 
@@ -148,7 +148,7 @@ class Ends:
         """Have an end told, unless that is under way here; one for which there is no room stays in Redis."""
         if (end.owner, end.client) in self._here:
             return
-        if self._rests(self.shard(end.district)) and len(self._parked) < MOST_PARKED:
+        if self._rests(self.shard(end.district)) and len(self._parked) < MAX_PARKED:
             self._here.add((end.owner, end.client))
             self._parked.append(end)
         elif self._lane.full or self._rests(self.shard(end.district)):

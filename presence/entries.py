@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 ADD, ENTER, DROP, ASSERT, REAP, REFRESH = (
     Script.load("flotilla.presence", name) for name in ("add", "enter", "drop", "assert", "reap", "refresh")
 )
-MOST_PER_CALL = 500  # entries one script works on: a few milliseconds of Redis
+MAX_PER_CALL = 500  # entries one script works on: a few milliseconds of Redis
 FULL = -4  # as in `lua/_common.lua`
 SAMPLE = 200  # entries a refresh looks at
 
@@ -110,7 +110,7 @@ class Entries:
         return bool(first)
 
     async def drop(self, incarnation: str, generation: int, scope: str, leaving: Iterable[Leaving]) -> list[Removed]:
-        """Remove connections (at most MOST_PER_CALL) and announce it; those that are not there are skipped.
+        """Remove connections (at most MAX_PER_CALL) and announce it; those that are not there are skipped.
 
         Of those with a note, which only a user's scope takes, the end is noted in the same step, to be told (`ends`).
         """
@@ -124,7 +124,7 @@ class Entries:
     async def put_back(
         self, incarnation: str, generation: int, scope: str, entries: Iterable[Named], *, others: bool
     ) -> list[str]:
-        """Say again what the incarnation has here (at most MOST_PER_CALL); silent. With `others`, returns its clients
+        """Say again what the incarnation has here (at most MAX_PER_CALL); silent. With `others`, returns its clients
         that Redis has besides."""
         flat = [part for entry in entries for part in entry]
         arguments: list[Argument] = [incarnation, generation, self._key_ttl, int(others), *flat]
@@ -137,7 +137,7 @@ class Entries:
 
         In a user's scope the ends of the connections are noted with `note`, if there is one."""
         told, home = self._told(scope), home_of(scope)
-        arguments: list[Argument] = [dead, self._key_ttl, MOST_PER_CALL, told.topic, told.leave_head]
+        arguments: list[Argument] = [dead, self._key_ttl, MAX_PER_CALL, told.topic, told.leave_head]
         left, *flat = await self.shard(scope).run(
             REAP, home.with_ends(dead), [*arguments, note if home.district is not None else b""]
         )

@@ -23,7 +23,7 @@ from django.dispatch import Signal
 logger = logging.getLogger(__name__)
 
 WORKERS = 8  # calls at a time
-MOST_WAITING = 2000  # calls in memory from which on who puts in more must wait, or leave it in Redis
+MAX_WAITING = 2000  # calls in memory from which on who puts in more must wait, or leave it in Redis
 SLOW = 0.25  # seconds a receiver may take without being named,
 SLOW_NOW = 0.025  # and while the lane is behind
 BEHIND = 2.0  # seconds a call has waited, from which on the lane is behind
@@ -67,7 +67,7 @@ class Lane:
     @property
     def full(self) -> bool:
         """Whether no more should be put in for now."""
-        return self._count >= MOST_WAITING
+        return self._count >= MAX_WAITING
 
     @property
     def lag(self) -> float:

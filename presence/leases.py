@@ -21,7 +21,7 @@ RENEW, REGISTER, UNREGISTER, DEAD, BURY, FORGET, SURRENDER, ADOPT, EXPIRE = (
     Script.load("flotilla.presence", name)
     for name in ("renew", "register", "unregister", "dead", "bury", "forget", "surrender", "adopt", "expire")
 )
-MOST_DEAD = 100  # incarnations looked at in one check
+MAX_DEAD = 100  # incarnations looked at in one check
 
 
 class Fenced(Exception):
@@ -116,7 +116,7 @@ class Leases:
 
     async def dead(self, own: str) -> tuple[bool, dict[str, bool]]:
         """Whether `own` holds its lease, and the incarnations without one: True where it was ended, not run out."""
-        held, *flat = await self._shard.run(DEAD, [keys.leases()], [own, MOST_DEAD])
+        held, *flat = await self._shard.run(DEAD, [keys.leases()], [own, MAX_DEAD])
         return bool(held), {name.decode(): bool(ended) for name, ended in zip(flat[::2], flat[1::2], strict=True)}
 
     async def known(self) -> frozenset[str]:

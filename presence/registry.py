@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from flotilla.presence.diff import Continuity, chunks
 from flotilla.presence.ends import End, Ends
-from flotilla.presence.entries import MOST_PER_CALL, Announcement, Entries, Full, Holder, Leaving, Named, Removed
+from flotilla.presence.entries import MAX_PER_CALL, Announcement, Entries, Full, Holder, Leaving, Named, Removed
 from flotilla.presence.incarnation import Life, Record
 from flotilla.presence.keys import USER, home_of
 from flotilla.presence.lane import Lane
@@ -412,7 +412,7 @@ class Presence:
 
     async def _clear_scope(self, life: Life, scope: str) -> None:
         record = life.records[scope]
-        for clients in chunks(list(record.entries), MOST_PER_CALL):
+        for clients in chunks(list(record.entries), MAX_PER_CALL):
             try:
                 leaving = [record.ends.get(client) or Leaving(client) for client in clients]
                 await self._drop(life, scope, record, leaving)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from flotilla.presence import keys
 from flotilla.presence.diff import Continuity, chunks, leftovers, orphans
-from flotilla.presence.entries import MOST_PER_CALL, Entries, Leaving
+from flotilla.presence.entries import MAX_PER_CALL, Entries, Leaving
 from flotilla.presence.incarnation import Life, Record
 from flotilla.presence.leases import Fenced, Leases
 from flotilla.store import Script, Store, StoreUnavailable, jittered
@@ -128,12 +128,12 @@ class Upkeep:
         if not record.registered:
             await self._duties.register(life, scope, record)
         incarnation = life.incarnation
-        first, *others = [*chunks(record.entries.values(), MOST_PER_CALL)] or [[]]
+        first, *others = [*chunks(record.entries.values(), MAX_PER_CALL)] or [[]]
         found = await self._entries.put_back(incarnation, life.generation, scope, first, others=True)
         for chunk in others:
             still = [entry for entry in chunk if record.entries.get(entry.client) is entry]
             await self._entries.put_back(incarnation, life.generation, scope, still, others=False)
-        for clients in chunks({*leftovers(found, record.entries, ()), *record.ends}, MOST_PER_CALL):
+        for clients in chunks({*leftovers(found, record.entries, ()), *record.ends}, MAX_PER_CALL):
             extra = leftovers(clients, record.entries, life.entering_in(scope))
             if extra:
                 leaving = [record.ends.get(client) or Leaving(client) for client in extra]
@@ -200,7 +200,7 @@ class Upkeep:
     async def _sweep(self, life: Life) -> None:
         """Forget scopes without entries, here and on the first shard."""
         now = self._clock()
-        closed = life.close_idle(now - self._idle_for, MOST_PER_CALL)
+        closed = life.close_idle(now - self._idle_for, MAX_PER_CALL)
         if not closed:
             return
         try:

@@ -18,7 +18,7 @@ from project.environment import Problem
 
 logger = logging.getLogger("project.checks")
 
-SHORTEST_SECRET_KEY = 32  # characters
+MIN_SECRET_KEY = 32  # characters
 VARIABLES = (
     "DATABASE_URL",
     "DJANGO_ALLOWED_HOSTS",
@@ -77,8 +77,8 @@ def _secret_key() -> Iterator[CheckMessage]:
     key = settings.ENVIRONMENT.text("DJANGO_SECRET_KEY")
     if not key and not settings.DEBUG:
         yield Error("DJANGO_SECRET_KEY: it is required when DEBUG is off.", hint=mend, id="project.E002")
-    elif key and len(key) < SHORTEST_SECRET_KEY:
-        message = f"DJANGO_SECRET_KEY has fewer than {SHORTEST_SECRET_KEY} characters: sessions could be forged."
+    elif key and len(key) < MIN_SECRET_KEY:
+        message = f"DJANGO_SECRET_KEY has fewer than {MIN_SECRET_KEY} characters: sessions could be forged."
         yield Warning(message, hint=mend, id="project.W001")
 
 

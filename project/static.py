@@ -16,7 +16,7 @@ from whitenoise.middleware import WhiteNoiseMiddleware
 from whitenoise.responders import Response, SlicedFile, StaticFile
 
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII)
-MOST_AT_ONCE = 256 * 1024  # bytes of a file that is read whole
+MAX_AT_ONCE = 256 * 1024  # bytes of a file that is read whole
 
 
 class RangedFile(StaticFile):  # type: ignore[misc]
@@ -83,7 +83,7 @@ class StaticFiles(WhiteNoiseMiddleware):  # type: ignore[misc]
         if file is None:
             return None
         response = self.serve(file, request)
-        if int(response.headers.get("Content-Length", "0")) > MOST_AT_ONCE and request.method != "HEAD":
+        if int(response.headers.get("Content-Length", "0")) > MAX_AT_ONCE and request.method != "HEAD":
             return cast(HttpResponse, response)  # a stream of pieces (project.streaming)
         with closing(response):
             return HttpResponse(

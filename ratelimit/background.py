@@ -22,9 +22,9 @@ logger = logging.getLogger("flotilla.ratelimit")
 EVERY = 1.0  # seconds between looks; a change is everywhere after this and the time of a query
 RELOAD_EVERY = 30  # looks
 GONE_AFTER = 5_000  # ms
-MOST_HOTTEST = 500
+MAX_HOTTEST = 500
 HOTTEST_FOR = 3600  # seconds
-MOST_AT_ONCE = 100
+MAX_AT_ONCE = 100
 
 _LOOK = Script.load("flotilla.ratelimit", "upkeep")
 
@@ -89,9 +89,9 @@ class Upkeep:
         """The version in Redis; None while Redis is away."""
         hot = self._limits.limiter.counts.take_hot()
         pairs: list[Any] = []
-        for (policy, identity), denials in hot.most_common(MOST_AT_ONCE):
+        for (policy, identity), denials in hot.most_common(MAX_AT_ONCE):
             pairs += [f"{policy}\n{identity}", denials]
-        args = [self._name, GONE_AFTER, MOST_HOTTEST, HOTTEST_FOR, *pairs]
+        args = [self._name, GONE_AFTER, MAX_HOTTEST, HOTTEST_FOR, *pairs]
         try:
             shard = self._limits.limiter.sync_shard
             version, self.instances = shard.run_sync(_LOOK, [keys.version(), keys.alive(), keys.hottest()], args)

@@ -9,7 +9,7 @@ from flotilla.store import Backoff
 FAILURES = 3  # in a row
 APART = 0.02  # seconds: what fails together, because of one stall, is one failure
 FIRST_PAUSE = 0.1  # seconds until the first probe
-LONGEST_PAUSE = 1.0
+MAX_PAUSE = 1.0
 
 
 class Breaker:
@@ -20,7 +20,7 @@ class Breaker:
     ) -> None:
         self._clock = clock
         self._failures = 0
-        self._backoff = Backoff(FIRST_PAUSE, LONGEST_PAUSE, jitter)
+        self._backoff = Backoff(FIRST_PAUSE, MAX_PAUSE, jitter)
         self._pause = FIRST_PAUSE
         self._probe_at = 0.0
         self._failed_at = -APART

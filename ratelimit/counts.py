@@ -18,7 +18,7 @@ OUTCOMES = (ALLOWED, NEAR, DENIED, SHADOW, FAILED_OPEN, FAILED_CLOSED, FAILED_LO
 TIMES = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
 """Upper bounds in seconds of the decision times; the last bucket has none."""
 
-MOST_HOT = 1000  # keys remembered between two flushes
+MAX_HOT = 1000  # keys remembered between two flushes
 
 
 class Counts:
@@ -42,7 +42,7 @@ class Counts:
 
     def denied(self, policy: str, identity: str) -> None:
         """A key was denied."""
-        if (policy, identity) in self._hot or len(self._hot) < MOST_HOT:
+        if (policy, identity) in self._hot or len(self._hot) < MAX_HOT:
             self._hot[policy, identity] += 1
 
     def take_hot(self) -> Counter[tuple[str, str]]:

@@ -12,7 +12,7 @@ from flotilla.ratelimit.algorithms import gcra, window
 from flotilla.ratelimit.algorithms.answers import Answer
 from flotilla.ratelimit.algorithms.rates import TICKS
 from flotilla.ratelimit.decisions import Claim
-from flotilla.ratelimit.states import MOST_KEYS, Remembered, States
+from flotilla.ratelimit.states import MAX_KEYS, Remembered, States
 
 
 class Bucket(Remembered):
@@ -28,7 +28,7 @@ class Bucket(Remembered):
 class LocalBuckets:
     """Buckets by key, on the process's own clock."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic, most: int = MOST_KEYS) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic, most: int = MAX_KEYS) -> None:
         self._clock = clock
         self._states: States[Bucket] = States(most)
         self._lock = threading.Lock()

@@ -14,7 +14,7 @@ from flotilla.ratelimit.algorithms import gcra
 from flotilla.ratelimit.algorithms.answers import Answer
 from flotilla.ratelimit.algorithms.rates import TICKS, Rate
 from flotilla.ratelimit.decisions import Claim
-from flotilla.ratelimit.states import MOST_KEYS, Remembered, States
+from flotilla.ratelimit.states import MAX_KEYS, Remembered, States
 
 ASKING = 4_000_000  # µs: no question is under way for longer
 GRAINS = 16  # in the period of a strict bucket
@@ -191,7 +191,7 @@ class Shares:
         self,
         instances: Callable[[], int],
         clock: Callable[[], float] = time.monotonic,
-        most: int = MOST_KEYS,
+        most: int = MAX_KEYS,
     ) -> None:
         self._instances = instances
         self._clock = clock

@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 
 from flotilla.ratelimit.decisions import Claim
 
-MOST_KEYS = 50_000  # about 400 bytes each
+MAX_KEYS = 50_000  # about 400 bytes each
 LOOKS = 100  # at buckets that may be full, for each new key: no key pays for all of them
 
 
@@ -32,7 +32,7 @@ S = TypeVar("S", bound=Remembered)
 class States(Generic[S]):
     """What is remembered by key; its owner changes it in place. Times are microseconds of the owner's clock."""
 
-    def __init__(self, most: int = MOST_KEYS) -> None:
+    def __init__(self, most: int = MAX_KEYS) -> None:
         self._most = most
         self._states: dict[str, S] = {}
         self._due: list[tuple[int, str]] = []  # a heap with one entry for each key; its time may be too early

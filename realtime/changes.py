@@ -31,7 +31,7 @@ from flotilla.store import StoreUnavailable, get_store
 
 logger = logging.getLogger("flotilla.realtime.changes")
 
-MOST_NAMED = 1000  # users named in one command; more of them are everybody
+MAX_NAMED = 1000  # users named in one command; more of them are everybody
 DECIDE = frozenset({"password", "is_active", "is_staff", "is_superuser"})  # fields of a user that access hangs on
 
 
@@ -173,7 +173,7 @@ def _permission_deleted(using: str, **_: Any) -> None:
 
 
 def _announce_users(users: Any, using: str) -> None:
-    keys = list(users.values_list("pk", flat=True)[: MOST_NAMED + 1])
+    keys = list(users.values_list("pk", flat=True)[: MAX_NAMED + 1])
     _announce([Affected(key) for key in keys], using)
 
 
@@ -184,7 +184,7 @@ def _announce(affected: Iterable[Affected], using: str) -> None:
         by_channel.setdefault(channel, {})[None if user is None else user_id(user)] = None
     for channel, users in by_channel.items():
         named = [user for user in users if user is not None]
-        everybody = None in users or len(named) > MOST_NAMED
+        everybody = None in users or len(named) > MAX_NAMED
         _send(Command("reauthorize", users=None if everybody else named, channel=channel), using)
 
 

@@ -15,7 +15,7 @@ from flotilla.realtime.conf import ChannelOptions, RealtimeConfig, get_config
 from flotilla.realtime.config_reader import ConfigProblems
 from flotilla.realtime.origin import covers_a_top_level
 
-SHORTEST_SECRET = 32
+MIN_SECRET = 32
 """Bytes of a token secret that no one can guess: the size of the hash in HS256 (RFC 7518, 3.2)."""
 
 
@@ -53,8 +53,8 @@ def _secret(config: RealtimeConfig) -> Iterator[CheckMessage]:
     mend = "Set REALTIME_TOKEN_SECRET to 32 random bytes or more, as printed by `openssl rand -hex 32`."
     if not size:
         yield Warning("No token secret is set: every token is refused.", hint=mend, id="flotilla_realtime.W001")
-    elif size < SHORTEST_SECRET:
-        message = f"The token secret has {size} bytes, fewer than {SHORTEST_SECRET}: tokens could be forged."
+    elif size < MIN_SECRET:
+        message = f"The token secret has {size} bytes, fewer than {MIN_SECRET}: tokens could be forged."
         yield Warning(message, hint=mend, id="flotilla_realtime.W002")
 
 

@@ -39,7 +39,7 @@ Otherwise = Callable[[], Command]
 _Call = tuple["asyncio.Future[Any]", Otherwise | None]
 
 FIRST_PAUSE = 0.1  # seconds without attempts after a failed one
-LONGEST_PAUSE = 1.0
+MAX_PAUSE = 1.0
 STEADY = 5.0  # seconds after which another wrong server is the first one again
 HELD_WITHIN = 3.5  # seconds a call is held: longer than instances have to compare, less than a command may take
 COMPARE_EVERY = 0.1  # seconds between looks whether a doubt is settled
@@ -70,8 +70,8 @@ class Link:
         self._flushing: asyncio.Task[None] | None = None
         self._reader: asyncio.Task[None] | None = None
         self._watch: asyncio.TimerHandle | None = None
-        self._backoff = Backoff(FIRST_PAUSE, LONGEST_PAUSE)
-        self._astray = Backoff(FIRST_PAUSE, LONGEST_PAUSE)
+        self._backoff = Backoff(FIRST_PAUSE, MAX_PAUSE)
+        self._astray = Backoff(FIRST_PAUSE, MAX_PAUSE)
         self._astray_at = 0.0  # when the last wrong server was met
         self._not_before = 0.0
         self._moves = 0  # of the master

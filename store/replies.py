@@ -12,7 +12,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from flotilla.store.errors import refused
 
-MOST_AT_ONCE = 256 * 1024  # bytes
+MAX_AT_ONCE = 256 * 1024  # bytes
 _NOT_YET = object()
 
 
@@ -34,7 +34,7 @@ class ReplyStream:
         ProtocolError, when the connection is lost or says what is no reply."""
         found: list[Any] = []
         while not found:
-            data = await self._stream.read(MOST_AT_ONCE)
+            data = await self._stream.read(MAX_AT_ONCE)
             if not data:
                 raise RedisConnectionError("closed by the other side")
             self._parser.feed(data)

@@ -37,7 +37,7 @@ EVENTS = ("+switch-master", "+promoted-slave")  # the second comes first, at the
 ANSWER_WITHIN = 1.0  # seconds all sentinels together have to say where the master is
 QUIET = 5.0  # seconds without a word after which a sentinel is asked whether it still hears us
 FIRST_PAUSE = 0.1  # seconds until a sentinel that is gone is subscribed to again
-LONGEST_PAUSE = 2.0
+MAX_PAUSE = 2.0
 
 
 class Follower(Protocol):
@@ -193,7 +193,7 @@ class Sentinels:
         await supervised("sentinel-watch", lambda: self._listen(sentinel))
 
     async def _listen(self, sentinel: tuple[str, int]) -> None:
-        backoff, once = Backoff(FIRST_PAUSE, LONGEST_PAUSE), Once()
+        backoff, once = Backoff(FIRST_PAUSE, MAX_PAUSE), Once()
         while True:
             try:
                 await self._subscribed(sentinel, backoff)

@@ -19,7 +19,7 @@ logger = logging.getLogger("flotilla.store.supervised")
 Work = Callable[[], Awaitable[Any]]
 
 FIRST_PAUSE = 0.05  # seconds
-LONGEST_PAUSE = 2.0
+MAX_PAUSE = 2.0
 STEADY = 10.0  # seconds of work after which a failure is a first one again
 
 restarts: Counter[str] = Counter()
@@ -36,7 +36,7 @@ async def keep(name: str, work: Work, clock: Callable[[], float] | None = None) 
     """Run `work` until it returns."""
     clock, task = clock or asyncio.get_running_loop().time, asyncio.current_task()
     assert task is not None
-    backoff, once = Backoff(FIRST_PAUSE, LONGEST_PAUSE), Once()
+    backoff, once = Backoff(FIRST_PAUSE, MAX_PAUSE), Once()
     while True:
         began = clock()
         try:

@@ -6,7 +6,7 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-MOST_BYTES = 1 << 20
+MAX_BYTES = 1 << 20
 
 
 class Receiver:
@@ -20,7 +20,7 @@ class Receiver:
             """Takes Alertmanager's webhook, version 4."""
 
             def do_POST(self) -> None:
-                size = min(int(self.headers.get("Content-Length") or 0), MOST_BYTES)
+                size = min(int(self.headers.get("Content-Length") or 0), MAX_BYTES)
                 try:
                     alerts = json.loads(self.rfile.read(size))["alerts"]
                 except (ValueError, KeyError, TypeError):

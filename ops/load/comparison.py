@@ -10,8 +10,8 @@ from statistics import median
 
 from flotilla.ops.load.figures import Report, Times, over_time, read
 
-LEAST_MS = 10.0
-LEAST_SHARE = 0.2
+MIN_MS = 10.0
+MIN_SHARE = 0.2
 ERRORS = 0.005  # of attempts
 
 
@@ -62,4 +62,4 @@ def _changes(before: Report, after: Report) -> Iterator[Change]:
 def _noise(times: Times, periods: list[float]) -> float:
     middle = median(periods) if periods else 0.0
     deviation = median(abs(value - middle) for value in periods) if periods else 0.0
-    return max(LEAST_MS, LEAST_SHARE * (times.p95 or 0.0), 3 * deviation)
+    return max(MIN_MS, MIN_SHARE * (times.p95 or 0.0), 3 * deviation)

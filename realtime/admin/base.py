@@ -33,7 +33,7 @@ else:
 
 PAGE = 50
 REFRESH_EVERY = 3  # seconds
-MOST_SELECTED = 200
+MAX_SELECTED = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +221,7 @@ class LiveAdmin(Tableless):
 
 def _names(selected: list[str]) -> list[str]:
     """What was selected, each once. A row's name is never empty: for the API, no name would be everybody."""
-    return list(dict.fromkeys(one for one in selected if one and "\0" not in one))[:MOST_SELECTED]
+    return list(dict.fromkeys(one for one in selected if one and "\0" not in one))[:MAX_SELECTED]
 
 
 def fields_of(acts: Mapping[str, Act]) -> list[str]:

@@ -29,8 +29,8 @@ from flotilla.realtime.protocol.codes import CommandError, ErrorCode
 from flotilla.store import StoreUnavailable
 
 NEWEST = 20  # publications shown
-MOST_SHOWN = 500  # characters of each
-MOST_BYTES = 1_000_000  # of all of them
+MAX_SHOWN = 500  # characters of each
+MAX_BYTES = 1_000_000  # of all of them
 
 
 @admin.register(Channel)
@@ -126,11 +126,11 @@ def _one(name: str, after: str) -> dict[str, Any]:
 
 def _newest(name: str, options: ChannelOptions) -> tuple[list[dict[str, Any]], bool]:
     """The last publications, and whether they are too large to be shown."""
-    page = broker().history_sync(name, options, limit=NEWEST, reverse=True, max_bytes=MOST_BYTES, whole=True)
+    page = broker().history_sync(name, options, limit=NEWEST, reverse=True, max_bytes=MAX_BYTES, whole=True)
     newest = []
     for publication in page.publications:
         told, _ = foreign.read(publication.body, _Told)
-        said = bytes(told.data).decode()[:MOST_SHOWN]
+        said = bytes(told.data).decode()[:MAX_SHOWN]
         newest.append({"offset": publication.offset, "said": said, "info": told.info})
     return newest, page.overflow
 

@@ -21,7 +21,7 @@ from flotilla.realtime.node.control import ASK_WITHIN, Acknowledged, Command, Co
 from flotilla.realtime.protocol.codes import DisconnectCode, UnsubscribeCode
 from flotilla.store import get_store
 
-MOST_REASON = 123  # bytes a close frame has room for
+MAX_REASON = 123  # bytes a close frame has room for
 OVERRIDES = ("presence", "join_leave", "force_push_join_leave", "force_recovery", "force_positioning")
 
 
@@ -186,8 +186,8 @@ def to_disconnect(user: Any, client: str, channel: str, code: int, reason: str, 
     _require_somebody(user, client, channel)
     if not 3000 <= code < 5000:
         raise ValueError(f"a disconnect code is 3000 to 4999, not {code}")
-    if len(reason.encode()) > MOST_REASON:
-        raise ValueError(f"a reason has at most {MOST_REASON} bytes")
+    if len(reason.encode()) > MAX_REASON:
+        raise ValueError(f"a reason has at most {MAX_REASON} bytes")
     if channel:
         options_of(channel)
     known = code in DisconnectCode._value2member_map_

@@ -27,7 +27,7 @@ from flotilla.store import StoreUnavailable
 logger = logging.getLogger("flotilla.realtime.api")
 
 BATCH = "batch"
-MOST_COMMANDS = 1000  # in a batch
+MAX_COMMANDS = 1000  # in a batch
 ERROR_MODE = "X-Centrifugo-Error-Mode"
 
 
@@ -81,7 +81,7 @@ async def _run(method: str, body: bytes) -> dict[str, Any]:
 async def _batch(body: bytes) -> dict[str, Any]:
     """Each command's own outcome, in order; a command that does not exist or cannot be read is an error member."""
     batch = decode(Batch, body)
-    if len(batch.commands) > MOST_COMMANDS:
+    if len(batch.commands) > MAX_COMMANDS:
         return {"error": describe(CommandError(ErrorCode.LIMIT_EXCEEDED))}
     found = []
     for command in batch.commands:

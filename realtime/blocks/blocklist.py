@@ -19,7 +19,7 @@ BLOCK, UNBLOCK, READ, REBLOCK = (
 )
 MOST = 10_000  # blocks at a time: every instance holds them all
 LONGEST = 10 * 365 * 86_400  # seconds
-LONGEST_NAME = 255  # characters of a user or address
+MAX_NAME = 255  # characters of a user or address
 USER = "u:"
 ADDRESS = "a:"
 
@@ -50,8 +50,8 @@ def who_of(user: str | None, address: str) -> str:
     if bool(user) == bool(address):
         raise ValueError("say whom to block: a user or an address (a visitor has no user)")
     who = USER + user if user else ADDRESS + counted(address)
-    if len(who) > LONGEST_NAME:
-        raise ValueError(f"a user or address has at most {LONGEST_NAME} characters")
+    if len(who) > MAX_NAME:
+        raise ValueError(f"a user or address has at most {MAX_NAME} characters")
     return who
 
 

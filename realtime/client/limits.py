@@ -24,7 +24,7 @@ IN_CHANNELS = ("publish", "subscribe", "history", "presence", "presence_stats")
 UNGUARDED = ("connect", "unsubscribe")
 """The handshake has a guard of its own; a client that may not leave a channel would reconnect instead."""
 NEW_CHANNEL = "ws.new_channel"
-MOST_NAMES = 128  # that a connection is known to use, beside those it is subscribed to: at most 9 KB
+MAX_NAMES = 128  # that a connection is known to use, beside those it is subscribed to: at most 9 KB
 
 
 def guarded(handlers: Mapping[str, Handler], config: RealtimeConfig) -> Mapping[str, Handler]:
@@ -98,7 +98,7 @@ class Names:
         name = hash(channel)
         names.pop(name, None)
         names[name] = None
-        if len(names) > MOST_NAMES:
+        if len(names) > MAX_NAMES:
             del names[next(iter(names))]
 
 

@@ -28,8 +28,8 @@ logger = logging.getLogger("flotilla.realtime.feeder")
 TICK = 0.02  # seconds between looks at the sockets
 TURN = 0.005  # seconds of work before others get theirs
 PIECE = 16 * 1024  # bytes written as one message
-MOST_A_LOOK = 256 * 1024  # bytes written to one connection between two looks
-MOST_READS = 8  # pages of history asked for at the same time, by all connections
+MAX_PER_LOOK = 256 * 1024  # bytes written to one connection between two looks
+MAX_READS = 8  # pages of history asked for at the same time, by all connections
 QUIET_WITHIN = 1.0  # seconds a feed lets commands go before it
 STALLED = 20.0  # seconds after which a client that takes nothing is dropped
 REFILL_PATIENCE = 2.0  # seconds a channel's refill waits for slow connections, in all
@@ -73,19 +73,19 @@ class Feed:
 class Line:
     """The feeds of one connection, in turn. `held` bytes of publications wait in memory for all of them together."""
 
-    __slots__ = ("busy_since", "feeds", "held", "most_held", "pace", "subscriber")
+    __slots__ = ("busy_since", "feeds", "held", "max_held", "pace", "subscriber")
 
-    def __init__(self, subscriber: Subscriber, most_held: int, pace: Pace) -> None:
+    def __init__(self, subscriber: Subscriber, max_held: int, pace: Pace) -> None:
         self.subscriber = subscriber
         self.feeds: deque[Feed] = deque()
         self.held = 0
-        self.most_held = most_held
+        self.max_held = max_held
         self.pace = pace
         self.busy_since: float | None = None
 
     def has_room(self, publication: Publication) -> bool:
         """Whether a publication may wait in memory."""
-        return self.held + len(publication.body) <= self.most_held
+        return self.held + len(publication.body) <= self.max_held
 
     def lets_go_before(self, now: float) -> bool:
         """Whether commands are under way: their replies are waited for by the client, with a clock of its own."""
@@ -104,22 +104,22 @@ class Line:
 
 
 class Feeder:
-    """All feeds of a process. Runs only while there are any; `most_unsent` is a connection's bound in bytes."""
+    """All feeds of a process. Runs only while there are any; `max_unsent` is a connection's bound in bytes."""
 
     def __init__(
-        self, broker: Broker, *, most_unsent: int, most_joined: int, count: Callable[[int], None] = lambda written: None
+        self, broker: Broker, *, max_unsent: int, max_joined: int, count: Callable[[int], None] = lambda written: None
     ) -> None:
         """`count` is told how many publications were written."""
-        self.room = most_unsent // 4  # bytes that may wait at a socket before a page of a refill is written to it
-        self.page = most_unsent // 8  # bytes of history read at a time
+        self.room = max_unsent // 4  # bytes that may wait at a socket before a page of a refill is written to it
+        self.page = max_unsent // 8  # bytes of history read at a time
         self._broker = broker
         self._count = count
-        self._most_held = most_unsent // 2
-        self._most_window = most_unsent // 2
-        self._piece = min(PIECE, most_joined)
+        self._max_held = max_unsent // 2
+        self._max_window = max_unsent // 2
+        self._piece = min(PIECE, max_joined)
         self._lines: dict[Subscriber, Line] = {}
         self._loop = asyncio.get_running_loop()
-        self._reads = asyncio.Semaphore(MOST_READS)
+        self._reads = asyncio.Semaphore(MAX_READS)
         self._running: asyncio.Task[None] | None = None
         self._reading: set[asyncio.Task[None]] = set()
 
@@ -176,8 +176,8 @@ class Feeder:
         subscriber = subscription.subscriber
         line = self._lines.get(subscriber)
         if line is None:
-            pace = Pace(self._loop.time(), self._most_window)
-            line = self._lines[subscriber] = Line(subscriber, self._most_held, pace)
+            pace = Pace(self._loop.time(), self._max_window)
+            line = self._lines[subscriber] = Line(subscriber, self._max_held, pace)
         feed = Feed(channel, subscription, line, since)
         channel.detach(subscription, feed)
         line.feeds.append(feed)
@@ -224,7 +224,7 @@ class Feeder:
     def _write(self, line: Line) -> None:
         """Give a connection as much as it has room for."""
         now, pace = self._loop.time(), line.pace
-        room = min(MOST_A_LOOK, pace.look(line.subscriber.socket.waiting, now))
+        room = min(MAX_PER_LOOK, pace.look(line.subscriber.socket.waiting, now))
         if pace.stalled(now) > STALLED:
             logger.info("a client has read nothing for %d s", STALLED)
             line.subscriber.too_slow()

@@ -53,17 +53,17 @@ class Hub:
         broker: Broker,
         *,
         check_interval: float,
-        most_joined: int,
-        most_unsent: int = 1048576,
+        max_joined: int,
+        max_unsent: int = 1048576,
     ) -> None:
         self.channels: dict[str, LocalChannel] = {}
         self.delivered = 0
         self.stats = HubStats(broker.store)
-        self.feeder = Feeder(broker, most_unsent=most_unsent, most_joined=most_joined, count=self._fed)
+        self.feeder = Feeder(broker, max_unsent=max_unsent, max_joined=max_joined, count=self._fed)
         self._layer = layer
         self._broker = broker
         self._check_interval = check_interval
-        self._most_joined = most_joined
+        self._max_joined = max_joined
         self._received_at = 0.0  # when the batch that is being handled came
         self._delivered_to: dict[LocalChannel, list[int | None]] = {}  # what is to be written, with Redis's stamps
         self._mailbox = ""
@@ -325,7 +325,7 @@ class Hub:
         """Hand a publication to the channel's subscribers, at the end of this turn at the latest."""
         stamps = self._delivered_to.setdefault(channel, [])
         stamps.append(stamp)
-        if channel.deliver(publication) >= self._most_joined:
+        if channel.deliver(publication) >= self._max_joined:
             self._write(channel, self._delivered_to.pop(channel))
 
     def _on_live(self, channel: LocalChannel, top: StreamPosition) -> None:
@@ -389,7 +389,7 @@ class Hub:
             return False
         self.stats.refilled += len(piece.publications)
         for publication in piece.publications:
-            if channel.deliver(publication) >= self._most_joined:
+            if channel.deliver(publication) >= self._max_joined:
                 self.delivered += channel.flush()
         self.delivered += channel.flush()
         return True

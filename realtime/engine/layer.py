@@ -32,7 +32,7 @@ Listener = Callable[[list[bytes]], None]
 """Takes the encoded messages that arrived in one read, in order. Must not raise."""
 
 FIRST_PAUSE = 0.05  # seconds
-LONGEST_PAUSE = 1.0
+MAX_PAUSE = 1.0
 STEADY = 5.0  # seconds after which another fault is a first one
 CONNECTION = {
     "protocol": 2,  # one shape of messages, whatever the server's version
@@ -174,7 +174,7 @@ class ShardConnection(RedisSingleShardConnection):  # type: ignore[misc]
             await connection.disconnect(nowait=True)
 
     async def _do_receiving(self) -> None:
-        backoff = Backoff(FIRST_PAUSE, LONGEST_PAUSE)
+        backoff = Backoff(FIRST_PAUSE, MAX_PAUSE)
         once, failed_at = Once(), 0.0
         pubsub, now, task = self._pubsub, asyncio.get_running_loop().time, asyncio.current_task()
         assert pubsub is not None and task is not None

@@ -11,7 +11,7 @@ from flotilla.realtime.engine.broker import Broker
 from flotilla.realtime.engine.local_channel import LocalChannel
 from flotilla.realtime.engine.publication import Publication, StreamPosition
 
-MOST_PUBLICATIONS = 500  # of a page
+MAX_PUBLICATIONS = 500  # of a page
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +28,10 @@ class Piece:
         return sum(len(publication.body) for publication in self.publications)
 
 
-async def read_on(broker: Broker, channel: LocalChannel, since: int, most_bytes: int) -> Piece:
-    """What follows `since`, at most `most_bytes` of it but one publication at least. Raises StoreUnavailable."""
-    page = await broker.history(
-        channel.name, channel.options, since=since, limit=MOST_PUBLICATIONS, max_bytes=most_bytes
-    )
-    more = page.overflow or len(page.publications) >= MOST_PUBLICATIONS
+async def read_on(broker: Broker, channel: LocalChannel, since: int, max_bytes: int) -> Piece:
+    """What follows `since`, at most `max_bytes` of it but one publication at least. Raises StoreUnavailable."""
+    page = await broker.history(channel.name, channel.options, since=since, limit=MAX_PUBLICATIONS, max_bytes=max_bytes)
+    more = page.overflow or len(page.publications) >= MAX_PUBLICATIONS
     return Piece(page.top, page.publications, page.publications[-1].offset if more else page.top.offset)
 
 

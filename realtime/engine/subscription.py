@@ -5,7 +5,7 @@ from typing import Protocol
 from flotilla.realtime.engine.publication import Publication
 from flotilla.realtime.protocol.frames import Frame, Outlet
 
-MOST_HELD = 4096  # messages one subscription may hold back before it is broken
+MAX_HELD = 4096  # messages one subscription may hold back before it is broken
 
 
 class Subscriber(Protocol):
@@ -77,7 +77,7 @@ class Subscription:
 
     def hold(self, item: Publication | Frame) -> None:
         """Keep what arrived before the reply; too much of it breaks the subscription, and its reply is an error."""
-        if self.held is None or len(self.held) >= MOST_HELD:
+        if self.held is None or len(self.held) >= MAX_HELD:
             self.broken = True
         else:
             self.held.append(item)

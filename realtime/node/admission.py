@@ -53,15 +53,15 @@ class Client:
 
 
 class Admission:
-    """At most `most` places, and at most `most_waiting` who wait for one, or are silent without one. Use it in one
+    """At most `most` places, and at most `max_waiting` who wait for one, or are silent without one. Use it in one
     event loop."""
 
-    def __init__(self, most: int, clock: Callable[[], float], most_waiting: int = 10_000) -> None:
+    def __init__(self, most: int, clock: Callable[[], float], max_waiting: int = 10_000) -> None:
         self.peak = Peak()  # of those let in
         self.refused = 0  # who found too many waiting
         self.gave_way = 0  # places taken from clients that said nothing
         self._most = most
-        self._most_waiting = most_waiting
+        self._max_waiting = max_waiting
         self._held = False
         self._clock = clock
         self._tickets = itertools.count(1)
@@ -198,7 +198,7 @@ class Admission:
         self._fill()
         if not self._held and self._outside.held(path) and self._gets_place(path, asks):
             self._grant(list(self._outside.along(path))[-1].oldest)
-        if self._outside.size > self._most_waiting:
+        if self._outside.size > self._max_waiting:
             self._refuse(self._outside.fullest().last)
 
     def _fill(self) -> None:
@@ -339,7 +339,7 @@ class Admission:
 
     def _end_silent(self) -> None:
         """End the oldest silent client of the network that has most of them, where there are too many."""
-        if self._without.size > self._most_waiting:
+        if self._without.size > self._max_waiting:
             ticket = self._without.fullest().oldest
             client = self._clients[ticket]
             self._move(ticket, client, Stands.PAST)

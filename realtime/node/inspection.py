@@ -15,7 +15,7 @@ from flotilla.realtime.node.interface import NodeParts
 from flotilla.realtime.node.paging import page
 from flotilla.realtime.node.selection import fitting, matching, named
 
-MOST_CHANNELS = 20  # named of one connection
+MAX_CHANNELS = 20  # named of one connection
 WILD = "*?["
 HEXADECIMAL = set("0123456789abcdef")
 
@@ -102,7 +102,7 @@ def _connection(client: Client, instance: str) -> dict[str, Any]:
         "name": client.name,
         "instance": instance,
         "since": client.since,
-        "channels": channels[:MOST_CHANNELS],
+        "channels": channels[:MAX_CHANNELS],
         "num_channels": len(channels),
         "waiting": client.socket.unsent,
     }

@@ -80,8 +80,8 @@ class Node:
             self._layer,
             self.broker,
             check_interval=config.position_check_interval,
-            most_joined=config.max_joined_bytes,
-            most_unsent=config.max_outgoing_bytes,
+            max_joined=config.max_joined_bytes,
+            max_unsent=config.max_outgoing_bytes,
         )
         self.control = Control(store)
         self.rechecker = Rechecker(self)

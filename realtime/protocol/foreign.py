@@ -19,15 +19,15 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 from msgspec import Raw, inspect
 
-from flotilla.realtime.protocol.nesting import MOST_DIGITS
+from flotilla.realtime.protocol.nesting import MAX_DIGITS
 
 Kind = TypeVar("Kind")
 
 UNREADABLE = (msgspec.DecodeError, UnicodeError, RecursionError)
 """What `read`, `plain` and `one_line` raise for a text that cannot be used; ValidationError is a DecodeError."""
 
-LONGEST_FRACTION = 40  # characters of a whole number with a point or an exponent
-MOST_LEVELS = 300  # of lists and objects that are read, where a text has more than Python can follow
+MAX_FRACTION = 40  # characters of a whole number with a point or an exponent
+MAX_LEVELS = 300  # of lists and objects that are read, where a text has more than Python can follow
 
 _TOO_DEEP = Raw(b"!")  # no JSON: nobody takes it for a payload
 
@@ -140,20 +140,20 @@ def _marked(text: bytes) -> tuple[bytes, bytes]:
 
 
 def _cut(text: bytes, instead: bytes) -> bytes:
-    """The text with everything that is nested deeper than MOST_LEVELS replaced."""
+    """The text with everything that is nested deeper than MAX_LEVELS replaced."""
     kept, begin, depth = [], 0, 0
     for found in _STRUCTURE.finditer(text):
         sign = found[0]
         if sign in (b"[", b"{"):
             depth += 1
-            if depth == MOST_LEVELS + 1:
+            if depth == MAX_LEVELS + 1:
                 kept.append(text[begin : found.start()])
         elif sign in (b"]", b"}"):
             depth -= 1
-            if depth == MOST_LEVELS:
+            if depth == MAX_LEVELS:
                 kept.append(instead)
                 begin = found.end()
-    return b"".join(kept) + (text[begin:] if depth <= MOST_LEVELS else b"")
+    return b"".join(kept) + (text[begin:] if depth <= MAX_LEVELS else b"")
 
 
 def _put_back(found: Any, marks: Marks) -> frozenset[str]:
@@ -252,11 +252,11 @@ def _tidied_map(text: bytes, shape: inspect.Type) -> bytes:
 
 
 def _whole_number(text: bytes) -> bytes:
-    if text.removeprefix(b"-").isdigit() or not _FRACTION.fullmatch(text) or len(text) > LONGEST_FRACTION:
+    if text.removeprefix(b"-").isdigit() or not _FRACTION.fullmatch(text) or len(text) > MAX_FRACTION:
         return text
     number = float(text)
     return b"%d" % int(number) if number.is_integer() else text
 
 
 def _whole(digits: str) -> int | float:
-    return int(digits) if len(digits) <= MOST_DIGITS else float(digits)
+    return int(digits) if len(digits) <= MAX_DIGITS else float(digits)

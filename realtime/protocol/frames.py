@@ -10,7 +10,7 @@ FIN = 0x80
 TEXT = 1
 BINARY = 2
 CLOSE = 8
-MOST_REASON = 123  # bytes of a close frame's reason
+MAX_REASON = 123  # bytes of a close frame's reason
 
 
 class Frame:
@@ -67,5 +67,5 @@ def frame_header(opcode: int, length: int) -> bytes:
 
 def close_frame(code: int, reason: str) -> bytes:
     """A close frame; a reason that is too long is cut between characters."""
-    payload = code.to_bytes(2, "big") + reason.encode()[:MOST_REASON].decode(errors="ignore").encode()
+    payload = code.to_bytes(2, "big") + reason.encode()[:MAX_REASON].decode(errors="ignore").encode()
     return frame_header(CLOSE, len(payload)) + payload

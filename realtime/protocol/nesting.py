@@ -8,10 +8,10 @@ bounded here.
 import re
 
 MOST = 256  # levels of lists and objects
-MOST_DIGITS = 4300  # of a number
+MAX_DIGITS = 4300  # of a number
 
 _STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"')
-_LONG_NUMBER = re.compile(rb"(?<![0-9])[0-9]{%d}" % (MOST_DIGITS + 1))
+_LONG_NUMBER = re.compile(rb"(?<![0-9])[0-9]{%d}" % (MAX_DIGITS + 1))
 
 
 def unreadable(data: bytes) -> bool:
@@ -20,8 +20,8 @@ def unreadable(data: bytes) -> bool:
 
 
 def too_long_a_number(data: bytes) -> bool:
-    """Whether a number of a valid JSON text has more than MOST_DIGITS digits."""
-    if len(data) <= MOST_DIGITS or _LONG_NUMBER.search(data) is None:
+    """Whether a number of a valid JSON text has more than MAX_DIGITS digits."""
+    if len(data) <= MAX_DIGITS or _LONG_NUMBER.search(data) is None:
         return False
     return _LONG_NUMBER.search(_STRINGS.sub(b"", data)) is not None
 

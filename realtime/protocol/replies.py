@@ -14,7 +14,7 @@ from flotilla.realtime.protocol.nesting import unreadable
 
 PING = b"{}"
 ROOM_AROUND = 1024  # bytes of a reply or push around a publication: its channel's name, position, and envelope
-LONGEST_TTL = 365 * 24 * 3600  # seconds
+MAX_TTL = 365 * 24 * 3600  # seconds
 
 encode = msgspec.json.encode
 
@@ -41,9 +41,9 @@ def error(id: int, problem: CommandError) -> bytes:
 def expiry(expire_at: float | None, now: float) -> dict[str, Any]:
     """The fields that tell a client when to refresh (Unix seconds, None or 0 for never).
 
-    `ttl` is an unsigned number of 32 bits in the protocol: beyond LONGEST_TTL the client is asked to refresh early.
+    `ttl` is an unsigned number of 32 bits in the protocol: beyond MAX_TTL the client is asked to refresh early.
     """
-    return {"expires": True, "ttl": int(min(max(1.0, expire_at - now), LONGEST_TTL))} if expire_at else {}
+    return {"expires": True, "ttl": int(min(max(1.0, expire_at - now), MAX_TTL))} if expire_at else {}
 
 
 def push(channel: bytes, kind: bytes, body: bytes) -> bytes:

@@ -1,6 +1,6 @@
 """The ASGI side of a WebSocket that nobody has adopted: its application's task and the events it has not received yet.
 
-What waits for a slow application is bounded: at `MOST_EVENTS` nothing more is read from the client until it catches up.
+What waits for a slow application is bounded: at `MAX_EVENTS` nothing more is read from the client until it catches up.
 So is what waits for a slow client: `send` returns when the transport has room again (Twisted's own bound, 64 KiB).
 """
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("flotilla.realtime.connection")
 
-MOST_EVENTS = 64
+MAX_EVENTS = 64
 
 
 class AsgiSide:
@@ -47,7 +47,7 @@ class AsgiSide:
         """A message for the application."""
         kind, other = ("text", "bytes") if isinstance(message, str) else ("bytes", "text")
         self.put({"type": "websocket.receive", kind: message, other: None})
-        if self._events.qsize() >= MOST_EVENTS:
+        if self._events.qsize() >= MAX_EVENTS:
             self._connection.pause(True)
 
     def put(self, event: dict[str, Any]) -> None:
@@ -60,13 +60,13 @@ class AsgiSide:
 
     def release(self) -> list[dict[str, Any]]:
         """What the application has not received and somebody else takes over."""
-        if self._events.qsize() >= MOST_EVENTS:
+        if self._events.qsize() >= MAX_EVENTS:
             self._connection.pause(False)
         return [self._events.get_nowait() for _ in range(self._events.qsize())]
 
     async def _receive(self) -> dict[str, Any]:
         event = await self._events.get()
-        if self._events.qsize() == MOST_EVENTS - 1:
+        if self._events.qsize() == MAX_EVENTS - 1:
             self._connection.pause(False)
         return event
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from flotilla.realtime.server.listening import bind
 from flotilla.realtime.server.parent_death import PARENT, READY_FD
 
-LONGEST_LINE = 2**16  # bytes of output that are held for one line
-LONGEST_NAME = 4096  # bytes a child says when it is ready: less than a pipe takes at once
+MAX_LINE = 2**16  # bytes of output that are held for one line
+MAX_NAME = 4096  # bytes a child says when it is ready: less than a pipe takes at once
 
 Say = Callable[[str, str], None]
 """Takes a process's name and a line of its output."""
@@ -61,7 +61,7 @@ class Child:
                     stdin=asyncio.subprocess.DEVNULL,
                     stdout=asyncio.subprocess.PIPE,
                     stderr=asyncio.subprocess.STDOUT,
-                    limit=LONGEST_LINE,
+                    limit=MAX_LINE,
                     pass_fds=handed,
                 )
         except BaseException:
@@ -116,7 +116,7 @@ class Child:
 
         def told() -> None:
             loop.remove_reader(telling)
-            if said := os.read(telling, LONGEST_NAME):  # nothing: the child ended before it was ready
+            if said := os.read(telling, MAX_NAME):  # nothing: the child ended before it was ready
                 self.incarnation = said.decode(errors="replace").strip()
                 self.ready.set()
             os.close(telling)

@@ -4,10 +4,10 @@ It speaks ASGI to any application. One that knows it (`scope["extensions"]["flot
 then on messages are handed over as they are read, and neither a task nor a queue is kept for the connection.
 
 What is sent goes straight to the kernel while nothing waits before it, else behind what waits; the order of calls is
-kept. At most `most_unsent` bytes are held for a client that does not read: then `on_slow` is called, once.
+kept. At most `max_unsent` bytes are held for a client that does not read: then `on_slow` is called, once.
 
 What is read is counted (`flotilla.realtime.server.budget`): who sends more is closed with 1008, or as the receiver
-says. At most `MOST_IN_A_TURN` frames are handled in a turn of the loop; nothing more is read until the rest was handled
+says. At most `MAX_PER_TURN` frames are handled in a turn of the loop; nothing more is read until the rest was handled
 in others.
 """
 
@@ -38,8 +38,8 @@ logger = logging.getLogger("flotilla.realtime.connection")
 
 EXTENSION = "flotilla.socket"
 CLOSE_WITHIN = 2.0  # seconds a client has to take its close frame and answer it
-MOST_IN_A_TURN = 64  # frames, or commands
-MOST_EARLY = 16 * 1024  # bytes that are kept of a client that does not wait until its handshake is answered
+MAX_PER_TURN = 64  # frames, or commands
+MAX_EARLY = 16 * 1024  # bytes that are kept of a client that does not wait until its handshake is answered
 ABNORMAL = 1006
 POLICY = 1008
 INTERNAL = 1011
@@ -101,7 +101,7 @@ class Connection:
         "_server",
         "_state",
         "_transport",
-        "most_unsent",
+        "max_unsent",
         "on_slow",
     )
 
@@ -119,7 +119,7 @@ class Connection:
         self._receiver: Receiver | None = None
         self._closing: asyncio.TimerHandle | None = None
         self._asgi: AsgiSide | None = AsgiSide(self, request.key)
-        self.most_unsent = 0
+        self.max_unsent = 0
         self.on_slow: Callable[[], None] | None = None
         server.websocket_opened(self)
         if request.rest:
@@ -185,7 +185,7 @@ class Connection:
         transport = self._transport
         self._clear = False
         transport.write(wire)
-        if self.on_slow is not None and unsent(transport) > self.most_unsent:
+        if self.on_slow is not None and unsent(transport) > self.max_unsent:
             on_slow, self.on_slow = self.on_slow, None
             on_slow()
 
@@ -263,20 +263,20 @@ class Connection:
             reader = self._reader = Reader(self._most)
         reader.feed(data)
         if self._state is State.CONNECTING:
-            if reader.waiting > min(self._most, MOST_EARLY):
+            if reader.waiting > min(self._most, MAX_EARLY):
                 self._transport.abortConnection()  # nothing may be said before the handshake is answered
         elif self._behind is None:
             self._take_turn(reader)
 
     def _take_turn(self, reader: Reader) -> None:
         """Handle a turn's worth of what has come; if that is not all of it, go on in the loop's next turn."""
-        reader.left = MOST_IN_A_TURN
+        reader.left = MAX_PER_TURN
         try:
             self._handle(reader)
         except Violation as violation:
             self._violated(violation)
             return
-        taken = MOST_IN_A_TURN - reader.left
+        taken = MAX_PER_TURN - reader.left
         if taken > 1 and not self._budget.spend(taken - 1, 0):
             self._overrun()
         elif reader.idle:

@@ -19,7 +19,7 @@ from flotilla.realtime.server.parent_death import launch
 from flotilla.realtime.server.private import UMASK, private_folder, private_tree
 from flotilla.realtime.server.redis_binary import NoRedis, find_binary
 
-LONGEST_SOCKET_PATH = 100  # bytes; the kernel takes 107
+MAX_SOCKET_PATH = 100  # bytes; the kernel takes 107
 LOCKED_BY_OTHER_WITHIN = 5.0  # seconds that a predecessor may take to end
 READY_WITHIN = 60.0  # seconds: a large append-only file takes its time
 STOP_WITHIN = 10.0
@@ -29,7 +29,7 @@ LOOK_EVERY = 0.05
 def socket_path(home: Path) -> Path:
     """Where the Redis with its data in `home` listens; elsewhere when that path is too long for a socket."""
     path = home.absolute() / "redis.sock"
-    if len(os.fsencode(path)) <= LONGEST_SOCKET_PATH:
+    if len(os.fsencode(path)) <= MAX_SOCKET_PATH:
         return path
     digest = hashlib.blake2b(os.fsencode(path), digest_size=8).hexdigest()
     return Path(tempfile.gettempdir()) / f"flotilla-{os.getuid()}" / f"{digest}.sock"

@@ -17,7 +17,7 @@ FIN = 0x80
 FIN_TEXT = 0x81
 FIN_PING = 0x89
 FIN_PONG = 0x8A
-MOST_CONTROL = 125  # bytes in a control frame
+MAX_CONTROL = 125  # bytes in a control frame
 
 _PROTOCOL_ERROR, _INVALID_TEXT = 1002, 1007  # RFC 6455, 7.4.1; not codes of our own protocol
 
@@ -85,7 +85,7 @@ def whole_text(data: bytes, most: int) -> bytes | None:
 def whole_ping(data: bytes) -> bytes | None:
     """The payload when `data` is exactly one masked ping or pong; None for all else."""
     size = len(data) - 6
-    if not 0 <= size <= MOST_CONTROL or (data[0] != FIN_PING and data[0] != FIN_PONG) or data[1] != MASKED + size:
+    if not 0 <= size <= MAX_CONTROL or (data[0] != FIN_PING and data[0] != FIN_PONG) or data[1] != MASKED + size:
         return None
     return unmask(data[6:], data[2:6])
 
@@ -176,7 +176,7 @@ class Reader:
         first, second = buffer[start], buffer[start + 1]
         opcode, length = self._checked(first, second), second & 0x7F
         start += 2
-        if length > MOST_CONTROL:
+        if length > MAX_CONTROL:
             behind = start + (2 if length == 126 else 8)
             if size < behind:
                 return None
@@ -201,7 +201,7 @@ class Reader:
         if not second & MASKED:
             raise Violation(_PROTOCOL_ERROR, "a frame that is not masked")
         if opcode >= _CLOSE:
-            if not first & FIN or second & 0x7F > MOST_CONTROL:
+            if not first & FIN or second & 0x7F > MAX_CONTROL:
                 raise Violation(_PROTOCOL_ERROR, "a control frame that is fragmented or too long")
         elif (opcode is _CONTINUATION) is (self._opcode is _CONTINUATION):
             raise Violation(_PROTOCOL_ERROR, "a fragment out of order")

@@ -2,7 +2,7 @@
 
 Under our server that is the connection itself (`connection`): no ASGI message, no coroutine, no framing per connection.
 Under any other ASGI server frames go through `send` (`AsgiSocket`). Both keep the order of calls, never block or raise,
-and hold at most `most_unsent` bytes for a client that does not read: then they call `on_slow`, once.
+and hold at most `max_unsent` bytes for a client that does not read: then they call `on_slow`, once.
 """
 
 import asyncio
@@ -40,13 +40,13 @@ class Socket(Protocol):
         """Close after what was sent; nothing can be sent any more."""
 
 
-def open_socket(scope: MutableMapping[str, Any], send: Send, most_unsent: int) -> Socket:
+def open_socket(scope: MutableMapping[str, Any], send: Send, max_unsent: int) -> Socket:
     """The best socket there is for an accepted connection."""
     connection = scope.get("extensions", {}).get(EXTENSION)
     if isinstance(connection, Connection):
-        connection.most_unsent = most_unsent
+        connection.max_unsent = max_unsent
         return connection
-    return AsgiSocket(send, most_unsent)
+    return AsgiSocket(send, max_unsent)
 
 
 class AsgiSocket:
@@ -55,11 +55,11 @@ class AsgiSocket:
     A stock Daphne's `send` never waits for the client: there, what is unsent waits in the transport behind it.
     """
 
-    __slots__ = ("_closed", "_most_unsent", "_queue", "_queued", "_send", "_task", "_transport", "on_slow")
+    __slots__ = ("_closed", "_max_unsent", "_queue", "_queued", "_send", "_task", "_transport", "on_slow")
 
-    def __init__(self, send: Send, most_unsent: int) -> None:
+    def __init__(self, send: Send, max_unsent: int) -> None:
         self._send = send
-        self._most_unsent = most_unsent
+        self._max_unsent = max_unsent
         self._queue: deque[Frame | tuple[int, str]] = deque()
         self._task: asyncio.Task[None] | None = None
         self._closed = False
@@ -83,7 +83,7 @@ class AsgiSocket:
         self._look()
 
     def _look(self) -> None:
-        if self.on_slow is not None and self.unsent > self._most_unsent:
+        if self.on_slow is not None and self.unsent > self._max_unsent:
             on_slow, self.on_slow = self.on_slow, None
             on_slow()  # the end follows later, as it must in the middle of a fan-out
             self._queue.clear()  # these it will not get

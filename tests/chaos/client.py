@@ -16,9 +16,9 @@ from tests.chaos.log import Closed, Delivered, Log, Opened, Seen, Subscribed, To
 from tests.chaos.wire import Wire, open_wire
 
 ANSWER_WITHIN = 5.0  # seconds, as the SDKs wait
-FIRST_DELAY, LONGEST_DELAY = 0.2, 2.0
+FIRST_DELAY, MAX_DELAY = 0.2, 2.0
 HELD_UP = 0.3  # seconds by which a timer is late when it is not the instance that is slow
-MOST_WAITING = 12  # commands of a burster
+MAX_WAITING = 12  # commands of a burster
 PING, PING_SLACK = 3.0, 3.0  # the server's interval, and how much later a client gives the connection up
 
 _numbers = itertools.count(1)
@@ -111,7 +111,7 @@ class Member:
             if self._log.now - began > 5:
                 delay = FIRST_DELAY
             await asyncio.sleep(delay * random.uniform(0.5, 1.5))
-            delay = min(delay * 2, LONGEST_DELAY)
+            delay = min(delay * 2, MAX_DELAY)
 
     async def _once(self) -> None:
         self._ended = asyncio.get_running_loop().create_future()
@@ -311,7 +311,7 @@ class Liar(Member):
 
     def lie(self) -> None:
         """Leave its channels and claim something else in each, in one message."""
-        if not self.client or len(self._asked) > MOST_WAITING:
+        if not self.client or len(self._asked) > MAX_WAITING:
             return
         for channel in sorted(self.channels):
             if channel in self.positions:
@@ -325,7 +325,7 @@ class Burster(Member):
 
     def burst(self, pairs: int) -> None:
         """`pairs` times out and in again, in one message, all channels at a time; not while much is unanswered."""
-        if not self.client or len(self._asked) > MOST_WAITING:
+        if not self.client or len(self._asked) > MAX_WAITING:
             return
         commands = []
         for _ in range(pairs):

@@ -15,7 +15,7 @@ from tests.chaos.client import Member
 from tests.chaos.log import Acknowledged, Granted, Log
 
 ANSWER_WITHIN = 5.0  # seconds
-MOST_BEHIND = 4.0  # seconds of publications that are made up for after a stall
+MAX_BEHIND = 4.0  # seconds of publications that are made up for after a stall
 
 _payloads = itertools.count(1)
 
@@ -110,7 +110,7 @@ class Publisher:
         due = self._log.now + random.uniform(0, 1 / self._rate)
         while not self.enough:
             await asyncio.sleep(max(0.0, due - self._log.now))
-            due = max(due + 1 / self._rate, self._log.now - MOST_BEHIND)
+            due = max(due + 1 / self._rate, self._log.now - MAX_BEHIND)
             await self.publish(self._batch)
         self._http.close()
 
@@ -167,7 +167,7 @@ class SocketPublisher(Member):
         flights: set[asyncio.Task[None]] = set()
         while not self.enough:
             await asyncio.sleep(max(0.01, due - self._log.now))
-            due = max(due + 1 / self._rate, self._log.now - (0.0 if self._policy else MOST_BEHIND))
+            due = max(due + 1 / self._rate, self._log.now - (0.0 if self._policy else MAX_BEHIND))
             if self.client and len(flights) < 50:
                 turn += 1
                 flight = asyncio.create_task(self._publish(self._into[turn % len(self._into)]))

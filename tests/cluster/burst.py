@@ -27,7 +27,7 @@ from processes import HERE
 PROCESSES = 8
 SECONDS = 10.0
 CLOCK_OFFSET = 5.0
-LEAST_SHARE = 0.99
+MIN_SHARE = 0.99
 LONGER = 1.0  # seconds clients go on, so that they ask for all of the time that is judged, which begins a little later
 CASES = {
     "http-gcra": ("http", "30/s burst=30"),
@@ -157,7 +157,7 @@ def main() -> None:
                 for name in wanted.cases:
                     result = burst.run(name, wanted.seconds)
                     print(f"  {result}", flush=True)
-                    failed |= result.overshoot > 0 or result.share < LEAST_SHARE
+                    failed |= result.overshoot > 0 or result.share < MIN_SHARE
             finally:
                 burst.cluster.stop()
     sys.exit(failed)

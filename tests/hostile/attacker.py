@@ -21,7 +21,7 @@ from typing import Any
 
 FROM = "127.0.0.66"  # the attackers' address; everybody else comes from 127.0.0.1
 STATUS = re.compile(rb"HTTP/1\.1 (\d{3}) ")
-MOST_OPENINGS = 400.0  # connections a second, all together
+MAX_OPENINGS = 400.0  # connections a second, all together
 NICE = 15
 FIRST_ANSWER_WITHIN = 5.0
 
@@ -54,7 +54,7 @@ class Aim:
     async def turn(self) -> None:
         """Wait for the turn to open a connection: so many a second, all together."""
         now = time.monotonic()
-        self._next = max(self._next + 1 / MOST_OPENINGS, now)
+        self._next = max(self._next + 1 / MAX_OPENINGS, now)
         await asyncio.sleep(self._next - now)
 
 

@@ -162,7 +162,7 @@ def taken(client: socket.socket) -> int:
 def test_answers_that_nobody_reads_are_bounded_in_number(
     exporter: Exporter, monkeypatch: pytest.MonkeyPatch, big: int
 ) -> None:
-    monkeypatch.setattr(scrapes, "MOST_ANSWERS", 3)
+    monkeypatch.setattr(scrapes, "MAX_ANSWERS", 3)
     monkeypatch.setattr(scrapes, "TAKEN_WITHIN", 3600)
     with ExitStack() as stack:
         clients = silent(exporter, stack, 10, b"GET /metrics?big HTTP/1.1\r\n\r\n")

@@ -168,7 +168,7 @@ async def test_claim_whose_answer_was_lost_is_had_again(
 async def test_what_the_lane_has_no_room_for_waits_in_redis(
     make: Maker, told: Told, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lane, "MOST_WAITING", 10)
+    monkeypatch.setattr(lane, "MAX_WAITING", 10)
     monkeypatch.setattr(ends, "PAGE", 7)
     a = await make("a", **told.options)
     names = await enter(a, 100)

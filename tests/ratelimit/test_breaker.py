@@ -2,7 +2,7 @@
 
 import pytest
 
-from flotilla.ratelimit.breaker import APART, FAILURES, FIRST_PAUSE, LONGEST_PAUSE, Breaker
+from flotilla.ratelimit.breaker import APART, FAILURES, FIRST_PAUSE, MAX_PAUSE, Breaker
 
 
 class Clock:
@@ -63,7 +63,7 @@ def test_one_probe_a_pause_and_pauses_grow_to_a_bound(clock: Clock) -> None:
         breaker.failed()
     assert pauses == sorted(pauses)
     assert pauses[0] == pytest.approx(FIRST_PAUSE, abs=0.002)
-    assert pauses[-1] == pytest.approx(LONGEST_PAUSE, abs=0.002)
+    assert pauses[-1] == pytest.approx(MAX_PAUSE, abs=0.002)
 
 
 def test_two_breakers_that_opened_together_do_not_probe_together(clock: Clock) -> None:
@@ -79,7 +79,7 @@ def test_two_breakers_that_opened_together_do_not_probe_together(clock: Clock) -
 def test_a_probe_that_succeeds_closes_it(clock: Clock) -> None:
     breaker = Breaker(clock)
     fail(breaker, clock, FAILURES)
-    clock.now += LONGEST_PAUSE
+    clock.now += MAX_PAUSE
     assert breaker.closed()
     breaker.succeeded()
     assert [breaker.closed() for _ in range(3)] == [True] * 3

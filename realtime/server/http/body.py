@@ -10,9 +10,9 @@ from typing import Protocol
 
 from flotilla.realtime.server.http.head import Head, Refused
 
-MOST_LINE = 1024  # bytes of a chunk's first line, or of a trailer's
-MOST_TRAILERS = 8192
-MOST_EXTENSIONS = 16 * 1024  # bytes, in all of a body's chunks
+MAX_LINE = 1024  # bytes of a chunk's first line, or of a trailer's
+MAX_TRAILERS = 8192
+MAX_EXTENSIONS = 16 * 1024  # bytes, in all of a body's chunks
 
 _SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:[ \t]*;[\t\x20-\x7e\x80-\xff]*)?")
 _SMALL = {b"%x" % size: size for size in range(1, 4096)}
@@ -89,7 +89,7 @@ class Chunked:
                 if not self._left:
                     self._at = _At.DATA_END
                 continue
-            end = data.find(b"\n", at, at + MOST_LINE)
+            end = data.find(b"\n", at, at + MAX_LINE)
             if end < 0:
                 self._keep(data[at:])
                 break
@@ -114,7 +114,7 @@ class Chunked:
             at = last + 2
 
     def _keep(self, part: bytes) -> None:
-        if len(part) >= MOST_LINE:
+        if len(part) >= MAX_LINE:
             raise Refused(400, "a line of a chunk is too long")
         self._line = part
 
@@ -137,7 +137,7 @@ class Chunked:
             raise Refused(400, "malformed size of a chunk")
         self._left = int(size.group(1), 16)
         self._extensions += len(line) - len(size.group(1))
-        if self._extensions > MOST_EXTENSIONS:
+        if self._extensions > MAX_EXTENSIONS:
             raise Refused(400, "the extensions of the chunks are too long")
         self._room -= self._left
         if self._room < 0:
@@ -148,7 +148,7 @@ class Chunked:
         self._trailers += len(line) + 2
         if not line:
             self.done = True
-        elif self._trailers > MOST_TRAILERS or not _TRAILER.fullmatch(line):
+        elif self._trailers > MAX_TRAILERS or not _TRAILER.fullmatch(line):
             raise Refused(400, "malformed trailer")
 
 

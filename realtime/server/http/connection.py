@@ -22,7 +22,7 @@ from zope.interface import implementer
 from flotilla.realtime.server import handshake
 from flotilla.realtime.server.connection import Connection
 from flotilla.realtime.server.http.body import Body, Length, body_of
-from flotilla.realtime.server.http.head import MOST_HEAD, Head, HeadReader, Refused
+from flotilla.realtime.server.http.head import MAX_HEAD, Head, HeadReader, Refused
 from flotilla.realtime.server.http.progress import Progress, Rate
 from flotilla.realtime.server.http.request import Request, internal_error
 from flotilla.realtime.server.http.scope import forwarded_address, http_scope, websocket_scope
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger("flotilla.realtime.http")
 
 LINGER = 5.0  # seconds, and
-MOST_LINGERING = 64 * 1024 * 1024  # bytes that are read after the last answer
-MOST_IGNORED = 64 * 1024  # bytes of a body that nobody wanted, for which a connection is kept
+MAX_LINGERING = 64 * 1024 * 1024  # bytes that are read after the last answer
+MAX_IGNORED = 64 * 1024  # bytes of a body that nobody wanted, for which a connection is kept
 TURN = 64 * 1024  # bytes of a response that are written before others have their turn
 CLOSE_WITHIN = 5.0  # seconds until a connection ends when everything has left
 
@@ -94,7 +94,7 @@ class HttpConnection:
             self._read_behind(data)
         elif self._state is State.LINGERING:
             self._lingered += len(data)
-            if self._lingered > MOST_LINGERING:
+            if self._lingered > MAX_LINGERING:
                 self._lose()
 
     def readConnectionLost(self, reason: object = None) -> None:
@@ -166,7 +166,7 @@ class HttpConnection:
         server = self.factory.server
         scope = http_scope(server, self.transport, head, self._is_secure())
         path = scope["path"].removeprefix(server.root_path)
-        body: Body = body_of(head, self.factory.limits.most_body(path)) if head.has_body else Length(0)
+        body: Body = body_of(head, self.factory.limits.max_body_at(path)) if head.has_body else Length(0)
         self.factory.knows(self, forwarded_address(scope) if self.factory.is_proxy(self.peer) else self.peer)
         request = self._request = Request(self, head, body)
         self._enter(State.ANSWERING)
@@ -205,7 +205,7 @@ class HttpConnection:
         request = self._request
         if request is None or request.has_whole_body:
             self._ahead += data
-            if len(self._ahead) > MOST_HEAD:
+            if len(self._ahead) > MAX_HEAD:
                 self._pause()
             return
         try:
@@ -217,7 +217,7 @@ class HttpConnection:
             self._ahead = request.take_rest()
             self._go_on()
         elif request.is_over:
-            if request.received > MOST_IGNORED:
+            if request.received > MAX_IGNORED:
                 self._close()
         elif request.is_full:
             self._pause()
@@ -243,7 +243,7 @@ class HttpConnection:
         """Whether another request may follow one with such a body."""
         if self.factory.server.is_leaving or (self._eof and not self._ahead):
             return False
-        return body.done or (isinstance(body, Length) and body.left <= MOST_IGNORED)
+        return body.done or (isinstance(body, Length) and body.left <= MAX_IGNORED)
 
     def write(self, data: bytes) -> None:
         """Write behind what waits, straight to the kernel when nothing does."""

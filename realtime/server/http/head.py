@@ -15,9 +15,9 @@ import httptools
 
 Headers = list[tuple[bytes, bytes]]
 
-MOST_HEAD = 32 * 1024  # bytes of a head
-MOST_TARGET = 16 * 1024  # bytes of its first line
-MOST_HEADERS = 100
+MAX_HEAD = 32 * 1024  # bytes of a head
+MAX_TARGET = 16 * 1024  # bytes of its first line
+MAX_HEADERS = 100
 END = b"\r\n\r\n"
 
 _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
@@ -98,7 +98,7 @@ class HeadReader:
         elif data.startswith(b"\r\n"):
             data = data[2:]  # RFC 9112, 2.2: an empty line before a request is ignored
         self.is_of_head = data.startswith(b"HEAD ")
-        end = data.find(END, max(0, before - 3), MOST_HEAD)
+        end = data.find(END, max(0, before - 3), MAX_HEAD)
         if end < 0:
             _look_at_part(data)
             self._data = data
@@ -109,11 +109,11 @@ class HeadReader:
 
 def _look_at_part(data: bytes) -> None:
     """Refuse what can become no head, without waiting for its end. Raises Refused."""
-    line_end = data.find(b"\r\n", 0, MOST_TARGET)
-    if line_end < 0 and len(data) > MOST_TARGET:
-        raise Refused(414, f"the address is longer than {MOST_TARGET} bytes")
-    if len(data) >= MOST_HEAD:
-        raise Refused(431, f"the head of the request is longer than {MOST_HEAD} bytes")
+    line_end = data.find(b"\r\n", 0, MAX_TARGET)
+    if line_end < 0 and len(data) > MAX_TARGET:
+        raise Refused(414, f"the address is longer than {MAX_TARGET} bytes")
+    if len(data) >= MAX_HEAD:
+        raise Refused(431, f"the head of the request is longer than {MAX_HEAD} bytes")
     if data and (not 0x21 <= data[0] <= 0x7E or b"\0" in data):
         raise Refused(400, "this is no HTTP")
     whole = data[:-1] if data.endswith(b"\r") else data
@@ -138,8 +138,8 @@ def read_head(data: bytes) -> Head:
     line = data[: data.index(b"\r\n")]
     method, url, version = _request_line(line)
     headers = _lines(data)
-    if len(headers) > MOST_HEADERS:
-        raise Refused(431, f"there are more than {MOST_HEADERS} headers")
+    if len(headers) > MAX_HEADERS:
+        raise Refused(431, f"there are more than {MAX_HEADERS} headers")
     named = dict(headers)
     several = _repeated(headers) if len(named) < len(headers) else set()
     length = _length(named, several, version)
@@ -169,8 +169,8 @@ def _repeated(headers: Headers) -> set[bytes]:
 
 
 def _request_line(line: bytes) -> tuple[bytes, bytes, str]:
-    if len(line) > MOST_TARGET:
-        raise Refused(414, f"the address is longer than {MOST_TARGET} bytes")
+    if len(line) > MAX_TARGET:
+        raise Refused(414, f"the address is longer than {MAX_TARGET} bytes")
     found = _REQUEST_LINE.fullmatch(line)
     if found is None:
         raise Refused(400, "malformed request line")

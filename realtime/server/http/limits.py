@@ -32,7 +32,7 @@ class Limits:
             getattr(settings, "HTTP_LEAST_BODY_RATE", default.body_rate),
         )
 
-    def most_body(self, path: str) -> int:
+    def max_body_at(self, path: str) -> int:
         """Bytes a body may have that is sent to a path (below the root path)."""
         for beginning, most in self.max_body_paths:
             if path.startswith(beginning):

@@ -1,6 +1,6 @@
 """One request's ASGI side: its application's task, the body on its way in, the response on its way out.
 
-What waits is bounded on both sides: of the body at most `MOST_HELD` bytes and one reading, then nothing more is read
+What waits is bounded on both sides: of the body at most `MAX_HELD` bytes and one reading, then nothing more is read
 from the client; of the response what the transport takes, then `send` waits. A response leaves whole or is cut off,
 so that no part of one ever looks like all of it.
 """
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("flotilla.realtime.http")
 
-MOST_HELD = 256 * 1024  # bytes of a body that the application has not taken
-MOST_IGNORED = 100  # parts of a response that an application sends when it is over
+MAX_HELD = 256 * 1024  # bytes of a body that the application has not taken
+MAX_IGNORED = 100  # parts of a response that an application sends when it is over
 PIECE = 64 * 1024  # bytes of a response that are written at once
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 DISCONNECT = {"type": "http.disconnect"}
@@ -94,7 +94,7 @@ class Request:
     @property
     def is_full(self) -> bool:
         """Whether the application should take something before more is read."""
-        return self._held > MOST_HELD
+        return self._held > MAX_HELD
 
     async def receive(self) -> dict[str, Any]:
         """ASGI's receive: the body in pieces, then the disconnect when the client is gone or the response complete."""
@@ -149,7 +149,7 @@ class Request:
     async def _ignore(self) -> None:
         """Nobody takes it. An application that goes on and on holds nobody up, and is cancelled."""
         self._ignored += 1
-        if self._ignored > MOST_IGNORED and self.task is not None:
+        if self._ignored > MAX_IGNORED and self.task is not None:
             self.task.cancel()
         await asyncio.sleep(0)
 

@@ -12,7 +12,7 @@ from machine import Cores, Meter
 from servers.base import Server, Shape
 
 STEP = 1.125  # between one rate and the next
-MOST_LATENCY = 250_000  # microseconds: p99 of what counts as delivered in time
+MAX_LATENCY = 250_000  # microseconds: p99 of what counts as delivered in time
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,7 @@ def set_up(load: LoadClient, server: Server) -> None:
 def kept_up(figures: Figures) -> bool:
     """Whether everything arrived, once, in order and in time."""
     faults = ("lost", "gaps", "late", "errors", "dropped")
-    return not any(figures[name] for name in faults) and figures["latency"]["p99"] < MOST_LATENCY
+    return not any(figures[name] for name in faults) and figures["latency"]["p99"] < MAX_LATENCY
 
 
 def best_rate(stage: Stage, clients: int) -> Figures:

@@ -140,7 +140,7 @@ class TestOneChannel:
         await until(lambda: node.heartbeat.alive and node.presence.alive)
         assert b"None." in (await viewer.get("wish_3Anew/change/")).content
         assert (await sync_to_async(channels)(text="wish:new")).rows == []
-        monkeypatch.setattr("flotilla.realtime.admin.channels.MOST_BYTES", 100)
+        monkeypatch.setattr("flotilla.realtime.admin.channels.MAX_BYTES", 100)
         for _ in range(2):
             await apublish("wish:new", "x" * 200)
         page = (await viewer.get("wish_3Anew/change/")).content

@@ -305,7 +305,7 @@ class TestBatch:
 
     async def test_it_is_bounded(self, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
         """106, and nothing is done."""
-        monkeypatch.setattr(views, "MOST_COMMANDS", 2)
+        monkeypatch.setattr(views, "MAX_COMMANDS", 2)
         assert (await api("batch", commands=[{"info": {}}] * 2))["replies"]
         command = {"publish": {"channel": ROOM, "data": 1}}
         assert (await api("batch", commands=[command] * 3))["error"]["code"] == 106

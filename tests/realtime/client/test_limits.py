@@ -203,7 +203,7 @@ async def test_a_policy_that_guards_a_command_and_new_channels_is_asked_once(lim
 async def test_names_are_remembered_up_to_a_bound_and_count_again_beyond_it(
     limited: MakeNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(limits, "MOST_NAMES", 2)
+    monkeypatch.setattr(limits, "MAX_NAMES", 2)
     async with limited(names=NEW | {"rate": "4/h"}) as node:
         peer = Peer(node)
         await peer.connect()

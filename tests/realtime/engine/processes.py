@@ -52,7 +52,7 @@ class Process:
         self.store = Store(urls)
         self.broker = Broker(self.store)
         self.layer = ChannelLayer(hosts=[layer_url] if layer_url else list(urls), prefix="flotilla").loop_layer()
-        self.hub = Hub(self.layer, self.broker, check_interval=check_interval, most_joined=32768)
+        self.hub = Hub(self.layer, self.broker, check_interval=check_interval, max_joined=32768)
         self.heartbeat = Heartbeat(self.store, self.hub, self.layer)
 
     async def start(self, *, beating: bool = False) -> "Process":

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.asyncio
 __all__ = ["make"]
 
 Make = Callable[..., Awaitable[Process]]
-MOST_UNSENT = 1048576  # of the hub
+MAX_UNSENT = 1048576  # of the hub
 SMALL = ChannelOptions(history_size=20, history_ttl=60, history_meta_ttl=7200)
 KILOBYTE = b'{"data":"%s"}' % (b"x" * 1000)
 
@@ -33,12 +33,12 @@ class Reader(Client):
 
     def __init__(self, process: Process) -> None:
         super().__init__(process.hub)
-        self.most_waiting = 0
+        self.max_waiting = 0
 
     def send(self, frame: Frame) -> None:
         super().send(frame)
         self.waiting += len(frame.payload)
-        self.most_waiting = max(self.most_waiting, self.waiting)
+        self.max_waiting = max(self.max_waiting, self.waiting)
 
     async def read_all(self, done: Callable[[], Any]) -> None:
         """Read what comes until it is so."""
@@ -147,7 +147,7 @@ class TestMeanwhile:
         top = await publish(one, 700)
         await until(lambda: channel.position.offset == top)
         (line,) = one.hub.feeder._lines.values()
-        assert line.held <= line.most_held
+        assert line.held <= line.max_held
         (feed,) = channel.feeds.values()
         assert feed.behind
         await reader.read_all(lambda: not channel.feeds)
@@ -237,7 +237,7 @@ class TestRefill:
         drop(monkeypatch, one, *range(1, 900))
         top = await publish(one, 900)
         await until(through(fast, top))
-        assert reader.most_waiting <= one.hub.feeder.room + feeder.PIECE
+        assert reader.max_waiting <= one.hub.feeder.room + feeder.PIECE
         await reader.read_all(lambda: not channel.feeds)
         assert reader.offsets == list(range(1, top + 1))
         assert not reader.lost
@@ -251,7 +251,7 @@ class TestRefill:
         drop(monkeypatch, one, *range(1, 900))
         top = await publish(one, 900)
         await reader.read_all(through(reader, top))
-        assert reader.most_waiting < MOST_UNSENT
+        assert reader.max_waiting < MAX_UNSENT
 
     async def test_a_small_gap_waits_for_nobody(self, one: Process, monkeypatch: pytest.MonkeyPatch) -> None:
         """Whoever has much unread gets it later."""

@@ -284,7 +284,7 @@ class TestGaps:
 
     async def test_a_long_gap_is_refilled_in_pages(self, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
         """More than one page is missing."""
-        monkeypatch.setattr(pages, "MOST_PUBLICATIONS", 7)
+        monkeypatch.setattr(pages, "MAX_PUBLICATIONS", 7)
         one = await make()
         client, _, _ = await one.subscribe()
         drop(monkeypatch, one, *range(1, 40))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from flotilla.realtime.conf import ChannelOptions
 from flotilla.realtime.engine.local_channel import Flow, LocalChannel
 from flotilla.realtime.engine.publication import Publication, StreamPosition
-from flotilla.realtime.engine.subscription import MOST_HELD, Subscription
+from flotilla.realtime.engine.subscription import MAX_HELD, Subscription
 from flotilla.realtime.protocol.frames import Frame
 
 HISTORY = ChannelOptions(history_size=10, history_ttl=60)
@@ -203,13 +203,13 @@ def test_what_is_held_back_is_bounded() -> None:
     channel = channel_at(0)
     one, _ = subscription()
     channel.add(one)
-    for offset in range(1, MOST_HELD + 1):
+    for offset in range(1, MAX_HELD + 1):
         channel.deliver(publication(offset))
     assert not one.broken
-    channel.deliver(publication(MOST_HELD + 1))
+    channel.deliver(publication(MAX_HELD + 1))
     assert one.broken
     assert one.held is not None
-    assert len(one.held) == MOST_HELD
+    assert len(one.held) == MAX_HELD
 
 
 def test_names_are_escaped_in_frames() -> None:

@@ -212,7 +212,7 @@ async def test_a_storm_that_asks_is_let_in_as_places_are_given_back() -> None:
 
 async def test_too_many_who_wait_are_refused_where_most_come_from() -> None:
     """The newest of them; those of other addresses wait on."""
-    made = Admission(1, asyncio.get_running_loop().time, most_waiting=10)
+    made = Admission(1, asyncio.get_running_loop().time, max_waiting=10)
     inside = Comers(made, "192.0.2.9", 1)
     await inside.connect(0)
     spare = Comers(made, "192.0.2.8", 1)
@@ -231,7 +231,7 @@ async def test_silent_clients_without_a_place_are_ended_when_there_are_too_many(
 ) -> None:
     """The oldest of the address that has most of them."""
     monkeypatch.setattr(admission, "PATIENCE", 0.0)
-    made = Admission(1, asyncio.get_running_loop().time, most_waiting=3)
+    made = Admission(1, asyncio.get_running_loop().time, max_waiting=3)
     ended: list[int] = []
 
     def come(address: str) -> int:
@@ -267,7 +267,7 @@ async def test_the_longest_wait_is_known() -> None:
 async def test_nothing_is_left_of_clients_that_have_gone() -> None:
     """Whatever they did, in whatever order; there are never more inside than there is room for."""
     rng = random.Random(11)
-    made = Admission(5, asyncio.get_running_loop().time, most_waiting=30)
+    made = Admission(5, asyncio.get_running_loop().time, max_waiting=30)
     here: list[asyncio.Future[int]] = []
     tasks = []
     for step in range(3000):

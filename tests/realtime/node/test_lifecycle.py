@@ -204,7 +204,7 @@ async def test_short_connections_wait_in_redis_when_the_lane_is_full(
     node: Node, heard: Heard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Both of their signals, in order; the memory holds no more than its bound."""
-    monkeypatch.setattr(lane, "MOST_WAITING", 12)
+    monkeypatch.setattr(lane, "MAX_WAITING", 12)
     heard.go_on.clear()
     peers = await connected(node, 60)
     for peer in peers:

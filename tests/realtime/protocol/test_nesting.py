@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flotilla.realtime.protocol.nesting import MOST, MOST_DIGITS, too_deep, too_long_a_number, unreadable
+from flotilla.realtime.protocol.nesting import MAX_DIGITS, MOST, too_deep, too_long_a_number, unreadable
 
 
 def nested(levels: int, inner: str = "1") -> bytes:
@@ -41,8 +41,8 @@ def test_what_is_not_deep_passes_with_any_text_in_it(value: Any) -> None:
 @pytest.mark.parametrize(
     ("data", "long"),
     [
-        ("1" * MOST_DIGITS, False),
-        ("1" * (MOST_DIGITS + 1), True),
+        ("1" * MAX_DIGITS, False),
+        ("1" * (MAX_DIGITS + 1), True),
         ("[-" + "9" * 5000 + "]", True),
         ('{"1":"' + "1" * 5000 + '"}', False),
         ('["\\\\",' + "1" * 5000 + "]", True),

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from flotilla.realtime.server.asgi import MOST_EVENTS
+from flotilla.realtime.server.asgi import MAX_EVENTS
 from flotilla.realtime.server.connection import Connection
 from tests.raw_frames import CLOSE, TEXT, frame
 from tests.realtime.server.waiting import until
@@ -89,7 +89,7 @@ async def test_a_disconnect_is_told_once_and_last(peer: Peer) -> None:
 
 
 async def test_nothing_is_read_while_the_application_does_not_receive(peer: Peer) -> None:
-    for number in range(MOST_EVENTS):
+    for number in range(MAX_EVENTS):
         assert peer.wire.is_reading
         peer.wire.push(frame(TEXT, b"%d" % number))
     assert not peer.wire.is_reading

@@ -116,7 +116,7 @@ class TestOut:
         """When more than the bound is unsent, not earlier."""
         connection = adopted.connection
         slow: list[int] = []
-        connection.most_unsent, connection.on_slow = BOUND, lambda: slow.append(connection.unsent)
+        connection.max_unsent, connection.on_slow = BOUND, lambda: slow.append(connection.unsent)
         while not slow:
             assert connection.unsent <= BOUND
             connection.send(numbered(1, 1000))
@@ -128,7 +128,7 @@ class TestOut:
     async def test_a_client_that_reads_is_never_slow(self, adopted: Adopted) -> None:
         """However much it gets."""
         slow: list[int] = []
-        adopted.connection.most_unsent, adopted.connection.on_slow = BOUND, lambda: slow.append(1)
+        adopted.connection.max_unsent, adopted.connection.on_slow = BOUND, lambda: slow.append(1)
         for number in range(500):
             adopted.connection.send(numbered(number, 1000))
             if number % 10 == 0:
@@ -138,7 +138,7 @@ class TestOut:
     async def test_a_close_comes_after_what_was_sent(self, adopted: Adopted) -> None:
         """Also behind what waits; nothing is sent after it, and slowness no longer counts."""
         connection = adopted.connection
-        connection.most_unsent, connection.on_slow = BOUND, lambda: pytest.fail("slow after the close")
+        connection.max_unsent, connection.on_slow = BOUND, lambda: pytest.fail("slow after the close")
         for number in range(20):
             connection.send(numbered(number, 1000))
         connection.close(3001, "shutdown")
@@ -151,7 +151,7 @@ class TestOut:
     async def test_a_slow_client_may_be_closed_for_it(self, adopted: Adopted) -> None:
         """Even by the answer to its own close: one close frame goes out."""
         connection = adopted.connection
-        connection.most_unsent, connection.on_slow = 4000, lambda: connection.close(3008, "slow")
+        connection.max_unsent, connection.on_slow = 4000, lambda: connection.close(3008, "slow")
         connection.send(numbered(1, 3900))
         connection.send(numbered(2, 3900))
         adopted.wire.push(frame(CLOSE, b"\x03\xe8"))
@@ -272,16 +272,16 @@ class TestTurns:
 
     async def test_one_reading_is_handled_in_several_turns(self, adopted: Adopted) -> None:
         """In order, without reading more before it is done; what comes all the same waits behind it."""
-        count = 10 * module.MOST_IN_A_TURN
+        count = 10 * module.MAX_PER_TURN
         adopted.wire.push(b"".join(frame(TEXT, b"%d" % number) for number in range(count)))
-        assert len(adopted.receiver.messages) == module.MOST_IN_A_TURN
+        assert len(adopted.receiver.messages) == module.MAX_PER_TURN
         assert not adopted.wire.is_reading
         adopted.wire.push(frame(TEXT, b"last"))
         seen = [len(adopted.receiver.messages)]
         while len(adopted.receiver.messages) <= count:
             await asyncio.sleep(0)
             seen.append(len(adopted.receiver.messages))
-        assert max(b - a for a, b in pairwise(seen)) <= module.MOST_IN_A_TURN
+        assert max(b - a for a, b in pairwise(seen)) <= module.MAX_PER_TURN
         assert adopted.receiver.messages == [*map(str, range(count)), "last"]
         await until(lambda: adopted.wire.is_reading, "it reads on")
         assert adopted.connection._reader is None
@@ -295,11 +295,11 @@ class TestTurns:
         assert not adopted.wire.is_reading
         reader = adopted.connection._reader
         assert reader is not None
-        assert reader.waiting >= len(flood) * (500 - 1 - module.MOST_IN_A_TURN)
+        assert reader.waiting >= len(flood) * (500 - 1 - module.MAX_PER_TURN)
         await until(lambda: adopted.wire.is_reading, "all was handled")
 
     async def test_messages_within_a_message_count_for_the_turn(self, adopted: Adopted) -> None:
-        adopted.receiver.more = module.MOST_IN_A_TURN
+        adopted.receiver.more = module.MAX_PER_TURN
         adopted.wire.push(frame(TEXT, b"many") * 4)
         assert len(adopted.receiver.messages) == 1
         await until(lambda: len(adopted.receiver.messages) == 4, "the others had their turns")
@@ -338,7 +338,7 @@ class TestTurns:
         adopted = Adopted(wire)
         adopted.connection._most = 10**9
         adopted.accepting.clear()
-        for _ in range(module.MOST_EARLY // 1000 + 1):
+        for _ in range(module.MAX_EARLY // 1000 + 1):
             wire.push(b"x" * 1000)
         await until(lambda: not adopted.server.open, "it was cut off")
         adopted.accepting.set()
@@ -348,7 +348,7 @@ class TestTurns:
         adopted.wire.hang_up()
         assert adopted.connection._reader is None
         await asyncio.sleep(0)
-        assert len(adopted.receiver.messages) == module.MOST_IN_A_TURN
+        assert len(adopted.receiver.messages) == module.MAX_PER_TURN
         assert adopted.receiver.codes == [module.ABNORMAL]
 
     async def test_a_close_behind_many_messages_comes_after_them(self, adopted: Adopted) -> None:
@@ -362,7 +362,7 @@ class TestTurns:
         adopted.wire.push(frame(TEXT, b"x") * 500 + frame(CLOSE, b"\x0b\xb9"))
         adopted.connection.close(3001, "shutdown")
         await until(lambda: adopted.receiver.codes, "the answer was found")
-        assert len(adopted.receiver.messages) == module.MOST_IN_A_TURN
+        assert len(adopted.receiver.messages) == module.MAX_PER_TURN
         assert adopted.receiver.codes == [3001]
 
 
@@ -382,7 +382,7 @@ class TestBudget:
         await until(lambda: adopted.receiver.codes, "it was closed")
         assert adopted.receiver.codes == [1008]
         assert adopted.receiver.overruns == 1
-        assert len(adopted.receiver.messages) <= 600 + module.MOST_IN_A_TURN
+        assert len(adopted.receiver.messages) <= 600 + module.MAX_PER_TURN
         wire.push(b"\xff" * 10_000)
         assert adopted.connection._reader is None
         assert wire.is_reading, "what still comes is thrown away, so that the close can be seen"

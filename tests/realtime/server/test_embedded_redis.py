@@ -17,7 +17,7 @@ import pytest_asyncio
 import redis
 
 from flotilla.realtime.server import redis_binary
-from flotilla.realtime.server.embedded_redis import LONGEST_SOCKET_PATH, EmbeddedRedis, socket_path
+from flotilla.realtime.server.embedded_redis import MAX_SOCKET_PATH, EmbeddedRedis, socket_path
 from flotilla.realtime.server.redis_binary import NoRedis, find_binary
 from tests.realtime.server.waiting import until
 
@@ -157,10 +157,10 @@ async def test_server_that_cannot_start_says_why(start: Start, tmp_path: Path) -
 
 
 def test_path_too_long_for_a_socket_is_replaced_by_a_short_one(tmp_path: Path) -> None:
-    deep = tmp_path / ("x" * LONGEST_SOCKET_PATH)
+    deep = tmp_path / ("x" * MAX_SOCKET_PATH)
     short = socket_path(deep)
-    assert len(os.fsencode(short)) <= LONGEST_SOCKET_PATH
-    assert short == socket_path(deep) != socket_path(tmp_path / ("y" * LONGEST_SOCKET_PATH))
+    assert len(os.fsencode(short)) <= MAX_SOCKET_PATH
+    assert short == socket_path(deep) != socket_path(tmp_path / ("y" * MAX_SOCKET_PATH))
     assert socket_path(tmp_path) == tmp_path / "redis.sock"
 
 

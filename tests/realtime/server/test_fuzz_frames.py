@@ -6,7 +6,7 @@ import struct
 import pytest
 
 from flotilla.realtime.server.budget import Allowance
-from flotilla.realtime.server.connection import MOST_IN_A_TURN
+from flotilla.realtime.server.connection import MAX_PER_TURN
 from flotilla.realtime.server.incoming_frames import Reader, Violation, can_be_sent, whole_ping, whole_text
 from tests.fuzzing import LONGEST, Reading, cases, meaning, pieces, stream
 from tests.raw_frames import BINARY, CLOSE, PING, PONG, TEXT
@@ -100,7 +100,7 @@ async def test_a_connection_does_what_they_mean() -> None:
             for piece in pieces(chance, data):
                 before = len(adopted.receiver.messages)
                 wire.push(piece)
-                assert len(adopted.receiver.messages) <= before + MOST_IN_A_TURN, name
+                assert len(adopted.receiver.messages) <= before + MAX_PER_TURN, name
                 got += wire.read()
             connection = adopted.connection
             while connection._behind is not None:

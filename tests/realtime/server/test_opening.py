@@ -11,7 +11,7 @@ from twisted.protocols.policies import ProtocolWrapper
 from flotilla.realtime.server import opening as module
 from flotilla.realtime.server.connection import Connection
 from flotilla.realtime.server.http.connection import HttpConnection
-from flotilla.realtime.server.http.head import MOST_HEAD
+from flotilla.realtime.server.http.head import MAX_HEAD
 from flotilla.realtime.server.opening import Factory
 from tests.raw_frames import TEXT, frame
 from tests.realtime.server.wires import Server, Wire
@@ -102,8 +102,8 @@ async def test_what_comes_with_it_does_not_count_as_its_head(wire: Wire) -> None
         (b"PRI * HTTP/2.0\r\n\r\n", b"HTTP/1.1 505 "),
         (b"G\0", b"HTTP/1.1 400 "),
         (b"\x16\x03\x01", b"HTTP/1.1 400 "),
-        (b"GET / HTTP/1.1\r\nCookie: " + b"x" * MOST_HEAD, b"HTTP/1.1 431 "),
-        (b"GET /" + b"x" * MOST_HEAD, b"HTTP/1.1 414 "),
+        (b"GET / HTTP/1.1\r\nCookie: " + b"x" * MAX_HEAD, b"HTTP/1.1 431 "),
+        (b"GET /" + b"x" * MAX_HEAD, b"HTTP/1.1 414 "),
         (b"GET / HTTP/1.1\nHost: a\n\n", b"HTTP/1.1 400 "),
     ],
 )

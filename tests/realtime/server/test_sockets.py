@@ -177,4 +177,4 @@ async def test_the_best_socket_is_taken(wire: Wire) -> None:
     wire.transport.protocol = connection
     await until(lambda: scopes, "the application runs")
     assert open_socket(scopes[0], send, BOUND) is connection
-    assert connection.most_unsent == BOUND
+    assert connection.max_unsent == BOUND

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flotilla.realtime.server.http.body import MOST_EXTENSIONS, MOST_LINE, Chunked, Length
+from flotilla.realtime.server.http.body import MAX_EXTENSIONS, MAX_LINE, Chunked, Length
 from flotilla.realtime.server.http.head import Refused
 
 
@@ -47,11 +47,11 @@ def test_a_length_is_kept_to_the_byte(data: bytes, size: int, length: int) -> No
         (b" 1\r\n", 400),
         (b"1\n", 400),
         (b"1\r\nxy\r\n", 400),
-        (b"1;" + b"x" * MOST_LINE, 400),
-        (chunks(*[b"x"] * 100, extension=b";" + b"x" * (MOST_EXTENSIONS // 90)), 400),
+        (b"1;" + b"x" * MAX_LINE, 400),
+        (chunks(*[b"x"] * 100, extension=b";" + b"x" * (MAX_EXTENSIONS // 90)), 400),
         (chunks(trailers=b"no colon\r\n"), 400),
         (chunks(trailers=b"X: 1\r\n" * 2000), 400),
-        (b"1\r\nx\r\n0\r\nX: " + b"x" * MOST_LINE, 400),
+        (b"1\r\nx\r\n0\r\nX: " + b"x" * MAX_LINE, 400),
     ],
 )
 def test_what_is_improper_or_too_much_is_refused(data: bytes, status: int) -> None:

@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 
 from flotilla.realtime.server.http import connection as connection_module
 from flotilla.realtime.server.http.connection import HttpConnection
-from flotilla.realtime.server.http.request import MOST_HELD, logger
+from flotilla.realtime.server.http.request import MAX_HELD, logger
 from flotilla.realtime.server.http.waiting import responses_waiting
 from flotilla.realtime.server.opening import Factory
 from flotilla.realtime.server.transports import unsent
@@ -140,7 +140,7 @@ async def test_a_body_waits_for_its_application(wire: Wire) -> None:
     while wire.is_reading:
         wire.push(b"x" * 50_000)
         given += 50_000
-    assert given <= MOST_HELD + 50_000
+    assert given <= MAX_HELD + 50_000
     may.set()
     while given < 2_000_000:
         await until(lambda: wire.is_reading, "more is read")

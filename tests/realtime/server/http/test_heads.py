@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flotilla.realtime.server.http.head import MOST_HEAD, MOST_HEADERS, MOST_TARGET, Head, HeadReader, Refused
+from flotilla.realtime.server.http.head import MAX_HEAD, MAX_HEADERS, MAX_TARGET, Head, HeadReader, Refused
 
 
 def head(line: bytes = b"GET /a?b HTTP/1.1", *more: bytes, host: bytes | None = b"Host: a") -> bytes:
@@ -66,10 +66,10 @@ def test_it_may_come_in_any_pieces(size: int, rest: bytes) -> None:
         (head(host=b"Host: a/b"), 400),
         (head(b"GET /a#b HTTP/1.1"), 400),
         (head(b"GET  / HTTP/1.1"), 400),
-        (head(b"GET /" + b"x" * MOST_TARGET + b" HTTP/1.1"), 414),
-        (b"GET /" + b"x" * MOST_HEAD, 414),
-        (head(b"GET / HTTP/1.1", b"Cookie: " + b"x" * MOST_HEAD), 431),
-        (head(b"GET / HTTP/1.1", *(b"X: 1" for _ in range(MOST_HEADERS))), 431),
+        (head(b"GET /" + b"x" * MAX_TARGET + b" HTTP/1.1"), 414),
+        (b"GET /" + b"x" * MAX_HEAD, 414),
+        (head(b"GET / HTTP/1.1", b"Cookie: " + b"x" * MAX_HEAD), 431),
+        (head(b"GET / HTTP/1.1", *(b"X: 1" for _ in range(MAX_HEADERS))), 431),
         (b"\x16\x03\x01", 400),
         (b"GET / HTTP/1.1\nHost: a", 400),
         (b"\r\n\r\n\r\n", 400),
