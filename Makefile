@@ -94,10 +94,11 @@ load-gate: $(DEV_STAMP) ## the gate of `make load` bites: delay, drops, a lenien
 bench: $(BENCH_STAMP) bench-node-project ## Flotilla beside others, about an hour and a half; ARGS="--only fanout --servers flotilla,cfloor --quick"
 	@exec $(PY) tests/bench/run.py $(ARGS)
 
-check: $(DEV_STAMP) ## lint, format and types; are the lock files current
+check: $(DEV_STAMP) ## lint, format, types and layers; are the lock files current
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy --strict $(PACKAGES)
+	$(VENV)/bin/lint-imports --no-cache
 	$(PY) deploy/locks.py check
 
 lock: $(DEV_STAMP) ## requirements*.lock from requirements*.txt: every package with its hashes; ARGS=--upgrade takes what is new

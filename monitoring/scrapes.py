@@ -1,6 +1,6 @@
 """A small HTTP server for `/metrics` and nothing else, which strangers may hold open and cannot fill up.
 
-Each connection has one request and is closed. At most `MOST` are open: the oldest that has said nothing whole goes
+Each connection has one request and is closed. At most `MAX` are open: the oldest that has said nothing whole goes
 first; at most `MAX_ANSWERS` of them hold an answer that was not taken. A head has `MAX_HEAD` bytes and `HEAD_WITHIN`
 seconds, an answer `TAKEN_WITHIN` seconds to be read. Answers are prometheus_client's own, with its formats and its
 compression.
@@ -14,9 +14,9 @@ from typing import Any
 
 from prometheus_client import make_wsgi_app
 
-MOST = 256  # connections
+MAX = 256  # connections
 MAX_ANSWERS = 16  # connections that have not taken theirs
-BACKLOG = 64  # that are accepted in one turn of the loop: so few that a new one is heard before MOST others have come
+BACKLOG = 64  # that are accepted in one turn of the loop: so few that a new one is heard before MAX others have come
 MAX_HEAD = 8 * 1024  # bytes
 HEAD_WITHIN = 5.0  # seconds from the connection to the end of its request's head
 TAKEN_WITHIN = 10.0  # seconds in which an answer is to be read
@@ -65,7 +65,7 @@ class Scrapes:
     def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve a new connection."""
         self._silent[writer] = None
-        if len(self._silent) + len(self._answered) > MOST:
+        if len(self._silent) + len(self._answered) > MAX:
             self._drop(next(iter(self._silent)))
         task = asyncio.create_task(self._serve(reader, writer))
         self._tasks.add(task)

@@ -8,13 +8,13 @@ denial itself. Bounded.
 import time
 from collections.abc import Callable
 
-MOST = 20_000
+MAX = 20_000
 
 
 class Denials:
     """Until when a (key, cost) is denied for sure."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic, most: int = MOST) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic, most: int = MAX) -> None:
         self._clock = clock
         self._most = most
         self._until: dict[tuple[str, int], float] = {}

@@ -15,7 +15,7 @@ from typing import Any, cast
 
 from django.utils.module_loading import import_string
 
-from flotilla.ratelimit.algorithms.rates import MEND, MOST, Rate, parse_rate
+from flotilla.ratelimit.algorithms.rates import MAX_COUNT, MEND, Rate, parse_rate
 from flotilla.ratelimit.subjects import HEADER, SIMPLE_KEYS, Key, KeyFunction
 
 OPEN, CLOSED, LOCAL = "open", "closed", "local"
@@ -176,7 +176,7 @@ class _Reader:
 
     def _wider(self, options: Mapping[Any, Any], key: Key) -> int:
         value = options.get("wider", WIDER)
-        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MOST:
+        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MAX_COUNT:
             self._fault("wider", f"{value!r} is no whole number from 0", "Write how many times the quota; 0: no bound.")
             return WIDER
         if value and "wider" in options and not _can_be_made_up(key):

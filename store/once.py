@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Hashable
 
 QUIET = 60.0  # seconds without it after which it is news again
-MOST = 256  # things remembered; more than that are forgotten together
+MAX = 256  # things remembered; more than that are forgotten together
 
 
 class Once:
@@ -19,7 +19,7 @@ class Once:
         """Note that `kind` happened; True unless it has happened within the last `quiet` seconds."""
         now = self._clock()
         last = self._last.get(kind)
-        if len(self._last) >= MOST and last is None:
+        if len(self._last) >= MAX and last is None:
             self._last.clear()
         self._last[kind] = now
         return last is None or now - last > self._quiet

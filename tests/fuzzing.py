@@ -17,7 +17,7 @@ from tests.raw_frames import BINARY, CLOSE, PING, PONG, TEXT, frame
 SECONDS = float(os.environ.get("FLOTILLA_FUZZ_SECONDS") or 10)
 SEED = int(os.environ.get("FLOTILLA_FUZZ_SEED") or 1)
 CASE = os.environ.get("FLOTILLA_FUZZ_CASE")
-LONGEST = 4 * SECONDS + 900  # seconds a test may take
+MAX_SECONDS = 4 * SECONDS + 900  # seconds a test may take
 
 
 def cases(least: int = 0) -> Iterator[tuple[str, random.Random]]:

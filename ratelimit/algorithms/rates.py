@@ -14,9 +14,9 @@ TICKS = 16
 EXACT_UP_TO = 256
 """Largest strict count whose log has an entry for every request; above it an entry stands for a grain of time."""
 
-MOST = 10**9  # in one period, and the largest burst
+MAX_COUNT = 10**9  # in one period, and the largest burst
 FASTEST = 100_000  # per second, of a GCRA rate: an interval must be many ticks
-LONGEST = 31 * 86400  # seconds: a period, or the time in which a burst is earned back
+MAX_SECONDS = 31 * 86400  # seconds: a period, or the time in which a burst is earned back
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _RATE = re.compile(r"(\d{1,10})/(\d{0,7})([smhd])(?:\s+burst=(\d{1,10}))?", re.ASCII)
 MEND = 'Write count/period with s, m, h or d, as "100/m" (strict) or "100/m burst=20" (GCRA), "5/30s", "1000/d".'
@@ -61,8 +61,8 @@ class Rate:
 
     def widened(self, times: int) -> "Rate":
         """The same promise to `times` as many, as far as a rate may go."""
-        count = min(self.count * times, MOST if self.strict else max(self.count, FASTEST * self.period))
-        burst = None if self.burst is None else min(self.burst * times, MOST)
+        count = min(self.count * times, MAX_COUNT if self.strict else max(self.count, FASTEST * self.period))
+        burst = None if self.burst is None else min(self.burst * times, MAX_COUNT)
         return replace(self, count=count, burst=burst)
 
     def __str__(self) -> str:
@@ -89,11 +89,11 @@ def parse_rate(text: object, burst: int | None = None) -> Rate:
     if inner is not None:
         burst = int(inner)
     rate = Rate(int(count), int(multiple or 1) * _SECONDS[unit], burst)
-    if not (1 <= rate.count <= MOST and 1 <= rate.period <= LONGEST and 1 <= rate.quota <= MOST):
-        raise ValueError(f"{text!r}: count and burst go from 1 to {MOST}, the period from 1 second to 31 days")
+    if not (1 <= rate.count <= MAX_COUNT and 1 <= rate.period <= MAX_SECONDS and 1 <= rate.quota <= MAX_COUNT):
+        raise ValueError(f"{text!r}: count and burst go from 1 to {MAX_COUNT}, the period from 1 second to 31 days")
     if rate.burst is not None:
         if rate.count > FASTEST * rate.period:
             raise ValueError(f"{text!r}: a rate with a burst goes up to {FASTEST} a second")
-        if rate.burst * rate.period > LONGEST * rate.count:
+        if rate.burst * rate.period > MAX_SECONDS * rate.count:
             raise ValueError(f"{text!r}: such a burst would take more than 31 days to be earned back")
     return rate

@@ -29,8 +29,8 @@ def block(
     if address and whom is None:
         address = address_of(address)
     who = blocklist.who_of(whom, address)
-    if not 0 < seconds <= blocklist.LONGEST:
-        raise ValueError(f"a block lasts up to {blocklist.LONGEST} seconds, not {seconds:g}")
+    if not 0 < seconds <= blocklist.MAX_SECONDS:
+        raise ValueError(f"a block lasts up to {blocklist.MAX_SECONDS} seconds, not {seconds:g}")
     store = get_store()
     version = blocklist.add(store, who, seconds, {"by": by[:100], "note": note[:200]})
     command = Command("block", user=whom, address=address, seconds=seconds, version=version)

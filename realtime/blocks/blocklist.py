@@ -17,8 +17,8 @@ from flotilla.store.link import Argument
 BLOCK, UNBLOCK, READ, REBLOCK = (
     Script.load("flotilla.realtime.blocks", name) for name in ("block", "unblock", "blocks", "reblock")
 )
-MOST = 10_000  # blocks at a time: every instance holds them all
-LONGEST = 10 * 365 * 86_400  # seconds
+MAX_BLOCKS = 10_000  # blocks at a time: every instance holds them all
+MAX_SECONDS = 10 * 365 * 86_400  # seconds
 MAX_NAME = 255  # characters of a user or address
 USER = "u:"
 ADDRESS = "a:"
@@ -67,10 +67,10 @@ def version_key() -> str:
 
 def add(store: Store, who: str, seconds: float, about: dict[str, Any]) -> int:
     """Block somebody; returns the list's version. Raises CommandError 106 when too many are blocked."""
-    arguments: list[Argument] = [who, max(1, int(seconds * 1000)), json.dumps(about), MOST]
+    arguments: list[Argument] = [who, max(1, int(seconds * 1000)), json.dumps(about), MAX_BLOCKS]
     version, _ = store.first.run_sync(BLOCK, _keys("ends", "about", "version"), arguments)
     if version < 0:
-        raise CommandError(ErrorCode.LIMIT_EXCEEDED, f"{MOST} users and addresses are blocked already")
+        raise CommandError(ErrorCode.LIMIT_EXCEEDED, f"{MAX_BLOCKS} users and addresses are blocked already")
     return int(version)
 
 

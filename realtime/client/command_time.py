@@ -13,14 +13,14 @@ from flotilla.store import StoreUnavailable
 
 logger = logging.getLogger("flotilla.realtime.patience")
 
-LEAST = 0.1  # seconds a command must have left to be begun: what cannot be done in time is not tried
+MIN = 0.1  # seconds a command must have left to be begun: what cannot be done in time is not tried
 ALWAYS = frozenset({"unsubscribe"})
 """Begun however late: who left a channel must be out of it, in the order in which it left."""
 
 
 def begins(method: str, due: float, now: float) -> bool:
     """Whether a command that is to be answered at `due` (loop time) is begun at all."""
-    return now + LEAST <= due or method in ALWAYS
+    return now + MIN <= due or method in ALWAYS
 
 
 def in_time(answer: "asyncio.Future[Any]", due: float) -> "asyncio.Future[Any]":

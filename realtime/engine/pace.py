@@ -4,7 +4,7 @@ What may wait is about half a second's worth of what the client has been taking:
 little enough that a ping or a reply behind it comes in time over a slow link. A client that takes nothing is *stalled*.
 """
 
-LEAST = 32 * 1024  # bytes that may wait, however slow the client is
+MIN = 32 * 1024  # bytes that may wait, however slow the client is
 AHEAD = 0.5  # seconds' worth of what it takes
 MEASURED_OVER = 0.25  # seconds
 
@@ -15,7 +15,7 @@ class Pace:
     __slots__ = ("_full", "_measured_at", "_most", "_moved_at", "_taken", "_waiting", "window")
 
     def __init__(self, now: float, most: int) -> None:
-        self.window = min(LEAST, most)
+        self.window = min(MIN, most)
         self._most = most
         self._waiting = 0  # at the last look, and what was written since
         self._taken = 0
@@ -48,5 +48,5 @@ class Pace:
     def _measure(self, now: float) -> None:
         if self._full:  # else it was not the client that was slow
             rate = self._taken / (now - self._measured_at)
-            self.window = max(min(LEAST, self._most), min(self._most, int(rate * AHEAD)))
+            self.window = max(min(MIN, self._most), min(self._most, int(rate * AHEAD)))
         self._taken, self._full, self._measured_at = 0, False, now

@@ -9,7 +9,7 @@ import heapq
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-MOST = 200  # rows in a page
+MAX = 200  # rows in a page
 STRETCH = 1000  # things looked at before others get their turn
 
 Thing = TypeVar("Thing")
@@ -19,7 +19,7 @@ async def page(
     things: Sequence[Thing], wanted: Callable[[Thing], bool], name: Callable[[Thing], str], after: str, limit: int
 ) -> tuple[int, list[Thing]]:
     """How many are wanted in all, and up to `limit` of them with names above `after`, in order."""
-    total, rows, most, last = 0, list[Thing](), min(limit, MOST), ""
+    total, rows, most, last = 0, list[Thing](), min(limit, MAX), ""
     for start in range(0, len(things), STRETCH):
         found = [one for one in things[start : start + STRETCH] if wanted(one)]
         total += len(found)

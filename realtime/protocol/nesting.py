@@ -7,7 +7,7 @@ bounded here.
 
 import re
 
-MOST = 256  # levels of lists and objects
+MAX = 256  # levels of lists and objects
 MAX_DIGITS = 4300  # of a number
 
 _STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"')
@@ -27,8 +27,8 @@ def too_long_a_number(data: bytes) -> bool:
 
 
 def too_deep(data: bytes) -> bool:
-    """Whether a valid JSON text is nested deeper than MOST; nearly always two searches tell that it cannot be."""
-    if data.count(b"[") + data.count(b"{") <= MOST:
+    """Whether a valid JSON text is nested deeper than MAX; nearly always two searches tell that it cannot be."""
+    if data.count(b"[") + data.count(b"{") <= MAX:
         return False
     depth = deepest = 0
     for byte in _STRINGS.sub(b"", data):
@@ -37,4 +37,4 @@ def too_deep(data: bytes) -> bool:
             deepest = max(deepest, depth)
         elif byte in b"]}":
             depth -= 1
-    return deepest > MOST
+    return deepest > MAX

@@ -18,7 +18,7 @@ from tests.chaos.world import World
 AT_REST_WITHIN = 15.0  # seconds
 BURIED_WITHIN = 13.0
 PAGE = 500  # publications
-LONGEST = 2000  # characters of a log's line
+MAX_CHARACTERS = 2000  # characters of a log's line
 UNHANDLED = re.compile(r'Traceback|"traceback"|"level": "(ERROR|CRITICAL)"|never retrieved|Task was destroyed')
 
 
@@ -113,7 +113,7 @@ class Inspection:
         for instance in self._world.instances:
             for line in instance.log.read_text(errors="replace").splitlines():
                 if UNHANDLED.search(line):
-                    self._log.append(LogLine(self._moment(line), instance.name, line[:LONGEST]))
+                    self._log.append(LogLine(self._moment(line), instance.name, line[:MAX_CHARACTERS]))
 
     def _moment(self, line: str) -> float:
         """When a line was logged, by the log's clock; now, if it does not say so."""

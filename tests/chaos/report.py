@@ -22,7 +22,7 @@ PUBLICATIONS, DELIVERIES = 6_000, 30_000  # a minute, at least
 FAULTS_IN_FIVE = 3
 SHOWN = 12  # violations of each kind
 LIARS = "liar"  # how their names begin
-LONGEST = 600  # characters of one
+MAX_CHARACTERS = 600  # characters of one
 VARYING = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}|\d+|user of [\w-]+|/tmp/\S+")
 COLUMNS = ("times", "publications", "deliveries", "told", "recovered", "unrecovered", "settled", "violations")
 
@@ -127,7 +127,7 @@ def _violations(violations: Sequence[Violation], windows: _Windows) -> None:
                 rows[VARYING.sub("…", violation.text) if kind == "log" else violation.text].append(violation)
         for row in list(rows.values())[:SHOWN]:
             first, again = row[0], f" ({len(row)} times)" if len(row) > 1 else ""
-            text = first.text if len(first.text) < LONGEST else first.text[:LONGEST] + " …"
+            text = first.text if len(first.text) < MAX_CHARACTERS else first.text[:MAX_CHARACTERS] + " …"
             print(f"  {first.at:7.2f} s  [{', '.join(windows.at(first.at))}]  {text}{again}")
 
 

@@ -18,7 +18,7 @@ from processes import free_port
 from tests.raw_frames import CLOSE, frame
 
 KEY = b64encode(b"0123456789abcdef")
-LONGEST = 30.0  # seconds any single answer may take
+MAX_SECONDS = 30.0  # seconds any single answer may take
 
 
 class Server(Instance):
@@ -53,7 +53,7 @@ class Server(Instance):
 
     def ask(self, name: str) -> Any:
         """What `clusterapp.asgi` answers to a plain request."""
-        with urllib.request.urlopen(f"{self.http}/generic/{name}", timeout=LONGEST) as response:
+        with urllib.request.urlopen(f"{self.http}/generic/{name}", timeout=MAX_SECONDS) as response:
             return json.load(response)
 
 
@@ -88,7 +88,7 @@ class Raw:
         self.socket = socket.socket()
         if receive_buffer:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        self.socket.settimeout(LONGEST)
+        self.socket.settimeout(MAX_SECONDS)
         self.socket.connect(("127.0.0.1", port))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if tls:

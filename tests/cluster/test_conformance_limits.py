@@ -19,7 +19,7 @@ from sdk import SdkClient
 pytestmark = pytest.mark.asyncio
 
 Fresh = Callable[[str], str]
-MOST = 65536
+MAX = 65536
 
 
 def command_of(size: int, channel: str, filling: str = "x") -> str:
@@ -38,9 +38,9 @@ async def test_a_message_of_64_kb_is_taken_and_one_byte_more_closes_with_1009(
     channel = fresh("open")
     async with RawClient(cluster[0].url) as client:
         await client.connect("ann")
-        await client.send_text(command_of(MOST, channel, filling))
+        await client.send_text(command_of(MAX, channel, filling))
         assert await client.reply(9) == {"id": 9, "publish": {}}
-        await client.send_text(command_of(MOST + 1, channel, filling))
+        await client.send_text(command_of(MAX + 1, channel, filling))
         assert (await client.closed())[0] == 1009
 
 

@@ -16,13 +16,13 @@ from clients import RawClient, token
 from other_servers import Server
 from processes import eventually
 from test_hostile_input import Witness
-from tests.fuzzing import LONGEST, cases, messages
+from tests.fuzzing import MAX_SECONDS, cases, messages
 
 GROWTH = 40 * 2**20  # bytes
 WARM = 100  # cases after which the process has what it needs
 CODES = {None, 1009, 3005, 3013, 3500, 3501, 3508}
 
-pytestmark = pytest.mark.timeout(LONGEST)
+pytestmark = pytest.mark.timeout(MAX_SECONDS)
 
 
 def resident(pid: int) -> int:

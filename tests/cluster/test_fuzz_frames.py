@@ -14,15 +14,15 @@ from clients import RawClient
 from other_servers import Raw, Server, close
 from processes import eventually
 from test_hostile_input import Witness
-from tests.fuzzing import LONGEST, cases, meaning, pieces, stream
+from tests.fuzzing import MAX_SECONDS, cases, meaning, pieces, stream
 from tests.raw_frames import CLOSE
 
-MOST = 65536  # bytes of a message
+MAX = 65536  # bytes of a message
 GROWTH = 40 * 2**20  # bytes
 WARM = 100  # cases after which the process has what it needs
 CODES = {1000, 1001, 1002, 1007, 1009, 3001, 3013, 3500, 3501, 3502, 3506}
 
-pytestmark = pytest.mark.timeout(LONGEST)
+pytestmark = pytest.mark.timeout(MAX_SECONDS)
 
 
 def resident(pid: int) -> int:
@@ -33,7 +33,7 @@ def resident(pid: int) -> int:
 def attempt(port: int, chance: random.Random) -> str:
     """Send a stream and a close; what was wrong with the answer, if anything was."""
     wire = stream(chance) + close(1000)
-    reading = meaning(wire, MOST)
+    reading = meaning(wire, MAX)
     with Raw(port) as raw:
         raw.open("/generic/echo" if chance.random() < 0.3 else "/connection/websocket")
         for piece in pieces(chance, wire):

@@ -14,7 +14,7 @@ from conftest import CONFIG
 from http_client import memory, one_server
 from http_grammar import Grammar
 from other_servers import Server
-from tests.fuzzing import LONGEST, SECONDS, cases
+from tests.fuzzing import MAX_SECONDS, SECONDS, cases
 
 AT_ONCE = 8
 ENDED_WITHIN = 30.0  # seconds: a head has 5, on an idle machine
@@ -83,7 +83,7 @@ async def play(server: Server) -> int:
     return count
 
 
-@pytest.mark.timeout(LONGEST)
+@pytest.mark.timeout(MAX_SECONDS)
 def test_requests_and_handshakes_of_every_kind(alone: Server) -> None:
     for number in range(WARM):
         asyncio.run(talk(alone.port, Grammar(random.Random(number)).connection()))

@@ -13,14 +13,14 @@ from http_client import HOST, Client, chunked, get, one_server, raw_chunks, requ
 from other_servers import Server
 from processes import PATIENCE, wait_until
 
-MOST = 1_000_000  # bytes of a body, where the bound is tried
+MAX = 1_000_000  # bytes of a body, where the bound is tried
 EXPECT = "Expect: 100-continue"
 
 
 @pytest.fixture(scope="module")
 def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """An instance that takes small bodies only."""
-    with one_server(tmp_path_factory.mktemp("strict"), CONFIG, HTTP_MAX_BODY=str(MOST)) as made:
+    with one_server(tmp_path_factory.mktemp("strict"), CONFIG, HTTP_MAX_BODY=str(MAX)) as made:
         yield made
 
 
@@ -195,7 +195,7 @@ def test_an_unknown_expectation_fails(server: Server, expect: str) -> None:
 def test_who_is_refused_is_not_asked_for_the_body(strict: Server) -> None:
     """The body does not come then, so the connection is at its end, unless the client sends it after all."""
     refusals = [
-        (request("POST", "/generic/request", EXPECT, f"Content-Length: {MOST + 1}"), 413),
+        (request("POST", "/generic/request", EXPECT, f"Content-Length: {MAX + 1}"), 413),
         (request("POST", "/api/publish", EXPECT, "Content-Length: 1000", "X-API-Key: wrong"), 401),
         (request("POST", "/api/publish", EXPECT, "Content-Length: 1000"), 401),
     ]
@@ -215,7 +215,7 @@ def test_who_is_refused_is_not_asked_for_the_body(strict: Server) -> None:
 def test_a_body_above_the_bound_is_refused_at_the_head(strict: Server, path: str, form: str) -> None:
     with Client(strict.port) as client:
         client.send(
-            request("POST", path, f"Content-Type: {form}", f"Content-Length: {MOST + 1}", f"X-API-Key: {API_KEY}")
+            request("POST", path, f"Content-Type: {form}", f"Content-Length: {MAX + 1}", f"X-API-Key: {API_KEY}")
         )
         found = client.answer()
         assert (found.status, found["connection"].lower()) == (413, "close")
@@ -230,7 +230,7 @@ def test_lengths_beyond_all_measure_are_refused_too(strict: Server, size: int) -
 
 
 @pytest.mark.parametrize(
-    "sizes", [[100_000] * 20, [MOST + 1], [2 * MOST], [1] * 300_000], ids=["many", "one", "big", "tiny"]
+    "sizes", [[100_000] * 20, [MAX + 1], [2 * MAX], [1] * 300_000], ids=["many", "one", "big", "tiny"]
 )
 def test_chunks_above_the_bound_are_refused_there(strict: Server, sizes: list[int]) -> None:
     """`tiny`: what stands around the bytes of a body is not free."""
@@ -239,20 +239,20 @@ def test_chunks_above_the_bound_are_refused_there(strict: Server, sizes: list[in
     with Client(strict.port) as client:
         client.send(data + b"0\r\n\r\n")
         found = client.answer()
-        assert found.status == (200 if sum(sizes) <= MOST else 413)
+        assert found.status == (200 if sum(sizes) <= MAX else 413)
         assert found.status == 200 or client.over()
 
 
 def test_a_body_at_the_bound_is_taken(strict: Server) -> None:
     with Client(strict.port) as client:
-        assert client.ask(request("POST", "/generic/sink", body=b"x" * MOST)).json["size"] == MOST
-        assert client.ask(chunked(b"x" * MOST, path="/generic/sink")).json["size"] == MOST
+        assert client.ask(request("POST", "/generic/sink", body=b"x" * MAX)).json["size"] == MAX
+        assert client.ask(chunked(b"x" * MAX, path="/generic/sink")).json["size"] == MAX
 
 
 def test_the_client_that_goes_on_sending_hears_why_it_was_refused(strict: Server) -> None:
     """A reset while it writes would throw the answer away."""
     with Client(strict.port) as client:
-        found = client.ask(request("POST", "/generic/sink", body=b"x" * (3 * MOST)))
+        found = client.ask(request("POST", "/generic/sink", body=b"x" * (3 * MAX)))
         assert found.status == 413
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from conftest import CONFIG
 from http_client import HOST, Client, get, memory, one_server, request, seen
-from other_servers import LONGEST, Server
+from other_servers import MAX_SECONDS, Server
 from processes import PATIENCE, wait_until
 
 MEGABYTE = 1 << 20
@@ -30,7 +30,7 @@ def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield made
 
 
-def ended(client: Client, within: float = LONGEST) -> bool:
+def ended(client: Client, within: float = MAX_SECONDS) -> bool:
     """Whether the other side ends the connection in time, whatever it says before."""
     client.socket.settimeout(within)
     client.rest()
@@ -64,7 +64,7 @@ def test_a_head_has_its_deadline_whatever_the_method(server: Server, data: bytes
         client.send(data)
         began = time.monotonic()
         client.socket.settimeout(0.5)
-        while time.monotonic() - began < LONGEST:
+        while time.monotonic() - began < MAX_SECONDS:
             try:
                 if not client.socket.recv(10):
                     break
@@ -91,7 +91,7 @@ def test_a_body_that_hardly_comes_is_408(server: Server, frame: str) -> None:
         client.send(request("POST", "/generic/sink", HOST, frame))
         client.socket.settimeout(0.5)
         answer, began = b"", time.monotonic()
-        while not answer and time.monotonic() - began < LONGEST:
+        while not answer and time.monotonic() - began < MAX_SECONDS:
             client.send(b"1\r\nx\r\n" if "chunked" in frame else b"x")
             with contextlib.suppress(TimeoutError):
                 answer = client.socket.recv(1000)
@@ -101,7 +101,7 @@ def test_a_body_that_hardly_comes_is_408(server: Server, frame: str) -> None:
 def test_a_client_that_takes_nothing_is_cut_off(strict: Server) -> None:
     with Client(strict.port, receive_buffer=4096) as client:
         client.send(get("/generic/source?size=100000000"))
-        wait_until(lambda: "it took less than 1 KB" in strict.log.read_text(), "it is cut off", LONGEST)
+        wait_until(lambda: "it took less than 1 KB" in strict.log.read_text(), "it is cut off", MAX_SECONDS)
 
 
 def test_a_client_that_takes_little_is_not(strict: Server) -> None:
@@ -164,7 +164,7 @@ def test_what_waits_is_in_the_metric(server: Server) -> None:
     metrics_port = int(server._env["METRICS_PORT"])
 
     def waiting() -> float:
-        with socket.create_connection(("127.0.0.1", metrics_port), LONGEST) as asked:
+        with socket.create_connection(("127.0.0.1", metrics_port), MAX_SECONDS) as asked:
             asked.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
             data = b""
             while more := asked.recv(1 << 16):
@@ -189,7 +189,7 @@ def test_a_client_that_leaves_is_known_to_the_application(server: Server) -> Non
     with Client(server.port) as client:
         client.send(get("/generic/source?size=100000000"))
         client.head()
-    wait_until(lambda: server.ask("census")["Request"] == 0, "nothing runs for it", LONGEST)
+    wait_until(lambda: server.ask("census")["Request"] == 0, "nothing runs for it", MAX_SECONDS)
     assert len(seen(server)) >= before
 
 

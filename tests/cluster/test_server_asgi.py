@@ -13,7 +13,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from conftest import CONFIG
 from harness import environment
-from other_servers import LONGEST, Raw, Server, close, upgrade
+from other_servers import MAX_SECONDS, Raw, Server, close, upgrade
 from processes import Redis, eventually
 from tests.raw_frames import TEXT, frame
 
@@ -54,7 +54,7 @@ async def test_a_close_has_code_and_reason(server: Server, scheme: str) -> None:
     async with opening(server, "echo", scheme) as client:
         await client.send("close 4321 because I say so")
         assert await closed(client) == (4321, "because I say so")
-    await eventually(lambda: "echo 4321" in server.ask("state")["ended"], "the application heard of it", LONGEST)
+    await eventually(lambda: "echo 4321" in server.ask("state")["ended"], "the application heard of it", MAX_SECONDS)
 
 
 async def test_an_application_hears_how_its_client_went(server: Server) -> None:
@@ -62,7 +62,7 @@ async def test_an_application_hears_how_its_client_went(server: Server) -> None:
         await client.close(4111, "bye")
     with Raw(server.port).open() as raw:
         raw.reset()
-    await eventually(lambda: {"echo 4111", "echo 1006"} <= set(server.ask("state")["ended"]), "it did", LONGEST)
+    await eventually(lambda: {"echo 4111", "echo 1006"} <= set(server.ask("state")["ended"]), "it did", MAX_SECONDS)
 
 
 @pytest.mark.parametrize(("name", "status"), [("deny", 403), ("silent", 500), ("broken", 500)])
@@ -99,7 +99,7 @@ async def test_what_asgi_forbids_is_refused_and_harms_nobody(server: Server) -> 
         refused = "refused"
         assert json.loads(await client.recv()) == [refused, refused, "", *[refused] * 6]
         assert await closed(client) == (4000, "done")
-    await eventually(lambda: "unruly" in server.ask("state")["ended"], "it went on to its end", LONGEST)
+    await eventually(lambda: "unruly" in server.ask("state")["ended"], "it went on to its end", MAX_SECONDS)
 
 
 async def test_frames_that_do_not_wait_for_the_handshake_are_kept(server: Server) -> None:
@@ -115,7 +115,7 @@ async def test_a_client_that_leaves_before_the_answer_is_forgotten(server: Serve
     for data in (upgrade("/generic/tardy"), upgrade("/generic/tardy") + close(1000)):
         with Raw(server.port) as raw:
             raw.send(data)
-    await eventually(lambda: not server.ask("census")["websockets"], "nothing is left", LONGEST)
+    await eventually(lambda: not server.ask("census")["websockets"], "nothing is left", MAX_SECONDS)
 
 
 async def test_a_slow_application_holds_its_client_up_and_goes_on(server: Server) -> None:
@@ -135,7 +135,7 @@ async def test_a_slow_application_holds_its_client_up_and_goes_on(server: Server
             pass
         assert count < 20_000, "200 MB were taken of a client whose application reads nothing"
         server.ask("go")
-        raw.socket.settimeout(LONGEST)
+        raw.socket.settimeout(MAX_SECONDS)
         raw.socket.sendall(pending + frame(TEXT, f"{count} last".encode()))
         assert raw.frame() == (TEXT, str(count + 1).encode())
 
@@ -145,13 +145,13 @@ async def test_an_application_waits_for_a_client_that_does_not_read(server: Serv
     """It wants to send 200 MiB; then everything comes, whole and in order."""
     before = server.ask("state")["flooded"]
     with Raw(server.tls_port if tls else server.port, tls=tls).open("/generic/flood") as raw:
-        await eventually(lambda: server.ask("state")["flooded"] > before, "it sends", LONGEST)
+        await eventually(lambda: server.ask("state")["flooded"] > before, "it sends", MAX_SECONDS)
         for _ in range(20):
             server.ask("state")
         assert server.ask("state")["flooded"] - before < 20
         for _ in range(5):
             assert raw.frame() == (2, b"m" * (1 << 20))
-    await eventually(lambda: not server.ask("census")["websockets"], "it is gone", LONGEST)
+    await eventually(lambda: not server.ask("census")["websockets"], "it is gone", MAX_SECONDS)
 
 
 @pytest.fixture

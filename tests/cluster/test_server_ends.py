@@ -15,7 +15,7 @@ import pytest
 from clients import token
 from conftest import CONFIG
 from harness import environment
-from other_servers import LONGEST, Raw, Server, close, upgrade
+from other_servers import MAX_SECONDS, Raw, Server, close, upgrade
 from processes import Redis, eventually
 from tests.raw_frames import CLOSE, TEXT, frame
 
@@ -57,10 +57,10 @@ async def test_a_client_that_never_reads_is_dropped_and_its_memory_comes_back(se
                 assert one[0] == TEXT
             most = max(most, process.memory_info().rss)
         assert before >= 21
-        await eventually(lambda: server.ask("census")["sessions"] == 1, "those that do not read are gone", LONGEST)
+        await eventually(lambda: server.ask("census")["sessions"] == 1, "those that do not read are gone", MAX_SECONDS)
         # 20 clients with 1 MiB and one message each, twice where TLS encrypts it for each; 240 MB were sent to them.
         assert most - warm < 80 * 2**20
-    await eventually(lambda: process.memory_info().rss - warm < 30 * 2**20, "their memory is back", LONGEST)
+    await eventually(lambda: process.memory_info().rss - warm < 30 * 2**20, "their memory is back", MAX_SECONDS)
 
 
 def leave_at_once(client: Raw) -> None:
@@ -145,7 +145,7 @@ async def test_nothing_is_left_of_clients_that_vanish(server: Server, way: Calla
 
     with ThreadPoolExecutor(20) as pool:
         list(pool.map(vanish, range(ROUNDS // 20 if tls else ROUNDS)))
-    await eventually(lambda: not left(server), f"nothing is left of them: {left(server)}", LONGEST)
+    await eventually(lambda: not left(server), f"nothing is left of them: {left(server)}", MAX_SECONDS)
 
 
 @pytest.fixture(scope="module")
@@ -184,7 +184,7 @@ def test_a_client_that_sends_for_ever_after_a_violation_costs_nothing(server: Se
     with Raw(server.port).open() as client:
         before = process.memory_info().rss
         client.send(frame(3))
-        client.socket.settimeout(LONGEST)
+        client.socket.settimeout(MAX_SECONDS)
         sent = 0
         with contextlib.suppress(ConnectionError, socket.timeout):
             while sent < 300 * 2**20:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from other_servers import LONGEST, Raw, Server, close
+from other_servers import MAX_SECONDS, Raw, Server, close
 from processes import eventually
 from tests.raw_frames import BINARY, CLOSE, PING, PONG, TEXT, frame
 
@@ -182,4 +182,4 @@ async def test_nothing_is_left_of_them(server: Server) -> None:
     def left() -> dict[str, Any]:
         return {name: count for name, count in server.ask("census").items() if count}
 
-    await eventually(lambda: not left(), "every connection is gone", LONGEST)
+    await eventually(lambda: not left(), "every connection is gone", MAX_SECONDS)

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from other_servers import LONGEST, Raw, Server, close, upgrade
+from other_servers import MAX_SECONDS, Raw, Server, close, upgrade
 from processes import eventually
 from tests.raw_frames import TEXT, frame
 
@@ -134,7 +134,7 @@ async def test_half_closed_connections_end(server: Server, data: bytes) -> None:
         client.send(data)
         client.socket.shutdown(1)
         client.rest()
-    await eventually(lambda: server.ask("census")["undecided"] <= 1, "it is forgotten", LONGEST)
+    await eventually(lambda: server.ask("census")["undecided"] <= 1, "it is forgotten", MAX_SECONDS)
     assert not server.ask("census")["websockets"]
 
 

@@ -22,7 +22,7 @@ Fresh = Callable[[str], str]
 
 RATE = 80 * 1024  # bytes a second
 SIZE = 1600  # of a publication
-MOST = 300  # publications that may be recovered
+MAX = 300  # publications that may be recovered
 LONG = 90.0  # seconds: what takes 6 on an idle machine
 SERVERS = [pytest.param(0, id="flotilla"), pytest.param(2, id="daphne"), pytest.param(3, id="uvicorn")]
 
@@ -54,11 +54,11 @@ async def test_an_sdk_recovers_over_a_slow_link(
         await client.seen.event("publication", channel)
         await client.disconnect()
         await client.seen.event("disconnected")
-        await publish(api, channel, 2, MOST + 1)
+        await publish(api, channel, 2, MAX + 1)
         await client.connect()
         await client.seen.event("subscribed", channel, was_recovering=True, recovered=True)
-        await publish(api, channel, MOST + 2, MOST + 10)  # while it is still being given what it missed
-        everything = list(range(1, MOST + 11))
+        await publish(api, channel, MAX + 2, MAX + 10)  # while it is still being given what it missed
+        everything = list(range(1, MAX + 11))
         await eventually(lambda: len(client.seen.published(channel)) >= len(everything), "all publications", LONG)
         assert numbers(client.seen.published(channel)) == everything
         assert client.seen.offsets(channel) == everything
@@ -78,14 +78,14 @@ async def test_a_connection_that_breaks_midway_was_not_in_vain(
         await publish(api, channel, 1, 1)
         await client.seen.event("publication", channel)
         door.cut()
-        await publish(api, channel, 2, MOST + 1)
+        await publish(api, channel, 2, MAX + 1)
         for part in (80, 160):
             await eventually(lambda part=part: len(client.seen.published(channel)) > part, f"{part} publications", LONG)
             before = len(client.seen.named("subscribed"))
             door.cut()
             await eventually(lambda before=before: len(client.seen.named("subscribed")) > before, "it is back", LONG)
-        await eventually(lambda: len(client.seen.published(channel)) > MOST, "all publications", LONG)
-        assert client.seen.offsets(channel) == list(range(1, MOST + 2))
+        await eventually(lambda: len(client.seen.published(channel)) > MAX, "all publications", LONG)
+        assert client.seen.offsets(channel) == list(range(1, MAX + 2))
         again = client.seen.named("subscribed")[1:]
         assert len(again) >= 3
         assert all(event["recovered"] for event in again)

@@ -17,11 +17,11 @@ from tests.hostile.verdict import judge, table
 SECONDS = float(os.environ.get("FLOTILLA_HOSTILE_SECONDS", "2"))
 GROUPS = sorted({attack.group for attack in ATTACKS.values()})
 SMALL, BRIEF = 40_000_000, 6.0  # bytes and seconds of the transfers
-LONGEST = 30.0  # seconds that one attack may take here
+MAX_SECONDS = 30.0  # seconds that one attack may take here
 
 pytestmark = [
     pytest.mark.skipif(shutil.which("redis-server") is None, reason="no redis-server on the PATH"),
-    pytest.mark.timeout(LONGEST * len(ATTACKS)),
+    pytest.mark.timeout(MAX_SECONDS * len(ATTACKS)),
     # sockets cut at the end die with the loop
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]

@@ -132,7 +132,7 @@ def test_half_requests_hold_one_thread_and_nobody_up(exporter: Exporter, monkeyp
 
 def test_the_oldest_that_say_nothing_go_first(exporter: Exporter, monkeypatch: pytest.MonkeyPatch) -> None:
     """There are never more than a bound."""
-    monkeypatch.setattr(scrapes, "MOST", 20)
+    monkeypatch.setattr(scrapes, "MAX", 20)
     monkeypatch.setattr(scrapes, "HEAD_WITHIN", 3600)
     with ExitStack() as stack:
         clients = silent(exporter, stack, 50, b"")

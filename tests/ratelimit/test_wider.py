@@ -8,7 +8,7 @@ from django.test import RequestFactory
 from django_ratelimit.exceptions import Ratelimited
 
 from flotilla.ratelimit import inspection
-from flotilla.ratelimit.algorithms.rates import FASTEST, MOST, parse_rate
+from flotilla.ratelimit.algorithms.rates import FASTEST, MAX_COUNT, parse_rate
 from flotilla.ratelimit.http.addresses import wide
 from flotilla.ratelimit.http.decorators import ratelimit
 from flotilla.ratelimit.models import PersonalLimit
@@ -166,7 +166,7 @@ def test_a_wider_rate_stays_one_that_can_be(names: Any) -> None:
     assert str(parse_rate("5/m").widened(32)) == "160/m"
     assert str(parse_rate("20/s burst=100").widened(32)) == "640/s burst=3200"
     assert parse_rate("100000/s burst=9").widened(32).count == FASTEST
-    assert parse_rate(f"{MOST}/d").widened(32).count == MOST
+    assert parse_rate(f"{MAX_COUNT}/d").widened(32).count == MAX_COUNT
 
 
 @pytest.mark.parametrize("wider", [-1, 1.5, True, None, "3", 10**10])

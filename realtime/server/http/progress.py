@@ -1,6 +1,6 @@
 """Whether a client takes what waits for it, judged by looks at a transport now and then. Pure."""
 
-LEAST = 1024  # bytes a client takes in `within` seconds, at least
+MIN = 1024  # bytes a client takes in `within` seconds, at least
 
 
 class Progress:
@@ -13,8 +13,8 @@ class Progress:
         self._taken = 0
 
     def stalled(self, now: float, waiting: int, taken: int, within: float) -> bool:
-        """Whether bytes wait and fewer than LEAST were taken in the last `within` seconds."""
-        if not waiting or not self._since or abs(taken - self._taken) >= LEAST:
+        """Whether bytes wait and fewer than MIN were taken in the last `within` seconds."""
+        if not waiting or not self._since or abs(taken - self._taken) >= MIN:
             self._since, self._taken = now, taken
             return False
         return now - self._since > within

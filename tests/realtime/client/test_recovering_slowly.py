@@ -8,7 +8,7 @@ import pytest
 
 from flotilla.realtime.access.identity import Identity, ServerSub
 from flotilla.realtime.client.subscriptions import IN_REPLY, give
-from flotilla.realtime.engine.pace import LEAST
+from flotilla.realtime.engine.pace import MIN
 from flotilla.realtime.node.node import Node
 from tests.realtime.client.peers import Peer
 from tests.store.redis_process import until
@@ -96,7 +96,7 @@ async def test_what_the_server_gives_goes_at_the_clients_pace(node: Node) -> Non
     peer = Peer(node)
     await peer.connect()
     epoch = await _published(node, "open:a", 5, LARGE)
-    peer.socket.waiting = LEAST
+    peer.socket.waiting = MIN
     since = (await node.broker.history("open:a", node.config.namespaces["open"])).top._replace(offset=0)
     assert since.epoch == epoch
     assert await give(peer.client, "open:a", node.config.namespaces["open"], position=since)
@@ -112,7 +112,7 @@ async def test_an_unsubscribe_ends_it(node: Node) -> None:
     peer = Peer(node)
     await peer.connect()
     epoch = await _published(node, "open:a", 5, LARGE)
-    peer.socket.waiting = LEAST
+    peer.socket.waiting = MIN
     await _back(peer, epoch)
     assert await peer.ask(unsubscribe={"channel": "open:a"}) == {"unsubscribe": {}}
     peer.socket.waiting = 0

@@ -10,7 +10,7 @@ import pytest_asyncio
 from flotilla.realtime.conf import ChannelOptions
 from flotilla.realtime.engine import feeder, pages
 from flotilla.realtime.engine.local_channel import LocalChannel
-from flotilla.realtime.engine.pace import LEAST
+from flotilla.realtime.engine.pace import MIN
 from flotilla.realtime.engine.publication import Publication
 from flotilla.realtime.engine.subscription import Subscription
 from flotilla.realtime.protocol.frames import Frame
@@ -87,9 +87,9 @@ class TestPace:
         top = await publish(one, 200)
         reader = Reader(one)
         channel, subscription = await come_back(one, reader, 0)
-        await until(lambda: reader.waiting > LEAST)
+        await until(lambda: reader.waiting > MIN)
         await turns()
-        assert reader.waiting <= LEAST + feeder.PIECE
+        assert reader.waiting <= MIN + feeder.PIECE
         await reader.read_all(lambda: not channel.feeds)
         assert reader.offsets == list(range(1, top + 1))
         assert subscription in channel.sockets
@@ -103,9 +103,9 @@ class TestPace:
         for name in names:
             await publish(one, 100, channel=name)
         joined = [(await come_back(one, reader, 0, channel=name))[0] for name in names]
-        await until(lambda: reader.waiting > LEAST)
+        await until(lambda: reader.waiting > MIN)
         await turns()
-        assert reader.waiting <= LEAST + feeder.PIECE
+        assert reader.waiting <= MIN + feeder.PIECE
         await reader.read_all(lambda: not any(channel.feeds for channel in joined))
         for name in names:
             found = [push["pub"]["offset"] for push in reader.pushes if push["channel"] == name]
@@ -172,7 +172,7 @@ class TestMeanwhile:
         joined = await one.hub.subscribe(subscription, OPTIONS)
         page = await one.broker.history("room", OPTIONS, since=0, limit=-1)
         one.hub.feeder.release(joined, subscription, page.top.offset, page.publications)
-        await until(lambda: reader.waiting > LEAST)
+        await until(lambda: reader.waiting > MIN)
         await one.broker.publish("room", b'{"data":"passing"}', OPTIONS, skip_history=True)
         await one.layer.group_send(place("room").group, {"type": "join", "c": "room", "d": b'{"user":"u"}'})
         await until(lambda: any("join" in push for push in reader.pushes))
@@ -184,7 +184,7 @@ class TestMeanwhile:
         await publish(one, 100)
         reader = Reader(one)
         channel, subscription = await come_back(one, reader, 0)
-        await until(lambda: reader.waiting > LEAST)
+        await until(lambda: reader.waiting > MIN)
         one.hub.unsubscribe(subscription)
         found = len(reader.pushes)
         assert channel.idle_since is not None

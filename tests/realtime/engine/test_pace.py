@@ -1,8 +1,8 @@
 """How much may wait at a socket: about half a second's worth of what its client takes."""
 
-from flotilla.realtime.engine.pace import LEAST, Pace
+from flotilla.realtime.engine.pace import MIN, Pace
 
-MOST = 512 * 1024
+MAX = 512 * 1024
 STEP = 0.02
 
 
@@ -29,16 +29,16 @@ def run(pace: Pace, rate: float, seconds: float, delay: float = 0.0) -> float:
 def test_a_slow_client_has_little_waiting() -> None:
     """The least, so that a reply behind it is there in less time than SDKs wait."""
     for rate in (20_000, 80_000):
-        pace = Pace(0.0, MOST)
+        pace = Pace(0.0, MAX)
         assert run(pace, rate, 10) <= 2.0
-        assert LEAST <= pace.window <= max(LEAST, rate)
+        assert MIN <= pace.window <= max(MIN, rate)
 
 
 def test_a_far_but_fast_client_is_kept_busy() -> None:
     """What it takes is found out step by step: a long way does not make it slow."""
-    pace = Pace(0.0, MOST)
+    pace = Pace(0.0, MAX)
     run(pace, 2_000_000, 5, delay=0.2)
-    assert pace.window == MOST
+    assert pace.window == MAX
 
 
 def test_it_never_lets_more_wait_than_it_may() -> None:
@@ -51,11 +51,11 @@ def test_it_never_lets_more_wait_than_it_may() -> None:
 
 def test_who_takes_nothing_is_stalled() -> None:
     """Counted from the last byte that was taken."""
-    pace = Pace(0.0, MOST)
+    pace = Pace(0.0, MAX)
     pace.wrote(pace.look(0, 0.0))
-    pace.wrote(pace.look(LEAST // 2, 1.0))
+    pace.wrote(pace.look(MIN // 2, 1.0))
     for now in range(2, 12):
-        assert pace.look(LEAST, float(now)) == 0
+        assert pace.look(MIN, float(now)) == 0
     assert pace.stalled(11.0) == 10.0
-    pace.look(LEAST - 1, 12.0)
+    pace.look(MIN - 1, 12.0)
     assert pace.stalled(12.0) == 0.0

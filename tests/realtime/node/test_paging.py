@@ -5,7 +5,7 @@ import tracemalloc
 
 import pytest
 
-from flotilla.realtime.node.paging import MOST, STRETCH, page
+from flotilla.realtime.node.paging import MAX, STRETCH, page
 
 pytestmark = pytest.mark.asyncio
 
@@ -22,7 +22,7 @@ def name(thing: Thing) -> str:
     return thing.name
 
 
-async def ask(things: list[Thing], after: str = "", limit: int = MOST) -> tuple[int, list[str]]:
+async def ask(things: list[Thing], after: str = "", limit: int = MAX) -> tuple[int, list[str]]:
     total, rows = await page(things, lambda one: one.wanted, name, after, limit)
     return total, [one.name for one in rows]
 
@@ -39,7 +39,7 @@ async def test_pages_follow_each_other() -> None:
             break
         seen += found
     assert seen == wanted
-    assert len((await ask(things, limit=10**9))[1]) == MOST
+    assert len((await ask(things, limit=10**9))[1]) == MAX
 
 
 async def test_a_hundred_thousand_cost_a_page_of_memory_and_keep_nobody_waiting() -> None:

@@ -5,20 +5,20 @@ import pytest
 
 from flotilla.realtime.protocol.codes import CommandError, DisconnectCode, DisconnectError
 from flotilla.realtime.protocol.commands import Command, Unfit, decoded, parse
-from tests.fuzzing import LONGEST, cases, lines
+from tests.fuzzing import MAX_SECONDS, cases, lines
 
-MOST = 256
-pytestmark = pytest.mark.timeout(LONGEST)
+MAX = 256
+pytestmark = pytest.mark.timeout(MAX_SECONDS)
 
 
 def test_messages_are_commands_or_end_the_connection() -> None:
     for name, chance in cases(least=5_000):
         text = lines(chance)
         try:
-            found = parse(text, MOST)
+            found = parse(text, MAX)
         except DisconnectError as error:
             assert error.code in (DisconnectCode.BAD_REQUEST, DisconnectCode.TOO_MANY_REQUESTS), name
-            assert error.code == DisconnectCode.BAD_REQUEST or text.count("\n") >= MOST, name
+            assert error.code == DisconnectCode.BAD_REQUEST or text.count("\n") >= MAX, name
             continue
         assert len(found) == text.count("\n") + (not text.endswith("\n")), name
         for command in found:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flotilla.realtime.protocol.nesting import MAX_DIGITS, MOST, too_deep, too_long_a_number, unreadable
+from flotilla.realtime.protocol.nesting import MAX, MAX_DIGITS, too_deep, too_long_a_number, unreadable
 
 
 def nested(levels: int, inner: str = "1") -> bytes:
@@ -18,14 +18,14 @@ def nested(levels: int, inner: str = "1") -> bytes:
     ("data", "deep"),
     [
         (b"1", False),
-        (nested(MOST), False),
-        (nested(MOST + 1), True),
-        (nested(MOST // 2, '{"a":' * (MOST // 2) + "1" + "}" * (MOST // 2)), False),
-        (nested(MOST // 2, '{"a":' * (MOST // 2 + 1) + "1" + "}" * (MOST // 2 + 1)), True),
+        (nested(MAX), False),
+        (nested(MAX + 1), True),
+        (nested(MAX // 2, '{"a":' * (MAX // 2) + "1" + "}" * (MAX // 2)), False),
+        (nested(MAX // 2, '{"a":' * (MAX // 2 + 1) + "1" + "}" * (MAX // 2 + 1)), True),
         (b"[" + b",".join([b"[]"] * 1000) + b"]", False),
         (json.dumps("[" * 1000).encode(), False),
         (json.dumps(['\\"' + "[" * 1000, "]" * 999]).encode(), False),
-        (nested(MOST + 1, json.dumps("]" * 1000)), True),
+        (nested(MAX + 1, json.dumps("]" * 1000)), True),
     ],
     ids=lambda value: "" if isinstance(value, bytes) else str(value),
 )

@@ -21,7 +21,7 @@ from flotilla.realtime.server.connection import Connection
 from tests.raw_frames import BINARY, CLOSE, MASK, PING, PONG, TEXT, frame
 from tests.realtime.server.wires import Receiver, Server, parse, request
 
-MOST = 300  # bytes of a message: enough for both short forms of a length
+MAX = 300  # bytes of a message: enough for both short forms of a length
 HANDSHAKE = (
     b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
@@ -66,7 +66,7 @@ def autobahn(chunks: list[bytes]) -> Outcome:
     """What Autobahn makes of it."""
     factory = WebSocketServerFactory(reactor=Clock())
     factory.protocol = Autobahn
-    factory.setProtocolOptions(maxFramePayloadSize=MOST, maxMessagePayloadSize=MOST)
+    factory.setProtocolOptions(maxFramePayloadSize=MAX, maxMessagePayloadSize=MAX)
     factory.outcome = outcome = Outcome()
     protocol = factory.buildProtocol(None)
     transport = Transport()
@@ -90,7 +90,7 @@ async def ours(chunks: list[bytes]) -> Outcome:
         await send({"type": "websocket.accept"})
         scope["extensions"]["flotilla.socket"].adopt(receiver)
 
-    connection = Connection(Server(application, MOST), transport, request(), {})
+    connection = Connection(Server(application, MAX), transport, request(), {})
     while connection.is_connecting:
         await asyncio.sleep(0)
     transport.clear()
@@ -161,11 +161,9 @@ def oddities(draw: st.DrawFn) -> bytes:
             length = draw(st.integers(0, 20))
             return bytes((first, 0x80 | form)) + length.to_bytes(2 if form == 126 else 8, "big") + MASK + bytes(length)
         case 2:  # too big: its bytes need not come
-            length = draw(
-                st.sampled_from([MOST, MOST + 1, 65535, 65536, 1 << 31, (1 << 63) - 1, 1 << 63, (1 << 64) - 1])
-            )
+            length = draw(st.sampled_from([MAX, MAX + 1, 65535, 65536, 1 << 31, (1 << 63) - 1, 1 << 63, (1 << 64) - 1]))
             head = bytes((0x80 | draw(st.sampled_from([TEXT, BINARY, 0])), 0x80 | (126 if length < 1 << 16 else 127)))
-            return head + length.to_bytes(2 if length < 1 << 16 else 8, "big") + MASK + b"x" * min(length, MOST)
+            return head + length.to_bytes(2 if length < 1 << 16 else 8, "big") + MASK + b"x" * min(length, MAX)
         case 3:  # a control frame that is too long
             return frame(draw(st.sampled_from([CLOSE, PING, PONG])), b"\x03\xe8" + b"x" * draw(st.integers(120, 130)))
         case _:

@@ -8,22 +8,22 @@ import pytest
 from flotilla.realtime.server.budget import Allowance
 from flotilla.realtime.server.connection import MAX_PER_TURN
 from flotilla.realtime.server.incoming_frames import Reader, Violation, can_be_sent, whole_ping, whole_text
-from tests.fuzzing import LONGEST, Reading, cases, meaning, pieces, stream
+from tests.fuzzing import MAX_SECONDS, Reading, cases, meaning, pieces, stream
 from tests.raw_frames import BINARY, CLOSE, PING, PONG, TEXT
 from tests.realtime.server.test_connection import Adopted
 from tests.realtime.server.wires import Wire, parse
 
-MOST = 1000
+MAX = 1000
 UNFINISHED = 131  # bytes of the longest control frame, which may come between the fragments of a message
-pytestmark = pytest.mark.timeout(LONGEST)
+pytestmark = pytest.mark.timeout(MAX_SECONDS)
 
 
 def test_the_reader_takes_what_a_plain_reading_finds() -> None:
     """Whatever the pieces are, and however many frames it may take at a time; it never keeps more than a message."""
     for name, chance in cases(least=50_000):
         wire = stream(chance)
-        reader, found, violation = Reader(MOST), [], 0
-        expected = meaning(wire, MOST)
+        reader, found, violation = Reader(MAX), [], 0
+        expected = meaning(wire, MAX)
         try:
             for piece in pieces(chance, wire):
                 reader.feed(piece)
@@ -34,7 +34,7 @@ def test_the_reader_takes_what_a_plain_reading_finds() -> None:
                         found.append((int(message.opcode), message.payload))
                     full = reader.left <= 0
                     assert 0 <= reader.left <= turn, name
-                assert reader.waiting <= MOST + UNFINISHED, name
+                assert reader.waiting <= MAX + UNFINISHED, name
         except Violation as refused:
             violation = refused.code
         assert (found, violation) == (expected.messages, expected.violation), name
@@ -45,7 +45,7 @@ def test_the_reader_takes_what_a_plain_reading_finds() -> None:
 def check_short_cuts(name: str, wire: bytes, expected: Reading) -> None:
     """What is taken without a reader is what it would give, and nothing else is taken."""
     single = len(expected.messages) == 1 and expected.complete
-    if (payload := whole_text(wire, MOST)) is not None:
+    if (payload := whole_text(wire, MAX)) is not None:
         assert expected.messages == [(TEXT, payload)], name
     if (payload := whole_ping(wire)) is not None:
         assert expected.messages in ([(PING, payload)], [(PONG, payload)]), name
@@ -94,7 +94,7 @@ async def test_a_connection_does_what_they_mean() -> None:
         try:
             adopted = await Adopted(wire, allowance=Allowance(10**6, 10**9)).opened()
             data = stream(chance)
-            reading = meaning(data, MOST)
+            reading = meaning(data, MAX)
             messages, answers, code = outcome(reading)
             got = b""
             for piece in pieces(chance, data):

@@ -19,10 +19,10 @@ from flotilla.realtime.server.incoming_frames import (
 )
 from tests.raw_frames import BINARY, CLOSE, MASK, PING, TEXT, frame
 
-MOST = 65536
+MAX = 65536
 
 
-def read(*chunks: bytes, most: int = MOST) -> list[Message]:
+def read(*chunks: bytes, most: int = MAX) -> list[Message]:
     """The messages in what came; nothing may be left incomplete."""
     reader, found = Reader(most), []
     for chunk in chunks:
@@ -33,7 +33,7 @@ def read(*chunks: bytes, most: int = MOST) -> list[Message]:
     return found
 
 
-def violation(wire: bytes, most: int = MOST) -> int:
+def violation(wire: bytes, most: int = MAX) -> int:
     """The code with which a stream is refused."""
     with pytest.raises(Violation) as refused:
         read(wire, most=most)
@@ -44,12 +44,12 @@ def violation(wire: bytes, most: int = MOST) -> int:
 class TestWholeText:
     @pytest.mark.parametrize("size", [0, 1, 125, 126, 127, 1000, 65535])
     def test_one_whole_text_is_taken(self, size: int) -> None:
-        assert whole_text(frame(TEXT, b"x" * size), MOST) == b"x" * size
+        assert whole_text(frame(TEXT, b"x" * size), MAX) == b"x" * size
 
     @given(st.text(max_size=200))
     def test_it_reads_what_another_implementation_writes(self, text: str) -> None:
         wire = Frame(Opcode.TEXT, text.encode()).serialize(mask=True)
-        assert whole_text(wire, MOST) == text.encode()
+        assert whole_text(wire, MAX) == text.encode()
 
     @pytest.mark.parametrize(
         "wire",
@@ -72,7 +72,7 @@ class TestWholeText:
         ],
     )
     def test_anything_else_is_left_to_the_reader(self, wire: bytes) -> None:
-        assert whole_text(wire, MOST) is None
+        assert whole_text(wire, MAX) is None
 
     def test_a_text_that_is_too_big_is_left_to_the_reader(self) -> None:
         assert whole_text(frame(TEXT, b"x" * 300), 300) is not None
@@ -103,7 +103,7 @@ class TestReader:
         assert read(frame(TEXT, b"begin", final=False) + empty + frame(0)) == [Message(TEXT, b"begin")]
 
     def test_empty_fragments_without_end_keep_nothing(self) -> None:
-        reader = Reader(MOST)
+        reader = Reader(MAX)
         reader.feed(frame(TEXT, b"a", final=False))
         for _ in range(10_000):
             reader.feed(frame(0, final=False))
@@ -145,14 +145,14 @@ class TestReader:
         assert violation(wire) == 1002
 
     def test_what_came_before_a_violation_is_given(self) -> None:
-        reader = Reader(MOST)
+        reader = Reader(MAX)
         reader.feed(frame(TEXT, b"good") + frame(3))
         assert reader.next() == Message(TEXT, b"good")
         with pytest.raises(Violation):
             reader.next()
 
     def test_nothing_is_kept_of_what_was_given(self) -> None:
-        reader = Reader(MOST)
+        reader = Reader(MAX)
         for _ in range(1000):
             reader.feed(frame(BINARY, b"x" * 1000))
             assert reader.next() is not None

@@ -5,10 +5,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-LONGEST = 20.0  # seconds
+MAX_SECONDS = 20.0  # seconds
 
 
-async def until(condition: Callable[[], Any], what: str, within: float = LONGEST) -> Any:
+async def until(condition: Callable[[], Any], what: str, within: float = MAX_SECONDS) -> Any:
     """Wait until `condition()` is true; gives what it gave."""
     deadline = time.monotonic() + within
     while not (found := condition()):
