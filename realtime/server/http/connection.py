@@ -22,8 +22,8 @@ from zope.interface import implementer
 from flotilla.realtime.server import handshake
 from flotilla.realtime.server.connection import Connection
 from flotilla.realtime.server.connection import Server as WebSocketServer
+from flotilla.realtime.server.head import MAX_HEAD, Head, HeadReader, Refused
 from flotilla.realtime.server.http.body import Body, Length, body_of
-from flotilla.realtime.server.http.head import MAX_HEAD, Head, HeadReader, Refused
 from flotilla.realtime.server.http.limits import Limits
 from flotilla.realtime.server.http.progress import Progress, Rate
 from flotilla.realtime.server.http.request import Request, internal_error

@@ -10,8 +10,8 @@ import logging
 import time
 from typing import Any, Protocol
 
+from flotilla.realtime.server.head import Head, Refused
 from flotilla.realtime.server.http.body import Body
-from flotilla.realtime.server.http.head import Head, Refused
 from flotilla.realtime.server.http.response import Response
 
 logger = logging.getLogger("flotilla.realtime.http")

@@ -11,7 +11,7 @@ from daphne.utils import parse_x_forwarded_for
 
 from flotilla.ratelimit.http.addresses import client_address
 from flotilla.ratelimit.http.requests import trusted_proxies
-from flotilla.realtime.server.http.head import Head, Headers, Refused
+from flotilla.realtime.server.head import Head, Headers, Refused
 
 _ROOT_PATH = b"daphne-root-path"  # stock Daphne believes it, whoever sends it
 
