@@ -17,7 +17,7 @@ class MonitoringConfig(AppConfig):
         from flotilla.monitoring.memory import memory_watch
         from flotilla.monitoring.vitals import NAMESPACE, OPTIONS, publisher
         from flotilla.realtime.conf import provide_namespace
-        from flotilla.realtime.server.lifecycle import on_boot, on_drain
+        from flotilla.realtime.server.signals import on_boot, on_drain
 
         metrics.register()
         limits.register()

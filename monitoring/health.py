@@ -21,7 +21,7 @@ from django.db import connection
 from flotilla.monitoring.probe import LimitsProbe, ShardProbe, Unready
 from flotilla.ratelimit.service import get_limits
 from flotilla.realtime.node.node import Node, current_node, get_node
-from flotilla.realtime.server.lifecycle import is_leaving
+from flotilla.realtime.server.drain import is_leaving
 from flotilla.store import Store, StoreRefused, StoreUnavailable, get_store, supervised
 from flotilla.store.once import Once
 

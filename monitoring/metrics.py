@@ -21,8 +21,8 @@ from prometheus_client.registry import Collector
 from flotilla.realtime.client.states import State
 from flotilla.realtime.engine import recovery
 from flotilla.realtime.protocol.codes import DisconnectCode, ErrorCode
-from flotilla.realtime.server.door import current_door
-from flotilla.realtime.server.http.waiting import responses_waiting
+from flotilla.realtime.server.http.answering import responses_waiting
+from flotilla.realtime.server.waiting_connections import current_waiting_connections
 from flotilla.realtime.version import VERSION
 from flotilla.store import get_store
 from flotilla.store.stats import Histogram
@@ -177,10 +177,10 @@ def _connections(node: "Node") -> Iterator[Metric]:
     yield gauge("admission_silent", "Clients that were let in and have not asked to connect.", admission.silent)
     yield counter("admission_gave_way", "Places taken from clients that said nothing.", admission.gave_way)
     yield counter("admission_refused", "Handshakes refused with 503: too many waited.", admission.refused)
-    door = current_door()
-    if door is not None:
-        yield gauge("http_waiting", "Connections without a request: new, or idle between two.", door.waiting)
-        yield counter("http_waiting_closed", "Such connections closed as there were too many.", door.given_up)
+    idle = current_waiting_connections()
+    if idle is not None:
+        yield gauge("http_waiting", "Connections without a request: new, or idle between two.", idle.size)
+        yield counter("http_waiting_closed", "Such connections closed as there were too many.", idle.closed)
     closed = dict(node.connections_closed)
     by_label: Counter[str] = Counter()
     for code, count in closed.items():

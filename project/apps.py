@@ -8,7 +8,7 @@ from django.apps import AppConfig
 from django.conf import settings
 from django.db.backends.signals import connection_created
 
-from flotilla.realtime.server.private import private_files
+from flotilla.realtime.server.private_files import private_files
 
 
 class ProjectConfig(AppConfig):

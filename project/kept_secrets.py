@@ -4,7 +4,7 @@ import os
 import secrets
 from pathlib import Path
 
-from flotilla.realtime.server.private import private_files, private_folder
+from flotilla.realtime.server.private_files import private_files, private_folder
 
 
 def kept_secret(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""The WebSocket endpoint: an ASGI application that turns a connection's events into calls of its session.
+"""The WebSocket endpoint: an ASGI application that turns a connection's events into calls of its client.
 
 It is a consumer in Channels' sense (routed, made with `as_asgi`), but not one of Channels' classes: those hop to a
 database thread on every event, and open a mailbox per connection.
@@ -59,7 +59,7 @@ class ConnectionConsumer:
         elif reason := node.blocks.against("", client.address):
             client.disconnect(DisconnectCode.PERMISSION_DENIED, reason)
         if isinstance(socket, Connection):
-            socket.adopt(client)  # it calls the session itself: neither this coroutine nor a queue is needed any more
+            socket.adopt(client)  # it calls the client itself: neither this coroutine nor a queue is needed any more
         else:
             await _serve(client, receive)
 

@@ -15,7 +15,7 @@ from flotilla.ops.drill.timeline import Say
 from flotilla.ops.load.artillery import home, node
 from flotilla.ops.load.cluster import Cluster
 from flotilla.ratelimit.algorithms.rates import Rate
-from flotilla.realtime.server.private import private_folder
+from flotilla.realtime.server.private_files import private_folder
 
 Variables = Mapping[str, str | int | float]
 

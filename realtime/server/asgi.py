@@ -6,19 +6,42 @@ So is what waits for a slow client: `send` returns when the transport has room a
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
-from flotilla.realtime.protocol.frames import BINARY, Frame
+from flotilla.realtime.protocol.frames import BINARY, Frame, Wire
 from flotilla.realtime.server import handshake
 from flotilla.realtime.server.handshake import Headers
 from flotilla.realtime.server.incoming_frames import can_be_sent
 
-if TYPE_CHECKING:
-    from flotilla.realtime.server.connection import Connection
-
 logger = logging.getLogger("flotilla.realtime.connection")
 
 MAX_EVENTS = 64
+
+
+class WebSocket(Protocol):
+    """What an application's side needs of its connection."""
+
+    @property
+    def is_connecting(self) -> bool:
+        """Whether the handshake waits for its answer."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether something can still be sent."""
+
+    def accept(self, key: bytes, subprotocol: str | None, headers: Headers) -> None: ...
+
+    def reject(self, response: bytes) -> None: ...
+
+    def send(self, frame: Frame | Wire) -> None: ...
+
+    def close(self, code: int, reason: str = "") -> None: ...
+
+    def pause(self, paused: bool) -> None: ...
+
+    def throttle(self, producer: Any) -> None: ...
+
+    def ended(self) -> None: ...
 
 
 class AsgiSide:
@@ -28,7 +51,7 @@ class AsgiSide:
 
     task: "asyncio.Task[None]"
 
-    def __init__(self, connection: "Connection", key: bytes) -> None:
+    def __init__(self, connection: WebSocket, key: bytes) -> None:
         self._connection = connection
         self._key = key
         self._events: asyncio.Queue[dict[str, Any]] = asyncio.Queue()

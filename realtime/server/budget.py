@@ -1,8 +1,8 @@
 """How much one connection may send: so many frames and so many bytes a second.
 
-Whoever keeps to both in every second is never refused. One that was quiet for a second may send twice as much in the
-next, and nobody has more than that: a second begins when what the last one allowed is used up. So the clock is read
-once for so many frames, and counting is two subtractions.
+A client that keeps to both in every second is never refused. After a quiet second it may send twice as much in the
+next, and never more than that. A second begins when what was allowed in the last one is used up, so that the clock is
+not read for every frame: counting one is two subtractions.
 """
 
 import time

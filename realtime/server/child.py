@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from flotilla.realtime.server.listening import bind
+from flotilla.realtime.server.listeners import bind
 from flotilla.realtime.server.parent_death import PARENT, READY_FD
 
 MAX_LINE = 2**16  # bytes of output that are held for one line

@@ -1,9 +1,9 @@
 """Daphne as the platform runs it: `python -m flotilla.realtime.server.daphne --fd N project.asgi:application`.
 
-What is Daphne's: the command line, the endpoints, the reactor. What is ours: the node runs before the first connection
-is accepted, HTTP and WebSockets are served by our own protocols (`opening`, `http`, `connection`), limits come from the
-configuration, SIGTERM drains (`drain`), and under the supervisor it says when it is ready and dies with it.
-`daphne project.asgi:application` works too, without all that.
+What is Daphne's: the command line, the endpoints, the reactor. What is ours: the application is started before the
+first connection is accepted and told of its end (`lifespan`), HTTP and WebSockets are served by our own protocols
+(`factory`, `http`, `connection`), limits come from the configuration, SIGTERM drains (`drain`), and under the
+supervisor it says when it is ready and dies with it. `daphne project.asgi:application` works too, without all that.
 """
 
 import asyncio
@@ -30,19 +30,23 @@ from twisted.logger import (
     globalLogPublisher,
 )
 
+from flotilla.realtime.conf import get_config
 from flotilla.realtime.server.budget import Allowance
 from flotilla.realtime.server.connection import Connection
 from flotilla.realtime.server.drain import drain
-from flotilla.realtime.server.listening import BACKLOG, accept_queued_and_close, adopt, without_delay
+from flotilla.realtime.server.factory import Factory
+from flotilla.realtime.server.lifespan import Lifespan, StartupFailed
+from flotilla.realtime.server.listeners import BACKLOG, accept_queued_and_close, adopt, without_delay
 from flotilla.realtime.server.open_files import open_as_many_as_allowed
-from flotilla.realtime.server.opening import Factory
 from flotilla.realtime.server.parent_death import PARENT, READY_FD, die_with_parent
+from flotilla.realtime.server.signals import on_boot
 
 logger = logging.getLogger("flotilla.realtime.server")
 
 GOING_AWAY = 1001
 GC_THRESHOLD = (20_000, 20, 50)  # docs/decisions/0007
 LOOK_EVERY = 0.05  # seconds
+MIN_SHUTDOWN = 1.0  # seconds the application has for its shutdown, though the drain's deadline has passed
 LOOK_AFTER_OPENINGS = 1.0  # seconds
 
 
@@ -50,10 +54,7 @@ class Server(DaphneServer):  # type: ignore[misc]
     """One process's server."""
 
     def __init__(self, application: Any, endpoints: list[str], **options: Any) -> None:
-        from flotilla.realtime.conf import get_config
-
         config = get_config()
-        most = config.max_message_bytes
         options |= {
             "signal_handlers": False,
             "root_path": getattr(settings, "ROOT_PATH", options.get("root_path", "")),
@@ -62,18 +63,28 @@ class Server(DaphneServer):  # type: ignore[misc]
         super().__init__(application, endpoints, **options)
         self.endpoints: list[str] = []  # Daphne would listen with its own factory
         self._listen_on = endpoints
-        self.max_message_bytes = most
+        self.max_message_bytes = config.max_message_bytes
         self.allowance = Allowance(config.max_frames_per_second, config.max_bytes_per_second)
         self.ports: list[Any] = []
         self.websockets: set[Connection] = set()
         self._draining = False
+        self._ends = 0.0  # loop time: the deadline of the drain
+        self._lifespan = Lifespan(application)
         self._tasks: set[asyncio.Task[None]] = set()
 
     def run(self) -> None:
-        """Start the node, then serve until stopped."""
-        twisted_loop.run_until_complete(_boot())
+        """Start the application, serve until stopped, and tell the application of the end."""
+        try:
+            twisted_loop.run_until_complete(self._boot())
+        except StartupFailed as error:
+            sys.exit(f"the application could not start: {error}")
         _settle_garbage_collector()
         super().run()
+        twisted_loop.run_until_complete(self._lifespan.shutdown(max(MIN_SHUTDOWN, self._ends - twisted_loop.time())))
+
+    async def _boot(self) -> None:
+        await on_boot.asend(sender=None)
+        await self._lifespan.startup()
 
     def listen_success(self, port: Any) -> None:
         """An endpoint is open."""
@@ -107,12 +118,21 @@ class Server(DaphneServer):  # type: ignore[misc]
         if PARENT not in os.environ:
             twisted_loop.add_signal_handler(signal.SIGINT, self._on_signal)
         if READY_FD in os.environ:
-            self._background(_tell_when_ready(int(os.environ[READY_FD])))
+            self._background(self._tell_when_ready(int(os.environ[READY_FD])))
+
+    async def _tell_when_ready(self, descriptor: int) -> None:
+        """Tell the supervisor the name under which the application takes clients, once it does."""
+        clients, name = self._lifespan.clients, ""
+        while clients is not None and not (name := clients.ready()):
+            await asyncio.sleep(LOOK_EVERY)
+        os.write(descriptor, f"{name}\n".encode())
+        os.close(descriptor)
 
     def _on_signal(self) -> None:
         if self._draining:
             return
         self._draining = True
+        self._ends = twisted_loop.time() + settings.DRAIN_DEADLINE
         self._background(drain(self, grace=settings.DRAIN_GRACE, deadline=settings.DRAIN_DEADLINE))
 
     def _background(self, work: Any) -> None:
@@ -159,10 +179,14 @@ class Server(DaphneServer):  # type: ignore[misc]
             accept_queued_and_close(port)
 
     def refuse_new(self) -> None:
-        """Refuse what still comes over connections that are open, and end the WebSockets that no node has ended."""
+        """Refuse what still comes over connections that are open, and end the WebSockets that are still there."""
         self.application = _refuse
         for connection in self.websockets:
             connection.close(GOING_AWAY, "shutdown")
+
+    async def send_away(self, within: float) -> None:
+        """Have the application send its clients away, within so many seconds."""
+        await self._lifespan.send_away(within)
 
     async def quiet(self) -> None:
         """Wait until every WebSocket and request has ended."""
@@ -176,23 +200,6 @@ def _settle_garbage_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLD)
-
-
-async def _boot() -> None:
-    from flotilla.realtime.node.node import get_node
-    from flotilla.realtime.server.lifecycle import on_boot
-
-    await on_boot.asend(sender=None)
-    await get_node()
-
-
-async def _tell_when_ready(descriptor: int) -> None:
-    from flotilla.realtime.node.node import current_node
-
-    while (node := current_node()) is None or not all(node.checks().values()):
-        await asyncio.sleep(LOOK_EVERY)
-    os.write(descriptor, f"{node.presence.incarnation}\n".encode())
-    os.close(descriptor)
 
 
 async def _refuse(scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:

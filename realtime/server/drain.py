@@ -1,10 +1,12 @@
 """How a serving process ends without losing anybody: not ready, then no listener, then every client told to move.
 
-    SIGTERM → /health/ready says 503 and the metrics port is released → a grace, for balancers to notice (0 standalone)
-    → what waits to be accepted is accepted, the listener is closed → the node tells its clients 3001 in waves and
-    leaves the cluster → open requests end → the server stops.
+    SIGTERM → `is_leaving`, so that /health/ready says 503; `on_drain`, at which the metrics port is released
+    → a grace, for balancers to notice (0 standalone) → what waits to be accepted is accepted, the listener is closed
+    → the application sends its clients away: the node tells them 3001 in waves and leaves the cluster
+    → open requests end → the server stops.
 
-All of it within one deadline. Should the process hang, the kernel's alarm ends it a little later.
+All of it within one deadline. Should the process hang, the kernel's alarm ends it a little later. That the application
+is told of its end at last, as ASGI has it, is the server's matter.
 """
 
 import asyncio
@@ -13,7 +15,7 @@ import math
 import signal
 from typing import Protocol
 
-from flotilla.realtime.server.lifecycle import leave, on_drain
+from flotilla.realtime.server.signals import on_drain
 
 logger = logging.getLogger("flotilla.realtime.drain")
 
@@ -21,6 +23,13 @@ SETTLE = 0.1  # seconds in which those accepted last send their request
 LAST_WORDS = 2.0  # seconds of the deadline kept for closing handshakes and open requests
 RELEASE_WITHIN = 1.0  # seconds that receivers of on_drain may take
 OVERTIME = 2  # seconds after the deadline until the kernel ends a process that hangs
+
+_leaving = False
+
+
+def is_leaving() -> bool:
+    """Whether this process was told to end, and should get no new clients."""
+    return _leaving
 
 
 class Server(Protocol):
@@ -32,6 +41,9 @@ class Server(Protocol):
     def refuse_new(self) -> None:
         """Refuse what still comes over connections that are open."""
 
+    async def send_away(self, within: float) -> None:
+        """Have the application tell its clients to connect elsewhere, within so many seconds."""
+
     async def quiet(self) -> None:
         """Wait until every WebSocket and request has ended."""
 
@@ -41,22 +53,18 @@ class Server(Protocol):
 
 async def drain(server: Server, *, grace: float, deadline: float) -> None:
     """End the server's process within `deadline` seconds, after `grace` seconds in which it still serves."""
-    from flotilla.realtime.node.node import current_node  # the server is imported before Django is set up
-
+    global _leaving
     loop = asyncio.get_running_loop()
     ends = loop.time() + deadline
     signal.alarm(math.ceil(deadline) + OVERTIME)
-    leave()
+    _leaving = True
     try:
         async with asyncio.timeout_at(ends):
             await _release()
             await asyncio.sleep(grace)
             server.stop_listening()
             await asyncio.sleep(SETTLE)
-            node = current_node()
-            if node is not None:
-                logger.info("draining %d clients", len(node.clients))
-                await node.drain(max(0.0, ends - loop.time() - LAST_WORDS))
+            await server.send_away(max(0.0, ends - loop.time() - LAST_WORDS))
             server.refuse_new()
             await server.quiet()
     except TimeoutError:

@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 
 from flotilla.realtime.server.parent_death import launch
-from flotilla.realtime.server.private import UMASK, private_folder, private_tree
+from flotilla.realtime.server.private_files import UMASK, private_folder, private_tree
 from flotilla.realtime.server.redis_binary import NoRedis, find_binary
 
 MAX_SOCKET_PATH = 100  # bytes; the kernel takes 107

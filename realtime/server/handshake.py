@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import sha1
 
-from flotilla.realtime.server.http.head import Head, Headers, HeadReader, Refused, line, phrase, refusal
+from flotilla.realtime.server.head import Head, Headers, HeadReader, Refused, line, phrase, refusal
 
 __all__ = ["Handshake", "Headers", "Refused", "acceptance", "judge", "phrase", "read", "refusal"]
 

@@ -1,4 +1,4 @@
-"""Each connection is an open file, and a process may open only so many: a bound above that bounds nothing."""
+"""How many files a process may open. Each connection is one, so bounds on connections must lie below that number."""
 
 import logging
 import resource

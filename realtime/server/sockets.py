@@ -22,7 +22,7 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 
 class Socket(Protocol):
-    """What a session writes to."""
+    """What frames for a client are written to."""
 
     on_slow: Callable[[], None] | None
 

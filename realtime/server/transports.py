@@ -1,9 +1,9 @@
 """What we read of Twisted's transports: what waits in their buffers, and in the kernel behind them.
 
 `dataBuffer`, `offset`, `_tempDataBuffer`, `_tempDataLen` are twisted.internet.abstract.FileDescriptor's own, and
-`_appSendBuffer` and `_aggregator` are those of twisted.protocols.tls; a test says so when they change. A TLS transport
-must be written to in the ordinary way, for it encrypts; what waits is what it and the transport beneath it hold. It is
-a wrapper that lends out every attribute of what it wraps, so what a transport has says nothing of what it is.
+`_appSendBuffer` and `_aggregator` are those of twisted.protocols.tls; a test fails when they change. A TLS transport
+must be written to in the ordinary way, for it encrypts; what waits is what it and the transport beneath it hold. It
+wraps that transport and shows all attributes of it as its own, so only its class tells that it is a wrapper.
 """
 
 import fcntl

@@ -14,7 +14,7 @@ from flotilla.presence import Reaped
 from flotilla.realtime.node import node as node_module
 from flotilla.realtime.node.node import Node
 from flotilla.realtime.protocol.codes import DisconnectCode
-from flotilla.realtime.server.door import door_of_this_process
+from flotilla.realtime.server.waiting_connections import new_waiting_connections
 from flotilla.realtime.signals import on_disconnect
 from flotilla.store import place
 from tests.realtime.client.peers import Peer
@@ -80,8 +80,8 @@ async def test_admission_is_counted_with_its_peak_and_who_waits(node: Node, scra
 
 async def test_who_says_nothing_is_counted(node: Node, scrape: Any) -> None:
     """Those who keep a place, those whose place was another's, and connections that have sent no request."""
-    door = door_of_this_process()
-    door.waits(NeverAsks(), "192.0.2.1")
+    waiting = new_waiting_connections()
+    waiting.add(NeverAsks(), "192.0.2.1")
     for _ in range(node.config.max_connecting):
         node.admission.ask("192.0.2.1")
     node.admission.ask("192.0.2.2")

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from flotilla.realtime.server import redis_binary
-from flotilla.realtime.server.private import private_folder, private_tree
+from flotilla.realtime.server.private_files import private_folder, private_tree
 
 ROOT = Path(__file__).resolve().parents[2]
 READY_WITHIN = 90.0  # seconds on a busy machine

@@ -21,7 +21,7 @@ from flotilla.ops.load.figures import NotAReport
 from flotilla.ops.load.report_page import rows
 from flotilla.ops.load.run import Result, repeated, run
 from flotilla.ratelimit.algorithms.rates import MEND, Rate, parse_rate
-from flotilla.realtime.server.private import UMASK
+from flotilla.realtime.server.private_files import UMASK
 
 
 class Command(BaseCommand):

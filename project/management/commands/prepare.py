@@ -11,7 +11,7 @@ from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand
 
-from flotilla.realtime.server.private import private_tree
+from flotilla.realtime.server.private_files import private_tree
 from project.kept_secrets import kept_secret
 
 SECRETS = ("DJANGO_SECRET_KEY", "REALTIME_TOKEN_SECRET", "REALTIME_API_KEYS")

@@ -17,8 +17,8 @@ from flotilla.presence.leases import expire_sync
 from flotilla.realtime.server.child import Plan
 from flotilla.realtime.server.console import say
 from flotilla.realtime.server.embedded_redis import EmbeddedRedis
-from flotilla.realtime.server.listening import reserve
-from flotilla.realtime.server.private import private_tree
+from flotilla.realtime.server.listeners import reserve
+from flotilla.realtime.server.private_files import private_tree
 from flotilla.realtime.server.redis_binary import NoRedis
 from flotilla.realtime.server.supervisor import Supervisor
 from flotilla.store import get_store

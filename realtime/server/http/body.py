@@ -8,7 +8,7 @@ import re
 from enum import Enum, auto
 from typing import Protocol
 
-from flotilla.realtime.server.http.head import Head, Refused
+from flotilla.realtime.server.head import Head, Refused
 
 MAX_LINE = 1024  # bytes of a chunk's first line, or of a trailer's
 MAX_TRAILERS = 8192

@@ -1,6 +1,6 @@
 """Twisted's protocol of a connection of ours: one request after another, until it becomes a WebSocket or ends.
 
-    WAITING    for a request's head; idle connections and new ones are at the door (`flotilla.realtime.server.door`)
+    WAITING    for a request's head, whether it is new or idle (`flotilla.realtime.server.waiting_connections`)
     ANSWERING  one request; what the client sends ahead is bounded, and so is what it does not read
     LINGERING  the last answer is out, its body's rest is read and thrown away, or the client would not see the answer
     CLOSING    what is written leaves, then the connection ends
@@ -13,7 +13,7 @@ import asyncio
 import logging
 import time
 from enum import Enum, auto
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.protocols.policies import ProtocolWrapper
@@ -21,15 +21,14 @@ from zope.interface import implementer
 
 from flotilla.realtime.server import handshake
 from flotilla.realtime.server.connection import Connection
+from flotilla.realtime.server.connection import Server as WebSocketServer
+from flotilla.realtime.server.head import MAX_HEAD, Head, HeadReader, Refused
 from flotilla.realtime.server.http.body import Body, Length, body_of
-from flotilla.realtime.server.http.head import MAX_HEAD, Head, HeadReader, Refused
+from flotilla.realtime.server.http.limits import Limits
 from flotilla.realtime.server.http.progress import Progress, Rate
 from flotilla.realtime.server.http.request import Request, internal_error
 from flotilla.realtime.server.http.scope import forwarded_address, http_scope, websocket_scope
 from flotilla.realtime.server.transports import cut_off, has_open_buffers, in_flight, let_go, unsent
-
-if TYPE_CHECKING:
-    from flotilla.realtime.server.opening import Factory
 
 logger = logging.getLogger("flotilla.realtime.http")
 
@@ -50,6 +49,45 @@ class State(Enum):
     CLOSED = auto()
 
 
+class Server(WebSocketServer, Protocol):
+    """What a connection needs of its server."""
+
+    root_path: str
+
+    @property
+    def is_leaving(self) -> bool:
+        """Whether clients should connect elsewhere from now on."""
+
+
+class Connections(Protocol):
+    """Who looks after all connections of a server: what each tells and asks."""
+
+    server: Server
+    server_name: bytes
+    limits: Limits
+    requests: set[Request]  # whose application runs
+
+    def is_proxy(self, address: str) -> bool: ...
+
+    def opened(self, connection: "HttpConnection") -> None: ...
+
+    def begins_head(self, connection: "HttpConnection") -> None: ...
+
+    def decided(self, connection: "HttpConnection") -> None: ...
+
+    def knows(self, connection: "HttpConnection", address: str) -> None: ...
+
+    def idles(self, connection: "HttpConnection") -> None: ...
+
+    def rests(self, connection: "HttpConnection") -> None: ...
+
+    def watch(self, connection: "HttpConnection", busy: bool) -> None: ...
+
+    def gone(self, connection: "HttpConnection") -> None: ...
+
+    def log(self, request: Request, peer: str) -> None: ...
+
+
 @implementer(IHalfCloseableProtocol)
 class HttpConnection:
     """A connection, from its first byte."""
@@ -58,7 +96,7 @@ class HttpConnection:
                  "_rate", "_request", "_room", "_since", "_state", "_throttled", "_turn_began", "_written", "factory",
                  "peer", "transport")  # fmt: skip
 
-    def __init__(self, factory: "Factory", peer: str) -> None:
+    def __init__(self, factory: Connections, peer: str) -> None:
         self.factory = factory
         self.peer = peer  # "" for a Unix socket
         self.transport: Any = None
@@ -374,7 +412,7 @@ class HttpConnection:
             cut_off(self.transport)
 
     def give_up(self) -> None:
-        """Its place at the door is wanted by another."""
+        """Its place is wanted by another."""
         if self._state is State.WAITING:
             self.abort("too many connections wait, and it is the oldest")
 

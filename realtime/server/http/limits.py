@@ -10,7 +10,7 @@ MEGABYTE = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bytes and seconds; no time at all stands for none that ends."""
+    """Bytes and seconds. In the settings a time of 0 stands for no limit, which is `math.inf` here."""
 
     max_body: int = 10 * MEGABYTE
     max_body_paths: Sequence[tuple[str, int]] = ()  # (beginning of a path, bytes): the longest that fits counts
@@ -21,7 +21,7 @@ class Limits:
 
     @classmethod
     def of(cls, settings: Any) -> "Limits":
-        """What the settings say; for those of a foreign project that say nothing, the defaults."""
+        """What the settings say, and the defaults for what a project's own settings leave out."""
         default = cls()
         return cls(
             getattr(settings, "HTTP_MAX_BODY", default.max_body),

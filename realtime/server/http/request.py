@@ -8,14 +8,11 @@ so that no part of one ever looks like all of it.
 import asyncio
 import logging
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
+from flotilla.realtime.server.head import Head, Refused
 from flotilla.realtime.server.http.body import Body
-from flotilla.realtime.server.http.head import Head, Refused
 from flotilla.realtime.server.http.response import Response
-
-if TYPE_CHECKING:
-    from flotilla.realtime.server.http.connection import HttpConnection
 
 logger = logging.getLogger("flotilla.realtime.http")
 
@@ -26,6 +23,32 @@ CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 DISCONNECT = {"type": "http.disconnect"}
 
 
+class RequestConnection(Protocol):
+    """What a request needs of the connection that it came on."""
+
+    @property
+    def server_name(self) -> bytes:
+        """What responses say of the server; b"" for nothing."""
+
+    def may_stay_open(self, body: Body) -> bool:
+        """Whether another request may follow one with such a body."""
+
+    def write(self, data: bytes) -> None:
+        """Write behind what waits."""
+
+    async def has_room(self) -> None:
+        """Wait until the client has taken enough of what was written."""
+
+    def read_on(self) -> None:
+        """Whoever was to take what was read has taken it."""
+
+    def answered(self, request: "Request") -> None:
+        """The response is complete."""
+
+    def application_ended(self, request: "Request", *, unfinished: bool) -> None:
+        """Its task is over; `unfinished`: before the response was complete, with the client still there."""
+
+
 class Request:
     """Runs an application for one request of a connection."""
 
@@ -33,14 +56,14 @@ class Request:
                  "_pieces", "_says_continue", "_waits", "began", "head", "over_since", "received", "response", "since",
                  "task")  # fmt: skip
 
-    def __init__(self, connection: "HttpConnection", head: Head, body: Body) -> None:
+    def __init__(self, connection: RequestConnection, head: Head, body: Body) -> None:
         self.head = head
         self.task: asyncio.Task[None] | None = None
         self.response = Response(head_only=head.method == b"HEAD", chunks=head.version == "1.1", keep=head.keeps_alive)
         self.began = self.since = time.monotonic()  # since: when the application had all that it waits for
         self.received = 0  # bytes of the body as it came
         self.over_since = 0.0
-        self._connection: HttpConnection | None = connection
+        self._connection: RequestConnection | None = connection
         self._body = body
         self._pieces: list[bytes] = []
         self._held = 0
@@ -153,7 +176,7 @@ class Request:
             self.task.cancel()
         await asyncio.sleep(0)
 
-    def _start(self, connection: "HttpConnection", message: dict[str, Any]) -> None:
+    def _start(self, connection: RequestConnection, message: dict[str, Any]) -> None:
         self.response.start(message["status"], message.get("headers") or (), connection.server_name)
         if self._says_continue or not connection.may_stay_open(self._body):
             self.response.keep = False
@@ -165,7 +188,7 @@ class Request:
         if not self._over and self._connection is not None:
             self._connection.write(self.response.flush())
 
-    async def _send_body(self, connection: "HttpConnection", data: bytes, more: bool) -> None:
+    async def _send_body(self, connection: RequestConnection, data: bytes, more: bool) -> None:
         if self._flushing is not None:
             self._flushing.cancel()
             self._flushing = None
@@ -180,7 +203,7 @@ class Request:
         else:
             await connection.has_room()
 
-    async def _send_pieces(self, connection: "HttpConnection", data: bytes, more: bool) -> None:
+    async def _send_pieces(self, connection: RequestConnection, data: bytes, more: bool) -> None:
         """A large part of a body, no faster than it is taken."""
         if not more:
             self.response.whole(len(data))
@@ -194,7 +217,7 @@ class Request:
             if self._over:
                 return
 
-    def _complete(self, connection: "HttpConnection") -> None:
+    def _complete(self, connection: RequestConnection) -> None:
         self.end()
         connection.answered(self)
 

@@ -10,7 +10,7 @@ from email.utils import formatdate
 from enum import Enum, auto
 from typing import Any
 
-from flotilla.realtime.server.http.head import line, phrase
+from flotilla.realtime.server.head import line, phrase
 
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _OURS = frozenset({b"connection", b"transfer-encoding", b"content-length", b"keep-alive"})

@@ -9,7 +9,9 @@ from urllib.parse import unquote
 
 from daphne.utils import parse_x_forwarded_for
 
-from flotilla.realtime.server.http.head import Head, Headers, Refused
+from flotilla.ratelimit.http.addresses import client_address
+from flotilla.ratelimit.http.requests import trusted_proxies
+from flotilla.realtime.server.head import Head, Headers, Refused
 
 _ROOT_PATH = b"daphne-root-path"  # stock Daphne believes it, whoever sends it
 
@@ -71,10 +73,5 @@ def _address(ask: Callable[[], Any]) -> list[Any] | None:
 
 def forwarded_address(scope: dict[str, Any]) -> str:
     """The address of the client behind trusted proxies; "" where there is none."""
-    from flotilla.ratelimit.http.addresses import (
-        client_address,  # settings are read when the server is made, not before
-    )
-    from flotilla.ratelimit.http.requests import trusted_proxies
-
     forwarded = b", ".join(value for name, value in scope["headers"] if name == b"x-forwarded-for")
     return client_address(scope["client"][0] if scope["client"] else "", forwarded.decode("latin-1"), trusted_proxies())

@@ -19,9 +19,9 @@ from flotilla.realtime.client.client import Client
 from flotilla.realtime.node.node import current_node
 from flotilla.realtime.server.asgi import AsgiSide
 from flotilla.realtime.server.connection import Connection
+from flotilla.realtime.server.factory import Factory
 from flotilla.realtime.server.http.connection import HttpConnection
 from flotilla.realtime.server.http.request import Request
-from flotilla.realtime.server.opening import Factory
 
 MEGABYTE = b"m" * (1 << 20)
 ended: list[str] = []  # names of applications that came to their end, in order

@@ -22,7 +22,7 @@ from flotilla.realtime.server.embedded_redis import MAX_SOCKET_PATH, EmbeddedRed
 from flotilla.realtime.server.redis_binary import NoRedis, find_binary
 from tests.realtime.server.waiting import until
 
-ROOT = Path(redis_binary.__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 needs_redis = pytest.mark.skipif(
     not any(map(shutil.which, redis_binary.NAMES)), reason="no redis-server or valkey-server on the PATH"
 )

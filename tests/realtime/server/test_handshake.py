@@ -8,7 +8,7 @@ from websockets.uri import parse_uri
 
 from flotilla.realtime.server import handshake
 from flotilla.realtime.server.handshake import Refused, acceptance, read, refusal
-from flotilla.realtime.server.http.head import _FRAMING, HeadReader
+from flotilla.realtime.server.head import _FRAMING, HeadReader
 
 KEY = b"dGhlIHNhbXBsZSBub25jZQ=="
 LINES = {

@@ -19,7 +19,7 @@ import pytest_asyncio
 
 from flotilla.realtime.server.backoff import Backoff
 from flotilla.realtime.server.child import Plan
-from flotilla.realtime.server.listening import reserve
+from flotilla.realtime.server.listeners import reserve
 from flotilla.realtime.server.redis_binary import NoRedis
 from flotilla.realtime.server.supervisor import Supervisor
 from tests.realtime.server.waiting import until

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flotilla.realtime.server.head import Refused
 from flotilla.realtime.server.http.body import MAX_EXTENSIONS, MAX_LINE, Chunked, Length
-from flotilla.realtime.server.http.head import Refused
 
 
 def chunks(*parts: bytes, extension: bytes = b"", trailers: bytes = b"") -> bytes:

@@ -11,11 +11,11 @@ import pytest
 from twisted.internet.error import ConnectionDone
 from twisted.python.failure import Failure
 
+from flotilla.realtime.server.factory import Factory
 from flotilla.realtime.server.http import connection as connection_module
+from flotilla.realtime.server.http.answering import responses_waiting
 from flotilla.realtime.server.http.connection import HttpConnection
 from flotilla.realtime.server.http.request import MAX_HELD, logger
-from flotilla.realtime.server.http.waiting import responses_waiting
-from flotilla.realtime.server.opening import Factory
 from flotilla.realtime.server.transports import unsent
 from tests.realtime.server.waiting import until
 from tests.realtime.server.wires import Server, Wire
@@ -258,7 +258,7 @@ async def test_nothing_is_left_of_it_without_the_garbage_collector(
         assert not served.factory.busy
         assert not served.factory._undecided
         assert not served.factory._idle
-        assert not served.factory.door.waiting
+        assert not served.factory.waiting.size
     finally:
         gc.enable()
 
@@ -283,12 +283,12 @@ async def test_an_idle_connection_that_still_reads_is_not_idle(wire: Wire) -> No
 
 
 async def test_who_is_the_oldest_gives_way_even_with_something_unread(wire: Wire) -> None:
-    """The door must not ask in vain."""
+    """Or it would be asked to close in vain."""
     served = Served(wire)
     assert served.connection is not None
     served.connection.give_up()
     assert not served.factory._undecided
-    assert not served.factory.door.waiting
+    assert not served.factory.waiting.size
 
 
 async def test_others_have_their_turn_while_a_client_takes_everything_at_once(

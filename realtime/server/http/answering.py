@@ -1,4 +1,4 @@
-"""Connections of HTTP that are answered now, for the metric of what waits to be taken by clients."""
+"""HTTP connections whose responses are on their way: how many bytes clients have not taken yet, for the metric."""
 
 from typing import Protocol
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flotilla.realtime.server.http.head import MAX_HEAD, MAX_HEADERS, MAX_TARGET, Head, HeadReader, Refused
+from flotilla.realtime.server.head import MAX_HEAD, MAX_HEADERS, MAX_TARGET, Head, HeadReader, Refused
 
 
 def head(line: bytes = b"GET /a?b HTTP/1.1", *more: bytes, host: bytes | None = b"Host: a") -> bytes:

@@ -1,7 +1,7 @@
-"""All connections of a process: makes the protocol of a new one, and ends those that last too long without reason.
+"""Twisted's factory: makes the protocol of a new connection, and ends those that last too long without reason.
 
 A connection is *undecided* while its head has not come, *idle* between two requests, *busy* while it is answered or
-ends. Each of these has an owner here that looks every second; a WebSocket leaves this module's care.
+ends. All of them are looked at every second; a connection that has become a WebSocket is no longer among them.
 """
 
 import logging
@@ -14,11 +14,11 @@ from twisted.internet.protocol import Factory as TwistedFactory
 from zope.interface import implementer
 
 from flotilla.ratelimit.http.requests import is_trusted_proxy, trusted_proxies
-from flotilla.realtime.server.door import door_of_this_process
+from flotilla.realtime.server.http.answering import answering
 from flotilla.realtime.server.http.connection import HttpConnection
 from flotilla.realtime.server.http.limits import Limits
 from flotilla.realtime.server.http.request import Request
-from flotilla.realtime.server.http.waiting import answering
+from flotilla.realtime.server.waiting_connections import new_waiting_connections
 
 logger = logging.getLogger("flotilla.realtime.http")
 
@@ -35,7 +35,7 @@ class Factory(TwistedFactory):  # type: ignore[misc]
         self.server = server
         self.server_name = (getattr(server, "server_name", "") or "").encode("latin-1")
         self.limits = Limits.of(settings)
-        self.door = door_of_this_process()
+        self.waiting = new_waiting_connections()
         self.requests: set[Request] = set()  # whose application runs
         self.busy: set[HttpConnection] = set()
         self._undecided: dict[HttpConnection, float] = {}  # in the order they came, or began a head
@@ -58,7 +58,7 @@ class Factory(TwistedFactory):  # type: ignore[misc]
     def opened(self, connection: HttpConnection) -> None:
         """It is new."""
         self._undecided[connection] = time.monotonic()
-        self.door.waits(connection, connection.peer)
+        self.waiting.add(connection, connection.peer)
 
     def begins_head(self, connection: HttpConnection) -> None:
         """Another request begins."""
@@ -69,7 +69,7 @@ class Factory(TwistedFactory):  # type: ignore[misc]
         """It has said what it wants, or is gone."""
         self._undecided.pop(connection, None)
         self._idle.pop(connection, None)
-        self.door.leaves(connection)
+        self.waiting.remove(connection)
 
     def knows(self, connection: HttpConnection, address: str) -> None:
         """For whom the request is that has begun."""
@@ -79,7 +79,7 @@ class Factory(TwistedFactory):  # type: ignore[misc]
     def idles(self, connection: HttpConnection) -> None:
         """A request is over, and none has begun."""
         self._idle[connection] = time.monotonic()
-        self.door.waits(connection, self._addresses.pop(connection, connection.peer))
+        self.waiting.add(connection, self._addresses.pop(connection, connection.peer))
 
     def rests(self, connection: HttpConnection) -> None:
         """Its time of being idle begins anew."""

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from flotilla.realtime.server.listening import accept_queued_and_close, bind, reserve, without_delay
+from flotilla.realtime.server.listeners import accept_queued_and_close, bind, reserve, without_delay
 
 
 @pytest.fixture

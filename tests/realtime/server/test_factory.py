@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from twisted.protocols.policies import ProtocolWrapper
 
-from flotilla.realtime.server import opening as module
+from flotilla.realtime.server import factory as module
 from flotilla.realtime.server.connection import Connection
+from flotilla.realtime.server.factory import Factory
+from flotilla.realtime.server.head import MAX_HEAD
 from flotilla.realtime.server.http.connection import HttpConnection
-from flotilla.realtime.server.http.head import MAX_HEAD
-from flotilla.realtime.server.opening import Factory
 from tests.raw_frames import TEXT, frame
 from tests.realtime.server.wires import Server, Wire
 
