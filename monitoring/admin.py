@@ -1,7 +1,7 @@
-"""The admin's page “Cluster”: the vital figures of every instance, live, for staff alone.
+"""The admin's page “Cluster”: live figures of every instance, for staff alone.
 
-The page holds no figures itself: they come over the platform's own WebSocket (`flotilla.monitoring.vitals`), so that it
-shows what Grafana would where there is none.
+The page itself holds no figures: they come over the platform's own WebSocket (`flotilla.monitoring.live_figures`). So
+there is something to look at where there is no Grafana.
 """
 
 from typing import Any
@@ -11,8 +11,8 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import get_script_prefix
 
+from flotilla.monitoring.live_figures import CHANNEL, EVERY
 from flotilla.monitoring.models import Cluster
-from flotilla.monitoring.vitals import CHANNEL, EVERY
 from flotilla.realtime.admin.base import Tableless
 
 

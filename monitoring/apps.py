@@ -1,4 +1,4 @@
-"""The Django app `monitoring`; it listens to the server's life to watch it and to open and release the metrics port."""
+"""The Django app `monitoring`; it watches the process that serves, and opens and releases its metrics port."""
 
 from django.apps import AppConfig
 
@@ -14,8 +14,8 @@ class MonitoringConfig(AppConfig):
         """Nothing is opened here: management commands load the apps as well."""
         from flotilla.monitoring import exporter, limits, metrics
         from flotilla.monitoring.health import watch
+        from flotilla.monitoring.live_figures import NAMESPACE, OPTIONS, publisher
         from flotilla.monitoring.memory import memory_watch
-        from flotilla.monitoring.vitals import NAMESPACE, OPTIONS, publisher
         from flotilla.realtime.conf import provide_namespace
         from flotilla.realtime.server.signals import on_boot, on_drain
 
@@ -24,9 +24,9 @@ class MonitoringConfig(AppConfig):
         provide_namespace(NAMESPACE, OPTIONS)
         on_boot.connect(watch.start, dispatch_uid="monitoring.watch")
         on_boot.connect(memory_watch.start, dispatch_uid="flotilla.monitoring.memory")
-        on_boot.connect(publisher.start, dispatch_uid="flotilla.monitoring.vitals")
+        on_boot.connect(publisher.start, dispatch_uid="flotilla.monitoring.live_figures")
         on_boot.connect(exporter.open_port, dispatch_uid="flotilla.monitoring.exporter")
-        on_drain.connect(publisher.stop, dispatch_uid="flotilla.monitoring.vitals")
+        on_drain.connect(publisher.stop, dispatch_uid="flotilla.monitoring.live_figures")
         on_drain.connect(memory_watch.stop, dispatch_uid="flotilla.monitoring.memory")
         on_drain.connect(watch.stop, dispatch_uid="monitoring.watch")
         on_drain.connect(exporter.release_port, dispatch_uid="flotilla.monitoring.exporter")

@@ -1,6 +1,7 @@
 """A connection of its own to one Redis, over which a check hears what it has published.
 
-The layer's connection is not for trying: what Redis refuses there ends every subscription of the process.
+The layer's own connection is not used for it: a command that Redis refuses there ends all subscriptions of the
+process.
 """
 
 from collections.abc import Awaitable, Callable
@@ -35,7 +36,7 @@ class Echo:
             raise
 
     async def _say(self, word: str, topic: str) -> None:
-        """Say it, and wait until Redis has done it; messages in between are passed over."""
+        """Send SUBSCRIBE or UNSUBSCRIBE, and wait until Redis has done it; messages in between are dropped."""
         await self._connection.send_command(word, topic)
         while (await self._connection.read_response())[0] != word.lower().encode():
             pass

@@ -3,8 +3,8 @@
 Live means that the event loop turns. Ready means that each Redis does what the product asks of it (`probe`), that of
 the limits too unless it is away, that the database answers, the layer's pub/sub delivers, the lease is held, and the
 instance is not leaving. Each check has its own deadline and is run once at a time, however many ask: the endpoint is
-open to all. It names the code of an error; the log has one line that says what is missing, and the mend. `Watch` looks
-from the start on, and keeps the last answer for the metrics.
+open to all. It names the code of an error; the log has one line that says what is missing, and what to do. `Watch`
+runs the checks from the start on, and keeps the last results for the metrics.
 """
 
 import asyncio
@@ -27,8 +27,8 @@ from flotilla.store.once import Once
 
 logger = logging.getLogger("flotilla.monitoring.health")
 
-WATCH_EVERY = 2.0  # seconds between the looks of a process at itself
-STALE_AFTER = 10.0  # seconds after which its last look says nothing any more
+WATCH_EVERY = 2.0  # seconds between two runs of the checks
+STALE_AFTER = 10.0  # seconds after which their last results do not count any more
 FRESH = 0.2  # seconds in which a check is not run again
 
 
@@ -48,7 +48,7 @@ def live() -> dict[str, Any]:
 async def ready() -> dict[str, Any]:
     """The answer of /health/ready: `instance`, `ready`, and `checks` with each one's `ok` and time in `ms`."""
     found = await asyncio.gather(*map(_shared, CHECKS))
-    checks = dict(zip(CHECKS, found, strict=True)) | _engine()
+    checks = dict(zip(CHECKS, found, strict=True)) | _node()
     return {"instance": settings.INSTANCE_ID, "ready": all(check["ok"] for check in checks.values()), "checks": checks}
 
 
@@ -81,10 +81,10 @@ def _ask_database() -> None:
         cursor.execute("SELECT 1")
 
 
-def _engine() -> dict[str, dict[str, Any]]:
-    """What the engine says of itself, which takes no time. A node that was not started yet is started.
+def _node() -> dict[str, dict[str, Any]]:
+    """What the node says of itself, which takes no time. A node that was not started yet is started.
 
-    `pubsub` tells how long the last beat took through every shard's layer and back.
+    The time of `pubsub` is that of the slowest shard's last heartbeat, through the layer and back.
     """
     global _starting
     node = current_node()

@@ -35,7 +35,7 @@ _STANDARD = (1000, 1001, 1002, 1003, 1006, 1007, 1009, 1011)  # RFC 6455, 7.4.1
 _KNOWN = {str(int(code)) for code in (*_STANDARD, *DisconnectCode)}
 _ERRORS = {int(code) for code in ErrorCode}
 SIGNALS = ("on_connect", "on_disconnect", "user_joined", "user_left")
-LONG = 5.0  # seconds after which a channel's passing state is one that lasts
+LONG = 5.0  # seconds after which a channel that is still not settled is counted
 
 
 def close_label(code: str) -> str:
@@ -90,7 +90,7 @@ class NodeCollector(Collector):
         node = current_node()
         yield from _readiness()
         yield from _redis()
-        yield counters("task_restarts", "Tasks that failed and were begun again, by name.", "task", dict(restarts))
+        yield counters("task_restarts", "Tasks that failed and were started again, by name.", "task", dict(restarts))
         if node is not None:
             yield from _connections(node)
             yield from _messages(node)
@@ -98,7 +98,7 @@ class NodeCollector(Collector):
             yield from _presence(node)
             yield from _signals(node)
             yield histogram(
-                "event_loop_lag_seconds", "How late the event loop woke up, ten times a second.", node.pulse.lag
+                "event_loop_lag_seconds", "How late the event loop woke up, ten times a second.", node.vitals.lag
             )
 
 
@@ -140,7 +140,7 @@ def _redis_memory() -> Iterator[Metric]:
     from flotilla.monitoring.memory import memory_watch
 
     known = dict(memory_watch.known)
-    evicting = "1 while Redis throws keys away when it is full (maxmemory-policy is not noeviction)."
+    evicting = "1 while Redis may remove keys when it is full (maxmemory-policy is not noeviction)."
     for name, says, values in (
         ("redis_evicting", evicting, {shard: float(memory.evicting) for shard, memory in known.items()}),
         ("redis_memory_used_bytes", "Memory in use.", {shard: memory.used for shard, memory in known.items()}),
@@ -169,13 +169,13 @@ def _connections(node: "Node") -> Iterator[Metric]:
     yield gauge("outgoing_waiting_bytes", "Bytes that clients have not taken yet.", waiting)
     yield counter("connections_opened", "WebSocket connections accepted.", node.connections_opened)
     admission = node.admission
-    yield gauge("admission_peak", "Most clients let in within a second, over the last minute.", admission.most)
-    yield gauge("admission_rate", "Clients a second this instance says it can let in.", node.config.admission_rate)
+    yield gauge("admission_peak", "Most clients let in within a second, over the last minute.", admission.peak)
+    yield gauge("admission_rate", "Clients a second that this instance says it can let in.", node.config.admission_rate)
     yield gauge("admission_waiting", "Clients whose handshake waits for a place.", admission.waiting)
-    longest = "Seconds for which one of them has waited by now."
+    longest = "Seconds for which the oldest such handshake has waited by now."
     yield gauge("admission_longest_wait_seconds", longest, admission.longest_wait)
     yield gauge("admission_silent", "Clients that were let in and have not asked to connect.", admission.silent)
-    yield counter("admission_gave_way", "Places taken from clients that said nothing.", admission.gave_way)
+    yield counter("admission_gave_way", "Silent clients that lost their place to another.", admission.gave_way)
     yield counter("admission_refused", "Handshakes refused with 503: too many waited.", admission.refused)
     idle = current_waiting_connections()
     if idle is not None:
@@ -214,8 +214,8 @@ def _publications(node: "Node") -> Iterator[Metric]:
     hub = node.hub.stats
     yield counter("publications_in", "Publications of this instance's clients.", node.publications_in)
     yield counter("publications_out", "Publications written to connections.", node.hub.delivered)
-    yield histogram("delivery_seconds", "From a publication's place in Redis to its last local write.", hub.latency)
-    yield histogram("hub_lag_seconds", "From a publication's place in Redis to its arrival here.", hub.lag)
+    yield histogram("delivery_seconds", "From when Redis took a publication to its last local write.", hub.latency)
+    yield histogram("hub_lag_seconds", "From when Redis took a publication to its arrival here.", hub.lag)
     yield histogram("fan_out_seconds", "From a publication's arrival here to its last local write.", hub.fan_out)
     yield counter("refills", "Gaps of a channel that were looked up in history.", hub.refills)
     yield counter("refilled_publications", "Publications that were handed on from history.", hub.refilled)
@@ -234,21 +234,23 @@ def _publications(node: "Node") -> Iterator[Metric]:
         (shard.index for shard in node.store.shards),
         {shard.index: shard.partitions.changes for shard in node.store.shards if shard.partitions is not None},
     )
-    yield counters("redis_losses", "Partitions whose streams began anew, as Redis had lost something.", "shard", losses)
+    lost = "Partitions whose streams were begun again, as Redis had lost something."
+    yield counters("redis_losses", lost, "shard", losses)
     reconnects = _filled((shard.index for shard in node.store.shards), node.stats.pubsub_reconnects)
-    yield counters("pubsub_reconnects", "Pub/sub connections made anew.", "shard", reconnects)
+    yield counters("pubsub_reconnects", "Pub/sub connections that were made again.", "shard", reconnects)
 
 
 def _presence(node: "Node") -> Iterator[Metric]:
     users, members = node.presence.entered()
-    family = GaugeMetricFamily("flotilla_presence_members", "Entries this instance vouches for.", labels=["scope"])
+    entries = "Presence entries of this instance's connections."
+    family = GaugeMetricFamily("flotilla_presence_members", entries, labels=["scope"])
     family.add_metric(["user"], users)
     family.add_metric(["channel"], members)
     yield family
     registered = sum(client.state is State.CONNECTED for client in list(node.clients.values()))
     yield gauge("presence_drift", "Connections without an entry, or entries without one.", abs(registered - users))
-    if node.pulse.leases is not None:
-        yield gauge("leases", "Instances that hold a lease, as this one sees it.", node.pulse.leases)
+    if node.vitals.leases is not None:
+        yield gauge("leases", "Instances that hold a lease, as this one sees it.", node.vitals.leases)
     yield gauge("lease_held", "1 while this instance holds its lease.", float(node.presence.alive))
     reaped = _filled(("user", "channel"), node.stats.reaped)
     yield counters("presence_reaped", "Entries of dead instances that this one removed.", "scope", reaped)
@@ -272,7 +274,7 @@ def _by_server(code: str) -> bool:
 
 
 def _filled(keys: Iterable[Any], counted: Mapping[Any, int]) -> dict[Any, int]:
-    """Every key, also those not counted yet: a rate needs a beginning at 0."""
+    """Every key, with 0 for those not counted yet: a rate needs a first value."""
     known = dict(counted)
     return {key: known.get(key, 0) for key in keys}
 

@@ -1,4 +1,4 @@
-"""No table: a model that gives the page “Cluster” its place in the admin."""
+"""No table: a model that gives the page “Cluster” its entry in the admin."""
 
 from django.db import models
 

@@ -1,7 +1,7 @@
-"""Tries on one Redis what the product does there, with the product's own scripts, on keys of its own.
+"""A probe tries on one Redis what the product does there, with the product's own scripts, on keys of its own.
 
-Nothing of it is seen by clients or stays longer than KEPT. What fails is Unready: the error's code, for anybody who
-asks, and one line for the log that says which Redis, what is missing, and the mend.
+Clients see nothing of it, and nothing stays longer than KEPT. A failure raises Unready: it has the error's code, which
+anybody may know, and one line for the log that says which Redis, what is missing, and what to do.
 """
 
 import asyncio
@@ -44,7 +44,7 @@ class Unready(Exception):
 
 
 class ShardProbe:
-    """Tries one of the Redises of REDIS_URL. `of_leases`: it is the first, where one script takes keys of two tags."""
+    """Tries one Redis of REDIS_URL. `of_leases`: it is the first, where one script takes keys of two hash tags."""
 
     def __init__(self, shard: Shard, *, of_leases: bool) -> None:
         self._shard = shard
@@ -63,7 +63,7 @@ class ShardProbe:
             raise unready(f"Redis {self._shard.index}", error) from error
 
     async def _try_everything(self, said: bytes) -> None:
-        """In one write, so that it costs one round trip."""
+        """All calls leave in one write, so that they cost one round trip."""
         found = await _all(self._commands(), *self._streams(said), *self._presence(), *self._outside())
         page, _ = calls.read_history(found[3])
         if not any(said in publication.body for publication in page.publications):
@@ -110,7 +110,7 @@ class ShardProbe:
         return tried
 
     def _outside(self) -> list["asyncio.Future[Any]"]:
-        """What connections say themselves. The list has entries: nobody waits."""
+        """Commands that connections send themselves. The list has entries, so BLPOP does not wait."""
         return [
             self._shard.call("EVAL", "return 1", 0),
             self._shard.call("SCRIPT", "LOAD", "return 1"),
@@ -120,7 +120,7 @@ class ShardProbe:
 
 
 class LimitsProbe:
-    """Tries the Redis of the limits. One that is away is no fault: each policy says what happens then."""
+    """Tries the Redis of the limits. One that is away does not fail: each policy says what happens then."""
 
     def __init__(self, shard: Shard) -> None:
         self._shard = shard
@@ -166,7 +166,7 @@ def lacking(missing: list[bytes]) -> StoreRefused:
 
 
 def unready(which: str, error: StoreRefused) -> Unready:
-    """A refusal in one line, with the mend."""
+    """A refusal in one line, with what to do about it."""
     return Unready(error.code, f"{which}: {error.text}; {mend(error.code, error.text)}")
 
 

@@ -11,10 +11,10 @@ from flotilla.store import Placement
 
 Command = tuple[str | int, ...]
 
-KEPT = 10_000  # ms that what was written for a check stays
+KEPT = 10_000  # ms after which what a check has written is gone
 
 OUTSIDE = ("blpop", "eval", "evalsha", "info", "script|load", "subscribe", "unsubscribe")
-"""What connections say themselves; the rest is run within scripts as well."""
+"""Commands that connections send themselves; all others are run within scripts, too."""
 OUTSIDE_OF_LIMITS = ("eval", "evalsha", "info", "script|load")
 
 
@@ -31,7 +31,7 @@ class ProbeKeys(NamedTuple):
 
     @classmethod
     def of(cls, placement: Placement) -> "ProbeKeys":
-        """The keys at a place."""
+        """The keys of a name on its own."""
         return cls(*(placement.key(f"health-{kind}") for kind in cls._fields))
 
 

@@ -1,9 +1,9 @@
-"""A small HTTP server for `/metrics` and nothing else, which strangers may hold open and cannot fill up.
+"""A small HTTP server for `/metrics` alone, in which every resource has a bound, whoever connects.
 
-Each connection has one request and is closed. At most `MAX` are open: the oldest that has said nothing whole goes
-first; at most `MAX_ANSWERS` of them hold an answer that was not taken. A head has `MAX_HEAD` bytes and `HEAD_WITHIN`
-seconds, an answer `TAKEN_WITHIN` seconds to be read. Answers are prometheus_client's own, with its formats and its
-compression.
+Each connection has one request and is closed. At most `MAX` are open: the oldest that has not sent a whole request is
+closed first; at most `MAX_ANSWERS` of them hold an answer that was not read. A head has `MAX_HEAD` bytes and
+`HEAD_WITHIN` seconds, an answer `TAKEN_WITHIN` seconds to be read. Answers are prometheus_client's own, with its
+formats and its compression.
 """
 
 import asyncio

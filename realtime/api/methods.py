@@ -11,7 +11,7 @@ from flotilla.presence.inspection import amembers, astats, instances
 from flotilla.realtime.api import commands, params
 from flotilla.realtime.api.errors import describe
 from flotilla.realtime.api.publishing import body_of, broker, known_version, options_of, payload, require_readable
-from flotilla.realtime.client.commands.channels import check_history, history_result
+from flotilla.realtime.client.commands.history import check_history, history_result
 from flotilla.realtime.conf import ChannelOptions
 from flotilla.realtime.engine.publication import StreamPosition
 from flotilla.realtime.node.control import Command, Control

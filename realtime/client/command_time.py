@@ -1,7 +1,7 @@
-"""How long a command may take: its time counts from its arrival, whoever waits before it.
+"""How long a command may take: its time counts from its arrival, however many wait before it.
 
-A connection's commands are handled in the order they came, so the time of the one in front is over first: whoever waits
-behind it is answered as early as it is. A command whose time is over when its turn comes is answered and not begun.
+A connection's commands are handled in the order they came, so the time of the first is over first, and nobody behind it
+waits longer than that for an answer. A command whose time is over when its turn comes is answered and not begun.
 """
 
 import asyncio
@@ -11,60 +11,61 @@ from typing import Any
 
 from flotilla.store import StoreUnavailable
 
-logger = logging.getLogger("flotilla.realtime.patience")
+logger = logging.getLogger("flotilla.realtime.command_time")
 
+COMMAND_WITHIN = 4.0  # seconds from a command's arrival to its answer; clients wait 5 for a reply
 MIN = 0.1  # seconds a command must have left to be begun: what cannot be done in time is not tried
 ALWAYS = frozenset({"unsubscribe"})
-"""Begun however late: who left a channel must be out of it, in the order in which it left."""
+"""Begun however late: a client that left a channel must be out of it, in the order in which it left."""
 
 
-def begins(method: str, due: float, now: float) -> bool:
+def may_begin(method: str, due: float, now: float) -> bool:
     """Whether a command that is to be answered at `due` (loop time) is begun at all."""
     return now + MIN <= due or method in ALWAYS
 
 
 def in_time(answer: "asyncio.Future[Any]", due: float) -> "asyncio.Future[Any]":
-    """`answer`, or StoreUnavailable at `due` (loop time); what Redis says later is nobody's."""
+    """`answer`, or StoreUnavailable at `due` (loop time); a later answer of Redis is dropped."""
     loop = asyncio.get_running_loop()
-    told: asyncio.Future[Any] = loop.create_future()
+    passed_on: asyncio.Future[Any] = loop.create_future()
 
     def pass_on(done: "asyncio.Future[Any]") -> None:
         timer.cancel()
         if done.cancelled():
-            told.cancel()
+            passed_on.cancel()
         elif error := done.exception():
-            _fail(told, error)
-        elif not told.done():
-            told.set_result(done.result())
+            _fail(passed_on, error)
+        elif not passed_on.done():
+            passed_on.set_result(done.result())
 
-    timer = loop.call_at(due, lambda: _fail(told, StoreUnavailable("no reply in the command's time")))
+    timer = loop.call_at(due, lambda: _fail(passed_on, StoreUnavailable("no reply in the command's time")))
     answer.add_done_callback(pass_on)
-    return told
+    return passed_on
 
 
-_left_behind: set[asyncio.Task[Any]] = set()
+_abandoned: set[asyncio.Task[Any]] = set()
 
 
-async def or_left_behind(work: Coroutine[Any, Any, Any]) -> Any:
-    """The result of the project's own code. Whoever is cancelled while it waits does not wait for that code to stop: it
-    is told to, and may do as it likes."""
+async def abandonable(work: Coroutine[Any, Any, Any]) -> Any:
+    """The result of the project's own code. Whoever waits for it can be cancelled at any moment: the code is cancelled,
+    too, but how long it takes to stop is nobody's wait."""
     task = asyncio.ensure_future(work)
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
         if not task.done():
             task.cancel()
-            _left_behind.add(task)
+            _abandoned.add(task)
             task.add_done_callback(_stopped)
         raise
 
 
 def _stopped(task: "asyncio.Task[Any]") -> None:
-    _left_behind.discard(task)
+    _abandoned.discard(task)
     if not task.cancelled() and (error := task.exception()) is not None:
-        logger.error("what was left behind failed", exc_info=error)
+        logger.error("code of the project failed after its command was over", exc_info=error)
 
 
-def _fail(told: "asyncio.Future[Any]", error: BaseException) -> None:
-    if not told.done():
-        told.set_exception(error)
+def _fail(future: "asyncio.Future[Any]", error: BaseException) -> None:
+    if not future.done():
+        future.set_exception(error)

@@ -1,7 +1,7 @@
-"""What a connection is to be looked at for, and when: its connect command, pings and pongs, what expires.
+"""A client's deadlines: its connect command, pings and pongs, and what expires; and what is done at each.
 
-Each connection has one place on the node's wheel, at the next of them. Times of the loop, but for expiries, which are
-Unix time, as tokens have it.
+The node's timers know the next of them alone. Times are loop time, but for expiries, which are Unix time, as tokens
+have it.
 """
 
 import random
@@ -15,7 +15,7 @@ from flotilla.realtime.engine.subscription import Subscription
 from flotilla.realtime.protocol.codes import DisconnectCode, UnsubscribeCode
 
 EXPIRY_GRACE = 25.0  # seconds a client has to refresh what expired
-LATEST = 2.0**53  # Unix time beyond which an expiry is never met, and would overflow the wheel
+LATEST = 2.0**53  # Unix time; an expiry after it never comes, and would overflow the timers
 
 
 class Timed(Protocol):
@@ -42,12 +42,12 @@ class Timed(Protocol):
 
 
 def first_ping(client: Timed) -> float:
-    """When a connection that has just come is pinged: spread, as many come at once; 0.0 where nobody is."""
+    """When a new connection is pinged first, at random, for many connect at once; 0.0 where nobody is pinged."""
     interval = client.node.config.ping_interval
     return client.node.now() + interval * random.uniform(0.5, 1) if interval else 0.0
 
 
-def following(client: Timed) -> float | None:
+def next_deadline(client: Timed) -> float | None:
     """The next deadline; None when there is none."""
     if client.state is State.CLOSED:
         return None

@@ -1,4 +1,6 @@
-"""Limits handshakes before any work is done for them: 429 where the server can answer a handshake, 3013 elsewhere.
+"""Handshakes: their rate limits, which come before any other work, and how one is refused.
+
+Too many are answered with 429 where the server can answer a handshake, else the connection is closed with 3013.
 
 The ASGI extension `websocket.http.response` is how a server says that it can; our Daphne, uvicorn and hypercorn do.
 """

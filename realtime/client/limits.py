@@ -1,9 +1,9 @@
 """Rate limits of a connection's commands: which policies guard which command, and what a denied one is answered.
 
-A command that no policy guards is handled as if this module were not there: `guarded` wraps handlers of guarded
-commands alone. A command that names a channel which its connection has not used lately is guarded as `ws.new_channel`
-too. A denial is error 111 with the time to wait in its message; `send`, which has no answer, is dropped; too many
-denials within the configured window end the connection with 3013, after which clients back off.
+`guarded` wraps the handlers of guarded commands alone, so a command that no policy guards costs nothing here. A command
+that names a channel which its connection has not used lately is guarded as `ws.new_channel`, too. A denial is error 111
+with the time to wait in its message; `send`, which has no answer, is dropped; too many denials within the configured
+window end the connection with 3013, after which clients wait before they connect again.
 """
 
 from collections import deque
@@ -16,13 +16,14 @@ from flotilla.ratelimit.policies import NAMESPACE, Policy
 from flotilla.ratelimit.service import Limits, get_limits
 from flotilla.ratelimit.subjects import Subject
 from flotilla.realtime.access.channels import namespace_of
-from flotilla.realtime.client.client import AT_ONCE, Client, Handler
+from flotilla.realtime.client.client import Client
+from flotilla.realtime.client.command_queue import AT_ONCE, Handler
 from flotilla.realtime.conf import RealtimeConfig
 from flotilla.realtime.protocol.codes import CommandError, DisconnectCode, DisconnectError, ErrorCode
 
 IN_CHANNELS = ("publish", "subscribe", "history", "presence", "presence_stats")
 UNGUARDED = ("connect", "unsubscribe")
-"""The handshake has a guard of its own; a client that may not leave a channel would reconnect instead."""
+"""The handshake has policies of its own; a client that could not leave a channel would reconnect instead."""
 NEW_CHANNEL = "ws.new_channel"
 MAX_NAMES = 128  # that a connection is known to use, beside those it is subscribed to: at most 9 KB
 
@@ -64,7 +65,7 @@ class Guard:
         return bool(self._always or self._by_namespace or self._new or self._new_by_namespace)
 
     def policies(self, client: Client, channel: str) -> tuple[Policy, ...]:
-        """Those that guard the command of this session in this channel ("" for none), each once."""
+        """Those that guard the command of this client in this channel ("" for none), each once."""
         if not channel or not (self._by_namespace or self._new or self._new_by_namespace):
             return self._always
         namespace = namespace_of(channel)
@@ -75,7 +76,7 @@ class Guard:
         return found
 
     def used(self, client: Client, channel: str) -> None:
-        """The command was not denied: its channel is not new to this session any more."""
+        """The command was not denied: its channel is not new to this client any more."""
         if channel and (self._new or self._new_by_namespace):
             self._names.note(client, channel)
 
@@ -87,11 +88,11 @@ class Names:
         self._names: WeakKeyDictionary[Client, dict[int, None]] = WeakKeyDictionary()
 
     def known(self, client: Client, channel: str) -> bool:
-        """Whether a session is in a channel, or has used it lately."""
+        """Whether a client is in a channel, or has used it lately."""
         return channel in client.subscriptions or hash(channel) in self._names.get(client, ())
 
     def note(self, client: Client, channel: str) -> None:
-        """A session uses a channel; the one used longest ago is forgotten for it."""
+        """A client uses a channel; beyond MAX_NAMES the one used longest ago is forgotten."""
         names = self._names.get(client)
         if names is None:
             names = self._names[client] = {}
@@ -103,10 +104,10 @@ class Names:
 
 
 class Abuse:
-    """Who is denied `denials` times within `window` seconds goes. None switches it off."""
+    """Ends connections that are denied `denials` times within `window` seconds. None switches it off."""
 
     def __init__(self, configured: Mapping[str, Any] | None) -> None:
-        self._most = int((configured or {}).get("denials", 100))
+        self._max = int((configured or {}).get("denials", 100))
         self._window = float((configured or {}).get("window", 10))
         self._off = configured is None
         self._denied: WeakKeyDictionary[Client, deque[float]] = WeakKeyDictionary()
@@ -117,13 +118,11 @@ class Abuse:
             return
         times = self._denied.get(client)
         if times is None:
-            times = self._denied[client] = deque(maxlen=self._most)
+            times = self._denied[client] = deque(maxlen=self._max)
         now = client.node.now()
         times.append(now)
-        if len(times) == self._most and now - times[0] <= self._window:
-            raise DisconnectError(
-                DisconnectCode.TOO_MANY_REQUESTS, detail=f"{self._most} denials in {self._window:g} s"
-            )
+        if len(times) == self._max and now - times[0] <= self._window:
+            raise DisconnectError(DisconnectCode.TOO_MANY_REQUESTS, detail=f"{self._max} denials in {self._window:g} s")
 
 
 def _behind(guard: Guard, abuse: Abuse, method: str, handler: Handler) -> Handler:
@@ -163,5 +162,5 @@ async def _already(answer: bytes | None) -> bytes | None:
 
 
 def denial(seconds: float) -> str:
-    """The message of error 111: the only place where the protocol has room for a time."""
+    """The message of error 111: the protocol has no other field for a time."""
     return f"too many requests: retry in {max(0.01, seconds):.2f} s"

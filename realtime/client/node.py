@@ -1,5 +1,5 @@
-"""What a client needs of the node that it belongs to. The node itself is in `flotilla.realtime.node`, which knows
-clients.
+"""What a client needs of its node. The node itself is `flotilla.realtime.node`, which imports clients and is not
+imported by them.
 
 Times are loop time in seconds (`now`), but for `wall`, which is Unix time, as tokens have it.
 """
@@ -19,23 +19,23 @@ ClientT = TypeVar("ClientT", contravariant=True)
 
 
 class Timers(Protocol):
-    """Calls `on_time` of what was set when its time has come."""
+    """Calls `on_time` of an item at the loop time that was `set` for it."""
 
     def set(self, item: Any, when: float | None) -> None: ...
 
 
 class TooManyWait(Exception):
-    """There is no place for a client that wants in, and no room to wait for one."""
+    """No place is free for a client that wants to connect, and too many wait for one already."""
 
 
 class Admission(Protocol):
-    """Where a client that is on its way in has a ticket for a place."""
+    """Limits how many clients are on their way in: each has a ticket, and needs a place to connect."""
 
     def end_by(self, ticket: int, give_up: Callable[[], None]) -> None:
-        """How the client is ended when there are too many that say nothing."""
+        """Call `give_up` to end the client when too many stay silent."""
 
     async def connects(self, ticket: int) -> None:
-        """It asks to connect: wait for a place if its own is another's by now. Raises TooManyWait."""
+        """The client asks to connect: wait for a place if it has lost its own. Raises TooManyWait."""
 
     def leave(self, ticket: int) -> None: ...
 
@@ -56,14 +56,14 @@ class Node(Protocol[ClientT]):
         """Which function handles which command of a client."""
 
     @property
-    def wheel(self) -> Timers: ...
+    def timers(self) -> Timers: ...
 
     @property
     def admission(self) -> Admission: ...
 
     @property
     def access_revision(self) -> int:
-        """Grows when anybody's access may have changed: who was on the way in meanwhile is looked at again."""
+        """Grows when anybody's access may have changed: a client that was just connecting is checked again."""
 
     def now(self) -> float: ...
 
@@ -76,7 +76,7 @@ class Node(Protocol[ClientT]):
     def closed(self, client: ClientT, announced: bool) -> None: ...
 
     async def enter(
-        self, scope: str, client: ClientT, info: bytes, most: int = 0, subscription: Subscription | None = None
+        self, scope: str, client: ClientT, info: bytes, limit: int = 0, subscription: Subscription | None = None
     ) -> None: ...
 
     def leave(self, subscription: Subscription, client: ClientT) -> None: ...
@@ -85,14 +85,14 @@ class Node(Protocol[ClientT]):
 
     def connect_data(self, client: ClientT) -> bytes | None: ...
 
-    def look_again(self, client: ClientT) -> None:
-        """Ask anew whether it may be where it is, without waiting for the answer."""
+    def reauthorize(self, client: ClientT) -> None:
+        """Check again whether the client may be where it is, without waiting for the answer."""
 
     async def disconnect_anywhere(self, user: str, client: str, code: int, reason: str) -> None:
         """End a connection by its id, whichever instance has it."""
 
     async def answering(self, incarnations: Collection[str], user: str, within: float) -> set[str]:
-        """Which instances say within so many seconds how many connections of a user they have."""
+        """Which of these instances answer within so many seconds, when they are asked for a user's connections."""
 
     def log_failure(self, what: str, error: BaseException, client: ClientT) -> None: ...
 

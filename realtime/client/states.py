@@ -4,7 +4,7 @@ from enum import Enum, auto
 
 
 class State(Enum):
-    """Where a connection stands."""
+    """How far a connection is."""
 
     AWAITING_CONNECT = auto()
     CONNECTING = auto()

@@ -1,7 +1,7 @@
-"""Getting a connection into a channel: confirmed, recovered, present, and nothing before the reply.
+"""How a client enters a channel: the channel is confirmed, missed publications are recovered, presence is entered.
 
-The client's own wish, a token's list and the server's command all come through `establish`. Until the caller has sent
-its reply, everything for the subscription is held back; `activate` then lets it go.
+Subscriptions that the client asks for, that a token lists and that the server adds all come through `establish`.
+Until the caller has sent its reply, everything for the subscription is held back; `activate` then sends it.
 """
 
 import asyncio
@@ -14,24 +14,24 @@ from flotilla.realtime.access import permissions
 from flotilla.realtime.access.permissions import Granted
 from flotilla.realtime.client.client import Client
 from flotilla.realtime.conf import ChannelOptions
-from flotilla.realtime.engine.hub import NotLive
 from flotilla.realtime.engine.local_channel import LocalChannel
 from flotilla.realtime.engine.publication import Publication, StreamPosition
 from flotilla.realtime.engine.recovery import Recovery, recover
 from flotilla.realtime.engine.subscription import Subscription
+from flotilla.realtime.engine.synchronizer import NotLive
 from flotilla.realtime.protocol import replies
 from flotilla.realtime.protocol.codes import CommandError, DisconnectCode, DisconnectError, ErrorCode
 from flotilla.store import StoreUnavailable
 
 IN_REPLY = 64 * 1024  # bytes of missed publications that a reply may have, less what waits at the socket before it
-PUSHED = ("recoverable", "positioned", "epoch", "offset", "data")  # what a subscribe push tells of a subscription
+PUSHED = ("recoverable", "positioned", "epoch", "offset", "data")  # the fields of a result that a subscribe push has
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What a subscription shall be. `position`: where the client stood before, None when it does not recover.
+    """A subscription that is to be made. `position`: up to where the client has all, None where it does not recover.
 
-    `by_token` says that a token allowed it, `asked` what the client sent along: both for a later look at its access.
+    `by_token`: a token allowed it; `asked`: what the client sent along. Both are for when its access is checked again.
     """
 
     channel: str
@@ -49,9 +49,9 @@ class Wanted:
 
 @dataclass(slots=True)
 class Established:
-    """A subscription that is in place but silent; `offset` is what its reply covers, `result` the reply.
+    """A subscription that has been sent nothing yet. Its reply says `result` and covers everything up to `offset`.
 
-    What it `missed` goes into the reply where that is small, else it follows it, at the pace at which the client reads.
+    What the client `missed` goes into the reply if it is small, else it follows, at the pace at which the client reads.
     """
 
     client: Client
@@ -66,7 +66,7 @@ class Established:
         """Bytes of what was missed."""
         return sum(len(publication.body) for publication in self.missed)
 
-    def told(self, room: int) -> dict[str, Any]:
+    def reply(self, room: int) -> dict[str, Any]:
         """The reply, with what was missed if that takes at most `room` bytes."""
         if not self.missed or self.size > room:
             return self.result
@@ -76,18 +76,18 @@ class Established:
         }
 
     def activate(self) -> None:
-        """The reply went out: what was missed and what was held back follow it."""
+        """The reply was sent: what was missed and what was held back follow it."""
         self.client.node.hub.feeder.release(self.channel, self.subscription, self.offset, self.missed)
 
 
 def room_in_reply(client: Client) -> int:
-    """Bytes of missed publications that the next reply may have: what is larger would keep a slow client waiting for
-    it, and for the replies behind it, longer than it waits."""
+    """Bytes of missed publications that the next reply may have. With more, a slow client would get it, and the replies
+    behind it, after it has given up waiting."""
     return max(0, IN_REPLY - client.socket.waiting)
 
 
 async def establish(client: Client, wanted: Wanted) -> Established:
-    """Put a subscription in place. Raises CommandError, or StoreUnavailable when Redis is away."""
+    """Make a subscription. Raises CommandError, or StoreUnavailable when Redis is away."""
     subscription = Subscription(
         client,
         wanted.channel,
@@ -108,7 +108,7 @@ async def establish(client: Client, wanted: Wanted) -> Established:
         raise
 
 
-async def give(
+async def add_server_side(
     client: Client,
     channel: str,
     options: ChannelOptions,
@@ -119,7 +119,7 @@ async def give(
     data: bytes | None = None,
     by_token: bool = False,
 ) -> bool:
-    """Add a server-side subscription to a connection that is open; the client is told with a push.
+    """Subscribe a connected client for the server; it gets a push.
 
     What it missed since `position` follows the push. False when it has left meanwhile or is in the channel already.
     """
@@ -146,12 +146,12 @@ async def give(
         by_token=by_token,
     )
     established = await establish(client, wanted)
-    if client.subscriptions.get(channel) is not established.subscription:  # it went while this was on its way
+    if client.subscriptions.get(channel) is not established.subscription:  # the client left meanwhile
         client.forget_subscription(established.subscription)
         return False
-    told = {key: value for key, value in established.result.items() if key in PUSHED}
+    fields = {key: value for key, value in established.result.items() if key in PUSHED}
     name = replies.encode(channel)
-    client.send(replies.push(name, b"subscribe", replies.encode(told)))
+    client.send(replies.push(name, b"subscribe", replies.encode(fields)))
     established.activate()
     return True
 
@@ -184,23 +184,23 @@ async def _enter(client: Client, subscription: Subscription, wanted: Wanted) -> 
 
 
 def _from_now_on(client: Client, channel: LocalChannel, wanted: Wanted) -> tuple[int, dict[str, Any]]:
-    """Where a subscription that recovers nothing begins, and the subscribe result that says so."""
+    """The offset at which a subscription that recovers nothing begins, and its result."""
     top = client.node.hub.top(channel)
-    return top.offset, _fields(client, wanted) | (_place(top) if wanted.granted.positioned else {})
+    return top.offset, _fields(client, wanted) | (_position_fields(top) if wanted.granted.positioned else {})
 
 
 async def _recovered(
     client: Client, wanted: Wanted, position: StreamPosition
 ) -> tuple[int, dict[str, Any], tuple[Publication, ...]]:
-    """As `_from_now_on`, for a client that stood at `position` before; and what it missed."""
+    """As `_from_now_on`, for a client that has everything up to `position`; and what it missed."""
     fields = _fields(client, wanted) | {"was_recovering": True}
     top, recovery = await recover_from_history(client, wanted, position)
     if not recovery.recovered:
         if wanted.reject_unrecovered:
             raise CommandError(ErrorCode.UNRECOVERABLE_POSITION)
-        return top.offset, fields | _place(top), ()
+        return top.offset, fields | _position_fields(top), ()
     fields["recovered"] = True
-    return top.offset, fields | _place(StreamPosition(top.epoch, position.offset)), recovery.publications
+    return top.offset, fields | _position_fields(StreamPosition(top.epoch, position.offset)), recovery.publications
 
 
 def _fields(client: Client, wanted: Wanted) -> dict[str, Any]:
@@ -214,14 +214,14 @@ def _fields(client: Client, wanted: Wanted) -> dict[str, Any]:
     return fields
 
 
-def _place(position: StreamPosition) -> dict[str, Any]:
+def _position_fields(position: StreamPosition) -> dict[str, Any]:
     return {"epoch": position.epoch} | ({"offset": position.offset} if position.offset else {})
 
 
 async def recover_from_history(
     client: Client, wanted: Wanted, position: StreamPosition
 ) -> tuple[StreamPosition, Recovery]:
-    """The stream's top, and what the client missed since `position` if all of it is there."""
+    """The stream's top, and what the client missed since `position`, if history has all of it."""
     config = client.node.config
     page = await client.node.broker.history(
         wanted.channel,

@@ -1,8 +1,8 @@
-"""A connection follows its refreshed token: what the token no longer gives ends, what is new begins.
+"""What a refreshed token changes: subscriptions that it does not list any more end, new ones begin, info is replaced.
 
-Only subscriptions that a token's list gave are ended by another list (`by_token`); those of commands, and the personal
-channel, are not the token's to take. Everything is compared with what the connection has now, so that a client that
-was told to try again gets the rest.
+Only a subscription that a token's list gave (`by_token`) is ended by another list, never one of a command, or the
+personal channel. The token is compared with what the connection has now, so a client that was told to try again gets
+what is still missing.
 """
 
 import asyncio
@@ -11,16 +11,16 @@ from collections.abc import Mapping
 from flotilla.realtime.access.identity import Identity
 from flotilla.realtime.client.client import Client
 from flotilla.realtime.client.commands.connect import server_side
-from flotilla.realtime.client.subscriptions import Wanted, give
+from flotilla.realtime.client.subscriptions import Wanted, add_server_side
 from flotilla.realtime.engine.subscription import Subscription
 from flotilla.realtime.protocol.codes import CommandError, DisconnectCode, DisconnectError, ErrorCode, UnsubscribeCode
 
 
-async def follow(client: Client, identity: Identity) -> None:
+async def apply_token(client: Client, identity: Identity) -> None:
     """Make a connection what a newer token of its user says.
 
     Raises what the connect command would for such a token, and DisconnectError 3010 where the client has to connect
-    anew: overrides changed, or there is no room for one more channel.
+    again: overrides changed, or it would be in too many channels.
     """
     wishes = {wanted.channel: wanted for wanted in server_side(client, identity, {})}
     overrides = {sub.channel: sub.overrides for sub in client.identity.channels}
@@ -33,27 +33,27 @@ async def follow(client: Client, identity: Identity) -> None:
             await client.end_channel(subscription.channel, code, code.reason)
     before = client.identity, {one: one.chan_info for one in client.subscriptions.values()}
     try:
-        await _show_all(client, identity, wishes)
+        await _change_all(client, identity, wishes)
         await asyncio.gather(*(_begin(client, wanted) for wanted in wishes.values()))
-    except BaseException:  # the next attempt must find what was not shown
+    except BaseException:  # so that the next attempt finds what others were not told
         client.identity, infos = before
         for subscription, info in infos.items():
             subscription.chan_info = info
         raise
 
 
-async def show_as(client: Client, subscription: Subscription, info: bytes | None) -> None:
-    """A subscription's info is another one; when others cannot be shown it, the old one stays."""
+async def change_info(client: Client, subscription: Subscription, info: bytes | None) -> None:
+    """Replace a subscription's info. If others cannot be told, the old one stays."""
     before, subscription.chan_info = subscription.chan_info, info
     try:
         if info != before:
-            await _show(client, subscription)
+            await _announce(client, subscription)
     except BaseException:
         subscription.chan_info = before
         raise
 
 
-async def _show_all(client: Client, identity: Identity, wishes: Mapping[str, Wanted]) -> None:
+async def _change_all(client: Client, identity: Identity, wishes: Mapping[str, Wanted]) -> None:
     changed = set(client.subscriptions.values()) if identity.info != client.identity.info else set()
     client.identity = identity
     for wanted in wishes.values():
@@ -61,11 +61,11 @@ async def _show_all(client: Client, identity: Identity, wishes: Mapping[str, Wan
         if known is not None and known.server_side and known.by_token and known.chan_info != wanted.info:
             known.chan_info = wanted.info
             changed.add(known)
-    await asyncio.gather(*(_show(client, subscription) for subscription in changed))
+    await asyncio.gather(*(_announce(client, subscription) for subscription in changed))
 
 
-async def _show(client: Client, subscription: Subscription) -> None:
-    """Have others see what is known of the connection now, where it is present."""
+async def _announce(client: Client, subscription: Subscription) -> None:
+    """Where the connection is present, let others see its info as it is now."""
     channel = subscription.channel
     if subscription.present and client.subscriptions.get(channel) is subscription:
         await client.node.enter(f"c:{channel}", client, client.client_info(subscription.chan_info))
@@ -73,9 +73,11 @@ async def _show(client: Client, subscription: Subscription) -> None:
 
 async def _begin(client: Client, wanted: Wanted) -> None:
     try:
-        await give(client, wanted.channel, wanted.options, info=wanted.info, data=wanted.data, by_token=wanted.by_token)
+        await add_server_side(
+            client, wanted.channel, wanted.options, info=wanted.info, data=wanted.data, by_token=wanted.by_token
+        )
     except CommandError as error:
         if error.code != ErrorCode.LIMIT_EXCEEDED:
             raise
-        detail = f"no room for {wanted.channel!r}, which the refreshed token gives"
+        detail = f"no room for {wanted.channel!r}, which the refreshed token lists"
         raise DisconnectError(DisconnectCode.INSUFFICIENT_STATE, detail=detail) from None

@@ -1,1 +1,1 @@
-"""How a publication travels: broker, history, hub, recovery, control. The only caller of the channel layer."""
+"""How a publication travels: broker, history, hub, recovery. The only caller of the channel layer."""

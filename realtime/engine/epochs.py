@@ -1,9 +1,9 @@
-"""Whether a position counts under the epoch that stands now. Pure.
+"""Whether a position is still right when the stream has another epoch now. Pure.
 
 An epoch is `<generation>.<era>`, as the channel's partition has them when the stream is made (`lua/_common.lua`).
-Reading makes no stream: where there is none, the position that is given is the one a stream made now would begin with.
-If the era is another by the time one is made, that position still holds: a stream lives for its meta TTL at least, so
-within that time of the era none can have come and gone unseen.
+Reading makes no stream: where there is none, the answer is the position at which a stream that is made now would begin.
+If the partition has another era when the stream is made, that position is still right: a stream lives for its meta TTL
+at least, so within that time of the earlier era none can have been made and have expired unseen.
 """
 
 import re
@@ -14,9 +14,9 @@ _EPOCH = re.compile(r"([-_A-Za-z0-9]{1,32})\.([0-9a-f]{1,12})")
 
 
 def continues(earlier: StreamPosition, epoch: str, meta_ttl: float) -> bool:
-    """Whether what was given out as `earlier` counts under an epoch that was given out later. Seconds.
+    """Whether the position `earlier` is one of the stream with the later `epoch`, too. `meta_ttl` in seconds.
 
-    Both may come from clients: what no script has made continues nothing.
+    Both may come from clients: anything that no script has made is not.
     """
     if earlier.epoch == epoch:
         return True

@@ -1,12 +1,12 @@
-"""Feeding: a subscription that has missed much is given it at the pace at which its client reads.
+"""The feeder: a subscription that has missed much is given it at the pace at which its client reads.
 
 A feed belongs to one subscription. It writes what was missed in order, a piece at a time, while little waits at the
-client's socket; what is published meanwhile queues behind it in memory as far as there is room, else it is read from
-history when its turn has come. When nothing is missing any more the subscription follows the channel as all others do.
-Where history no longer has what is missing, the subscription is told: nothing is ever left out silently.
+client's socket. What is published meanwhile waits behind it, in memory as far as there is room, else it is read from
+history later. When nothing is missing any more, the subscription follows the channel as all others do. Where history
+no longer has what is missing, the client is told: nothing is ever left out silently.
 
-The feeds of one connection take turns, so that together they never have more waiting than one. Replies and pings go
-past them: they are not held back by what is not written yet.
+The feeds of one connection take turns, so that together they have no more bytes waiting than one alone. Replies and
+pings do not wait for what the feeds have not written yet.
 """
 
 import asyncio
@@ -26,12 +26,12 @@ from flotilla.store import Backoff, StoreUnavailable
 logger = logging.getLogger("flotilla.realtime.feeder")
 
 TICK = 0.02  # seconds between looks at the sockets
-TURN = 0.005  # seconds of work before others get theirs
+TURN = 0.005  # seconds of work before the event loop does other work
 PIECE = 16 * 1024  # bytes written as one message
 MAX_PER_LOOK = 256 * 1024  # bytes written to one connection between two looks
 MAX_READS = 8  # pages of history asked for at the same time, by all connections
-QUIET_WITHIN = 1.0  # seconds a feed lets commands go before it
-STALLED = 20.0  # seconds after which a client that takes nothing is dropped
+QUIET_WITHIN = 1.0  # seconds for which feeds write nothing while commands are under way
+STALLED = 20.0  # seconds after which a client that reads nothing is dropped
 REFILL_PATIENCE = 2.0  # seconds a channel's refill waits for slow connections, in all
 
 
@@ -50,16 +50,16 @@ class Feed:
 
     @property
     def open(self) -> bool:
-        """Whether the subscription is still there, and fed by this."""
+        """Whether the subscription is still there, and this is its feed."""
         return self.channel.feeds.get(self.subscription) is self
 
     @property
     def behind(self) -> bool:
-        """Whether history has to be asked for what follows."""
+        """Whether what follows has to be read from history."""
         return self.covered < self.channel.position.offset
 
     def offer(self, publication: Publication) -> None:
-        """Take what comes next, if it does and there is room for it: else it is read from history later."""
+        """Take a publication if it is the next one and there is room for it; else it is read from history later."""
         if publication.offset == self.covered + 1 and self.line.has_room(publication):
             self.take(publication)
 
@@ -87,8 +87,8 @@ class Line:
         """Whether a publication may wait in memory."""
         return self.held + len(publication.body) <= self.max_held
 
-    def lets_go_before(self, now: float) -> bool:
-        """Whether commands are under way: their replies are waited for by the client, with a clock of its own."""
+    def yields_to_commands(self, now: float) -> bool:
+        """Whether to write nothing, so that replies to commands under way go first: the client waits a limited time."""
         if not self.subscriber.busy:
             self.busy_since = None
             return False
@@ -109,7 +109,7 @@ class Feeder:
     def __init__(
         self, broker: Broker, *, max_unsent: int, max_joined: int, count: Callable[[int], None] = lambda written: None
     ) -> None:
-        """`count` is told how many publications were written."""
+        """`count` gets how many publications were written."""
         self.room = max_unsent // 4  # bytes that may wait at a socket before a page of a refill is written to it
         self.page = max_unsent // 8  # bytes of history read at a time
         self._broker = broker
@@ -134,8 +134,8 @@ class Feeder:
     def release(
         self, channel: LocalChannel, subscription: Subscription, offset: int, missed: Iterable[Publication] = ()
     ) -> None:
-        """The subscribe reply went out. It covers everything up to `offset` but for what was `missed`: that follows,
-        then what was held back, then live."""
+        """The subscribe reply was sent. It covers everything up to `offset` but what was `missed`: that follows, then
+        what was held back, then what is published."""
         missed = tuple(missed)
         if not missed and not self._too_much(channel, subscription):
             channel.release(subscription, offset)
@@ -156,14 +156,14 @@ class Feeder:
         return channel.history and held > self._piece and held + subscription.subscriber.socket.waiting > self.room
 
     async def make_room(self, channel: LocalChannel, size: int, give_up: float) -> None:
-        """Before `size` bytes of a refill are written to everybody: wait for those with much unread, until `give_up`
-        (loop time) at most. Who is slower than that is fed from here on, at a pace of its own.
+        """Before `size` bytes of a refill are written to all subscribers: wait for those with much unread, until
+        `give_up` (loop time) at most. Those that are slower are fed from here on, each at its own pace.
 
-        For a small gap nobody is waited for.
+        A small gap waits for nobody.
         """
-        most = self.room - min(size, self.page)  # one publication may be larger than a page
+        max_waiting = self.room - min(size, self.page)  # one publication may be larger than a page
         while True:
-            full = [one for one, socket in channel.sockets.items() if socket.waiting > most]
+            full = [one for one, socket in channel.sockets.items() if socket.waiting > max_waiting]
             if not full:
                 return
             if size <= PIECE or self._loop.time() >= give_up:
@@ -188,14 +188,14 @@ class Feeder:
     # Writing
 
     async def _run(self) -> None:
-        """Look at every line again and again; it takes half of the process's time at most."""
+        """Serve every line again and again, for half of the process's time at most."""
         try:
             while self._lines:
                 began = self._loop.time()
                 try:
                     await self._look()
                 except Exception:
-                    logger.exception("feeding failed")
+                    logger.exception("the feeder failed")
                 await asyncio.sleep(max(TICK, self._loop.time() - began))
         finally:
             self._running = None
@@ -229,7 +229,7 @@ class Feeder:
             logger.info("a client has read nothing for %d s", STALLED)
             line.subscriber.too_slow()
             return
-        if line.lets_go_before(now):
+        if line.yields_to_commands(now):
             return
         idle = 0  # feeds in a row that have nothing to write now
         while line.feeds and room > 0 and idle < len(line.feeds):
@@ -268,7 +268,7 @@ class Feeder:
     # Reading
 
     def _read_on(self, feed: Feed) -> None:
-        """Read what follows, unless a feed of this connection is reading already: one page at a time waits for it."""
+        """Read what follows, unless a feed of this connection is reading: it has one page in memory at a time."""
         if not any(one.reading for one in (feed, *feed.line.feeds)):
             feed.reading = True
             task = self._loop.create_task(self._read(feed))
@@ -276,7 +276,7 @@ class Feeder:
             task.add_done_callback(self._reading.discard)
 
     async def _read(self, feed: Feed) -> None:
-        """Until it worked or nobody wants it any more: a feed has no other owner."""
+        """Try until it succeeds or the feed is closed, for no other task would try again."""
         backoff = Backoff()
         try:
             while feed.open:
@@ -290,7 +290,7 @@ class Feeder:
                     logger.exception("what a client missed cannot be read")
                 else:
                     if feed.covered != since:
-                        continue  # it was set to another place meanwhile
+                        continue  # it was set to another offset meanwhile
                     self._add(feed, piece)
                     return
                 await asyncio.sleep(backoff.next())
@@ -307,12 +307,12 @@ class Feeder:
             feed.take(publication)
 
     def _lose(self, feed: Feed) -> None:
-        """History no longer has what follows: who relies on positions is told, the others go on from here."""
+        """History no longer has what follows: a subscription that relies on positions is told, another goes on."""
         subscription = feed.subscription
         self._forget(feed)
         feed.covered = feed.channel.position.offset
         if subscription.positioned or subscription.recoverable:
-            logger.info("a client was slower than the history of its channel")
+            logger.info("a client read more slowly than the history of its channel was trimmed")
             subscription.broken = True
             subscription.subscriber.lose_position(subscription)
             feed.channel.feeds.pop(subscription, None)

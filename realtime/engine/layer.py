@@ -1,8 +1,8 @@
-"""channels-redis's pub/sub layer, told to say when a connection came back.
+"""The channel layer: channels-redis's pub/sub layer, which here says when a connection was made again.
 
-The stock layer resubscribes silently after a fault and logs a traceback each second until then. This one calls
-`on_reconnect(shard index)` once the subscriptions are on their way again, so that the hub can look for what was missed
-meanwhile, backs off with jitter, and can be made to give up a connection that has gone deaf.
+The stock layer subscribes again silently after a fault, and logs a traceback each second until then. This one calls
+`on_reconnect(shard index)` when its subscriptions were sent over a new connection, so that the hub can look for what
+was missed meanwhile; it waits between attempts, with jitter; and `give_up` drops a connection that hears nothing more.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ Listener = Callable[[list[bytes]], None]
 
 FIRST_PAUSE = 0.05  # seconds
 MAX_PAUSE = 1.0
-STEADY = 5.0  # seconds after which another fault is a first one
+STEADY = 5.0  # seconds without a fault after which the next one counts as the first
 CONNECTION = {
     "protocol": 2,  # one shape of messages, whatever the server's version
     "socket_connect_timeout": 2.0,
@@ -59,7 +59,7 @@ class ChannelLayer(RedisPubSubChannelLayer):  # type: ignore[misc]
 
 
 class LoopLayer(RedisPubSubLoopLayer):  # type: ignore[misc]
-    """One event loop's subscriptions. Set `on_reconnect` to learn which shard's connection came back."""
+    """One event loop's subscriptions. Set `on_reconnect` to be told which shard's connection was made again."""
 
     def __init__(self, hosts: Any = None, **options: Any) -> None:
         super().__init__(hosts, **options)
@@ -73,17 +73,17 @@ class LoopLayer(RedisPubSubLoopLayer):  # type: ignore[misc]
         self._listeners[mailbox] = listener
 
     def subscribing(self, topic: str) -> "asyncio.Future[None]":
-        """Done when Redis says for the next time that it has subscribed this process to the topic."""
+        """Done when Redis next says that this process is subscribed to the topic."""
         return self._subscribing.setdefault(topic, asyncio.get_running_loop().create_future())
 
     def subscribed(self, topic: str) -> None:
-        """Redis has said it."""
+        """Redis has said that this process is subscribed to the topic."""
         waiting = self._subscribing.pop(topic, None)
         if waiting is not None and not waiting.done():
             waiting.set_result(None)
 
     def distribute(self, messages: list[tuple[bytes, bytes]]) -> None:
-        """Put what one read brought, (topic, message) each, into the mailboxes it is for."""
+        """Put what one read brought, pairs of (topic, message), into the mailboxes that it is for."""
         heard: dict[str, list[bytes]] = {}
         for topic, message in messages:
             name = topic.decode()
@@ -120,7 +120,7 @@ class NoticingPubSub(PubSub):
 
 @contextmanager
 def _given_up_meanwhile() -> Iterator[None]:
-    """redis-py raises an AttributeError where the receiver drops the connection over which something is just sent."""
+    """redis-py raises an AttributeError when the receiver drops a connection while something is sent over it."""
     try:
         yield
     except AttributeError as error:
@@ -164,7 +164,7 @@ class ShardConnection(RedisSingleShardConnection):  # type: ignore[misc]
         supervised("layer-moves", self.give_up)
 
     def _connected(self) -> None:
-        # Registered by redis-py when the first connection stands: every call is a reconnection.
+        # redis-py registers this after the first connection was made, so every call is for a later one.
         if self.channel_layer.on_reconnect is not None:
             self.channel_layer.on_reconnect(self._index)
 
@@ -191,7 +191,7 @@ class ShardConnection(RedisSingleShardConnection):  # type: ignore[misc]
                     assert pubsub.connection is not None
                     replies = ReplyStream(pubsub.connection)
                 await self._sort(pubsub, await replies.read())
-            except Exception as error:  # without a receiver this process would be deaf for good
+            except Exception as error:  # without a receiver this process would never hear anything again
                 replies = None
                 if now() - failed_at > STEADY:
                     backoff.reset()
@@ -204,9 +204,9 @@ class ShardConnection(RedisSingleShardConnection):  # type: ignore[misc]
                 await asyncio.sleep(backoff.next())
 
     async def _sort(self, pubsub: "NoticingPubSub", replies: list[Any]) -> None:
-        """Messages to the layer; what else Redis says about subscriptions to redis-py, which keeps count of them.
+        """Give messages to the layer, and what else Redis says to redis-py, which keeps count of subscriptions.
 
-        Raises StoreRefused where Redis refuses a subscription: nobody knows which, so all are to be made anew.
+        Raises StoreRefused where Redis refuses a subscription: it does not say which, so all have to be made again.
         """
         errors = [reply for reply in replies if isinstance(reply, StoreRefused)]
         if errors:

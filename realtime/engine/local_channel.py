@@ -1,6 +1,6 @@
-"""A channel as one process sees it: who subscribes here, and up to where everything has been delivered.
+"""A channel as one process knows it: its subscribers here, and up to where everything has been delivered to them.
 
-Pure bookkeeping and delivery; getting the channel confirmed and filling its gaps is the hub's work.
+Bookkeeping and delivery alone; the synchronizer has the channel confirmed and fills its gaps.
 """
 
 import asyncio
@@ -25,16 +25,16 @@ class Feed(Protocol):
 
 
 class Flow(Enum):
-    """Whether publications may be handed on as they come."""
+    """Whether publications are delivered as they come."""
 
-    CONFIRMING = auto()  # the subscription to the group is not proven yet
+    CONFIRMING = auto()  # it is not proven yet that the group is heard
     LIVE = auto()
     REFILLING = auto()  # something is missing and being fetched from history
 
 
 class LocalChannel:
     """One channel's local subscribers. Every subscriber has been given everything up to `position`, but for those that
-    are fed (`feeds`): they have missed much and are given it at their own pace. The stream stands at `newest` at least.
+    are fed (`feeds`): they have missed much and are given it at their own pace. The stream is at `newest` at least.
     """
 
     __slots__ = (
@@ -76,26 +76,26 @@ class LocalChannel:
         self.joining: set[Subscription] = set()
         self.feeds: dict[Subscription, Feed] = {}
         self.waiting: asyncio.Future[None] | None = None
-        self.waiting_nonce = ""  # while it is awaited, what comes may not be all there is
+        self.waiting_nonce = ""  # until it comes back, publications may be missing
         self.joined = False  # the layer was told to subscribe to the group
         self.failing = False  # history did not answer when it was asked last
-        self.workers: dict[str, asyncio.Task[None]] = {}  # by name: what the hub does until this is settled
+        self.workers: dict[str, asyncio.Task[None]] = {}  # by name: the synchronizer's, until this is settled
         self.unsettled_since: float | None = None
         self.checked_at = 0.0
         self.published_at = 0  # Redis's time of the last publication that came, in µs; 0: none has
         self.idle_since: float | None = None
         self._waiting_payloads: list[bytes] = []
         self._waiting_bytes = 0
-        self._written = 0  # publications that went out and were not counted by `flush` yet
+        self._written = 0  # publications that were written and not counted by `flush` yet
 
     @property
     def settled(self) -> bool:
-        """Whether publications are handed on as they come, and provably all of them."""
+        """Whether publications are delivered as they come, and provably all of them."""
         return self.flow is Flow.LIVE and not self.waiting_nonce
 
     @property
     def serving(self) -> bool:
-        """Whether somebody who comes now gets what is published from now on, within moments."""
+        """Whether a new subscriber gets what is published from now on, at once or almost."""
         return self.flow is Flow.LIVE or (self.flow is Flow.REFILLING and not self.failing)
 
     def state(self) -> str:
@@ -108,7 +108,7 @@ class LocalChannel:
         return [*self.sockets, *(joining for joining in self.joining if joining not in self.sockets), *self.feeds]
 
     def adopt(self, epoch: str) -> bool:
-        """Go on under the epoch that stands in Redis now; False where what was delivered does not count under it."""
+        """Go on under the epoch that the stream has now; False where what was delivered is of another stream."""
         if epoch == self.position.epoch:
             return True
         if not continues(self.position, epoch, self.options.history_meta_ttl):
@@ -117,12 +117,12 @@ class LocalChannel:
         return True
 
     def agrees(self, position: StreamPosition) -> bool:
-        """Whether a position that was read from Redis a moment ago is of the stream that is delivered here."""
+        """Whether a position that was just read from Redis is of the stream that is delivered here."""
         ttl = self.options.history_meta_ttl
         return continues(self.position, position.epoch, ttl) or continues(position, self.position.epoch, ttl)
 
     def note(self, top: StreamPosition) -> None:
-        """The stream stands at `top`, or did a moment ago."""
+        """The stream is at `top`, or was a moment ago."""
         if top.epoch != self.newest.epoch or top.offset > self.newest.offset:
             self.newest = top
 
@@ -157,7 +157,7 @@ class LocalChannel:
         return written
 
     def _offer(self, publication: Publication, payload: bytes) -> None:
-        """As `deliver`, for those that are fed; what has no place in the stream cannot be read again and goes out."""
+        """As `deliver`, for those that are fed. What has no offset is sent at once: history will not have it."""
         for subscription, feed in self.feeds.items():
             if publication.offset:
                 feed.offer(publication)
@@ -197,7 +197,8 @@ class LocalChannel:
         self.joining.add(subscription)
 
     def release(self, subscription: Subscription, offset: int) -> None:
-        """The subscribe reply went out and covers everything up to `offset`: what was held follows, then live."""
+        """The subscribe reply was sent and covers everything up to `offset`: what was held back follows, then what is
+        published."""
         held, subscription.held = subscription.held or [], None
         socket = subscription.subscriber.socket
         for item in held:
@@ -217,14 +218,14 @@ class LocalChannel:
 
     def detach(self, subscription: Subscription, feed: Feed) -> None:
         """From now on a subscription is given what comes by a feed."""
-        self._written = self.flush()  # what was delivered before is written as it was to be
+        self._written = self.flush()  # what was delivered before reaches it in the usual way
         self.sockets.pop(subscription, None)
         self.joining.discard(subscription)
         self.feeds[subscription] = feed
 
     def attach(self, subscription: Subscription, offset: int) -> None:
         """A subscription that was fed has been given everything up to `offset`: it follows the channel again."""
-        self._written = self.flush()  # what was delivered before it has by its feed
+        self._written = self.flush()  # what was delivered before came by its feed
         if self.feeds.pop(subscription, None) is not None:
             self._follow(subscription, offset)
 

@@ -1,6 +1,6 @@
-"""How fast a client takes what it is sent, told from what waits at its socket. Pure, with the clock given.
+"""The pace of a client: how fast it takes what it is sent, measured by what waits at its socket. Pure, given the time.
 
-What may wait is about half a second's worth of what the client has been taking: enough to keep a far but fast one busy,
+What may wait is as much as the client took lately in half a second: enough to use a fast link to a distant client, and
 little enough that a ping or a reply behind it comes in time over a slow link. A client that takes nothing is *stalled*.
 """
 
@@ -10,16 +10,16 @@ MEASURED_OVER = 0.25  # seconds
 
 
 class Pace:
-    """Call `look` with the bytes that wait, `wrote` with what was added; `window` is how much may wait."""
+    """Call `look` with the bytes that wait, `wrote` with those added; `window` is how many may wait."""
 
-    __slots__ = ("_full", "_measured_at", "_most", "_moved_at", "_taken", "_waiting", "window")
+    __slots__ = ("_full", "_max", "_measured_at", "_moved_at", "_taken", "_waiting", "window")
 
-    def __init__(self, now: float, most: int) -> None:
-        self.window = min(MIN, most)
-        self._most = most
+    def __init__(self, now: float, max_window: int) -> None:
+        self.window = min(MIN, max_window)
+        self._max = max_window
         self._waiting = 0  # at the last look, and what was written since
         self._taken = 0
-        self._full = False  # it could have been given more
+        self._full = False  # since the last measurement, the window was full
         self._measured_at = now
         self._moved_at = now
 
@@ -48,5 +48,5 @@ class Pace:
     def _measure(self, now: float) -> None:
         if self._full:  # else it was not the client that was slow
             rate = self._taken / (now - self._measured_at)
-            self.window = max(min(MIN, self._most), min(self._most, int(rate * AHEAD)))
+            self.window = max(min(MIN, self._max), min(self._max, int(rate * AHEAD)))
         self._taken, self._full, self._measured_at = 0, False, now

@@ -1,7 +1,7 @@
-"""What follows a position in a channel's stream, read a page at a time.
+"""Pages of a stream: what follows a position, read a part at a time.
 
-A page is bounded in bytes as well as in number: whoever reads it writes it to connections, each of which has a bound.
-One publication that is larger than a page is a page of its own, so that it is in nobody's way.
+A page is bounded in bytes as well as in number, for it is written to connections, each of which has a bound. One
+publication that is larger than a page is a page of its own.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ MAX_PUBLICATIONS = 500  # of a page
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A page, and up to which offset it says what there is: its last one where more may follow, else the top."""
+    """A page, and the `last` offset that it covers: that of its last publication if more may follow, else the top."""
 
     top: StreamPosition
     publications: tuple[Publication, ...]

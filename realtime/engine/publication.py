@@ -1,11 +1,11 @@
-"""What travels and where it stands: publications and stream positions."""
+"""Publications, and their positions in a channel's stream."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
 
 
 class StreamPosition(NamedTuple):
-    """A place in a channel's stream. The same offset under another epoch is another publication."""
+    """How far a channel's stream is, or somebody in it. The same offset under another epoch is another publication."""
 
     epoch: str
     offset: int

@@ -1,8 +1,8 @@
 """Whether a client that comes back can be given what it missed. Pure.
 
-All or nothing: a partial list would be a silent gap, so whatever is not provably complete is not recovered. `reason`
-says why not: limit (too much was missed), epoch (another stream), trimmed or expired (history no longer has all or any
-of it), ahead (the client claims more than there is).
+All or nothing: part of it would be a silent gap, so what is not provably complete is not recovered. `reason` says why
+not: limit (too much was missed), epoch (another stream), trimmed or expired (history no longer has all or any of it),
+ahead (the client claims more than there is).
 """
 
 from collections.abc import Sequence
@@ -25,8 +25,8 @@ OUTCOMES = ("recovered", "limit", "epoch", "trimmed", "expired", "ahead")
 
 
 def recover(wanted: StreamPosition, page: Page, limit: int, meta_ttl: float) -> Recovery:
-    """Decide from `page`, read whole from `wanted.offset` with room for one more than `limit`. `meta_ttl`: the seconds
-    a stream of the channel lives at least."""
+    """Decide from `page`, which was read whole from `wanted.offset`, with room for one more than `limit`. `meta_ttl`:
+    the seconds a stream of the channel lives at least."""
     if page.overflow or len(page.publications) > limit:
         return Recovery(False, reason="limit")
     if wanted.epoch and not continues(wanted, page.top.epoch, meta_ttl):

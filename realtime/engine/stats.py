@@ -1,7 +1,7 @@
-"""What this process counts of its own work; `monitoring` reads it, the engine and the sessions write it.
+"""What this process counts of its own work: the engine and the clients write it, `monitoring` reads it.
 
-One observation per publication and process, not per socket: counting must not cost what it counts. A publication's age
-is told from Redis's stamp by `clocks`; one without a stamp, of an older instance, is counted without an age.
+A publication is counted once in a process, not once for each socket, so that counting costs little. Its age is measured
+from Redis's stamp (`clocks`); one without a stamp, from an older instance, is counted without an age.
 """
 
 from collections import Counter
@@ -25,7 +25,7 @@ class HubStats:
         self.fan_out = Histogram()
         self.latency = Histogram()
         self.announced = 0  # joins and leaves written to connections
-        self.refills = 0  # gaps that were looked up in history
+        self.refills = 0  # gaps for which history was read
         self.refilled = 0  # publications that came from there
         self.lost = 0  # gaps that history could not fill
 

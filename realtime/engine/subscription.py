@@ -16,7 +16,7 @@ class Subscriber(Protocol):
 
     @property
     def busy(self) -> bool:
-        """Whether a command of it is under way, whose reply should not wait behind publications."""
+        """Whether one of its commands is under way, whose reply should not wait behind publications."""
 
     def too_slow(self) -> None:
         """It has read nothing for too long: end it."""
@@ -26,9 +26,9 @@ class Subscriber(Protocol):
 
 
 class Subscription:
-    """What the hub needs to know to deliver; `expire_at`, `chan_info`, `by_token` and `asked` belong to the session.
+    """What the hub needs to know to deliver; `expire_at`, `chan_info`, `by_token` and `asked` are for the client.
 
-    While the subscribe reply is not out, `held` collects what arrives; publications up to `floor` are not for it.
+    Until the subscribe reply was sent, `held` collects what arrives; publications up to `floor` are not for it.
     """
 
     __slots__ = (
@@ -71,9 +71,9 @@ class Subscription:
         self.held: list[Publication | Frame] | None = []
         self.floor = 0
         self.broken = False
-        self.by_token = False  # a token allowed it, which nobody can take back before it ends
+        self.by_token = False  # a token allowed it, which holds until it expires
         self.asked: bytes | None = None  # what the client sent along for the namespace's hook
-        self.present = False  # has, or is getting, a presence entry that it has not asked to be removed
+        self.present = False  # has a presence entry, or one is being made, and none was asked to be removed
 
     def hold(self, item: Publication | Frame) -> None:
         """Keep what arrived before the reply; too much of it breaks the subscription, and its reply is an error."""

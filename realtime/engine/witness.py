@@ -1,9 +1,9 @@
-"""Keeps fresh what this process knows of every partition, and who else is there to know it
+"""What this process knows of every partition, kept fresh, and which instances may know more
 (`flotilla.store.partitions`).
 
-When Redis comes back as another run, instances compare what each of them knows. That settles it only if nobody who knew
-more is missing; so every second each instance asks how far the partitions are and who holds a lease. The last one that
-ends in order leaves word of it.
+When Redis comes back as another run, the instances compare what each of them knows. The comparison is only right if no
+instance that knew more is missing; so every second each one asks how far the partitions are and who holds a lease. The
+last instance that ends in order leaves a mark that says so.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from flotilla.store.partitions import Witness
 
 logger = logging.getLogger("flotilla.realtime.witness")
 
-EVERY = 1.0  # seconds between looks
+EVERY = 1.0  # seconds between two looks
 AGAIN_AFTER = 0.2  # seconds until the next one where a Redis did not answer: others wait for what is known here
 
 
@@ -24,11 +24,11 @@ class Watch:
     """An instance's watch over the partitions, from `start` to `close`."""
 
     def __init__(self, store: Store, own: Callable[[], str], living: Callable[[], Awaitable[Collection[str]]]) -> None:
-        """`own`: this instance's name among those of `living`, the incarnations that hold a lease."""
+        """`own` gives this instance's name among those of `living`, the incarnations that hold a lease."""
         self._store = store
         self._own = own
         self._living = living
-        # Of each Redis, who may have heard what is not known here: who lived at the last look at it, or since.
+        # For each Redis, who may have heard what is not known here: the instances alive at the last look, or since.
         self._expected: list[set[str]] = [set() for _ in store.shards]
         self._away: set[int] = set()  # the Redises that did not answer the last look
         self._task: asyncio.Task[None] | None = None
@@ -41,8 +41,8 @@ class Watch:
         self._task = supervised("witness", self._watch)
 
     async def close(self) -> None:
-        """Stop looking, and be no instance any more: what this process still says must not wipe out the word that the
-        last one leaves."""
+        """Stop, and have no vote any more: what this process still says must not remove the mark that the last one
+        leaves."""
         for shard in self._store.shards:
             if shard.partitions is not None:
                 shard.partitions.witness = Witness
@@ -51,12 +51,12 @@ class Watch:
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def leave(self) -> None:
-        """Call it when the own lease is given back: the last one leaves word that the cluster ended in order."""
+        """Call it when this instance's lease is given back: the last one marks that the cluster ended in order."""
         try:
             if not await self._living():
                 await asyncio.gather(*(_mark(shard) for shard in self._store.shards))
         except StoreUnavailable as error:
-            logger.warning("no word could be left of the orderly end: %s", error)
+            logger.warning("it could not be marked that the cluster ended in order: %s", error)
 
     def witness(self, shard: int) -> Witness:
         """This instance, and those that may have heard what it did not."""
@@ -75,10 +75,10 @@ class Watch:
             return None
 
     async def _look(self, shard: Shard, living: set[str] | None) -> bool:
-        """How far the partitions of a Redis are; False where it does not say.
+        """Ask a Redis how far its partitions are; False where it does not say.
 
-        Whoever was gone before the look has heard nothing that is not known after it. Of a Redis that did not answer
-        last time no more is asked than whether it is back: its new connection compares.
+        An instance that was gone before the look has heard nothing that is not known after it. A Redis that did not
+        answer last time is asked first whether it is back, for its new connection compares.
         """
         partitions, expected = shard.partitions, self._expected[shard.index]
         if partitions is None:

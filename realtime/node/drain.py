@@ -1,9 +1,9 @@
-"""A drain's clients: told to reconnect elsewhere as fast as those who stay can let them in, and within the deadline.
+"""How a drain sends its clients to other instances: as fast as those can let them in, and within the deadline.
 
 `Spread` is the arithmetic: how many go now, in small even steps. `send_away` does it for a node. Each instance says in
 its lease's `about` how many clients a second it can let in (`admission_rate`); the sum over those that live and do not
-drain is the rate. It is asked for again as the drain goes on: a replacement counts from when it is alive. The SDKs add
-a random delay of their own (0.1 to 1 s), which makes what arrives smoother than what leaves.
+drain is the rate. It is asked for again and again, for a replacement counts as soon as it is alive. The SDKs add a
+random delay of their own (0.1 to 1 s), so clients arrive more evenly than they leave.
 """
 
 import asyncio
@@ -13,16 +13,16 @@ from itertools import islice
 from typing import Any
 
 from flotilla.realtime.node.interface import NodeParts
-from flotilla.realtime.node.peak_rate import Peak
+from flotilla.realtime.node.peak_rate import PeakRate
 from flotilla.realtime.protocol.codes import DisconnectCode
 from flotilla.store import StoreUnavailable
 
 logger = logging.getLogger("flotilla.realtime.drain")
 
-STEP = 0.05  # seconds between those told together
-LOOK_EVERY = 1.0  # seconds until those who stay are counted again
+STEP = 0.05  # seconds from one group of clients to the next
+LOOK_EVERY = 1.0  # seconds until the instances that stay are asked for again
 LOOK_WITHIN = 0.5  # seconds Redis may take for it
-IN_TIME = 0.8  # of the deadline for the spread; the rest is for the clean-up of those who went last
+IN_TIME = 0.8  # the part of the deadline in which all are told; the rest is for cleaning up after the last
 
 
 class Spread:
@@ -48,7 +48,8 @@ class Spread:
 def admitted_elsewhere(living: Iterable[Mapping[str, Any]], own: str, rate: int) -> tuple[int, int]:
     """How many clients a second the others let in together, and how many instances those are.
 
-    `rate` is our own, for who does not say; where nobody else is there, whoever takes our place is as good as we are.
+    `rate` is this instance's own. It counts for one that does not say, and where no other is there: a replacement will
+    be as fast.
     """
     others = [about for about in living if about.get("incarnation") != own and not about.get("draining")]
     if not others:
@@ -57,13 +58,13 @@ def admitted_elsewhere(living: Iterable[Mapping[str, Any]], own: str, rate: int)
 
 
 async def send_away(node: NodeParts, deadline: float) -> None:
-    """Tell every client 3001 within `deadline` seconds, those that wait to be let in as well; their presence goes with
-    them. What is told is in the log."""
+    """Tell every client 3001 within `deadline` seconds, those that wait to be let in as well. Each one's presence is
+    removed as it is told. The log says how many there were, and how fast."""
     began = node.now()
     node.admission.hold()
     clients = _left(node)
     spread = Spread(began, began + IN_TIME * deadline)
-    rate, others, look_at, told = node.config.admission_rate, 0, began, Peak()
+    rate, others, look_at, gone = node.config.admission_rate, 0, began, PeakRate()
     while (left := _left(node)) and (now := node.now()) < began + deadline:
         if now >= look_at:
             rate, others = await _look(node, rate, others)
@@ -71,21 +72,21 @@ async def send_away(node: NodeParts, deadline: float) -> None:
             look_at = now + LOOK_EVERY
         count = spread.due(now, left, rate)
         for _ in range(count):
-            told.note(now)
+            gone.note(now)
         tell(node, count)
         await asyncio.sleep(STEP)
     node.admission.open()
     seconds = max(node.now() - began - STEP, STEP)
     logger.info(
         "told %d clients to reconnect in %.2f s, %.0f a second, at most %d within one",
-        *(told.total, seconds, told.total / seconds, told.most(node.now())),
+        *(gone.total, seconds, gone.total / seconds, gone.most(node.now())),
     )
     if others and clients / (IN_TIME * deadline) > rate:
         logger.warning("the deadline is too short for %d clients: %d others let in %d a second", clients, others, rate)
 
 
 def tell(node: NodeParts, count: int) -> None:
-    """Send so many clients away; behind those who are in come those who wait, who are told as soon as they are in."""
+    """Send so many clients away: first those that are in. Of those that wait, so many are let in, and told at once."""
     going = list(islice(node.clients.values(), count))
     for client in going:
         client.disconnect(DisconnectCode.SHUTDOWN)
@@ -97,12 +98,12 @@ def _left(node: NodeParts) -> int:
 
 
 async def _look(node: NodeParts, rate: int, others: int) -> tuple[int, int]:
-    """Count those who stay, as `admitted_elsewhere`; where Redis does not say, what was known before holds."""
+    """As `admitted_elsewhere`, from Redis; what was known before while Redis does not answer."""
     try:
         async with asyncio.timeout(LOOK_WITHIN):
             living = await node.presence.instances()
     except (StoreUnavailable, TimeoutError) as error:
-        logger.warning("who stays is not known: %s", error or "no answer")
+        logger.warning("the instances that stay are not known: %s", error or "no answer")
         return rate, others
     found = admitted_elsewhere(living, node.presence.incarnation, node.config.admission_rate)
     if found != (rate, others):

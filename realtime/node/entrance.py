@@ -1,6 +1,6 @@
-"""A handshake's way to a place: it waits its turn, and leaves when its client does.
+"""The wait of a handshake for a place: until it is its turn, or its client is gone.
 
-What a server of ASGI can say before a handshake is answered is only that its client is gone.
+Before a handshake is answered, an ASGI server has nothing to say but that the client is gone.
 """
 
 import asyncio

@@ -1,8 +1,8 @@
-"""Finds out that a shard's pub/sub connection has gone deaf: a beat a second through the layer, to oneself.
+"""Heartbeats: once a second the process sends itself a numbered message, a beat, through the layer of each shard.
 
-A connection can be half open for minutes, and a healed one may have lost messages without any visible fault. A beat
-that does not come back although Redis took it means the first; a number that is skipped means the second. Each shard
-has a task of its own, so that one that hangs delays no other's beats.
+A pub/sub connection can be half open for minutes, and one that was made again may have lost messages without any
+visible fault. A beat that does not come back although Redis took it shows the first; a missing number shows the second.
+Each shard has a task of its own, so that one that hangs does not delay the beats of others.
 """
 
 import asyncio
@@ -20,23 +20,23 @@ from flotilla.store import Placement, Store, StoreUnavailable, place, supervised
 logger = logging.getLogger("flotilla.realtime.heartbeat")
 
 EVERY = 1.0  # seconds
-DEAF_AFTER = 3.0  # seconds without a beat
+DEAF_AFTER = 3.0  # seconds without a beat after which a connection is given up
 
 
 class Heartbeat:
-    """Beats on every shard. `alive` says whether the last ones came back."""
+    """Sends and receives the beats of every shard. `alive` says whether the last ones came back."""
 
     def __init__(self, store: Store, hub: Hub, layer: LoopLayer) -> None:
         self._store = store
         self._hub = hub
         self._layer = layer
-        self._places = _place_per_shard(store)
+        self._placements = _placement_per_shard(store)
         shards = len(store.shards)
         self._sent = [0] * shards
         self._received = [0] * shards
         self._heard_at = [0.0] * shards
         self._sent_at = [0.0] * shards
-        self._unheard_since: list[float | None] = [None] * shards  # when Redis took the first beat that is not back
+        self._unheard_since: list[float | None] = [None] * shards  # when Redis took the first beat not back yet
         self.round_trips = [0.0] * shards  # seconds that each shard's last beat took
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -47,14 +47,14 @@ class Heartbeat:
         return bool(self._tasks) and all(now - heard < DEAF_AFTER for heard in self._heard_at)
 
     async def start(self) -> None:
-        """Join the beats' groups and begin."""
-        for placement in self._places:
+        """Join the groups that carry the beats, and begin to send."""
+        for placement in self._placements:
             await self._hub.join_group(placement.group)
         if not self._tasks:
-            self._tasks = [supervised("heartbeat", partial(self._beat, shard)) for shard in range(len(self._places))]
+            self._tasks = [supervised("heartbeat", partial(self._beat, shard.index)) for shard in self._store.shards]
 
     async def close(self) -> None:
-        """Stop beating."""
+        """Stop sending."""
         tasks, self._tasks = self._tasks, []
         for task in tasks:
             task.cancel()
@@ -77,13 +77,13 @@ class Heartbeat:
             await asyncio.sleep(EVERY)
 
     async def _beat_once(self, shard: int) -> None:
-        topic = self._places[shard].topic
+        topic = self._placements[shard].topic
         self._sent[shard] += 1
         self._sent_at[shard] = sent_at = time.monotonic()
         try:
             await self._store.shards[shard].execute("PUBLISH", topic, envelope.beat(shard, self._sent[shard]))
         except StoreUnavailable:
-            self._unheard_since[shard] = None  # nothing was said that could be heard
+            self._unheard_since[shard] = None  # Redis did not take it, so nothing can come back
             return
         if self._heard_at[shard] >= sent_at:
             return
@@ -91,16 +91,16 @@ class Heartbeat:
         if since is None:
             self._unheard_since[shard] = sent_at
         elif time.monotonic() - since > DEAF_AFTER:
-            logger.warning("nothing was heard from Redis %d for %.1f s: connecting anew", shard, DEAF_AFTER)
-            self._unheard_since[shard] = None  # the new connection has its time
+            logger.warning("nothing was heard from Redis %d for %.1f s: connecting again", shard, DEAF_AFTER)
+            self._unheard_since[shard] = None  # counted again for the new connection
             try:
                 await self._layer.give_up(shard)
             except LAYER_FAULTS as error:
                 logger.warning("the deaf connection could not be closed: %s", error)
 
 
-def _place_per_shard(store: Store) -> list[Placement]:
-    """A place of our own on every shard."""
+def _placement_per_shard(store: Store) -> list[Placement]:
+    """A name of this process's own on every shard."""
     own = secrets.token_hex(8)
     found: dict[int, Placement] = {}
     for number in itertools.count():

@@ -1,4 +1,4 @@
-"""What the parts of a node need of it and of one another. The node itself, which puts them together, is in `node`."""
+"""What the parts of a node need of it and of one another. The node itself, which makes them, is in `node`."""
 
 from collections.abc import Coroutine
 from typing import Any, Protocol

@@ -1,9 +1,9 @@
-"""Lifecycle signals: `on_connect` and `on_disconnect` of this process's connections, and of those that died elsewhere.
+"""Lifecycle signals: `on_connect` and `on_disconnect` of this process's connections, and of those of dead instances.
 
-Both go through presence's lane, so no receiver is waited for, and `on_connect` of a connection comes first. That an end
-is told once in the whole cluster is `flotilla.presence.ends`'s promise; here are its words. An `on_connect` for which
-the lane had no room until its connection ended waits with that end in Redis, so that no number of short connections
-fills the memory.
+Both go through presence's lane: nothing waits for a receiver, and `on_connect` of a connection is sent before its
+`on_disconnect`. `flotilla.presence.ends` sees to it that each end is told once in the whole cluster; this module says
+what is told. If the lane has no room for an `on_connect` until its connection ends, it is kept with that end in Redis,
+so that no number of short connections fills the memory.
 """
 
 from functools import partial
@@ -30,7 +30,7 @@ LOST = msgspec.json.encode(Note(int(DisconnectCode.CONNECTION_CLOSED), "instance
 
 
 class Lifecycle:
-    """Tells the project's receivers who has come and who has gone."""
+    """Sends the project's receivers who has connected and who is gone."""
 
     def __init__(self, instance: str) -> None:
         self.lane = Lane()
@@ -42,7 +42,7 @@ class Lifecycle:
             self.lane.put(client.id, "on_connect", partial(self._connect, self._who(client)))
 
     def note(self, client: Client) -> bytes:
-        """What is to be told of a connection that has just ended; b"" when nobody wants to hear of it."""
+        """What is kept of a connection that has just ended; b"" when there is no receiver."""
         if not signals.on_disconnect.has_listeners():
             return b""
         late = self.lane.full and self.lane.take_back(client.id)
@@ -50,11 +50,11 @@ class Lifecycle:
 
     @staticmethod
     def lost() -> bytes:
-        """What is to be told of a connection whose instance died."""
+        """What is kept of a connection whose instance died; b"" when there is no receiver."""
         return LOST if signals.on_disconnect.has_listeners() else b""
 
     async def tell(self, end: End) -> None:
-        """Send `on_disconnect` for an end that is ours to tell; from within a call of the lane."""
+        """Send `on_disconnect` for an end that this instance has to tell; called by the lane."""
         note = msgspec.json.decode(end.note, type=Note)
         who = {"user": end.user, "client": end.client, "instance": end.owner.rpartition(".")[0]}
         if note.late:

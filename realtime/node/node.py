@@ -1,4 +1,5 @@
-"""One process of the cluster: owns hub, broker, presence and connections, and starts and ends them together.
+"""The node: one process of the cluster. It makes hub, presence, control and the other parts, starts and ends them
+together, and holds all clients.
 
 `get_node()` makes the process's node at the first use. Starting never waits for Redis: while it is away, connections
 are accepted and told to try again, and everything begins by itself when it is back.
@@ -38,9 +39,9 @@ from flotilla.realtime.node.control import Command, Control
 from flotilla.realtime.node.heartbeat import Heartbeat
 from flotilla.realtime.node.lifecycle import Lifecycle
 from flotilla.realtime.node.operations import Orders
-from flotilla.realtime.node.reauthorization import Rechecker
-from flotilla.realtime.node.timer_wheel import Wheel
-from flotilla.realtime.node.vitals import Pulse
+from flotilla.realtime.node.reauthorization import Reauthorization
+from flotilla.realtime.node.timer_wheel import TimerWheel
+from flotilla.realtime.node.vitals import Vitals
 from flotilla.realtime.protocol.codes import CommandError, DisconnectCode, DisconnectError
 from flotilla.realtime.server.open_files import affordable
 from flotilla.realtime.version import VERSION
@@ -48,7 +49,8 @@ from flotilla.store import Backoff, Store, StoreUnavailable, get_store, place, s
 
 logger = logging.getLogger("flotilla.realtime.node")
 
-WAVE = 100  # connections of a fenced instance told to reconnect at a time
+WAVE = 100  # connections of a fenced instance that are told to reconnect at a time
+WAVE_EVERY = 0.05  # seconds
 CLEAN_UP_WITHIN = 5.0  # seconds the clean-up of closed connections may take at the end
 
 
@@ -84,10 +86,10 @@ class Node:
             max_unsent=config.max_outgoing_bytes,
         )
         self.control = Control(store)
-        self.rechecker = Rechecker(self)
-        self.orders = Orders(self, self.rechecker)
+        self.reauthorization = Reauthorization(self)
+        self.orders = Orders(self, self.reauthorization)
         self.blocks = Blocks(store, self.orders.end_blocked)
-        self.wheel = Wheel(self._loop.time)
+        self.timers = TimerWheel(self._loop.time)
         self.heartbeat = Heartbeat(store, self.hub, self._layer)
         self.lifecycle = Lifecycle(instance)
         self.presence = Presence(
@@ -104,7 +106,7 @@ class Node:
             lost_note=self.lifecycle.lost,
             lane=self.lifecycle.lane,
         )
-        self.pulse = Pulse(store, self.hub.stats.clocks, self.presence.leases)
+        self.vitals = Vitals(store, self.hub.stats.clocks, self.presence.leases)
         self.watch = Watch(store, lambda: self.presence.incarnation, self.presence.living)
 
     # Start and end
@@ -114,11 +116,11 @@ class Node:
         self.hub.on_control = self.orders.receive
         self.hub.on_beat = self.heartbeat.arrived
         self._layer.on_reconnect = self._on_reconnect
-        self.wheel.start()
-        self.pulse.start()
+        self.timers.start()
+        self.vitals.start()
         await self.presence.start()
         self.watch.start()
-        self.rechecker.start()
+        self.reauthorization.start()
         self.blocks.start()
         joining = supervised("join", self._join_cluster)
         self._background.add(joining)
@@ -161,16 +163,16 @@ class Node:
         self.admission.open()
         for client in list(self.clients.values()):
             client.disconnect(DisconnectCode.SHUTDOWN)
-        await self.rechecker.close()
+        await self.reauthorization.close()
         await self.blocks.close()
         await self.idle()
-        await self.pulse.close()
+        await self.vitals.close()
         await self.heartbeat.close()
         await self.hub.close()
         await self.watch.close()
         await self.presence.stop()
         await self.watch.leave()
-        self.wheel.stop()
+        self.timers.stop()
         for task in list(self._background):
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
@@ -191,12 +193,12 @@ class Node:
         self.connections_opened += 1
 
     def connected(self, client: Client) -> None:
-        """A connection has said who it is."""
+        """A client has connected: from now on it is one of its user's connections."""
         self.users.setdefault(client.identity.user, set()).add(client)
         self.lifecycle.connected(client)
 
     def closed(self, client: Client, announced: bool) -> None:
-        """A connection is gone: take it out of presence, and let the project be told, once in the whole cluster."""
+        """A connection is gone: take it out of presence, and have the project told, once in the whole cluster."""
         self.clients.pop(client.id, None)
         self.connections_closed[str(client.code) if client.code < 4000 else "application"] += 1
         of_user = self.users.get(client.identity.user)
@@ -217,15 +219,15 @@ class Node:
             self.presence.remove(f"c:{subscription.channel}", client.id)
 
     async def enter(
-        self, scope: str, client: Client, info: bytes, most: int = 0, subscription: Subscription | None = None
+        self, scope: str, client: Client, info: bytes, limit: int = 0, subscription: Subscription | None = None
     ) -> None:
         """Make a connection present in a scope, for a subscription if it is a channel's. Raises DisconnectError 3011
-        when this instance was declared dead, and presence's Full when `most` others are there (0: any number may be).
+        when this instance was declared dead, and presence's Full when `limit` others are there (0: no limit).
         """
         if subscription is not None:
-            subscription.present = True  # in the same step as the add takes its turn: `leave` comes before or after
+            subscription.present = True  # with no await before the add: so `leave` comes before both or after both
         try:
-            await self.presence.add(scope, client.id, client.identity.user, info, most)
+            await self.presence.add(scope, client.id, client.identity.user, info, limit)
         except Fenced:
             raise DisconnectError(DisconnectCode.FORCE_RECONNECT) from None
 
@@ -234,24 +236,24 @@ class Node:
         self.publications_in += count
 
     def connect_data(self, client: Client) -> bytes | None:
-        """What clients get in the connect reply's `data`: the instance's name, where the configuration shows it."""
+        """The `data` of the connect reply: the instance's name, where the configuration shows it."""
         return msgspec.json.encode({"instance": self.instance}) if self.config.show_instance else None
 
     @property
     def access_revision(self) -> int:
         """Grows when anybody's access may have changed."""
-        return self.rechecker.revision
+        return self.reauthorization.revision
 
-    def look_again(self, client: Client) -> None:
-        """Ask anew whether a client may be where it is."""
-        self.background(self.rechecker.recheck([client]))
+    def reauthorize(self, client: Client) -> None:
+        """Check again whether a client may be where it is, without waiting for the answer."""
+        self.background(self.reauthorization.reauthorize([client]))
 
     async def disconnect_anywhere(self, user: str, client: str, code: int, reason: str) -> None:
         """End a connection by its id, whichever instance has it."""
         await self.control.tell(Command("disconnect", user=user, client=client, code=code, reason=reason))
 
     async def answering(self, incarnations: Collection[str], user: str, within: float) -> set[str]:
-        """Which instances say within so many seconds how many connections of a user they have."""
+        """Which of these instances answer within so many seconds, when they are asked for a user's connections."""
         return set(await self.control.ask(Command("count", user=user), incarnations, within))
 
     # Presence
@@ -272,13 +274,13 @@ class Node:
         )
 
     async def _on_fenced(self) -> None:
-        """This instance was declared dead while it was paused: its clients begin anew, each with one leave and join."""
+        """This instance was declared dead while it was paused: its clients reconnect, each with one leave and join."""
         clients = list(self.clients.values())
-        logger.warning("this instance had been given up by the others; %d clients reconnect", len(clients))
+        logger.warning("the other instances took this one for dead; its %d clients reconnect", len(clients))
         for start in range(0, len(clients), WAVE):
             for client in clients[start : start + WAVE]:
                 client.disconnect(DisconnectCode.FORCE_RECONNECT)
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(WAVE_EVERY)
 
     def _on_reaped(self, reaped: Reaped) -> None:
         """Another instance's connections were removed from a scope."""
@@ -307,13 +309,13 @@ class Node:
             "uptime": int(time.time() - self.started_at),
             "draining": self.draining,
             "admission_rate": self.config.admission_rate,
-            "admission_peak": self.admission.most,
+            "admission_peak": self.admission.peak,
             "host": socket.gethostname(),
             "pid": os.getpid(),
         }
 
     def checks(self) -> dict[str, bool]:
-        """What must hold for this instance to take clients, beside Redis and the database."""
+        """What must be true for this instance to take clients, apart from Redis and the database."""
         return {"pubsub": self.heartbeat.alive, "lease": self.presence.alive, "accepting": not self.draining}
 
     def now(self) -> float:
@@ -330,7 +332,7 @@ class Node:
         logger.error("%s failed", what, exc_info=error, extra=client.log_context())
 
     def background(self, work: Coroutine[Any, Any, Any], name: str = "background") -> None:
-        """Run something to its end without waiting; its failure is logged."""
+        """Run something to its end without waiting for it; a failure is logged."""
         task = self._loop.create_task(work, name=name)
         self._background.add(task)
         task.add_done_callback(self._done)

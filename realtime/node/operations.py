@@ -20,12 +20,12 @@ from flotilla.realtime.access.identity import Overrides
 from flotilla.realtime.blocks.blocklist import ADDRESS, USER, who_of
 from flotilla.realtime.client.client import Client
 from flotilla.realtime.client.states import State
-from flotilla.realtime.client.subscriptions import give
+from flotilla.realtime.client.subscriptions import add_server_side
 from flotilla.realtime.engine.publication import StreamPosition
 from flotilla.realtime.node.control import Command, parse
 from flotilla.realtime.node.inspection import lookups
 from flotilla.realtime.node.interface import NodeParts
-from flotilla.realtime.node.reauthorization import Rechecker
+from flotilla.realtime.node.reauthorization import Reauthorization
 from flotilla.realtime.node.selection import is_at, matching
 from flotilla.realtime.protocol import replies
 from flotilla.realtime.protocol.codes import CommandError, DisconnectCode, DisconnectError, UnsubscribeCode
@@ -44,9 +44,9 @@ Order = Callable[[Command], Awaitable[Any]]
 class Orders:
     """Carries out the commands that reach a node."""
 
-    def __init__(self, node: NodeParts, rechecker: Rechecker) -> None:
+    def __init__(self, node: NodeParts, reauthorization: Reauthorization) -> None:
         self._node = node
-        self._rechecker = rechecker
+        self._reauthorization = reauthorization
         self._known: dict[str, Order] = {
             "disconnect": self._disconnect,
             "unsubscribe": self._unsubscribe,
@@ -83,7 +83,7 @@ class Orders:
     # What happens to them
 
     async def _disconnect(self, command: Command) -> int:
-        self._rechecker.revision += 1
+        self._reauthorization.revision += 1
         clients = matching(self._node, command)
         for start in range(0, len(clients), WAVE):
             for client in clients[start : start + WAVE]:
@@ -109,7 +109,7 @@ class Orders:
         async def one(client: Client) -> bool:
             try:
                 async with asyncio.timeout(GIVE_WITHIN):
-                    return await give(
+                    return await add_server_side(
                         client,
                         command.channel,
                         options,
@@ -141,11 +141,11 @@ class Orders:
         return len(clients)
 
     async def _reauthorize(self, command: Command) -> int:
-        self._rechecker.revision += 1
+        self._reauthorization.revision += 1
         for client in matching(self._node, command, inside=False):
             if client.busy:
-                client.ask_anew()  # it may be on its way into the channel
-        return await self._rechecker.recheck(matching(self._node, command), command.channel)
+                client.renew_hook_cache()  # it may be on its way into the channel
+        return await self._reauthorization.reauthorize(matching(self._node, command), command.channel)
 
     async def _message(self, command: Command) -> int:
         payload = replies.message_push(command.data or b"null")

@@ -1,7 +1,7 @@
-"""A page of many things: those that come next in the order of their names, and how many there are.
+"""A page of many things: those that come next in the order of their names, and how many there are in all.
 
-A page costs memory for itself alone, whatever the number of things, and others get their turn while it is made:
-looking through a hundred thousand takes a while.
+However many there are, memory is needed for the page alone; and while a hundred thousand are looked through, the event
+loop does other work in between.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 MAX = 200  # rows in a page
-STRETCH = 1000  # things looked at before others get their turn
+STRETCH = 1000  # things looked at before the event loop does other work
 
 Thing = TypeVar("Thing")
 
@@ -19,16 +19,16 @@ async def page(
     things: Sequence[Thing], wanted: Callable[[Thing], bool], name: Callable[[Thing], str], after: str, limit: int
 ) -> tuple[int, list[Thing]]:
     """How many are wanted in all, and up to `limit` of them with names above `after`, in order."""
-    total, rows, most, last = 0, list[Thing](), min(limit, MAX), ""
+    total, rows, size, last = 0, list[Thing](), min(limit, MAX), ""
     for start in range(0, len(things), STRETCH):
         found = [one for one in things[start : start + STRETCH] if wanted(one)]
         total += len(found)
-        if last:  # the page is full: what comes after its last cannot be in it any more
+        if last:  # the page is full: what comes after its last row cannot be in it any more
             found = [one for one in found if after < name(one) < last]
         else:
             found = [one for one in found if after < name(one)]
         if found:
-            rows = heapq.nsmallest(most, [*rows, *found], key=name)
-            last = name(rows[-1]) if rows and len(rows) == most else ""
+            rows = heapq.nsmallest(size, [*rows, *found], key=name)
+            last = name(rows[-1]) if rows and len(rows) == size else ""
         await asyncio.sleep(0)
     return total, rows

@@ -1,17 +1,17 @@
 """The most events within any second, over the last minute: what an average over a scrape's interval hides.
 
-Exact: a window that ends with an event is the fullest there is. Costs a few operations an event. Written in the event
+Exact: of all seconds the fullest is one that ends with an event. An event costs a few operations. Written in the event
 loop, read from any thread.
 """
 
 from collections import deque
 
 WINDOW = 1.0  # seconds in which events are counted together
-LASTS = 60.0  # seconds a peak is remembered
+LASTS = 60.0  # seconds a full window is remembered
 
 
-class Peak:
-    """Events by their time in seconds, never decreasing."""
+class PeakRate:
+    """Counts events; `note` is given their times in seconds, never decreasing."""
 
     def __init__(self) -> None:
         self.total = 0

@@ -1,9 +1,9 @@
-"""Access looked at again while connections are open: when the cluster is told that something changed, and in rounds.
+"""Reauthorization: the access of open connections is checked again, when the cluster is told so and in rounds.
 
-The rounds are for changes that nobody announces (bulk updates, raw SQL): each connection has its turn once in
-`recheck_interval`, never more than `recheck_per_second` of them in a process. A no ends the subscription or the
-connection. A fault is no answer: what was asked for is tried again and then ended so that the client comes back and is
-asked anew; a round leaves it to the next.
+Rounds are for changes that nobody announces (bulk updates, raw SQL): each connection has its turn once in
+`recheck_interval`, at most `recheck_per_second` of them in a process. Access that is refused ends the subscription or
+the connection. A failure is no refusal: a check that was asked for is tried again, and then the subscription or the
+connection is ended in such a way that the client comes back and is checked then; a round leaves it to the next round.
 """
 
 import asyncio
@@ -17,7 +17,8 @@ from msgspec import Raw
 from flotilla.realtime.access import hooks, permissions
 from flotilla.realtime.access.channels import options_for
 from flotilla.realtime.access.sessions import identity_from_key
-from flotilla.realtime.client.client import COMMAND_WITHIN, Client
+from flotilla.realtime.client.client import Client
+from flotilla.realtime.client.command_time import COMMAND_WITHIN
 from flotilla.realtime.client.states import State
 from flotilla.realtime.engine.subscription import Subscription
 from flotilla.realtime.node.interface import NodeParts
@@ -25,25 +26,26 @@ from flotilla.realtime.protocol.codes import CommandError, DisconnectCode, Error
 from flotilla.realtime.protocol.commands import decoded
 from flotilla.store import supervised
 
-logger = logging.getLogger("flotilla.realtime.rechecking")
+logger = logging.getLogger("flotilla.realtime.reauthorization")
 
-AT_ONCE = 16  # connections looked at side by side
-ATTEMPTS = 3  # of what was asked for
+AT_ONCE = 16  # connections checked side by side
+ATTEMPTS = 3  # of a check that was asked for
 AGAIN_AFTER = 0.2  # seconds until the second attempt, twice that until the third
-BEAT = 1.0  # seconds between the slices of a round
-IN_TIME = 0.5  # of the interval a round takes, so that nobody waits longer than one interval
+SLICE_EVERY = 1.0  # seconds
+IN_TIME = 0.5  # the part of the interval that a round takes, so that no connection waits longer than the interval
 
 
 class Unknown(Exception):
-    """Whether access holds could not be found out."""
+    """It could not be found out whether access is still allowed."""
 
 
-class Rechecker:
-    """Looks at the access of a node's connections. One that came in while `revision` grew must be looked at, too."""
+class Reauthorization:
+    """Checks the access of a node's connections again. One that was just connecting while `revision` grew must be
+    checked, too."""
 
     def __init__(self, node: NodeParts) -> None:
         self.revision = 0
-        self.late = False  # the last round could not be done within the interval
+        self.late = False  # the last round took longer than the interval
         self._failing = False
         self._node = node
         self._rounds: asyncio.Task[None] | None = None
@@ -51,7 +53,7 @@ class Rechecker:
     def start(self) -> None:
         """Begin the rounds."""
         if self._node.config.recheck_interval:
-            self._rounds = supervised("recheck", self._go_round)
+            self._rounds = supervised("reauthorization", self._go_round)
 
     async def close(self) -> None:
         """Stop the rounds."""
@@ -59,23 +61,23 @@ class Rechecker:
             self._rounds.cancel()
             await asyncio.gather(self._rounds, return_exceptions=True)
 
-    async def recheck(self, clients: Iterable[Client], channel: str = "") -> int:
-        """Look at connections (and at their subscription to `channel`, or to all); how many things were ended."""
+    async def reauthorize(self, clients: Iterable[Client], channel: str = "") -> int:
+        """Check connections and their subscriptions, or that to `channel` alone; returns how many of both it ended."""
         found = list(clients)
         for client in found:
-            client.ask_anew()
+            client.renew_hook_cache()
         return await self._side_by_side(iter(found), channel, ATTEMPTS)
 
     async def _side_by_side(self, clients: Iterator[Client], channel: str, attempts: int) -> int:
         async def work() -> int:
             ended = 0
             for client in clients:
-                ended += await self._look(client, channel, attempts)
+                ended += await self._check(client, channel, attempts)
             return ended
 
         return sum(await asyncio.gather(*(work() for _ in range(AT_ONCE))))
 
-    async def _look(self, client: Client, channel: str, attempts: int) -> int:
+    async def _check(self, client: Client, channel: str, attempts: int) -> int:
         try:
             reason = await _answered(lambda: why_lost(client), attempts)
         except Unknown:
@@ -86,10 +88,10 @@ class Rechecker:
             client.disconnect(DisconnectCode.PERMISSION_DENIED, reason)
             return 1
         found = [client.subscriptions.get(channel)] if channel else list(client.subscriptions.values())
-        asked = [subscription for subscription in found if subscription and _is_asked(client, subscription)]
-        return sum([await self._look_at(client, subscription, attempts) for subscription in asked])
+        asked = [subscription for subscription in found if subscription and _by_hook(client, subscription)]
+        return sum([await self._check_subscription(client, subscription, attempts) for subscription in asked])
 
-    async def _look_at(self, client: Client, subscription: Subscription, attempts: int) -> bool:
+    async def _check_subscription(self, client: Client, subscription: Subscription, attempts: int) -> bool:
         code = UnsubscribeCode.ACCESS_ENDED
         try:
             if await _answered(lambda: still_allowed(client, subscription), attempts):
@@ -109,22 +111,22 @@ class Rechecker:
         while True:
             began = now()
             waiting = list(self._node.clients.values())
-            beats = max(1, int(config.recheck_interval * IN_TIME / BEAT))
-            size = min(max(1, math.ceil(len(waiting) / beats)), max(1, int(config.recheck_per_second * BEAT)))
+            slices = max(1, int(config.recheck_interval * IN_TIME / SLICE_EVERY))
+            size = min(max(1, math.ceil(len(waiting) / slices)), max(1, int(config.recheck_per_second * SLICE_EVERY)))
             for start in range(0, len(waiting), size):
                 await self._slice(waiting[start : start + size])
-                await asyncio.sleep(BEAT)
+                await asyncio.sleep(SLICE_EVERY)
             took = now() - began
             self._note_lateness(took > config.recheck_interval)
             await asyncio.sleep(max(0.0, config.recheck_interval * IN_TIME - took))
 
     def _note_lateness(self, late: bool) -> None:
         if late and not self.late:
-            logger.warning("looking at everybody's access takes longer than recheck_interval: raise recheck_per_second")
+            logger.warning("checking all connections takes longer than recheck_interval: raise recheck_per_second")
         self.late = late
 
     async def _slice(self, clients: list[Client]) -> None:
-        """Some connections, whose users are looked up together. Nothing that happens here ends the rounds."""
+        """Check some connections, whose users are read from the database together. No failure here ends the rounds."""
         found = [client for client in clients if _may_lose(client)]
         if not found:
             return
@@ -133,21 +135,21 @@ class Rechecker:
             asked = []
             for client in found:
                 user = users.get(client.identity.user, client.identity.user)
-                client.ask_anew()
+                client.renew_hook_cache()
                 hooks.remember_user(user, client.hook_cache)
-                if not _is_well(client, user):
+                if not _needs_no_check(client, user):
                     asked.append(client)
             await self._side_by_side(iter(asked), "", 1)
             self._failing = False
-        except Exception:  # the database is away, most likely: the next slice may fare better
+        except Exception:  # most likely the database is away; the next slice may succeed
             if not self._failing:
-                logger.exception("access cannot be looked at again for now")
+                logger.exception("access cannot be checked for now")
             self._failing = True
 
 
-def _is_asked(client: Client, subscription: Subscription) -> bool:
-    """Whether a hook gave it: nothing else of the rules can change while this process runs. A token's word holds until
-    the token ends, the server's until taken back."""
+def _by_hook(client: Client, subscription: Subscription) -> bool:
+    """Whether a hook allowed it: no other rule can change while this process runs. What a token allows holds until the
+    token ends, what the server gives until the server takes it back."""
     if subscription.server_side or subscription.by_token:
         return False
     try:
@@ -157,29 +159,29 @@ def _is_asked(client: Client, subscription: Subscription) -> bool:
 
 
 def _may_lose(client: Client) -> bool:
-    """Whether there is anything to look at: a user, or a hook to be asked about a visitor."""
+    """Whether there is anything to check: a user, or a hook to be asked about a visitor."""
     if client.state is not State.CONNECTED:
         return False
-    return bool(client.identity.user) or any(_is_asked(client, one) for one in client.subscriptions.values())
+    return bool(client.identity.user) or any(_by_hook(client, one) for one in client.subscriptions.values())
 
 
-def _is_well(client: Client, user: Any) -> bool:
-    """Whether the user's row, which is at hand, answers everything."""
+def _needs_no_check(client: Client, user: Any) -> bool:
+    """Whether the user's row, which was just read, answers everything."""
     if client.identity.via == "session" or hooks.is_gone(user, client.hook_cache):
         return False
-    asked = any(_is_asked(client, one) for one in client.subscriptions.values())
+    asked = any(_by_hook(client, one) for one in client.subscriptions.values())
     return bool(getattr(user, "is_active", True)) and not asked
 
 
 async def _answered(question: Any, attempts: int) -> Any:
-    """The answer of a coroutine function, asked up to `attempts` times. Raises Unknown."""
+    """What a coroutine function returns, called up to `attempts` times. Raises Unknown when each of them failed."""
     for attempt in range(1, attempts + 1):
         try:
             async with asyncio.timeout(COMMAND_WITHIN):
                 return await question()
         except Exception as error:
             if not isinstance(error, CommandError):
-                logger.warning("access could not be looked at: %s", error, exc_info=error)
+                logger.warning("access could not be checked: %s", error, exc_info=error)
             if attempt < attempts:
                 await asyncio.sleep(AGAIN_AFTER * attempt)
     raise Unknown
@@ -205,7 +207,7 @@ async def why_lost(client: Client) -> str:
 
 
 async def still_allowed(client: Client, subscription: Subscription) -> bool:
-    """Whether the namespace's rule would give the subscription again. Raises CommandError 100 for a hook's fault."""
+    """Whether the namespace's rules would allow the subscription now. Raises CommandError 100 when a hook fails."""
     config, user, channel = client.node.config, client.identity.user, subscription.channel
     try:
         hook = permissions.subscribe(

@@ -1,6 +1,7 @@
-"""One clock for all connections: each has at most one next deadline, looked at in coarse steps.
+"""Timers of all connections: each has one next deadline at most, and is served in steps of a quarter of a second.
 
-A timer per connection would cost memory and a heap entry each; a connection does not care about a quarter of a second.
+A timer of the event loop for each connection would cost memory and a heap entry each; no deadline of a connection needs
+to be more exact.
 """
 
 import asyncio
@@ -8,22 +9,22 @@ import logging
 from collections.abc import Callable
 from typing import Protocol
 
-logger = logging.getLogger("flotilla.realtime.wheel")
+logger = logging.getLogger("flotilla.realtime.timers")
 
 STEP = 0.25  # seconds
-LATE = 1.0  # seconds of delay from which the process itself was stuck
-AGAIN = 10.0  # seconds until an item whose deadline could not be kept has its next
+LATE = 1.0  # seconds; a step that is later by this shows that the process was stuck
+RETRY_AFTER = 10.0  # seconds until an item is served again that raised
 
 
 class Timed(Protocol):
-    """Something with a deadline. `on_time` returns the next one in loop time, or None for none."""
+    """Something with a deadline. `on_time` returns the next, in loop time, or None for none; `slot` is the wheel's."""
 
     slot: int
 
     def on_time(self, now: float) -> float | None: ...
 
 
-class Wheel:
+class TimerWheel:
     """Call `set` to move an item's deadline; `turn` runs by itself from `start` to `stop`."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -60,7 +61,7 @@ class Wheel:
         now = self._clock()
         current = int(now / STEP)
         for slot in range(self._last + 1, current + 1):
-            self._last = slot  # whoever asks for a moment that has passed gets the next slot, not one already served
+            self._last = slot  # a deadline in the past is put into the next slot, not into one that was served
             for item in self._slots.pop(slot, ()):
                 item.slot = 0
                 self.set(item, self._serve(item, now))
@@ -68,18 +69,18 @@ class Wheel:
 
     @staticmethod
     def _serve(item: Timed, now: float) -> float | None:
-        """One item's deadline; what goes wrong there takes no other item's deadline away."""
+        """Serve one item; if it raises, the others are served all the same."""
         try:
             return item.on_time(now)
         except Exception:
-            logger.exception("a deadline could not be kept")
-            return now + AGAIN
+            logger.exception("a deadline could not be served")
+            return now + RETRY_AFTER
 
     def _tick(self) -> None:
         self._timer = asyncio.get_running_loop().call_later(STEP, self._tick)
         if self._clock() > (self._last + 1) * STEP + LATE:
-            # This process was stopped or stuck: what its clients sent meanwhile is still unread, and none of them must
-            # be called silent before it was read. Count from now.
+            # This process was stopped or stuck. What its clients sent meanwhile is still unread, and none of them must
+            # be ended as silent before it is read: all deadlines are put off by as long.
             self._postpone()
         else:
             self.turn()

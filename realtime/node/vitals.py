@@ -1,7 +1,7 @@
-"""Feels the process's own pulse: how late the event loop is, how long each Redis takes, how its clock stands.
+"""The process's vitals, which it measures itself: how late its event loop is, each Redis's clock, how many leases.
 
-Two timers for the whole process, a few wake-ups a second. A loop that was held up shows as a late wake-up, which is
-what every client of this process felt meanwhile.
+Two tasks for the whole process, a few wake-ups a second. When something keeps the event loop busy, the next wake-up is
+late, by as much as every client of this process had to wait.
 """
 
 import asyncio
@@ -13,15 +13,15 @@ from flotilla.realtime.engine.clocks import RedisClocks
 from flotilla.store import Store, StoreUnavailable, reading, supervised
 from flotilla.store.stats import Histogram
 
-logger = logging.getLogger("flotilla.realtime.pulse")
+logger = logging.getLogger("flotilla.realtime.vitals")
 
 WAKE_EVERY = 0.1  # seconds between wake-ups that measure lateness
 ASK_EVERY = 1.0  # seconds between questions to each Redis
-COUNT_EVERY = 5  # of those until the leases are counted
+COUNT_EVERY = 5  # such questions from one count of the leases to the next
 
 
-class Pulse:
-    """Beats from `start` to `close`. `lag` in seconds; `leases` as last seen, None while unknown."""
+class Vitals:
+    """Measures from `start` to `close`. `lag` in seconds; `leases` as last counted, None while unknown."""
 
     def __init__(self, store: Store, clocks: RedisClocks, count_leases: Callable[[], Awaitable[int]]) -> None:
         self.lag = Histogram()
@@ -33,7 +33,7 @@ class Pulse:
 
     def start(self) -> None:
         """Begin."""
-        self._tasks = [supervised("pulse-loop", self._wake), supervised("pulse-redis", self._ask)]
+        self._tasks = [supervised("vitals-loop", self._wake), supervised("vitals-redis", self._ask)]
 
     async def close(self) -> None:
         """Stop."""

@@ -3,7 +3,7 @@
 Parsing is strict about types and blind to unknown keys; a null is an absent member. Payloads (`data`) are kept as the
 bytes that were sent. Whatever cannot be a command ends the connection with 3501; one that is, but names something with
 half a surrogate pair or is nested beyond measure, is `Unfit`: it alone is answered with 107. Whether a command is
-allowed *now* is the session's matter.
+allowed *now* is for the client to say (`realtime/client/command_queue.py`).
 """
 
 from typing import Annotated, Any, ClassVar

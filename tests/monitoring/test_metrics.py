@@ -199,7 +199,7 @@ async def test_tasks_that_were_begun_again_are_counted_by_name(node: Node, scrap
     node.blocks.look = look  # type: ignore[method-assign]
     node.blocks.look_soon()
     await until(lambda: scrape("flotilla_task_restarts_total", task="blocks") == before + 1)
-    for task in ("heartbeat", "pulse-redis", "presence-lease", "presence-upkeep", "hub-positions", "layer-receiver"):
+    for task in ("heartbeat", "vitals-redis", "presence-lease", "presence-upkeep", "hub-positions", "layer-receiver"):
         assert scrape("flotilla_task_restarts_total", task=task) is not None
 
 

@@ -14,7 +14,7 @@ from flotilla.ratelimit import limiter as limiter_module
 from flotilla.ratelimit.breaker import FIRST_PAUSE
 from flotilla.ratelimit.limiter import Limiter, Patience
 from flotilla.ratelimit.service import TIMEOUT
-from flotilla.realtime.client.client import COMMAND_WITHIN
+from flotilla.realtime.client.command_time import COMMAND_WITHIN
 from tests.ratelimit.conftest import claim, make_limiter
 from tests.store.redis_process import RedisProcess, until
 

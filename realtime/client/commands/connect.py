@@ -1,4 +1,4 @@
-"""The connect command: who is it, which channels does the server give it, and the reply that opens everything."""
+"""The connect command: who the client is, which channels the server gives it, and the reply after which all begins."""
 
 import asyncio
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from flotilla.realtime.access.authenticate import authenticate
 from flotilla.realtime.access.channels import options_for, personal_channel
 from flotilla.realtime.access.identity import Identity, ServerSub
 from flotilla.realtime.client.client import Client
-from flotilla.realtime.client.connection_limit import take_seat
+from flotilla.realtime.client.connection_limit import register
 from flotilla.realtime.client.states import State
 from flotilla.realtime.client.subscriptions import Established, Wanted, check_server_side, establish, room_in_reply
 from flotilla.realtime.engine.publication import StreamPosition
@@ -24,10 +24,10 @@ async def connect(client: Client, id: int, request: ConnectRequest) -> None:
     """Answer `connect`. Raises DisconnectError for bad credentials, CommandError 109 for an expired token."""
     client.move(State.CONNECTING)
     try:
-        await client.take_place()
+        await client.wait_for_place()
         await _connect(client, id, request)
     finally:
-        client.give_place_back()
+        client.free_place()
 
 
 async def _connect(client: Client, id: int, request: ConnectRequest) -> None:
@@ -39,15 +39,15 @@ async def _connect(client: Client, id: int, request: ConnectRequest) -> None:
     node.blocks.require(identity.user, client.address)
     client.expire_at = identity.expire_at
     client.name = request.name[:64]
-    client.since = round(node.wall(), 3)  # which connection of a user is the oldest is told by it
+    client.since = round(node.wall(), 3)  # by this the oldest of a user's connections is found
     wishes = server_side(client, identity, request.subs)
     established = await _establish_all(client, wishes)
     client.registered = True
     try:
-        await take_seat(client, _registration(client))
+        await register(client, _about(client))
         if any(one.subscription.broken for one in established):
             raise CommandError(ErrorCode.INTERNAL)  # a position was lost meanwhile; the client tries again at once
-        node.blocks.require(identity.user, client.address)  # it may have been blocked while it came in
+        node.blocks.require(identity.user, client.address)  # it may have been blocked meanwhile
     except BaseException:
         for one in established:
             client.forget_subscription(one.subscription)
@@ -57,14 +57,14 @@ async def _connect(client: Client, id: int, request: ConnectRequest) -> None:
     for one in established:
         one.activate()
     node.connected(client)
-    if node.access_revision != revision:  # access changed while it came in, maybe its own
-        node.look_again(client)
+    if node.access_revision != revision:  # access changed meanwhile, maybe this client's
+        node.reauthorize(client)
 
 
 def server_side(client: Client, identity: Identity, before: Mapping[str, SubscribeRequest]) -> list[Wanted]:
     """The subscriptions the server gives this connection; `before` are those the client had, with their positions.
 
-    Raises CommandError for a channel that cannot be, DisconnectError 3505 for too many.
+    Raises CommandError for a channel that does not exist, DisconnectError 3505 for too many.
     """
     config = client.node.config
     subs = {sub.channel: sub for sub in identity.channels}
@@ -96,12 +96,12 @@ def server_side(client: Client, identity: Identity, before: Mapping[str, Subscri
 
 
 async def _establish_all(client: Client, wishes: list[Wanted]) -> list[Established]:
-    """All or none of the subscriptions, side by side."""
+    """Make all of the subscriptions, side by side, or none of them."""
     if not wishes:
         return []
     try:
         results = await asyncio.gather(*(establish(client, wanted) for wanted in wishes), return_exceptions=True)
-    except asyncio.CancelledError:  # its time is over: those that are in place already are taken back
+    except asyncio.CancelledError:  # its time is over: those that were made already are removed
         for subscription in list(client.subscriptions.values()):
             client.forget_subscription(subscription)
         raise
@@ -114,17 +114,17 @@ async def _establish_all(client: Client, wishes: list[Wanted]) -> list[Establish
     return established
 
 
-def _registration(client: Client) -> bytes:
-    """What the registry of connections keeps about this one."""
+def _about(client: Client) -> bytes:
+    """What others may know about this connection."""
     return replies.encode(replies.compact(name=client.name, address=client.address, since=client.since))
 
 
-def _told(established: list[Established], room: int) -> dict[str, Any]:
+def _subs(established: list[Established], room: int) -> dict[str, Any]:
     """The subscriptions' results; all of them together have `room` bytes for what was missed."""
     subs = {}
     for one in established:
         size = one.size
-        subs[one.subscription.channel] = one.told(room)
+        subs[one.subscription.channel] = one.reply(room)
         room -= 0 if one.missed else size
     return subs
 
@@ -138,7 +138,7 @@ def _result(client: Client, identity: Identity, established: list[Established]) 
     if data is not None:
         result["data"] = msgspec.Raw(data)
     if established:
-        result["subs"] = _told(established, room_in_reply(client))
+        result["subs"] = _subs(established, room_in_reply(client))
     if config.ping_interval:
         result |= {"ping": max(1, round(config.ping_interval)), "pong": True}
     return result

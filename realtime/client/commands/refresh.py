@@ -2,7 +2,8 @@
 
 from flotilla.realtime.access import tokens
 from flotilla.realtime.client.client import Client
-from flotilla.realtime.client.token_renewal import follow, show_as
+from flotilla.realtime.client.commands.requests import require_channel
+from flotilla.realtime.client.token_renewal import apply_token, change_info
 from flotilla.realtime.protocol import replies
 from flotilla.realtime.protocol.codes import CommandError, DisconnectCode, DisconnectError, ErrorCode
 from flotilla.realtime.protocol.commands import TokenRequest
@@ -11,7 +12,7 @@ from flotilla.realtime.protocol.commands import TokenRequest
 async def refresh(client: Client, id: int, request: TokenRequest) -> bytes:
     """Answer `refresh`: the new token must be the same user's; an expired one ends the connection with 3005.
 
-    What the token says counts from now on; the reply comes when it does.
+    The reply comes when the connection is what the token says.
     """
     node = client.node
     if not request.token or client.identity.via != "token":
@@ -22,7 +23,7 @@ async def refresh(client: Client, id: int, request: TokenRequest) -> bytes:
         raise DisconnectError(DisconnectCode.EXPIRED) from error
     if claims.user != client.identity.user:
         raise DisconnectError(DisconnectCode.INVALID_TOKEN, detail="refresh with another user's token")
-    await follow(client, claims.identity())
+    await apply_token(client, claims.identity())
     client.expire_at = claims.expire_at
     client.schedule()
     result = {"client": client.id, "version": node.version} | replies.expiry(claims.expire_at, node.wall())
@@ -30,11 +31,10 @@ async def refresh(client: Client, id: int, request: TokenRequest) -> bytes:
 
 
 async def sub_refresh(client: Client, id: int, request: TokenRequest) -> bytes:
-    """Answer `sub_refresh`. An expired token is a temporary error: the client fetches another. One that is none ends
-    the subscription, as the client takes error 103."""
+    """Answer `sub_refresh`. An expired token is a temporary error: the client fetches another. A wrong one is error
+    103, after which the client ends the subscription."""
     node = client.node
-    if not request.channel:
-        raise DisconnectError(DisconnectCode.BAD_REQUEST, detail="a command without a channel")
+    require_channel(request.channel)
     subscription = client.subscriptions.get(request.channel)
     if subscription is None:
         raise CommandError(ErrorCode.PERMISSION_DENIED)
@@ -52,7 +52,7 @@ async def sub_refresh(client: Client, id: int, request: TokenRequest) -> bytes:
     except CommandError as error:
         expired = error.code == ErrorCode.TOKEN_EXPIRED
         raise CommandError(error.code, error.message, temporary=expired, detail=error.detail) from None
-    await show_as(client, subscription, claims.info)
+    await change_info(client, subscription, claims.info)
     subscription.expire_at = claims.expire_at
     client.schedule()
     return replies.reply(id, "sub_refresh", replies.expiry(claims.expire_at, node.wall()))

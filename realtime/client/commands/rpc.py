@@ -1,6 +1,6 @@
 """Commands that reach the project's own code: rpc and send.
 
-Whatever fails in there is logged with its name, and ends neither the connection nor what other clients do.
+Whatever fails there is logged with its name. It does not end the connection, and other clients do not notice.
 """
 
 import logging
@@ -13,10 +13,11 @@ from channels.db import database_sync_to_async
 from flotilla.realtime import rpc as registry
 from flotilla.realtime.access.hooks import name_of, user_of
 from flotilla.realtime.client.client import Client
-from flotilla.realtime.client.command_time import or_left_behind
+from flotilla.realtime.client.command_time import abandonable
+from flotilla.realtime.client.commands.requests import data_of
 from flotilla.realtime.protocol import foreign, replies
 from flotilla.realtime.protocol.codes import CommandError, DisconnectCode, DisconnectError, ErrorCode
-from flotilla.realtime.protocol.commands import RpcRequest, SendRequest, decoded
+from flotilla.realtime.protocol.commands import RpcRequest, SendRequest
 
 logger = logging.getLogger("flotilla.realtime.calls")
 
@@ -33,7 +34,7 @@ async def rpc(client: Client, id: int, request: RpcRequest) -> bytes:
 
 
 async def called(handler: registry.Handler, user: Any, data: msgspec.Raw) -> bytes:
-    """What a method answers, as JSON; the HTTP API calls methods too. Raises CommandError 100 for its faults."""
+    """What a method returns, as JSON; the HTTP API calls methods too. Raises CommandError 100 when it fails."""
     result = await _call(handler, user, data)
     try:
         return foreign.write(result)
@@ -50,7 +51,7 @@ async def send(client: Client, id: int, request: SendRequest) -> None:
     for handler in registry.message_handlers:
         try:
             await _call(handler, user, request.data)
-        except CommandError as error:  # `send` has no answer that could carry it
+        except CommandError as error:  # `send` has no answer to put it in
             logger.info("a message was refused: %s", error, extra=client.log_context())
 
 
@@ -59,10 +60,10 @@ async def _user(client: Client) -> Any:
 
 
 async def _call(handler: registry.Handler, user: Any, data: msgspec.Raw) -> Any:
-    given = decoded(data) if data else None
+    given = data_of(data)
     try:
         if iscoroutinefunction(handler):
-            return await or_left_behind(handler(user, given))
+            return await abandonable(handler(user, given))
         return await database_sync_to_async(handler)(user, given)
     except (CommandError, DisconnectError):
         raise

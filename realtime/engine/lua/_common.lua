@@ -16,8 +16,8 @@ local function now_ms()
   return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
--- The partition's generation, era, count, and whether the cluster has ended in order; no generation while nobody can tell
--- what stands here.
+-- The partition's generation, era, count, and whether the cluster has ended in order; no generation while it is not known
+-- whether Redis has lost something.
 local function partition_of(key)
   local found = redis.call('HMGET', key, 'g', 'd', 's', 'n', 'm')
   if found[2] then return nil end
@@ -53,8 +53,8 @@ local function epoch_of(generation, era)
   return generation .. '.' .. string.format('%x', era)
 end
 
--- Where a reader stands; where there is no stream, at the beginning of the one that is made next. A stream lives on while
--- somebody looks at it.
+-- The stream's position, for a reader; where there is no stream, the beginning of the one that is made next. Reading
+-- renews a stream's TTL.
 local function position(meta, partition, made, generation, era, meta_ttl, mark, other)
   local epoch, top = stream_of(meta, generation)
   if epoch then

@@ -1,4 +1,4 @@
--- Leaves an instance's answer to a command where its asker collects them.
+-- Adds an instance's answer to a command to the list from which whoever asked collects the answers.
 -- A script, because RPUSH alone is refused where memory is full, and a command would seem to reach nobody.
 -- KEYS  1 answers (list)
 -- ARGV  1 the answer  2 how long it waits for its collector, s

@@ -1,4 +1,4 @@
--- Proves that a process's subscription to a channel's topic is in force, and tells where the stream stands.
+-- Proves that a process is subscribed to a channel's topic, and says how far the stream is.
 -- Atomic, because what is announced after the nonce must be exactly what lies above the top it carries.
 -- KEYS  1 meta  2 partition  3 made
 -- ARGV  1 topic  2 head of the layer message with the nonce (ends with the key of the epoch)

@@ -1,8 +1,9 @@
-"""Fixtures: settings for a private Redis, and nodes of this process on it; imported by conftests."""
+"""Settings for a private Redis, and nodes of this process on it: fixtures that conftests import."""
 
 from collections.abc import AsyncIterator
 from typing import Any
 
+import msgspec
 import pytest
 import pytest_asyncio
 
@@ -74,9 +75,14 @@ async def other(node: Node) -> AsyncIterator[Node]:
     await until(lambda: all(one.heartbeat.alive and one.presence.alive for one in (node, made)))
     yield made
     await made.presence.stop()
-    await made.rechecker.close()
+    await made.reauthorization.close()
     await made.blocks.close()
     await made.hub.close()
-    await made.pulse.close()
+    await made.vitals.close()
     await made.heartbeat.close()
-    made.wheel.stop()
+    made.timers.stop()
+
+
+def hurry(node: Node, **options: Any) -> None:
+    """Change the configuration of a node that runs already."""
+    node.config = msgspec.structs.replace(node.config, **options)

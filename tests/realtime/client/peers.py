@@ -1,4 +1,4 @@
-"""A connection in process: a real Session of a real Node, with a socket that writes down what it is given."""
+"""A connection in process: a real Client of a real Node, with a socket that writes down what it is given."""
 
 import itertools
 import json
@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from flotilla.realtime.client.client import Client
+from flotilla.realtime.engine.publication import StreamPosition
 from flotilla.realtime.node.node import Node
 from flotilla.realtime.protocol.frames import Frame
 from tests.store.redis_process import until
@@ -79,3 +80,33 @@ class Peer:
 
     def data(self, channel: str) -> list[Any]:
         return [publication["data"] for publication in self.pushes("pub", channel)]
+
+
+async def joined(node: Node, **request: Any) -> Peer:
+    """A connected client."""
+    peer = Peer(node)
+    await peer.connect(**request)
+    return peer
+
+
+async def fill(node: Node, count: int, channel: str = "open:a", size: int = 1) -> StreamPosition:
+    """Publish so many from elsewhere."""
+    options = node.config.namespaces[channel.partition(":")[0]]
+    position = StreamPosition("", 0)
+    for number in range(1, count + 1):
+        body = b'{"data":%s}' % (b"%d" % number if size == 1 else b'"' + b"x" * size + b'"')
+        position = await node.broker.publish(channel, body, options)
+    return position
+
+
+def error(code: int) -> Any:
+    """An error reply of this code."""
+
+    class Matches:
+        def __eq__(self, other: object) -> bool:
+            return isinstance(other, dict) and other.get("error", {}).get("code") == code
+
+        def __repr__(self) -> str:
+            return f"error {code}"
+
+    return Matches()

@@ -10,7 +10,7 @@ import pytest
 
 from flotilla.realtime import rpc
 from flotilla.realtime.access.identity import Identity, ServerSub
-from flotilla.realtime.client import client as session_module
+from flotilla.realtime.client import command_time
 from flotilla.realtime.node.node import Node
 from flotilla.store import StoreUnavailable
 from tests.realtime.client.peers import Peer
@@ -32,7 +32,7 @@ def redis_url(mortal_redis: RedisProcess) -> str:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Commands have little time, for tests that need no Redis that hangs."""
-    monkeypatch.setattr(session_module, "COMMAND_WITHIN", 0.5)
+    monkeypatch.setattr(command_time, "COMMAND_WITHIN", 0.5)
 
 
 def answered(peer: Peer, *ids: int) -> bool:
@@ -75,7 +75,7 @@ class TestHungRedis:
             await until(lambda: answered(peer, first, waiting, *behind), IN_TIME, "every command is answered")
             for id in (first, waiting, *behind):
                 assert await peer.reply(id) == AWAY
-        await until(lambda: peer.client.unanswered == 0)
+        await until(lambda: peer.client.commands.unanswered == 0)
 
     async def test_connect_and_what_came_with_it(self, node: Node, mortal_redis: RedisProcess) -> None:
         """The connect command has its time from its arrival too; what came with it is not answered."""
@@ -206,7 +206,7 @@ class TestBehindSlowCode:
         assert await peer.reply(id) == AWAY
         assert len(sent) == 1
         sent[0].set_result([b"epoch", 1, 0])
-        await until(lambda: peer.client.unanswered == 0)
+        await until(lambda: peer.client.commands.unanswered == 0)
         assert await peer.reply(id) == AWAY
 
     async def test_a_connect_that_took_too_long_leaves_nothing(

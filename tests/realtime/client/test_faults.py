@@ -12,8 +12,8 @@ import pytest
 from flotilla.presence.inspection import members
 from flotilla.presence.keys import home_of
 from flotilla.realtime.access.channels import options_for
-from flotilla.realtime.engine.hub import NotLive
 from flotilla.realtime.engine.inspection import stream_facts
+from flotilla.realtime.engine.synchronizer import NotLive
 from flotilla.realtime.node.control import Command
 from flotilla.realtime.node.node import Node
 from flotilla.store import StoreUnavailable
@@ -117,12 +117,12 @@ async def heartbeat(node: Node) -> bool:
     return node.heartbeat.alive
 
 
-async def pulse(node: Node) -> bool:
+async def vitals(node: Node) -> bool:
     """Redis's clock is known, and how many instances there are."""
-    return node.hub.stats.clocks.ahead[0] is not None and bool(node.pulse.leases)
+    return node.hub.stats.clocks.ahead[0] is not None and bool(node.vitals.leases)
 
 
-PARTS: tuple[Part, ...] = (client, broker, threads, control, presence, lease, blocks, heartbeat, pulse)
+PARTS: tuple[Part, ...] = (client, broker, threads, control, presence, lease, blocks, heartbeat, vitals)
 
 
 async def works(part: Part, node: Node) -> bool:

@@ -8,7 +8,7 @@ import pytest
 
 from flotilla.presence import Presence
 from flotilla.presence.signals import user_joined, user_left
-from flotilla.realtime.client import client as session_module
+from flotilla.realtime.client import command_time
 from flotilla.realtime.node.control import Command
 from flotilla.realtime.node.node import Node
 from flotilla.realtime.protocol.codes import DisconnectCode
@@ -130,7 +130,7 @@ async def test_a_subscribe_given_up_while_it_enters_leaves_nothing_and_may_come_
     node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It takes too long, is answered with an error, and the next is present; after the last leave nobody is."""
-    monkeypatch.setattr(session_module, "COMMAND_WITHIN", 0.3)
+    monkeypatch.setattr(command_time, "COMMAND_WITHIN", 0.3)
     watcher, peer = Peer(node), Peer(node)
     await watcher.connect()
     await watcher.subscribe(ROOM)

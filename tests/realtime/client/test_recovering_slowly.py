@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from flotilla.realtime.access.identity import Identity, ServerSub
-from flotilla.realtime.client.subscriptions import IN_REPLY, give
+from flotilla.realtime.client.subscriptions import IN_REPLY, add_server_side
 from flotilla.realtime.engine.pace import MIN
 from flotilla.realtime.node.node import Node
 from tests.realtime.client.peers import Peer
@@ -99,7 +99,7 @@ async def test_what_the_server_gives_goes_at_the_clients_pace(node: Node) -> Non
     peer.socket.waiting = MIN
     since = (await node.broker.history("open:a", node.config.namespaces["open"])).top._replace(offset=0)
     assert since.epoch == epoch
-    assert await give(peer.client, "open:a", node.config.namespaces["open"], position=since)
+    assert await add_server_side(peer.client, "open:a", node.config.namespaces["open"], position=since)
     assert peer.pushes("subscribe", "open:a")
     assert not offsets(peer)
     peer.socket.waiting = 0

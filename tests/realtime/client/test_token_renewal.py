@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from flotilla.realtime.access.tokens import make_connection_token, make_subscription_token
-from flotilla.realtime.client.subscriptions import give
+from flotilla.realtime.client.subscriptions import add_server_side
 from flotilla.realtime.node.node import Node
 from flotilla.store import StoreUnavailable
 from tests.realtime.client.peers import Peer
@@ -52,7 +52,7 @@ class TestChannels:
         node.config = msgspec.structs.replace(node.config, user_personal_channel=True)
         peer = await joined(node, channels=["open:a"])
         await peer.subscribe("open:b")
-        assert await give(peer.client, "open:c", node.config.namespaces["open"])
+        assert await add_server_side(peer.client, "open:c", node.config.namespaces["open"])
         await refreshed(peer, channels=["open:b"])
         assert channels(peer) == {"#42", "open:b", "open:c"}
         assert not peer.client.subscriptions["open:b"].server_side

@@ -3,7 +3,10 @@
 import asyncio
 import contextlib
 import json
+from collections.abc import Awaitable, Callable
 from typing import Any
+
+import pytest
 
 from flotilla.realtime.conf import ChannelOptions
 from flotilla.realtime.engine.broker import Broker
@@ -12,13 +15,15 @@ from flotilla.realtime.engine.layer import ChannelLayer
 from flotilla.realtime.engine.subscription import Subscription
 from flotilla.realtime.node.heartbeat import Heartbeat
 from flotilla.realtime.protocol.frames import Frame
-from flotilla.store import Store
+from flotilla.store import Store, place
+from tests.store.redis_process import RedisProcess
 
+Make = Callable[..., Awaitable["Process"]]
 OPTIONS = ChannelOptions(history_size=1000, history_ttl=60, history_meta_ttl=7200)
 
 
 class Client:
-    """A connection that notes what it is sent; it leaves a channel whose position is lost, as sessions do."""
+    """A connection that notes what it is sent; it leaves a channel whose position is lost, as clients do."""
 
     def __init__(self, hub: Hub) -> None:
         self.hub = hub
@@ -137,3 +142,29 @@ class Proxy:
             writer.close()
             with contextlib.suppress(OSError):
                 await writer.wait_closed()
+
+
+def drop(monkeypatch: pytest.MonkeyPatch, process: Process, *offsets: int) -> list[int]:
+    """Let this process's mailbox lose these publications; returns those that were lost so far."""
+    dropped: list[int] = []
+    inner = process.hub._dispatch
+
+    def dispatch(message: dict[str, Any]) -> None:
+        if message["type"] == "pub" and message["o"] in offsets:
+            dropped.append(message["o"])
+        else:
+            inner(message)
+
+    monkeypatch.setattr(process.hub, "_dispatch", dispatch)
+    return dropped
+
+
+def expect(client: Client, first: int, last: int) -> Callable[[], bool]:
+    """Whether a client has been given exactly these offsets, as a condition to wait for."""
+    return lambda: client.offsets == list(range(first, last + 1))
+
+
+def topics(redis_process: RedisProcess, channel: str) -> list[bytes]:
+    """What a Redis is subscribed to of a channel."""
+    found: list[bytes] = redis_process.ask("PUBSUB", "CHANNELS", place(channel).topic)
+    return found

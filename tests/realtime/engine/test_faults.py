@@ -5,18 +5,15 @@ from typing import Any
 
 import pytest
 
-from flotilla.realtime.engine import hub
-from flotilla.realtime.engine.hub import NotLive
+from flotilla.realtime.engine import synchronizer
 from flotilla.realtime.engine.publication import Page
+from flotilla.realtime.engine.synchronizer import NotLive
 from flotilla.realtime.node import heartbeat
 from flotilla.store import StoreUnavailable, place
-from tests.realtime.engine.processes import Process
-from tests.realtime.engine.test_hub import Make, drop, expect, make, topics
+from tests.realtime.engine.processes import Make, Process, drop, expect, topics
 from tests.store import faults
 from tests.store.faults import FAULTS
 from tests.store.redis_process import RedisProcess, until
-
-__all__ = ["make"]
 
 pytestmark = pytest.mark.asyncio
 
@@ -77,7 +74,7 @@ class TestRefilling:
         self, make: Make, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """But told to try again, in time."""
-        monkeypatch.setattr(hub, "CONFIRM_WITHIN", 0.3)
+        monkeypatch.setattr(synchronizer, "CONFIRM_WITHIN", 0.3)
         one = await make()
         client, _, _ = await one.subscribe()
         drop(monkeypatch, one, 1)
@@ -196,7 +193,7 @@ class TestConfirming:
         self, redis_process: RedisProcess, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Those that are confirmed again wait for each other within their shard."""
-        monkeypatch.setattr(hub, "RESYNC_AT_ONCE", 1)
+        monkeypatch.setattr(synchronizer, "RESYNC_AT_ONCE", 1)
         other = RedisProcess()
         process = await Process(redis_process.url, other.url).start()
         try:
@@ -226,7 +223,7 @@ class TestPoisoned:
         self, make: Make, redis_process: RedisProcess, monkeypatch: pytest.MonkeyPatch, kind: str
     ) -> None:
         """Its subscribers get all, or are told; the heart beats on."""
-        monkeypatch.setattr(hub, "CONFIRM_WITHIN", 1.0)
+        monkeypatch.setattr(synchronizer, "CONFIRM_WITHIN", 1.0)
         one, two = await make(beating=True), await make()
         client, subscription, _ = await one.subscribe()
         well, _, _ = await one.subscribe("well")

@@ -1,7 +1,7 @@
 """Feeding: what was missed comes in order at the client's pace, and nobody else waits for it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
@@ -15,14 +15,10 @@ from flotilla.realtime.engine.publication import Publication
 from flotilla.realtime.engine.subscription import Subscription
 from flotilla.realtime.protocol.frames import Frame
 from flotilla.store import StoreUnavailable, place
-from tests.realtime.engine.processes import OPTIONS, Client, Process
-from tests.realtime.engine.test_hub import drop, make
+from tests.realtime.engine.processes import OPTIONS, Client, Make, Process, drop
 from tests.store.redis_process import until
 
 pytestmark = pytest.mark.asyncio
-__all__ = ["make"]
-
-Make = Callable[..., Awaitable[Process]]
 MAX_UNSENT = 1048576  # of the hub
 SMALL = ChannelOptions(history_size=20, history_ttl=60, history_meta_ttl=7200)
 KILOBYTE = b'{"data":"%s"}' % (b"x" * 1000)
@@ -63,7 +59,7 @@ async def publish(process: Process, count: int, options: ChannelOptions = OPTION
 async def come_back(
     process: Process, reader: Client, since: int, options: ChannelOptions = OPTIONS, channel: str = "room"
 ) -> tuple[LocalChannel, Subscription]:
-    """Subscribe with everything after `since` missed, as a session does whose reply is out."""
+    """Subscribe with everything after `since` missed, as a client does when its reply is out."""
     subscription = Subscription(reader, channel, positioned=True)
     joined = await process.hub.subscribe(subscription, options)
     page = await process.broker.history(channel, options, since=since, limit=-1)

@@ -16,8 +16,8 @@ async def turns(times: int = 3) -> None:
         await asyncio.sleep(0)
 
 
-def gate(most: int) -> Admission:
-    return Admission(most, asyncio.get_running_loop().time)
+def gate(max_places: int) -> Admission:
+    return Admission(max_places, asyncio.get_running_loop().time)
 
 
 async def test_who_comes_first_is_let_in_first() -> None:
@@ -101,7 +101,7 @@ async def test_everybody_let_in_is_counted() -> None:
         await made.enter()
     now = 52.0
     await made.enter()
-    assert (made.peak.total, made.peak.most(now)) == (8, 7)
+    assert (made.admitted.total, made.admitted.most(now)) == (8, 7)
 
 
 class Comers:
@@ -292,5 +292,5 @@ async def test_nothing_is_left_of_clients_that_have_gone() -> None:
     assert not made._clients
     assert not any(made._since.values())
     assert all(not shares.size and not shares._inner for shares in (made._inside, made._silent, made._outside))
-    assert not made._without.size
+    assert not made._displaced.size
     assert not made._handshakes

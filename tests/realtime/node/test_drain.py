@@ -56,7 +56,7 @@ async def test_those_who_wait_to_be_let_in_are_told_in_their_turn(node: Node) ->
     tickets = [await node.admission.enter() for _ in range(node.config.max_connecting)]
     inside = [Peer(node) for _ in range(3)]
     for peer, ticket in zip(inside, tickets, strict=False):
-        peer.client._place = ticket
+        peer.client._ticket = ticket
     told: list[RecordingSocket] = []
 
     async def come() -> None:
@@ -82,4 +82,4 @@ async def test_a_drain_without_redis_still_tells_everybody(
     redis_process.ask("CLIENT", "PAUSE", 1500)
     await node.drain(3.0)
     assert [await peer.end() for peer in peers] == [(3001, "shutdown")] * 4
-    assert "who stays is not known" in caplog.text
+    assert "the instances that stay are not known" in caplog.text

@@ -73,12 +73,12 @@ async def pair(configured: Any, redis_url: str) -> AsyncIterator[tuple[Node, Nod
     for node in nodes:
         await node.presence.stop(within=0.1)
     second = nodes[1]
-    await second.rechecker.close()
+    await second.reauthorization.close()
     await second.blocks.close()
     await second.hub.close()
-    await second.pulse.close()
+    await second.vitals.close()
     await second.heartbeat.close()
-    second.wheel.stop()
+    second.timers.stop()
     await second.store.close()
     await nodes[0].close()
 

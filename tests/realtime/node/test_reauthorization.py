@@ -93,7 +93,7 @@ async def by_token(node: Node, user: User, *channels: str) -> Peer:
 
 
 async def by_session(node: Node, client: Client) -> Peer:
-    headers = [(b"host", b"me.com"), (b"cookie", f"sessionid={client.client.session_key}".encode())]
+    headers = [(b"host", b"me.com"), (b"cookie", f"sessionid={client.session.session_key}".encode())]
     peer = Peer(node, headers=headers)
     await peer.connect()
     await until(lambda: node.heartbeat.alive and node.presence.alive)
@@ -230,12 +230,12 @@ class TestConnections:
         await peer.connect(token=make_connection_token("someone else's user"))
         await until(lambda: node.heartbeat.alive and node.presence.alive)
         assert (await areauthorize()).hit == 0
-        before = node.rechecker.revision
+        before = node.reauthorization.revision
         user = await make_user()
         user.first_name = "cellar"
         await user.asave(update_fields=["last_login"])
         assert (await areauthorize()).hit == 0
-        assert node.rechecker.revision == before + 1
+        assert node.reauthorization.revision == before + 1
 
 
 class TestRounds:
@@ -281,11 +281,13 @@ class TestRounds:
             asked += 1
             raise OSError("the database is away")
 
-        monkeypatch.setattr(reauthorization, "BEAT", 0.02)
+        monkeypatch.setattr(reauthorization, "SLICE_EVERY", 0.02)
         monkeypatch.setattr(reauthorization.hooks, "find_users", away)
         await until(lambda: asked > 3, within=10)
         said = [
-            record for record in caplog.records if record.name == "flotilla.realtime.rechecking" and record.exc_info
+            record
+            for record in caplog.records
+            if record.name == "flotilla.realtime.reauthorization" and record.exc_info
         ]
         assert len(said) == 1  # that a round takes long on a busy machine is said without an exception
         assert peer.socket.closed is None
@@ -294,21 +296,21 @@ class TestRounds:
         assert await peer.end() == (3507, "user deactivated")
 
     async def test_their_work_is_bounded(self, node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Never more in a beat than it may; a round that takes too long is said once."""
+        """Never more in a slice than it may; a round that takes too long is said once."""
         sizes: list[int] = []
-        monkeypatch.setattr(reauthorization, "BEAT", 0.02)
+        monkeypatch.setattr(reauthorization, "SLICE_EVERY", 0.02)
         node.config = msgspec.structs.replace(node.config, recheck_interval=0.1, recheck_per_second=1)
 
         async def slice_of(clients: list[Any]) -> None:
             sizes.append(len(clients))
 
-        node.rechecker._slice = slice_of  # type: ignore[method-assign]
+        node.reauthorization._slice = slice_of  # type: ignore[method-assign]
         for _ in range(20):
             await Peer(node).connect(token=make_connection_token("x"))
-        await node.rechecker.close()  # its rounds went by the configuration before
+        await node.reauthorization.close()  # its rounds went by the configuration before
         sizes.clear()
-        node.rechecker.start()
-        await until(lambda: sum(sizes) > 40 and node.rechecker.late)
+        node.reauthorization.start()
+        await until(lambda: sum(sizes) > 40 and node.reauthorization.late)
         assert max(sizes) == 1
 
 
@@ -347,7 +349,7 @@ class TestFaultsAndRaces:
             await enter(*args)
 
         node.enter = wait_and_enter  # type: ignore[method-assign]
-        headers = [(b"host", b"me.com"), (b"cookie", f"sessionid={client.client.session_key}".encode())]
+        headers = [(b"host", b"me.com"), (b"cookie", f"sessionid={client.session.session_key}".encode())]
         peer = Peer(node, headers=headers)
         peer.say(connect={})
         await until(lambda: peer.client.identity.user)
@@ -415,7 +417,7 @@ class TestAffects:
         user = await make_user()
         entry = await sync_to_async(self.entry)(user, "listed:a")
         peer = await by_token(node, user, "listed:a")
-        before = node.rechecker.revision
+        before = node.reauthorization.revision
 
         def change(then: str) -> None:
             with transaction.atomic():
@@ -426,7 +428,7 @@ class TestAffects:
 
         await sync_to_async(change)("roll back")
         assert (await areauthorize("nobody")).answered == 1
-        assert node.rechecker.revision == before + 1
+        assert node.reauthorization.revision == before + 1
         await sync_to_async(change)("commit")
         assert await until(lambda: peer.pushes("unsubscribe", "listed:a")) == [GONE]
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flotilla.realtime.node.timer_wheel import AGAIN, LATE, STEP, Wheel
+from flotilla.realtime.node.timer_wheel import LATE, RETRY_AFTER, STEP, TimerWheel
 from tests.store.redis_process import until
 
 
@@ -31,7 +31,7 @@ class Item:
         return self.then.pop(0) if self.then else None
 
 
-def turn_until(wheel: Wheel, clock: Clock, end: float) -> None:
+def turn_until(wheel: TimerWheel, clock: Clock, end: float) -> None:
     while clock.now < end:
         clock.now += STEP
         wheel.turn()
@@ -41,7 +41,7 @@ def turn_until(wheel: Wheel, clock: Clock, end: float) -> None:
 def test_each_deadline_is_served_once_and_in_time(delays: list[float], phase: float) -> None:
     """Never before it has passed, at most two steps after it; those in the past at the next turn."""
     clock = Clock(1000.0 + phase)
-    wheel = Wheel(clock)
+    wheel = TimerWheel(clock)
     start = clock.now
     items = [Item() for _ in delays]
     for item, delay in zip(items, delays, strict=True):
@@ -56,7 +56,7 @@ def test_each_deadline_is_served_once_and_in_time(delays: list[float], phase: fl
 def test_a_moved_deadline_counts_alone() -> None:
     """The earlier one is forgotten; None takes the item out; setting it again brings it back."""
     clock = Clock()
-    wheel, moved, removed = Wheel(clock), Item(), Item()
+    wheel, moved, removed = TimerWheel(clock), Item(), Item()
     for item in (moved, removed):
         wheel.set(item, 1001.0)
     wheel.set(moved, 1005.0)
@@ -71,7 +71,7 @@ def test_a_moved_deadline_counts_alone() -> None:
 def test_an_item_asks_for_its_next_deadline() -> None:
     """What `on_time` returns is set."""
     clock = Clock()
-    wheel, item = Wheel(clock), Item(1002.0, 1003.0)
+    wheel, item = TimerWheel(clock), Item(1002.0, 1003.0)
     wheel.set(item, 1001.0)
     turn_until(wheel, clock, 1010)
     assert len(item.served) == 3
@@ -81,7 +81,7 @@ def test_an_item_asks_for_its_next_deadline() -> None:
 def test_a_next_deadline_in_the_past_is_served_soon(steps: int) -> None:
     """An item that is behind is not forgotten, however many steps one turn makes up for."""
     clock = Clock()
-    wheel, item = Wheel(clock), Item(900.0, 1000.1, 1001.0)
+    wheel, item = TimerWheel(clock), Item(900.0, 1000.1, 1001.0)
     wheel.set(item, 1000.1)
     clock.now += steps * STEP + STEP
     wheel.turn()
@@ -92,7 +92,7 @@ def test_a_next_deadline_in_the_past_is_served_soon(steps: int) -> None:
 def test_an_item_removed_by_another_one_is_not_put_back() -> None:
     """Serving one connection may end others."""
     clock = Clock()
-    wheel, victim = Wheel(clock), Item()
+    wheel, victim = TimerWheel(clock), Item()
 
     class Killer(Item):
         def on_time(self, now: float) -> float | None:
@@ -109,7 +109,7 @@ def test_an_item_removed_by_another_one_is_not_put_back() -> None:
 async def test_a_process_that_was_stopped_postpones() -> None:
     """After a long pause nobody is called late at once: the time that was left before it is left after it."""
     clock = Clock()
-    wheel, item = Wheel(clock), Item()
+    wheel, item = TimerWheel(clock), Item()
     wheel.set(item, clock.now + 3)
     wheel.start()
     try:
@@ -132,7 +132,7 @@ async def test_a_process_that_was_stopped_postpones() -> None:
 async def test_turns_by_itself_until_stopped() -> None:
     """On the loop's own time."""
     loop = asyncio.get_running_loop()
-    wheel, item = Wheel(loop.time), Item()
+    wheel, item = TimerWheel(loop.time), Item()
     wheel.start()
     wheel.set(item, loop.time() + 0.1)
     await until(lambda: item.served)
@@ -144,7 +144,7 @@ async def test_turns_by_itself_until_stopped() -> None:
 def test_one_item_that_fails_takes_no_other_items_deadline_away() -> None:
     """It is logged and called again later; the others of its slot are served."""
     clock = Clock()
-    wheel = Wheel(clock)
+    wheel = TimerWheel(clock)
 
     class Broken(Item):
         def on_time(self, now: float) -> float | None:
@@ -157,6 +157,6 @@ def test_one_item_that_fails_takes_no_other_items_deadline_away() -> None:
     clock.now += 2
     wheel.turn()
     assert [len(item.served) for item in items] == [1] * 5
-    clock.now += AGAIN + 1
+    clock.now += RETRY_AFTER + 1
     wheel.turn()
     assert [len(item.served) for item in items] == [1, 2, 1, 2, 1]

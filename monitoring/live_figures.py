@@ -1,7 +1,7 @@
-"""The vital figures of this instance, published every two seconds into a channel of the platform's own.
+"""Live figures of this instance, published every two seconds into a channel of the platform's own.
 
-Staff may subscribe to it and nobody may publish into it (its namespace grants nothing else); it keeps no history.
-Rates and quantiles are of the time since the last figures, worked out here from the same counts that Prometheus reads.
+Staff may subscribe to it and nobody may publish into it (its namespace allows nothing else); it keeps no history.
+Rates and quantiles are of the time since the figures before, made here from the same counts that Prometheus reads.
 """
 
 import asyncio
@@ -23,16 +23,16 @@ from flotilla.realtime.protocol.replies import publication_body
 from flotilla.store import StoreUnavailable, supervised
 from flotilla.store.stats import TIMES, quantile
 
-logger = logging.getLogger("flotilla.monitoring.vitals")
+logger = logging.getLogger("flotilla.monitoring.live_figures")
 
 NAMESPACE = "flotilla"
 CHANNEL = f"{NAMESPACE}:cluster"
-OPTIONS = ChannelOptions(subscribe_permission="flotilla.monitoring.vitals.may_watch")
+OPTIONS = ChannelOptions(subscribe_permission="flotilla.monitoring.live_figures.may_watch")
 EVERY = 2.0  # seconds
 
 
 async def may_watch(user: Any, channel: str, info: Any) -> bool:
-    """Staff, and only in the one channel there is."""
+    """Staff, and in the one channel of the namespace alone."""
     return channel == CHANNEL and bool(getattr(user, "is_active", False) and getattr(user, "is_staff", False))
 
 
@@ -61,7 +61,7 @@ def snapshot(node: Node) -> Snapshot:
         denied,
         tuple(hub.stats.latency.counts),
         cpu,
-        node.admission.peak.total,
+        node.admission.admitted.total,
     )
 
 
@@ -89,7 +89,7 @@ def _refused_requests() -> int:
 
 
 class Publisher:
-    """Publishes from `start` to `stop`. While Redis is away figures are left out, not kept."""
+    """Publishes from `start` to `stop`. Figures that Redis does not take are dropped, not kept."""
 
     def __init__(self) -> None:
         self._task: asyncio.Task[None] | None = None
@@ -97,7 +97,7 @@ class Publisher:
     async def start(self, **_: Any) -> None:
         """Begin, in the running event loop."""
         if self._task is None:
-            self._task = supervised("vitals", self._publish)
+            self._task = supervised("live-figures", self._publish)
 
     async def stop(self, **_: Any) -> None:
         """Stop."""
@@ -115,26 +115,26 @@ class Publisher:
                 continue
             now = snapshot(node)
             if before is not None:
-                told = {
+                found = {
                     "instance": settings.INSTANCE_ID,
                     "connections": len(node.clients),
                     "memory": process.memory_info().rss,
                     "draining": node.draining,
-                    "admission_peak": node.admission.most,
+                    "admission_peak": node.admission.peak,
                 } | figures(before, now)
-                await _tell(node, told)
+                await _send(node, found)
             before = now
 
 
-async def _tell(node: Node, told: dict[str, Any]) -> None:
+async def _send(node: Node, found: dict[str, Any]) -> None:
     try:
         await node.broker.publish(
-            CHANNEL, publication_body(msgspec.json.encode(told)), options_for(CHANNEL, node.config)
+            CHANNEL, publication_body(msgspec.json.encode(found)), options_for(CHANNEL, node.config)
         )
     except StoreUnavailable:
-        pass  # the next figures are two seconds away
+        pass  # the next figures follow in two seconds
     except Exception:
-        logger.exception("the vital figures could not be published")
+        logger.exception("the live figures could not be published")
 
 
 publisher = Publisher()

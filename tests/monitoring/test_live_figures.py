@@ -7,8 +7,8 @@ from django.contrib.auth.models import AnonymousUser, User
 from django.test import Client as Browser
 from django.urls import reverse
 
-from flotilla.monitoring import vitals
-from flotilla.monitoring.vitals import CHANNEL, Publisher, Snapshot, figures, may_watch
+from flotilla.monitoring import live_figures
+from flotilla.monitoring.live_figures import CHANNEL, Publisher, Snapshot, figures, may_watch
 from flotilla.realtime.engine.subscription import Subscription
 from flotilla.realtime.node import node as node_module
 from flotilla.realtime.node.node import Node
@@ -43,7 +43,7 @@ def test_without_deliveries_there_is_no_delivery_time() -> None:
 async def test_staff_may_watch_and_nobody_else() -> None:
     """Nor anything else in the namespace."""
     assert await may_watch(User(is_staff=True), CHANNEL, None)
-    assert not await may_watch(User(is_staff=True), f"{vitals.NAMESPACE}:other", None)
+    assert not await may_watch(User(is_staff=True), f"{live_figures.NAMESPACE}:other", None)
     for user in (User(), User(is_staff=True, is_active=False), AnonymousUser(), "7", ""):
         assert not await may_watch(user, CHANNEL, None)
 
@@ -59,11 +59,11 @@ async def test_a_stranger_is_refused_the_channel_and_cannot_publish_into_it(node
 async def test_an_instance_tells_its_figures(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     """Into the channel, with its name, again and again."""
     monkeypatch.setattr(node_module, "_node", (node_module.os.getpid(), node))
-    monkeypatch.setattr(vitals, "EVERY", 0.05)
+    monkeypatch.setattr(live_figures, "EVERY", 0.05)
     await Peer(node).connect()
     watcher = Client(node.hub)
     subscription = Subscription(watcher, CHANNEL)
-    joined = await node.hub.subscribe(subscription, vitals.OPTIONS)
+    joined = await node.hub.subscribe(subscription, live_figures.OPTIONS)
     joined.release(subscription, 0)
     publisher = Publisher()
     await publisher.start()

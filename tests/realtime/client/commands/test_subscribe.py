@@ -1,4 +1,4 @@
-"""Commands about one channel, on a real hub and Redis: subscribe and recover, publish, presence, history."""
+"""The commands subscribe and unsubscribe, on a real hub and Redis: rights, recovery, bounds."""
 
 import asyncio
 from typing import Any
@@ -9,39 +9,10 @@ from flotilla.realtime.access.tokens import make_subscription_token
 from flotilla.realtime.engine.publication import StreamPosition
 from flotilla.realtime.node.node import Node
 from flotilla.store import place
-from tests.realtime.client.peers import Peer
+from tests.realtime.client.peers import error, fill, joined
 from tests.store.redis_process import RedisProcess, until
 
 pytestmark = pytest.mark.asyncio
-
-
-async def joined(node: Node, **request: Any) -> Peer:
-    peer = Peer(node)
-    await peer.connect(**request)
-    return peer
-
-
-async def fill(node: Node, count: int, channel: str = "open:a", size: int = 1) -> StreamPosition:
-    """Publish so many from elsewhere."""
-    options = node.config.namespaces[channel.partition(":")[0]]
-    position = StreamPosition("", 0)
-    for number in range(1, count + 1):
-        body = b'{"data":%s}' % (b"%d" % number if size == 1 else b'"' + b"x" * size + b'"')
-        position = await node.broker.publish(channel, body, options)
-    return position
-
-
-def error(code: int) -> Any:
-    """An error reply of this code."""
-
-    class Matches:
-        def __eq__(self, other: object) -> bool:
-            return isinstance(other, dict) and other.get("error", {}).get("code") == code
-
-        def __repr__(self) -> str:
-            return f"error {code}"
-
-    return Matches()
 
 
 class TestSubscribing:
@@ -242,42 +213,6 @@ class TestRecovering:
         assert not honest.pushes("unsubscribe", "open:a")
 
 
-class TestPublishing:
-    async def test_publications_carry_their_author(self, node: Node) -> None:
-        """Info on a client's, its own delivered too; none on the server's."""
-        peer = await joined(node)
-        await peer.subscribe("open:a")
-        assert await peer.ask(publish={"channel": "open:a", "data": {"x": [1, None]}}) == {"publish": {}}
-        await fill(node, 1)
-        await until(lambda: len(peer.pushes("pub", "open:a")) == 2)
-        mine, theirs = peer.pushes("pub", "open:a")
-        assert mine == {"data": {"x": [1, None]}, "info": {"user": "", "client": peer.client.id}, "offset": 1}
-        assert theirs == {"data": 1, "offset": 2}
-        assert node.publications_in == 1
-
-    @pytest.mark.parametrize(("channel", "code"), [("closed:a", 103), ("nowhere:a", 102), ("closed", 103)])
-    async def test_who_may_not_is_told(self, node: Node, channel: str, code: int) -> None:
-        """And the connection goes on."""
-        peer = await joined(node)
-        assert await peer.ask(publish={"channel": channel, "data": 1}) == error(code)
-
-    async def test_data_is_needed_and_may_be_null(self, node: Node) -> None:
-        """107 without; null is data."""
-        peer = await joined(node)
-        await peer.subscribe("plain:a")
-        assert await peer.ask(publish={"channel": "plain:a"}) == error(107)
-        assert await peer.ask(publish={"channel": "plain:a", "data": None}) == {"publish": {}}
-        await until(lambda: peer.data("plain:a") == [None])
-
-    async def test_an_answered_publication_is_in_history(self, node: Node) -> None:
-        """Success means it is stored."""
-        peer = await joined(node)
-        for number in range(1, 6):
-            await peer.ask(publish={"channel": "open:a", "data": number})
-            page = await node.broker.history("open:a", node.config.namespaces["open"])
-            assert page.top.offset == number
-
-
 class TestLeaving:
     async def test_after_the_reply_nothing_comes(self, node: Node) -> None:
         """And the channel can be entered again."""
@@ -293,100 +228,3 @@ class TestLeaving:
         """No error."""
         peer = await joined(node)
         assert await peer.ask(unsubscribe={"channel": "open:never"}) == {"unsubscribe": {}}
-
-
-class TestPresence:
-    async def test_joins_and_leaves_are_seen_once(self, node: Node) -> None:
-        """One's own join after the reply, others' as they come and go, by command or by loss."""
-        first, second, third = await joined(node), await joined(node), await joined(node)
-        await first.subscribe("people:a")
-        await second.subscribe("people:a")
-        await third.subscribe("people:a")
-        await until(lambda: len(first.pushes("join", "people:a")) == 3)
-        assert list(first.socket.lines[1]) == ["id", "subscribe"]
-        clients = [one["info"]["client"] for one in first.pushes("join", "people:a")]
-        assert clients == [peer.client.id for peer in (first, second, third)]
-        members = (await first.ask(presence={"channel": "people:a"}))["presence"]["presence"]
-        assert set(members) == set(clients)
-        assert members[clients[0]] == {"user": "", "client": clients[0]}
-        assert (await first.ask(presence_stats={"channel": "people:a"}))["presence_stats"]["num_clients"] == 3
-        await second.ask(unsubscribe={"channel": "people:a"})
-        third.client.closed(1006)
-        await until(lambda: len(first.pushes("leave", "people:a")) == 2)
-        left = {one["info"]["client"] for one in first.pushes("leave", "people:a")}
-        assert left == {second.client.id, third.client.id}
-        assert (await first.ask(presence_stats={"channel": "people:a"}))["presence_stats"]["num_clients"] == 1
-
-    async def test_presence_that_is_off_is_not_available(self, node: Node) -> None:
-        """108, for both commands; 103 for who may not see it."""
-        peer = await joined(node)
-        assert await peer.ask(presence={"channel": "plain:a"}) == error(108)
-        assert await peer.ask(presence_stats={"channel": "plain:a"}) == error(108)
-
-    async def test_an_answer_too_large_is_refused(self, node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
-        """106 rather than more than a client may leave unread."""
-        peer = await joined(node)
-
-        async def members(_: str) -> dict[str, bytes]:
-            return {str(number): b'{"client":"%d"}' % number + b" " * 1000 for number in range(101)}
-
-        monkeypatch.setattr(node.presence, "members", members)
-        assert await peer.ask(presence={"channel": "people:a"}) == error(106)
-
-
-class TestHistory:
-    async def test_pages_as_asked(self, node: Node) -> None:
-        """Limit, since, reverse; the position always; limit 0 the position alone."""
-        peer = await joined(node)
-        top = await fill(node, 12)
-
-        async def offsets(**request: Any) -> list[int]:
-            found = (await peer.ask(history={"channel": "open:a", **request}))["history"]
-            assert (found["epoch"], found["offset"]) == (top.epoch, 12)
-            return [one["offset"] for one in found["publications"]]
-
-        assert await offsets() == []
-        assert await offsets(limit=-1) == list(range(3, 13))
-        assert await offsets(limit=2) == [3, 4]
-        assert await offsets(limit=2, reverse=True) == [12, 11]
-        assert await offsets(limit=3, since={"offset": 5, "epoch": top.epoch}) == [6, 7, 8]
-        assert await offsets(limit=3, since={"offset": 5, "epoch": ""}, reverse=True) == [4, 3]
-
-    @pytest.mark.parametrize(
-        ("request_", "code"),
-        [
-            ({"channel": "open:a", "since": {"offset": 1, "epoch": "other"}}, 112),
-            ({"channel": "open:a", "since": {"offset": 0, "epoch": ""}, "reverse": True}, 107),
-            ({"channel": "plain:a"}, 108),
-            ({"channel": "nowhere:a"}, 102),
-        ],
-    )
-    async def test_what_cannot_be_is_an_error(self, node: Node, request_: dict[str, Any], code: int) -> None:
-        """Its code."""
-        peer = await joined(node)
-        assert await peer.ask(history=request_) == error(code)
-
-    async def test_a_page_holds_what_fits_and_one_at_least(self, node: Node) -> None:
-        """The client pages on past any size, both ways."""
-        peer = await joined(node)
-        await fill(node, 3, size=40_000)
-        await fill(node, 1, size=150_000)
-        await fill(node, 1)
-
-        async def page(**since: Any) -> list[int]:
-            found = await peer.ask(history={"channel": "open:a", "limit": -1, **since})
-            return [one["offset"] for one in found["history"]["publications"]]
-
-        assert await page() == [1, 2]
-        assert await page(since={"offset": 2}) == [3]
-        assert await page(since={"offset": 3}) == [4]
-        assert await page(since={"offset": 4}) == [5]
-        assert await page(since={"offset": 5}, reverse=True) == [4]
-
-    async def test_huge_limits_are_capped(self, node: Node) -> None:
-        """No number makes an error."""
-        peer = await joined(node)
-        await fill(node, 2)
-        for limit in (2**70, -(2**70)):
-            found = await peer.ask(history={"channel": "open:a", "limit": limit})
-            assert len(found["history"]["publications"]) == 2

@@ -1,0 +1,192 @@
+"""A client's commands: handled one after another in the order they came, each within its time.
+
+A command is handled at once where nothing has to be waited for, else by a task that lives only while there is something
+to do. How many commands wait is bounded, and how long each may take (`command_time`). What a command means is its
+handler's business; this module knows only whether it may be asked now.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any, Protocol
+
+from flotilla.realtime.client import command_time
+from flotilla.realtime.client.states import State
+from flotilla.realtime.protocol import replies
+from flotilla.realtime.protocol.codes import CommandError, DisconnectCode, DisconnectError, ErrorCode
+from flotilla.realtime.protocol.commands import Command
+from flotilla.store import StoreUnavailable
+
+logger = logging.getLogger("flotilla.realtime.client")
+
+Continuation = Callable[[], Awaitable[bytes | None]]
+"""What is left to do for a command; gives the reply, or None when it has sent the reply itself or there is none."""
+
+Handler = Callable[[Any, int, Any], Any]
+"""Handles a request: takes the client, the command's id and the request.
+
+A coroutine function that gives the reply or None, as a continuation does. Those of AT_ONCE are plain functions that
+mostly need not wait, and return the reply, None, or a continuation.
+"""
+
+AT_ONCE = frozenset({"publish", "unsubscribe"})
+
+
+class Asker(Protocol):
+    """The client whose commands these are."""
+
+    state: State
+
+    @property
+    def node(self) -> Any: ...
+
+    def move(self, state: State) -> None: ...
+
+    def refuse(self) -> None: ...
+
+    def free_place(self) -> None: ...
+
+    def send(self, payload: bytes) -> None: ...
+
+    def disconnect(self, code: int, reason: str | None = None) -> None: ...
+
+    def disconnect_for(self, error: DisconnectError) -> None: ...
+
+    def log_context(self) -> dict[str, Any]: ...
+
+
+class CommandQueue:
+    """The commands of one client. Each call is given the client, so that nothing here keeps a closed one in memory.
+
+    `due` is the loop time at which the command under way is to be answered, 0.0 while there is none. `unanswered` is
+    how many were sent to Redis and will be answered later, while others are handled.
+    """
+
+    __slots__ = ("_waiting", "_worker", "due", "unanswered")
+
+    def __init__(self) -> None:
+        self.due = 0.0
+        self.unanswered = 0
+        self._waiting: deque[tuple[float, Command]] | None = None  # with the time at which each is to be answered
+        self._worker: asyncio.Task[None] | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether a command is under way that somebody has to wait for."""
+        return self._worker is not None
+
+    def put(self, client: Asker, command: Command) -> None:
+        """Handle a command, now or after those before it. Raises DisconnectError."""
+        waiting = self.unanswered + (len(self._waiting) if self._waiting is not None else 0)
+        if waiting >= client.node.config.max_queued_commands:
+            raise DisconnectError(DisconnectCode.TOO_MANY_REQUESTS, detail="too many commands are waiting")
+        if self._waiting is not None:
+            self._waiting.append((client.node.now() + command_time.COMMAND_WITHIN, command))
+            return
+        rest = _begin(client, command)
+        if rest is not None:
+            self.due = client.node.now() + command_time.COMMAND_WITHIN
+            self._waiting = deque()
+            self._worker = asyncio.ensure_future(self._work(client, command, rest))
+
+    def cancel(self) -> None:
+        """The client is gone: nothing more is done for it. A command that has ended it goes on to its own end."""
+        if self._worker is not None and self._worker is not asyncio.current_task():
+            self._worker.cancel()
+
+    async def _work(self, client: Asker, command: Command, rest: Continuation) -> None:
+        """Finish a command, then all that wait behind it."""
+        try:
+            while True:
+                await self._finish(client, command, rest)
+                following = self._begin_next(client)
+                if following is None:
+                    return
+                command, rest = following
+        except DisconnectError as error:
+            client.disconnect_for(error)
+        except Exception:
+            logger.exception("a command failed", extra=client.log_context())
+            client.disconnect(DisconnectCode.INTERNAL)
+        finally:
+            self._worker = None
+            self._waiting = None
+            self.due = 0.0
+
+    def _begin_next(self, client: Asker) -> tuple[Command, Continuation] | None:
+        """Handle those that need not wait, up to the first that does."""
+        while self._waiting and client.state not in (State.REFUSED, State.CLOSED):
+            self.due, command = self._waiting.popleft()
+            if not command_time.may_begin(command.method, self.due, client.node.now()):
+                _send(client, _failed(client, command, "its time was over before its turn came"))
+                continue
+            rest = _begin(client, command)
+            if rest is not None:
+                return command, rest
+        return None
+
+    async def _finish(self, client: Asker, command: Command, rest: Continuation) -> None:
+        try:
+            async with asyncio.timeout_at(self.due):
+                answer = await rest()
+        except CommandError as error:
+            if error.detail:
+                logger.info("%s", error.detail, extra=client.log_context() | {"code": error.code})
+            client.node.stats.errors[error.code] += 1
+            answer = replies.error(command.id, error)
+        except (StoreUnavailable, TimeoutError) as error:
+            answer = _failed(client, command, str(error) or "too slow")
+        _send(client, answer)
+        if client.state is State.CONNECTING:
+            client.refuse()
+
+
+def _begin(client: Asker, command: Command) -> Continuation | None:
+    """Do what can be done of a command at once; what is left is returned. Raises DisconnectError."""
+    method = command.method
+    handler = client.node.handlers.get(method)
+    if handler is None:
+        raise DisconnectError(DisconnectCode.BAD_REQUEST, detail=f"no such request: {method or 'empty command'}")
+    if (method == "connect") is not (client.state is State.AWAITING_CONNECT):
+        raise DisconnectError(DisconnectCode.BAD_REQUEST, detail=f"{method} while {client.state.name}")
+    if not command.id and method != "send":
+        raise DisconnectError(DisconnectCode.BAD_REQUEST, detail=f"{method} without an id")
+    client.node.stats.commands[method] += 1
+    if not command.fits:
+        return partial(_refuse_unfit, client, method)
+    if method not in AT_ONCE:
+        return partial(handler, client, command.id, getattr(command, method))
+    try:
+        answer = handler(client, command.id, getattr(command, method))
+    except CommandError as error:
+        client.node.stats.errors[error.code] += 1
+        answer = replies.error(command.id, error)
+    if answer is None or isinstance(answer, bytes):
+        _send(client, answer)
+        return None
+    rest: Continuation = answer
+    return rest
+
+
+def _send(client: Asker, answer: bytes | None) -> None:
+    if answer is not None:
+        client.send(answer)
+
+
+def _failed(client: Asker, command: Command, why: str) -> bytes | None:
+    """The answer to a command that could not be done for now: try again. `send` has none."""
+    logger.warning("%s could not be done: %s", command.method, why, extra=client.log_context())
+    client.node.stats.errors[ErrorCode.INTERNAL] += 1
+    return replies.error(command.id, CommandError(ErrorCode.INTERNAL)) if command.id else None
+
+
+async def _refuse_unfit(client: Asker, method: str) -> bytes | None:
+    """Answer a command that cannot be used with 107, as its handler would if the command could be read."""
+    if method == "send":
+        return None  # it has no answer
+    if method == "connect":
+        client.move(State.CONNECTING)
+        client.free_place()
+    raise CommandError(ErrorCode.BAD_REQUEST)

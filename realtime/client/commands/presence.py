@@ -1,0 +1,37 @@
+"""The commands that ask who is in a channel: presence and presence_stats."""
+
+import msgspec
+
+from flotilla.realtime.access import permissions
+from flotilla.realtime.client.client import Client
+from flotilla.realtime.client.commands.requests import options_of
+from flotilla.realtime.protocol import replies
+from flotilla.realtime.protocol.codes import CommandError, ErrorCode
+from flotilla.realtime.protocol.commands import ChannelRequest
+
+
+async def presence(client: Client, id: int, request: ChannelRequest) -> bytes:
+    """Answer `presence`; refused with 106 where the answer would be larger than a client may leave unread."""
+    _require_presence(client, request.channel)
+    members = await client.node.presence.members(f"c:{request.channel}")
+    if sum(map(len, members.values())) > client.node.config.recovery_max_bytes:
+        raise CommandError(ErrorCode.LIMIT_EXCEEDED)
+    found = {client: msgspec.Raw(info) for client, info in members.items()}
+    return replies.reply(id, "presence", {"presence": found})
+
+
+async def presence_stats(client: Client, id: int, request: ChannelRequest) -> bytes:
+    """Answer `presence_stats`."""
+    _require_presence(client, request.channel)
+    clients, users = await client.node.presence.stats(f"c:{request.channel}")
+    return replies.reply(id, "presence_stats", {"num_clients": clients, "num_users": users})
+
+
+def _require_presence(client: Client, channel: str) -> None:
+    """Raise CommandError when this client may not see who is in the channel."""
+    permissions.presence(
+        options_of(client, channel),
+        user=client.identity.user,
+        subscribed=channel in client.subscriptions,
+        insecure=client.node.config.insecure,
+    )
