@@ -11,6 +11,7 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Collection, Coroutine
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -34,10 +35,13 @@ from flotilla.realtime.engine.subscription import Subscription
 from flotilla.realtime.engine.witness import Watch
 from flotilla.realtime.node import control, drain
 from flotilla.realtime.node.admission import Admission
-from flotilla.realtime.node.control import Command, Control
+from flotilla.realtime.node.control import Control
+from flotilla.realtime.node.dispatcher import Dispatcher
 from flotilla.realtime.node.heartbeat import Heartbeat
 from flotilla.realtime.node.lifecycle import Lifecycle
-from flotilla.realtime.node.operations import Orders
+from flotilla.realtime.node.operations.block import end_blocked
+from flotilla.realtime.node.operations.count import Count
+from flotilla.realtime.node.operations.disconnect import Disconnect
 from flotilla.realtime.node.reauthorization import Rechecker
 from flotilla.realtime.node.timer_wheel import Wheel
 from flotilla.realtime.node.vitals import Pulse
@@ -85,8 +89,8 @@ class Node:
         )
         self.control = Control(store)
         self.rechecker = Rechecker(self)
-        self.orders = Orders(self, self.rechecker)
-        self.blocks = Blocks(store, self.orders.end_blocked)
+        self.dispatcher = Dispatcher(self)
+        self.blocks = Blocks(store, partial(end_blocked, self))
         self.wheel = Wheel(self._loop.time)
         self.heartbeat = Heartbeat(store, self.hub, self._layer)
         self.lifecycle = Lifecycle(instance)
@@ -111,7 +115,7 @@ class Node:
 
     async def start(self) -> None:
         """Begin; what needs Redis begins when Redis is there."""
-        self.hub.on_control = self.orders.receive
+        self.hub.on_control = self.dispatcher.receive
         self.hub.on_beat = self.heartbeat.arrived
         self._layer.on_reconnect = self._on_reconnect
         self.wheel.start()
@@ -248,11 +252,11 @@ class Node:
 
     async def disconnect_anywhere(self, user: str, client: str, code: int, reason: str) -> None:
         """End a connection by its id, whichever instance has it."""
-        await self.control.tell(Command("disconnect", user=user, client=client, code=code, reason=reason))
+        await self.control.tell(Disconnect(user=user, client=client, code=code, reason=reason))
 
     async def answering(self, incarnations: Collection[str], user: str, within: float) -> set[str]:
         """Which instances say within so many seconds how many connections of a user they have."""
-        return set(await self.control.ask(Command("count", user=user), incarnations, within))
+        return set(await self.control.ask(Count(user=user), incarnations, within))
 
     # Presence
 
