@@ -5,7 +5,7 @@ from flotilla.realtime.node.interface import NodeParts
 
 
 class Channels(Command, tag="channels", kw_only=True):
-    """Nothing is to be said."""
+    """It has no fields of its own."""
 
 
 async def carry_out(node: NodeParts, command: Channels) -> dict[str, int]:
