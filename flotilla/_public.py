@@ -2,6 +2,7 @@
 one."""
 
 from flotilla.realtime.access.tokens import make_connection_token, make_subscription_token
+from flotilla.realtime.api.blocks import ablock, aunblock, block, unblock
 from flotilla.realtime.api.control import (
     adisconnect,
     areauthorize,
@@ -25,7 +26,6 @@ from flotilla.realtime.api.python import (
     presence,
     publish,
 )
-from flotilla.realtime.blocks.api import ablock, aunblock, block, unblock
 from flotilla.realtime.changes import Affected, affects
 
 __all__ = [

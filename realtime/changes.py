@@ -25,6 +25,8 @@ from django.db.models.signals import m2m_changed, post_delete, post_save, pre_de
 
 from flotilla.realtime.access.tokens import user_id
 from flotilla.realtime.node.control import Command, Control
+from flotilla.realtime.node.operations.disconnect import Disconnect
+from flotilla.realtime.node.operations.reauthorize import Reauthorize
 from flotilla.realtime.node.selection import login_of
 from flotilla.realtime.protocol.codes import DisconnectCode
 from flotilla.store import StoreUnavailable, get_store
@@ -134,15 +136,14 @@ def _user_saved(
 
 def _user_deleted(instance: Model, using: str, **_: Any) -> None:
     code = DisconnectCode.PERMISSION_DENIED
-    _send(Command("disconnect", user=user_id(instance), code=int(code), reason="user deleted"), using)
+    _send(Disconnect(user=user_id(instance), code=int(code), reason="user deleted"), using)
 
 
 def _logged_out(request: Any, user: Any, **_: Any) -> None:
     key = getattr(getattr(request, "session", None), "session_key", None)
     if key and user is not None:
         code = DisconnectCode.PERMISSION_DENIED
-        command = Command("disconnect", user=user_id(user), login=login_of(key), code=int(code), reason="logged out")
-        _send(command, None)
+        _send(Disconnect(user=user_id(user), login=login_of(key), code=int(code), reason="logged out"), None)
 
 
 def _rights_changed(instance: Any, action: str, reverse: bool, pk_set: set[Any] | None, using: str, **_: Any) -> None:
@@ -185,7 +186,7 @@ def _announce(affected: Iterable[Affected], using: str) -> None:
     for channel, users in by_channel.items():
         named = [user for user in users if user is not None]
         everybody = None in users or len(named) > MAX_NAMED
-        _send(Command("reauthorize", users=None if everybody else named, channel=channel), using)
+        _send(Reauthorize(users=None if everybody else named, channel=channel), using)
 
 
 def _send(command: Command, using: str | None) -> None:

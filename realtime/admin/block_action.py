@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from django.http import HttpRequest
 
 from flotilla.realtime.admin.base import LiveAdmin
-from flotilla.realtime.blocks.api import block
+from flotilla.realtime.api.blocks import block
 
 BLOCKING = "flotilla_realtime.control_block"
 

@@ -9,8 +9,8 @@ from django.http import HttpRequest
 from flotilla.realtime.admin import base
 from flotilla.realtime.admin.base import Act, LiveAdmin
 from flotilla.realtime.admin.block_action import block_each
+from flotilla.realtime.api.blocks import unblock
 from flotilla.realtime.api.inspection import Page, blocks
-from flotilla.realtime.blocks.api import unblock
 from flotilla.realtime.models import Block
 
 

@@ -14,32 +14,32 @@ from flotilla.realtime import rpc as registry
 from flotilla.realtime.api import params
 from flotilla.realtime.api.control import (
     OVERRIDES,
-    to_disconnect,
-    to_reauthorize,
-    to_refresh,
-    to_subscribe,
-    to_unsubscribe,
+    disconnect_command,
+    reauthorize_command,
+    refresh_command,
+    subscribe_command,
+    unsubscribe_command,
 )
+from flotilla.realtime.api.prepared import order
 from flotilla.realtime.api.publishing import payload
 from flotilla.realtime.client.commands.rpc import called
 from flotilla.realtime.engine.publication import StreamPosition
-from flotilla.realtime.node.control import Acknowledged, Command, Control
+from flotilla.realtime.node.control import ASK_WITHIN, Acknowledged, Command
 from flotilla.realtime.protocol.codes import CommandError, ErrorCode, UnsubscribeCode
-from flotilla.store import get_store
 
 
 async def disconnect(asked: params.Disconnect) -> dict[str, Any]:
     """End connections of a user, one, or those in a channel."""
     wish = asked.disconnect or params.Disconnection()
     command = _checked(
-        lambda: to_disconnect(asked.user, asked.client, asked.channel, wish.code, wish.reason, asked.whitelist)
+        lambda: disconnect_command(asked.user, asked.client, asked.channel, wish.code, wish.reason, asked.whitelist)
     )
     return await _done(command, asked.session)
 
 
 async def unsubscribe(asked: params.Unsubscribe) -> dict[str, Any]:
     """End subscriptions to a channel."""
-    command = _checked(lambda: to_unsubscribe(asked.user, asked.channel, asked.client, UnsubscribeCode.SERVER, ""))
+    command = _checked(lambda: unsubscribe_command(asked.user, asked.channel, asked.client, UnsubscribeCode.SERVER, ""))
     return await _done(command, asked.session)
 
 
@@ -50,7 +50,7 @@ async def subscribe(asked: params.Subscribe) -> dict[str, Any]:
     flags = {name: getattr(asked.override, name, None) for name in OVERRIDES}
     overrides = {name: flag.value for name, flag in flags.items() if flag is not None}
     command = _checked(
-        lambda: to_subscribe(
+        lambda: subscribe_command(
             asked.user,
             asked.channel,
             asked.client,
@@ -69,13 +69,13 @@ async def refresh(asked: params.Refresh) -> dict[str, Any]:
     info = _info(asked.info, "")
     expired = asked.expired or 0 < asked.expire_at <= time.time()
     expire_at = asked.expire_at if asked.expire_at > 0 else None
-    command = _checked(lambda: to_refresh(asked.user, asked.client, expire_at, expired, _raw(info)))
+    command = _checked(lambda: refresh_command(asked.user, asked.client, expire_at, expired, _raw(info)))
     return await _done(command, asked.session)
 
 
 async def reauthorize(asked: params.Reauthorize) -> dict[str, Any]:
     """Look at access again."""
-    return await _done(to_reauthorize(asked.user, asked.channel, asked.client))
+    return await _done(reauthorize_command(asked.user, asked.channel, asked.client))
 
 
 async def rpc(asked: params.Rpc) -> dict[str, Any]:
@@ -94,7 +94,7 @@ def _checked(make: Callable[[], Command]) -> Command:
 
 
 async def _done(command: Command, session: str = "") -> dict[str, Any]:
-    done = Acknowledged(0, 0, 0) if session else await Control(get_store()).order(command)
+    done = Acknowledged(0, 0, 0) if session else await order(command, ASK_WITHIN).arun()
     return done._asdict()
 
 

@@ -1,4 +1,4 @@
-"""The Python API's commands to connections, re-exported by `realtime`: each with a twin for coroutines (prefix `a`).
+"""The Python API's commands to connections, re-exported by `flotilla`: each with a twin for coroutines (prefix `a`).
 
 A command goes to every instance and is answered by them: `Acknowledged(hit, answered, instances)` says how many
 connections or subscriptions it hit, and how many of the living instances said so `within` so many seconds. What an
@@ -12,12 +12,16 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
 
-from django.db import transaction
-
-from flotilla.realtime.access.tokens import user_id
+from flotilla.realtime.api.prepared import after_commit, order
 from flotilla.realtime.api.publishing import encode_data, options_of
+from flotilla.realtime.api.targets import require_target, user_or_all
 from flotilla.realtime.engine.publication import StreamPosition
-from flotilla.realtime.node.control import ASK_WITHIN, Acknowledged, Command, Control
+from flotilla.realtime.node.control import ASK_WITHIN, Acknowledged, Control
+from flotilla.realtime.node.operations.disconnect import Disconnect
+from flotilla.realtime.node.operations.reauthorize import Reauthorize
+from flotilla.realtime.node.operations.refresh import Refresh
+from flotilla.realtime.node.operations.subscribe import Subscribe
+from flotilla.realtime.node.operations.unsubscribe import Unsubscribe
 from flotilla.realtime.protocol.codes import DisconnectCode, UnsubscribeCode
 from flotilla.store import get_store
 
@@ -39,7 +43,7 @@ def disconnect(
 
     Codes 3000-3499 and 4000-4499 let the client come back.
     """
-    return _order(to_disconnect(user, client, channel, code, reason, keep), within)
+    return order(disconnect_command(user, client, channel, code, reason, keep), within).run()
 
 
 async def adisconnect(
@@ -53,7 +57,7 @@ async def adisconnect(
     within: float = ASK_WITHIN,
 ) -> Acknowledged:
     """`disconnect` for coroutines."""
-    return await _aorder(to_disconnect(user, client, channel, code, reason, keep), within)
+    return await order(disconnect_command(user, client, channel, code, reason, keep), within).arun()
 
 
 def unsubscribe(
@@ -69,7 +73,7 @@ def unsubscribe(
 
     Codes from 2500 on make the client subscribe again.
     """
-    return _order(to_unsubscribe(user, channel, client, code, reason), within)
+    return order(unsubscribe_command(user, channel, client, code, reason), within).run()
 
 
 async def aunsubscribe(
@@ -82,7 +86,7 @@ async def aunsubscribe(
     within: float = ASK_WITHIN,
 ) -> Acknowledged:
     """`unsubscribe` for coroutines."""
-    return await _aorder(to_unsubscribe(user, channel, client, code, reason), within)
+    return await order(unsubscribe_command(user, channel, client, code, reason), within).arun()
 
 
 def subscribe(
@@ -103,7 +107,7 @@ def subscribe(
     position from which what was missed is sent, `overrides` options of the channel for this subscription. Rules of the
     namespace are not asked: the caller decides. It lasts as long as the connection; a later one needs a token's list.
     """
-    return _order(to_subscribe(user, channel, client, info, data, expire_at, since, overrides), within)
+    return order(subscribe_command(user, channel, client, info, data, expire_at, since, overrides), within).run()
 
 
 async def asubscribe(
@@ -119,7 +123,7 @@ async def asubscribe(
     within: float = ASK_WITHIN,
 ) -> Acknowledged:
     """`subscribe` for coroutines."""
-    return await _aorder(to_subscribe(user, channel, client, info, data, expire_at, since, overrides), within)
+    return await order(subscribe_command(user, channel, client, info, data, expire_at, since, overrides), within).arun()
 
 
 def refresh(
@@ -135,7 +139,7 @@ def refresh(
 
     `info`, where given, is what others see of them from their next publication or subscription on.
     """
-    return _order(to_refresh(user, client, expire_at, expired, info), within)
+    return order(refresh_command(user, client, expire_at, expired, info), within).run()
 
 
 async def arefresh(
@@ -148,7 +152,7 @@ async def arefresh(
     within: float = ASK_WITHIN,
 ) -> Acknowledged:
     """`refresh` for coroutines."""
-    return await _aorder(to_refresh(user, client, expire_at, expired, info), within)
+    return await order(refresh_command(user, client, expire_at, expired, info), within).arun()
 
 
 def reauthorize(
@@ -164,26 +168,26 @@ def reauthorize(
 
     Inside a transaction it waits for the commit, and nobody for its answer; then None is returned.
     """
-    command = to_reauthorize(user, channel, client)
-    if on_commit and transaction.get_connection().in_atomic_block:
-        transaction.on_commit(partial(Control(get_store()).tell_sync, command))
-        return None
-    return _order(command, within)
+    command = reauthorize_command(user, channel, client)
+    tell = partial(Control(get_store()).tell_sync, command)
+    return after_commit(on_commit, order(command, within).run, later=tell)
 
 
 async def areauthorize(
     user: Any = None, *, channel: str = "", client: str = "", within: float = ASK_WITHIN
 ) -> Acknowledged:
     """`reauthorize` for coroutines, which are in no transaction."""
-    return await _aorder(to_reauthorize(user, channel, client), within)
+    return await order(reauthorize_command(user, channel, client), within).arun()
 
 
 # Commands, checked
 
 
-def to_disconnect(user: Any, client: str, channel: str, code: int, reason: str, keep: Iterable[str] = ()) -> Command:
+def disconnect_command(
+    user: Any, client: str, channel: str, code: int, reason: str, keep: Iterable[str] = ()
+) -> Disconnect:
     """The command of `disconnect`."""
-    _require_somebody(user, client, channel)
+    require_target(user, client, channel)
     if not 3000 <= code < 5000:
         raise ValueError(f"a disconnect code is 3000 to 4999, not {code}")
     if len(reason.encode()) > MAX_REASON:
@@ -192,22 +196,20 @@ def to_disconnect(user: Any, client: str, channel: str, code: int, reason: str, 
         options_of(channel)
     known = code in DisconnectCode._value2member_map_
     words = reason or (DisconnectCode(code).reason if known else "disconnected by the server")
-    whom = _user(user)
-    return Command(
-        "disconnect", user=whom, client=client, channel=channel, code=int(code), reason=words, keep=list(keep)
-    )
+    whom = user_or_all(user)
+    return Disconnect(user=whom, client=client, channel=channel, code=int(code), reason=words, keep=list(keep))
 
 
-def to_unsubscribe(user: Any, channel: str, client: str, code: int, reason: str) -> Command:
+def unsubscribe_command(user: Any, channel: str, client: str, code: int, reason: str) -> Unsubscribe:
     """The command of `unsubscribe`."""
     options_of(channel)
     if not 2000 <= code < 3000:
         raise ValueError(f"an unsubscribe code is 2000 to 2999, not {code}")
     words = reason or (UnsubscribeCode(code).reason if code in UnsubscribeCode._value2member_map_ else "unsubscribed")
-    return Command("unsubscribe", user=_user(user), channel=channel, client=client, code=int(code), reason=words)
+    return Unsubscribe(user=user_or_all(user), channel=channel, client=client, code=int(code), reason=words)
 
 
-def to_subscribe(
+def subscribe_command(
     user: Any,
     channel: str,
     client: str,
@@ -216,16 +218,15 @@ def to_subscribe(
     expire_at: float | None,
     since: StreamPosition | None,
     overrides: Mapping[str, bool] | None,
-) -> Command:
+) -> Subscribe:
     """The command of `subscribe`."""
-    _require_somebody(user, client)
+    require_target(user, client)
     options_of(channel)
     _require_finite(expire_at)
     if unknown := set(overrides or ()) - set(OVERRIDES):
         raise ValueError(f"these options cannot be overridden: {', '.join(sorted(unknown))}")
-    return Command(
-        "subscribe",
-        user=_user(user),
+    return Subscribe(
+        user=user_or_all(user),
         channel=channel,
         client=client,
         info=None if info is None else encode_data(info),
@@ -236,38 +237,21 @@ def to_subscribe(
     )
 
 
-def to_refresh(user: Any, client: str, expire_at: float | None, expired: bool, info: Any) -> Command:
+def refresh_command(user: Any, client: str, expire_at: float | None, expired: bool, info: Any) -> Refresh:
     """The command of `refresh`."""
-    _require_somebody(user, client)
+    require_target(user, client)
     _require_finite(expire_at)
     encoded = None if info is None else encode_data(info)
-    return Command("refresh", user=_user(user), client=client, expire_at=expire_at, expired=expired, info=encoded)
+    return Refresh(user=user_or_all(user), client=client, expire_at=expire_at, expired=expired, info=encoded)
 
 
-def to_reauthorize(user: Any, channel: str, client: str) -> Command:
+def reauthorize_command(user: Any, channel: str, client: str) -> Reauthorize:
     """The command of `reauthorize`."""
     if channel:
         options_of(channel)
-    return Command("reauthorize", user=_user(user), channel=channel, client=client)
-
-
-def _user(user: Any) -> str | None:
-    return None if user is None else user_id(user)
-
-
-def _require_somebody(user: Any, *others: str) -> None:
-    if user is None and not any(others):
-        raise ValueError("say whom: a user, a client, or a channel")
+    return Reauthorize(user=user_or_all(user), channel=channel, client=client)
 
 
 def _require_finite(expire_at: float | None) -> None:
     if expire_at is not None and not math.isfinite(expire_at):
         raise ValueError("an end is a time; None is never")
-
-
-def _order(command: Command, within: float) -> Acknowledged:
-    return Control(get_store()).order_sync(command, within)
-
-
-async def _aorder(command: Command, within: float) -> Acknowledged:
-    return await Control(get_store()).order(command, within)

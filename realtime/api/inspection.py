@@ -1,4 +1,5 @@
-"""Looking at the whole cluster, a page at a time: connections, users, channels, instances, blocks. The admin shows it.
+"""Inspection of the whole cluster, a page at a time: connections, users, channels, instances, blocks. The admin shows
+it.
 
 Every instance gives its own page after the cursor; the pages are merged and cut, so nothing holds more than `limit`
 rows of each instance, however many there are. All raise StoreUnavailable.
@@ -14,14 +15,16 @@ from typing import Any
 from flotilla.presence.inspection import Member, some_members, stats
 from flotilla.presence.leases import alive_sync, left_sync
 from flotilla.ratelimit.http.addresses import counted
-from flotilla.realtime.access.tokens import user_id
 from flotilla.realtime.api.publishing import options_of
+from flotilla.realtime.api.targets import user_or_all
 from flotilla.realtime.blocks import blocklist
 from flotilla.realtime.blocks.blocklist import ADDRESS, USER, Block
 from flotilla.realtime.conf import ChannelOptions
-from flotilla.realtime.engine.inspection import StreamFacts, stream_facts
+from flotilla.realtime.engine.inspection import StreamState, stream_states
 from flotilla.realtime.node.control import ASK_WITHIN, Command, Control
-from flotilla.realtime.node.inspection import WILD
+from flotilla.realtime.node.operations.active_channels import ActiveChannels, is_glob
+from flotilla.realtime.node.operations.connections import Connections
+from flotilla.realtime.node.operations.users import Users
 from flotilla.realtime.protocol.codes import CommandError
 from flotilla.store import get_store
 
@@ -54,10 +57,10 @@ def connections(
     limit: int = 50,
     within: float = ASK_WITHIN,
 ) -> Page:
-    """The connections of a user, in a channel, or all, where `text` begins their user, address or id, or is in the
+    """The connections of a user, in a channel, or all of them; `text` begins their user, address or id, or is in the
     client's name."""
-    whom = None if user is None else user_id(user)
-    command = Command("connections", user=whom, channel=channel, client=client, text=text, after=after, limit=limit + 1)
+    whom, more = user_or_all(user), limit + 1
+    command = Connections(user=whom, channel=channel, client=client, text=text, after=after, limit=more)
     answers, living = _ask(command, within)
     found = list(heapq.merge(*(answer["rows"] for answer in answers), key=lambda row: str(row["client"])))
     rows = found[:limit]
@@ -65,10 +68,9 @@ def connections(
 
 
 def users(user: Any = None, *, text: str = "", after: str = "", limit: int = 50, within: float = ASK_WITHIN) -> Page:
-    """Everybody with a connection whose id `text` begins, or one: `user`, `connections` over all instances, `since`
-    when."""
-    whom = None if user is None else user_id(user)
-    answers, living = _ask(Command("users", user=whom, text=text, after=after, limit=limit + 1), within)
+    """Connected users whose id `text` begins, or one: `user`, `connections` over all instances, and `since`, when the
+    first of them began."""
+    answers, living = _ask(Users(user=user_or_all(user), text=text, after=after, limit=limit + 1), within)
     rows = [
         {"user": user, "connections": sum(one[1] for one in same), "since": min(one[2] for one in same)}
         for user, same in _merged(answers)
@@ -79,21 +81,21 @@ def users(user: Any = None, *, text: str = "", after: str = "", limit: int = 50,
 
 def channels(*, text: str = "", after: str = "", limit: int = 50, within: float = ASK_WITHIN) -> Page:
     """Channels with subscribers, by the beginning of their name or a glob: `channel`, `subscribers`, and what
-    `channel_facts` adds. A whole name finds a channel without subscribers, too."""
-    answers, living = _ask(Command("active", text=text, after=after, limit=limit + 1), within)
+    `channel_states` adds. A whole name finds a channel without subscribers, too."""
+    answers, living = _ask(ActiveChannels(text=text, after=after, limit=limit + 1), within)
     rows = _subscribed(answers)
-    if text and not after and not any(sign in text for sign in WILD) and not (rows and rows[0]["channel"] == text):
-        rows = [*_quiet(text), *rows]
+    if text and not after and not is_glob(text) and not (rows and rows[0]["channel"] == text):
+        rows = [*_without_subscribers(text), *rows]
     page = _cut(rows, "channel", after, limit, Page([], None, "", len(answers), living))
-    _add_facts(page.rows)
+    _add_states(page.rows)
     return page
 
 
 def channel(name: str, within: float = ASK_WITHIN) -> Page:
-    """One channel, whatever there is of it."""
-    answers, living = _ask(Command("active", channel=name, limit=1), within)
+    """One channel, also when nothing is known of it."""
+    answers, living = _ask(ActiveChannels(channel=name, limit=1), within)
     rows = _subscribed(answers) or [{"channel": name, "subscribers": 0, "published_at": 0.0}]
-    _add_facts(rows)
+    _add_states(rows)
     return Page(rows, 1, "", len(answers), living)
 
 
@@ -104,18 +106,18 @@ def _subscribed(answers: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def _add_facts(rows: list[dict[str, Any]]) -> None:
-    for row, facts in zip(rows, channel_facts([row["channel"] for row in rows]), strict=True):
-        row |= facts | {"published_at": max(row["published_at"], facts["published_at"])}
+def _add_states(rows: list[dict[str, Any]]) -> None:
+    for row, state in zip(rows, channel_states([row["channel"] for row in rows]), strict=True):
+        row |= state | {"published_at": max(row["published_at"], state["published_at"])}
 
 
-def channel_facts(names: list[str]) -> list[dict[str, Any]]:
+def channel_states(names: list[str]) -> list[dict[str, Any]]:
     """Of each channel: `present` connections and `users` (None where presence is off), `history` (whether it is kept),
     `epoch`, `top`, `stored` publications, and `published_at` as far as history tells (0: not known)."""
     store, options = get_store(), [_options(name) for name in names]
-    streams = stream_facts(store, list(zip(names, options, strict=True)))
+    streams = stream_states(store, list(zip(names, options, strict=True)))
     sizes = stats(store, [f"c:{name}" for name in names])
-    return [_facts(*one) for one in zip(streams, sizes, options, strict=True)]
+    return [_state(*one) for one in zip(streams, sizes, options, strict=True)]
 
 
 def members(channel: str, *, after: str = "", limit: int = 50) -> tuple[list[Member], str]:
@@ -134,19 +136,19 @@ def instances(*, text: str = "", after: str = "", limit: int = 50) -> Page:
 
 
 def blocks(*, text: str = "", after: str = "", limit: int = 50) -> Page:
-    """Who is blocked, those whose block ends first before others; `text` is one of them, whole."""
+    """Who is blocked, in the order in which blocks end; `text` is the whole name of one user or address."""
     store = get_store()
     if text:
         found = blocklist.find(store, [USER + text, ADDRESS + counted(text)])
         return Page([_block(block) for block in found], len(found))
-    start = _place(after)
+    start = _index(after)
     total, found = blocklist.some(store, start, limit)
     following = start + limit
     return Page([_block(block) for block in found], total, str(following) if following < total else "")
 
 
-def _place(after: str) -> int:
-    """A place in a list; the first for what is none, or further than any list goes."""
+def _index(after: str) -> int:
+    """An index of a list; 0 for what is no number, or higher than any list is long."""
     return int(after) if after.isascii() and after.isdigit() and len(after) < len(str(2**63)) else 0
 
 
@@ -157,7 +159,7 @@ def _cursor(after: str) -> str:
 
 
 def _ask(command: Command, within: float) -> tuple[list[dict[str, Any]], int]:
-    """The answers of the instances, and of how many there could be one."""
+    """The instances' answers, and how many instances there are."""
     store = get_store()
     living = [about["incarnation"] for about in alive_sync(store)]
     answers = Control(store).ask_sync(command, living, within)
@@ -165,7 +167,7 @@ def _ask(command: Command, within: float) -> tuple[list[dict[str, Any]], int]:
 
 
 def _merged(answers: Iterable[dict[str, Any]]) -> Iterable[tuple[str, list[list[Any]]]]:
-    """Rows of all instances by their name, in order. Each gave its first ones, so the first of all are complete."""
+    """Rows of all instances by their name, in order. Each gave its first ones: the first of all are among them."""
     rows = heapq.merge(*(answer["rows"] for answer in answers), key=_first)
     return ((name, list(same)) for name, same in groupby(rows, key=_first))
 
@@ -184,10 +186,10 @@ def _cut(rows: list[dict[str, Any]], name: str, after: str, limit: int, page: Pa
     return replace(page, rows=rows, total=page.total if page.total is not None or after else len(rows))
 
 
-def _quiet(name: str) -> list[dict[str, Any]]:
-    """A channel that nobody subscribes to, if something is known of it."""
-    (facts,) = channel_facts([name])
-    known = facts["epoch"] or facts["present"]
+def _without_subscribers(name: str) -> list[dict[str, Any]]:
+    """The row of a channel that nobody subscribes to, if Redis has anything of it."""
+    (state,) = channel_states([name])
+    known = state["epoch"] or state["present"]
     return [{"channel": name, "subscribers": 0, "published_at": 0.0}] if known else []
 
 
@@ -198,7 +200,7 @@ def _options(channel: str) -> ChannelOptions:
         return ChannelOptions()
 
 
-def _facts(stream: StreamFacts, sizes: tuple[int, int], options: ChannelOptions) -> dict[str, Any]:
+def _state(stream: StreamState, sizes: tuple[int, int], options: ChannelOptions) -> dict[str, Any]:
     return {
         "present": sizes[0] if options.presence or sizes[0] else None,
         "users": sizes[1] if options.presence or sizes[0] else None,

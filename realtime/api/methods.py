@@ -14,7 +14,8 @@ from flotilla.realtime.api.publishing import body_of, broker, known_version, opt
 from flotilla.realtime.client.commands.history import check_history, history_result
 from flotilla.realtime.conf import ChannelOptions
 from flotilla.realtime.engine.publication import StreamPosition
-from flotilla.realtime.node.control import Command, Control
+from flotilla.realtime.node.control import Control
+from flotilla.realtime.node.operations.channels import Channels
 from flotilla.realtime.protocol import replies
 from flotilla.realtime.protocol.codes import CommandError, ErrorCode
 from flotilla.realtime.protocol.commands import HistoryRequest
@@ -27,7 +28,7 @@ async def publish(asked: params.Publish) -> dict[str, Any]:
     """Publish into one channel."""
     options = _options(asked.channel)
     body = body_of(_data(asked), asked.tags)
-    return _place(await _publish(asked.channel, options, body, asked))
+    return _position(await _publish(asked.channel, options, body, asked))
 
 
 async def broadcast(asked: params.Broadcast) -> dict[str, Any]:
@@ -51,7 +52,7 @@ async def broadcast(asked: params.Broadcast) -> dict[str, Any]:
 async def outcome(publishing: Awaitable[StreamPosition]) -> dict[str, Any]:
     """One channel's part of a broadcast."""
     try:
-        return {"result": _place(await publishing)}
+        return {"result": _position(await publishing)}
     except StoreUnavailable:
         return {"error": describe(CommandError(ErrorCode.INTERNAL))}
 
@@ -92,7 +93,7 @@ async def channels(asked: params.Channels) -> dict[str, Any]:
     """Channels with subscribers now, as the living instances count them."""
     store = get_store()
     living = [about["incarnation"] for about in await instances(store)]
-    answers = await Control(store).ask(Command("channels"), living)
+    answers = await Control(store).ask(Channels(), living)
     counts: dict[str, int] = {}
     for answer in answers.values():
         for channel, subscribers in answer.items():
@@ -157,5 +158,5 @@ def _data(asked: params.Publish | params.Broadcast) -> bytes:
     return data
 
 
-def _place(position: StreamPosition) -> dict[str, Any]:
+def _position(position: StreamPosition) -> dict[str, Any]:
     return replies.compact(offset=position.offset, epoch=position.epoch)

@@ -1,4 +1,4 @@
-"""The Python API, re-exported by `realtime`: publish and its kin, each with a twin for coroutines (prefix `a`).
+"""The Python API, re-exported by `flotilla`: publish and its kin, each with a twin for coroutines (prefix `a`).
 
 Commands to connections are in `control`.
 
@@ -8,13 +8,13 @@ management command. All raise StoreUnavailable when Redis does not answer, and C
 
 from collections.abc import Iterable, Mapping
 from functools import partial
-from typing import Any, NamedTuple
-
-from django.db import transaction
+from typing import Any, NamedTuple, TypedDict, Unpack
 
 from flotilla.presence.inspection import amembers, members
+from flotilla.realtime.api.prepared import Prepared, after_commit
 from flotilla.realtime.api.publishing import body_of, broker, encode_data, known_version, options_of, require_readable
 from flotilla.realtime.conf import ChannelOptions
+from flotilla.realtime.engine import calls
 from flotilla.realtime.engine.epochs import continues
 from flotilla.realtime.engine.publication import Page, StreamPosition
 from flotilla.realtime.protocol import foreign
@@ -23,10 +23,21 @@ from flotilla.store import get_store
 
 
 class Published(NamedTuple):
-    """Where a publication stands; offset 0 and epoch "" in a channel without history."""
+    """A publication's position; offset 0 and epoch "" in a channel without history."""
 
     offset: int
     epoch: str
+
+
+class PublishKeywords(TypedDict, total=False):
+    """The keywords of `publish`."""
+
+    on_commit: bool
+    idempotency_key: str | None
+    tags: Mapping[str, str] | None
+    skip_history: bool
+    version: int
+    version_epoch: str
 
 
 class HistoryPage(NamedTuple):
@@ -52,28 +63,16 @@ def publish(
 
     Inside a transaction the publication waits for the commit, and is dropped on a rollback; then None is returned.
     With `on_commit=False`, or outside a transaction, it is sent at once. A repeat with the same `idempotency_key`
-    within five minutes publishes nothing and returns the first one's place.
+    within five minutes publishes nothing and returns the first one's position.
 
     Where history is kept, a publication with a `version` (above 0) that is not newer than the newest one's publishes
-    nothing and returns the channel's position. Another `version_epoch` counts from anew; "" goes on with the one known.
+    nothing and returns the channel's position. Another `version_epoch` begins a new count; "" goes on with the one
+    that is known.
 
     Raises CommandError 107, at once, for what is too large to be sent to clients.
     """
-    options, body = _prepared(channel, data, tags)
-    send = partial(
-        broker().publish_sync,
-        channel,
-        body,
-        options,
-        idempotency_key=idempotency_key or "",
-        skip_history=skip_history,
-        version=known_version(version),
-        version_epoch=version_epoch,
-    )
-    if on_commit and transaction.get_connection().in_atomic_block:
-        transaction.on_commit(send)
-        return None
-    return _published(send())
+    prepared = _publish(channel, data, tags, idempotency_key, skip_history, version, version_epoch)
+    return after_commit(on_commit, prepared.run)
 
 
 async def apublish(
@@ -88,33 +87,17 @@ async def apublish(
     version_epoch: str = "",
 ) -> Published:
     """`publish` for coroutines. They are in no transaction, so it sends at once, whatever `on_commit` says."""
-    options, body = _prepared(channel, data, tags)
-    position = await broker().publish(
-        channel,
-        body,
-        options,
-        idempotency_key=idempotency_key or "",
-        skip_history=skip_history,
-        version=known_version(version),
-        version_epoch=version_epoch,
-    )
-    return _published(position)
+    return await _publish(channel, data, tags, idempotency_key, skip_history, version, version_epoch).arun()
 
 
-def broadcast(channels: Iterable[str], data: Any, **options: Any) -> list[Published | None]:
+def broadcast(channels: Iterable[str], data: Any, **options: Unpack[PublishKeywords]) -> list[Published | None]:
     """Publish the same data into several channels; options as for `publish`. Checks every channel before the first."""
-    names = list(channels)
-    for name in names:
-        options_of(name)
-    return [publish(name, data, **options) for name in names]
+    return [publish(name, data, **options) for name in _all_known(channels)]
 
 
-async def abroadcast(channels: Iterable[str], data: Any, **options: Any) -> list[Published]:
+async def abroadcast(channels: Iterable[str], data: Any, **options: Unpack[PublishKeywords]) -> list[Published]:
     """`broadcast` for coroutines."""
-    names = list(channels)
-    for name in names:
-        options_of(name)
-    return [await apublish(name, data, **options) for name in names]
+    return [await apublish(name, data, **options) for name in _all_known(channels)]
 
 
 def presence(channel: str) -> dict[str, dict[str, Any]]:
@@ -122,14 +105,12 @@ def presence(channel: str) -> dict[str, dict[str, Any]]:
 
     Raises CommandError 108 where presence is off.
     """
-    _require_presence(channel)
-    return _decoded(members(get_store(), f"c:{channel}"))
+    return _presence(channel).run()
 
 
 async def apresence(channel: str) -> dict[str, dict[str, Any]]:
     """`presence` for coroutines."""
-    _require_presence(channel)
-    return _decoded(await amembers(get_store(), f"c:{channel}"))
+    return await _presence(channel).arun()
 
 
 def history(
@@ -139,43 +120,73 @@ def history(
 
     Raises CommandError 108 where history is off, 112 when `since` is of another epoch.
     """
-    options, wanted = _with_history(channel), _wanted(since, limit, reverse)
-    return _page(broker().history_sync(channel, options, **wanted), since, options)
+    return _history(channel, limit, since, reverse).run()
 
 
 async def ahistory(
     channel: str, *, limit: int = -1, since: StreamPosition | None = None, reverse: bool = False
 ) -> HistoryPage:
     """`history` for coroutines."""
-    options, wanted = _with_history(channel), _wanted(since, limit, reverse)
-    return _page(await broker().history(channel, options, **wanted), since, options)
+    return await _history(channel, limit, since, reverse).arun()
 
 
-def _prepared(channel: str, data: Any, tags: Mapping[str, str] | None) -> tuple[ChannelOptions, bytes]:
+# Calls, checked
+
+
+def _publish(
+    channel: str,
+    data: Any,
+    tags: Mapping[str, str] | None,
+    idempotency_key: str | None,
+    skip_history: bool,
+    version: int,
+    version_epoch: str,
+) -> Prepared[Published]:
     options = options_of(channel)
     body = body_of(encode_data(data), tags)
     require_readable(body, options)
-    return options, body
+    keywords: calls.PublishKeywords = {
+        "idempotency_key": idempotency_key or "",
+        "skip_history": skip_history,
+        "version": known_version(version),
+        "version_epoch": version_epoch,
+    }
+    where = broker()
+    sync = partial(where.publish_sync, channel, body, options, **keywords)
+    return Prepared(sync, partial(where.publish, channel, body, options, **keywords)).then(_published)
+
+
+def _all_known(channels: Iterable[str]) -> list[str]:
+    """These channels. Raises CommandError when one is impossible."""
+    names = list(channels)
+    for name in names:
+        options_of(name)
+    return names
+
+
+def _presence(channel: str) -> Prepared[dict[str, dict[str, Any]]]:
+    if not options_of(channel).presence:
+        raise CommandError(ErrorCode.NOT_AVAILABLE)
+    store, scope = get_store(), f"c:{channel}"
+    return Prepared(partial(members, store, scope), partial(amembers, store, scope)).then(_decoded)
+
+
+def _history(channel: str, limit: int, since: StreamPosition | None, reverse: bool) -> Prepared[HistoryPage]:
+    options = options_of(channel)
+    if not options.has_history:
+        raise CommandError(ErrorCode.NOT_AVAILABLE)
+    keywords: calls.HistoryKeywords = {"limit": limit, "since": since.offset if since else None, "reverse": reverse}
+    where = broker()
+    sync = partial(where.history_sync, channel, options, **keywords)
+    prepared = Prepared(sync, partial(where.history, channel, options, **keywords))
+    return prepared.then(partial(_page, since=since, options=options))
+
+
+# Results
 
 
 def _published(position: StreamPosition) -> Published:
     return Published(position.offset, position.epoch)
-
-
-def _require_presence(channel: str) -> None:
-    if not options_of(channel).presence:
-        raise CommandError(ErrorCode.NOT_AVAILABLE)
-
-
-def _with_history(channel: str) -> ChannelOptions:
-    options = options_of(channel)
-    if not options.has_history:
-        raise CommandError(ErrorCode.NOT_AVAILABLE)
-    return options
-
-
-def _wanted(since: StreamPosition | None, limit: int, reverse: bool) -> dict[str, Any]:
-    return {"limit": limit, "since": since.offset if since else None, "reverse": reverse}
 
 
 def _page(page: Page, since: StreamPosition | None, options: ChannelOptions) -> HistoryPage:

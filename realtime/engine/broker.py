@@ -6,11 +6,11 @@ was is noticed before offsets are given out twice (`flotilla.store.partitions`).
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Unpack
 from weakref import WeakKeyDictionary
 
 from flotilla.realtime.engine import calls
-from flotilla.realtime.engine.calls import Call, StreamOptions
+from flotilla.realtime.engine.calls import Call, HistoryKeywords, PublishKeywords, StreamOptions
 from flotilla.realtime.engine.publication import Page, StreamPosition
 from flotilla.store import Store, place
 from flotilla.store.partitions import Partition
@@ -34,83 +34,44 @@ class Broker:
         return None if partitions is None or number is None else partitions[number]
 
     async def publish(
-        self,
-        channel: str,
-        body: bytes,
-        options: StreamOptions,
-        *,
-        idempotency_key: str = "",
-        skip_history: bool = False,
-        version: int = 0,
-        version_epoch: str = "",
+        self, channel: str, body: bytes, options: StreamOptions, **keywords: Unpack[PublishKeywords]
     ) -> StreamPosition:
-        """Append a publication (`body`: its JSON object without offset) and announce it; returns where it stands."""
-        once = (idempotency_key, skip_history, version, version_epoch)
-        return self.published(channel, await self.start_publish(channel, body, options, *once))
+        """Append a publication (`body`: its JSON object without offset) and announce it; returns its position.
+
+        Keywords of this and what follows are those of `calls.publish`.
+        """
+        return self.published(channel, await self.start_publish(channel, body, options, **keywords))
 
     def start_publish(
-        self,
-        channel: str,
-        body: bytes,
-        options: StreamOptions,
-        idempotency_key: str = "",
-        skip_history: bool = False,
-        version: int = 0,
-        version_epoch: str = "",
+        self, channel: str, body: bytes, options: StreamOptions, **keywords: Unpack[PublishKeywords]
     ) -> "asyncio.Future[Any]":
         """Send a publication off at once, in the order of calls; the answer, which is for `published`, comes later."""
-        call = calls.publish(
-            channel,
-            body,
-            options,
-            idempotency_key=idempotency_key,
-            skip_history=skip_history,
-            version=version,
-            version_epoch=version_epoch,
-        )
-        shard = self.store.shard_for(call.placement)
-        return shard.start(call.script, call.keys, call.args)
+        call = calls.publish(channel, body, options, **keywords)
+        return self.store.shard_for(call.placement).start(call.script, call.keys, call.args)
 
     def published(self, channel: str, answer: Any) -> StreamPosition:
-        """Where a publication stands. Raises StoreUnavailable for an answer that cannot be read."""
+        """The position of a publication. Raises StoreUnavailable for an answer that cannot be read."""
         position, count = calls.read_publish(answer)
         self._heard(channel, position, count)
         return position
 
     def publish_sync(
-        self,
-        channel: str,
-        body: bytes,
-        options: StreamOptions,
-        *,
-        idempotency_key: str = "",
-        skip_history: bool = False,
-        version: int = 0,
-        version_epoch: str = "",
+        self, channel: str, body: bytes, options: StreamOptions, **keywords: Unpack[PublishKeywords]
     ) -> StreamPosition:
         """`publish` for threads."""
-        call = calls.publish(
-            channel,
-            body,
-            options,
-            idempotency_key=idempotency_key,
-            skip_history=skip_history,
-            version=version,
-            version_epoch=version_epoch,
-        )
-        position, count = calls.read_publish(self._run_sync(call))
+        position, count = calls.read_publish(self._run_sync(calls.publish(channel, body, options, **keywords)))
         self._count(channel, position.epoch, count)
         return position
 
-    async def history(self, channel: str, options: StreamOptions, **wanted: Any) -> Page:
-        """A page of history; `wanted` as in `calls.history`."""
-        page, count = calls.read_history(await self._run(calls.history(channel, options, **wanted)))
+    async def history(self, channel: str, options: StreamOptions, **keywords: Unpack[HistoryKeywords]) -> Page:
+        """A page of history; keywords as those of `calls.history`."""
+        page, count = calls.read_history(await self._run(calls.history(channel, options, **keywords)))
         self._heard(channel, page.top, count)
         return page
 
-    def history_sync(self, channel: str, options: StreamOptions, **wanted: Any) -> Page:
+    def history_sync(self, channel: str, options: StreamOptions, **keywords: Unpack[HistoryKeywords]) -> Page:
         """`history` for threads."""
-        page, count = calls.read_history(self._run_sync(calls.history(channel, options, **wanted)))
+        page, count = calls.read_history(self._run_sync(calls.history(channel, options, **keywords)))
         self._count(channel, page.top.epoch, count)
         return page
 

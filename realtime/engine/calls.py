@@ -5,7 +5,7 @@ The same call is run by a coroutine or by a thread; building it and reading its 
 
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Any, Protocol
+from typing import Any, Protocol, TypedDict
 
 from flotilla.realtime.engine import envelope
 from flotilla.realtime.engine.publication import Page, Publication, StreamPosition
@@ -28,6 +28,25 @@ class StreamOptions(Protocol):
     def history_ttl(self) -> float: ...
     @property
     def history_meta_ttl(self) -> float: ...
+
+
+class PublishKeywords(TypedDict, total=False):
+    """The keywords of `publish`, for who passes them on."""
+
+    idempotency_key: str
+    skip_history: bool
+    version: int
+    version_epoch: str
+
+
+class HistoryKeywords(TypedDict, total=False):
+    """The keywords of `history`, for who passes them on."""
+
+    limit: int
+    since: int | None
+    reverse: bool
+    max_bytes: int
+    whole: bool
 
 
 @dataclass(frozen=True, slots=True)

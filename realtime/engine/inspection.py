@@ -1,6 +1,6 @@
-"""What Redis keeps of channels' streams, for who looks at many at once: a round trip a Redis, and nothing is touched.
+"""Inspection of streams: what Redis keeps of many channels, read with one round trip to each Redis.
 
-Reading history makes a stream where there is none and keeps it alive; looking here does neither.
+Nothing is changed: reading history keeps a stream alive, an inspection does not.
 """
 
 import time
@@ -15,7 +15,7 @@ PER_CHANNEL = 3
 
 
 @dataclass(frozen=True, slots=True)
-class StreamFacts:
+class StreamState:
     """A stream: its top, how many publications are kept, and when the last one came (Unix seconds, 0: not known)."""
 
     epoch: str = ""
@@ -24,8 +24,8 @@ class StreamFacts:
     published_at: float = 0.0
 
 
-def stream_facts(store: Store, channels: Sequence[tuple[str, StreamOptions]]) -> list[StreamFacts]:
-    """The facts of channels with these options, in order. Raises StoreUnavailable."""
+def stream_states(store: Store, channels: Sequence[tuple[str, StreamOptions]]) -> list[StreamState]:
+    """The streams of channels with these options, in order. Raises StoreUnavailable."""
     asked: list[tuple[Placement, Sequence[Argument]]] = []
     for name, _ in channels:
         placement = place(name)
@@ -35,12 +35,12 @@ def stream_facts(store: Store, channels: Sequence[tuple[str, StreamOptions]]) ->
     now = time.time()
     rows = [replies[start : start + PER_CHANNEL] for start in range(0, len(replies), PER_CHANNEL)]
     both = zip(rows, channels, strict=True)
-    return [_facts(position, stored, left, options, now) for (position, stored, left), (_, options) in both]
+    return [_state(position, stored, left, options, now) for (position, stored, left), (_, options) in both]
 
 
-def _facts(position: list[bytes | None], stored: int, left: int, options: StreamOptions, now: float) -> StreamFacts:
+def _state(position: list[bytes | None], stored: int, left: int, options: StreamOptions, now: float) -> StreamState:
     epoch, top = position
-    # A publication gives the stream its full life again: what is left of it tells when the last one came.
+    # A publication sets the stream's expiry anew: the time that is left says when the last one came.
     known = left > 0 and keeps_history(options)
     published_at = min(now, now + left / 1000 - options.history_ttl) if known else 0.0
-    return StreamFacts((epoch or b"").decode(), int(top or 0), int(stored), published_at)
+    return StreamState((epoch or b"").decode(), int(top or 0), int(stored), published_at)

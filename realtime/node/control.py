@@ -1,8 +1,9 @@
-"""Commands to every instance at once: end connections or subscriptions, give some, look at access again, count.
+"""Commands to every instance at once: how they are sent, and how their answers are collected.
 
 A command is JSON on one group of the layer, which every hub has joined. `tell` sends it off; `ask` gives a key on the
 first Redis where each instance leaves its answer under its own name, and collects until all that live have answered or
-the deadline has passed; `order` adds up what they did. What a command does to an instance is in `node.operations`.
+the deadline has passed; `order` adds up what they did. Which commands there are, and what each does, is in
+`node.operations`.
 """
 
 import asyncio
@@ -23,37 +24,18 @@ ANSWER = Script.load("flotilla.realtime.engine", "answer")
 ANSWERS_TTL = 10  # seconds an answer waits for its collector
 ASK_WITHIN = 1.0
 BLOCKED = 0.5  # seconds a thread blocks in Redis at a time: well within the timeout of a call
-POLLS = (0.002, 0.05)  # seconds between looks for answers: at first, at most
+POLLS = (0.002, 0.05)  # seconds between reads of answers: at first, at most
 
 
-class Command(msgspec.Struct, omit_defaults=True):
-    """`op` is one of `node.operations.Orders`. Whom it is about: empty fields match everything, `user` and `users` None
-    every user; `login` is the digest of a session's key, `instance` an incarnation: the others pass it over. Payloads
-    are JSON; `since` is (offset, epoch). A look is for `limit` rows that come after `after`, where `text` is in what
-    they show. `version` is that of the list of blocks."""
+class Command(msgspec.Struct, tag_field="op", kw_only=True, omit_defaults=True):
+    """What every command has; each operation adds its own fields (`node.operations`).
 
-    op: str
-    user: str | None = None
-    users: list[str] | None = None
-    client: str = ""
-    channel: str = ""
-    login: str = ""
-    address: str = ""
+    `instance` is an incarnation: the others pass the command over; "" is for all. `answer_to` is the key where answers
+    are left, "" when nobody waits for any; `Control` sets it. Names of operations and fields are read by the previous
+    release, too, which runs beside this one during a rolling restart: they stay as they are.
+    """
+
     instance: str = ""
-    code: int = 0
-    reason: str = ""
-    keep: list[str] = []
-    info: bytes | None = None
-    data: bytes | None = None
-    expire_at: float | None = None
-    expired: bool = False
-    since: tuple[int, str] | None = None
-    overrides: dict[str, bool] = {}
-    seconds: float = 0.0
-    version: int = 0
-    text: str = ""
-    after: str = ""
-    limit: int = 0
     answer_to: str = ""
 
 
@@ -73,14 +55,6 @@ class Acknowledged(NamedTuple):
 def control_place() -> Placement:
     """Where control messages go."""
     return place(CONTROL_NAME)
-
-
-_decode = msgspec.json.Decoder(Command).decode
-
-
-def parse(payload: bytes) -> Command:
-    """The command of a control message. Raises msgspec.DecodeError for anything else."""
-    return _decode(payload)
 
 
 class Control:
@@ -113,12 +87,12 @@ class Control:
         await self.tell(command)
         found: dict[str, Any] = {}
         deadline = time.monotonic() + within
-        pause, longest = POLLS
+        pause, max_pause = POLLS
         while not found.keys() >= set(living) and time.monotonic() < deadline:
             answer = await self._store.first.execute("LPOP", command.answer_to)
             if answer is None:
                 await asyncio.sleep(pause)
-                pause = min(longest, pause * 1.5)
+                pause = min(max_pause, pause * 1.5)
             else:
                 _note(found, answer)
         return found

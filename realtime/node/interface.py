@@ -1,6 +1,6 @@
 """What the parts of a node need of it and of one another. The node itself, which makes them, is in `node`."""
 
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
 from typing import Any, Protocol
 
 from flotilla.presence import Presence
@@ -10,6 +10,15 @@ from flotilla.realtime.conf import RealtimeConfig
 from flotilla.realtime.engine.hub import Hub
 from flotilla.realtime.node.admission import Admission
 from flotilla.realtime.node.control import Control
+
+
+class Reauthorizes(Protocol):
+    """Looks at clients' access again (`reauthorization`)."""
+
+    revision: int  # grows when anybody's access may have changed
+
+    async def reauthorize(self, clients: Iterable[Client], channel: str = "") -> int:
+        """Look at clients, and at their subscription to `channel` or to all; how many things were ended."""
 
 
 class NodeParts(Protocol):
@@ -25,6 +34,9 @@ class NodeParts(Protocol):
     admission: Admission
     blocks: Blocks
     control: Control
+
+    @property
+    def reauthorization(self) -> Reauthorizes: ...
 
     def now(self) -> float: ...
 

@@ -12,6 +12,7 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Collection, Coroutine
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -35,10 +36,13 @@ from flotilla.realtime.engine.subscription import Subscription
 from flotilla.realtime.engine.witness import Watch
 from flotilla.realtime.node import control, drain
 from flotilla.realtime.node.admission import Admission
-from flotilla.realtime.node.control import Command, Control
+from flotilla.realtime.node.control import Control
+from flotilla.realtime.node.dispatcher import Dispatcher
 from flotilla.realtime.node.heartbeat import Heartbeat
 from flotilla.realtime.node.lifecycle import Lifecycle
-from flotilla.realtime.node.operations import Orders
+from flotilla.realtime.node.operations.block import end_blocked
+from flotilla.realtime.node.operations.count import Count
+from flotilla.realtime.node.operations.disconnect import Disconnect
 from flotilla.realtime.node.reauthorization import Reauthorization
 from flotilla.realtime.node.timer_wheel import TimerWheel
 from flotilla.realtime.node.vitals import Vitals
@@ -87,8 +91,8 @@ class Node:
         )
         self.control = Control(store)
         self.reauthorization = Reauthorization(self)
-        self.orders = Orders(self, self.reauthorization)
-        self.blocks = Blocks(store, self.orders.end_blocked)
+        self.dispatcher = Dispatcher(self)
+        self.blocks = Blocks(store, partial(end_blocked, self))
         self.timers = TimerWheel(self._loop.time)
         self.heartbeat = Heartbeat(store, self.hub, self._layer)
         self.lifecycle = Lifecycle(instance)
@@ -113,7 +117,7 @@ class Node:
 
     async def start(self) -> None:
         """Begin; what needs Redis begins when Redis is there."""
-        self.hub.on_control = self.orders.receive
+        self.hub.on_control = self.dispatcher.receive
         self.hub.on_beat = self.heartbeat.arrived
         self._layer.on_reconnect = self._on_reconnect
         self.timers.start()
@@ -250,11 +254,11 @@ class Node:
 
     async def disconnect_anywhere(self, user: str, client: str, code: int, reason: str) -> None:
         """End a connection by its id, whichever instance has it."""
-        await self.control.tell(Command("disconnect", user=user, client=client, code=code, reason=reason))
+        await self.control.tell(Disconnect(user=user, client=client, code=code, reason=reason))
 
     async def answering(self, incarnations: Collection[str], user: str, within: float) -> set[str]:
         """Which of these instances answer within so many seconds, when they are asked for a user's connections."""
-        return set(await self.control.ask(Command("count", user=user), incarnations, within))
+        return set(await self.control.ask(Count(user=user), incarnations, within))
 
     # Presence
 

@@ -1,16 +1,32 @@
-"""Whom a command of the cluster is about, among the connections of this instance.
+"""Whom a command of the cluster is about, among the clients of this instance.
 
-What a command names is looked up, so that it costs nothing to those it is not about; an address alone is looked for.
+What a command names is looked up, so that it costs nothing to clients it is not about.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Iterator
 from hashlib import sha256
 
-from flotilla.ratelimit.http.addresses import counted
 from flotilla.realtime.client.client import Client
 from flotilla.realtime.client.states import State
 from flotilla.realtime.node.control import Command
 from flotilla.realtime.node.interface import NodeParts
+
+WAVE = 100  # clients worked on before others get their turn
+
+
+class Selection(Command, kw_only=True):
+    """A command about clients: those for whom everything holds that it says. Empty fields say nothing, nor do `user`
+    and `users` that are None.
+
+    `login` is the digest of a Django session's key (`login_of`); the clients in `keep`, by their ids, are left out.
+    """
+
+    user: str | None = None
+    users: list[str] | None = None
+    client: str = ""
+    channel: str = ""
+    login: str = ""
+    keep: list[str] = []
 
 
 def login_of(session_key: str) -> str:
@@ -18,13 +34,13 @@ def login_of(session_key: str) -> str:
     return sha256(session_key.encode()).hexdigest()
 
 
-def matching(node: NodeParts, command: Command, *, inside: bool = True) -> list[Client]:
-    """The connections a command is about; with `inside` those in its channel, where it names one."""
-    return list(filter(fitting(command, inside), named(node, command, inside)))
+def selected(node: NodeParts, command: Selection, *, inside: bool = True) -> list[Client]:
+    """The clients a command is about; with `inside` only those in its channel, where it names one."""
+    return list(filter(condition(command, inside), candidates(node, command, inside)))
 
 
-def named(node: NodeParts, command: Command, inside: bool) -> list[Client]:
-    """Few that surely hold all."""
+def candidates(node: NodeParts, command: Selection, inside: bool) -> list[Client]:
+    """The clients among which all are that the command is about: found by one thing that it names, or everybody."""
     if command.client:
         client = node.clients.get(command.client)
         return [client] if client is not None else []
@@ -38,14 +54,16 @@ def named(node: NodeParts, command: Command, inside: bool) -> list[Client]:
     return list(node.clients.values())
 
 
-def fitting(command: Command, inside: bool, shown: Callable[[Client], bool] | None = None) -> Callable[[Client], bool]:
-    """Whether one of those that `named` found is meant, and is `shown`. It may be asked a hundred thousand times: what
-    the command says is looked at once."""
+def condition(
+    command: Selection, inside: bool, shown: Callable[[Client], bool] | None = None
+) -> Callable[[Client], bool]:
+    """Whether the command is about one of its `candidates`, and whether that one is `shown`. The answer may be wanted
+    for a hundred thousand clients, so what the command says is read once."""
     connected, user, keep, login = State.CONNECTED, command.user, frozenset(command.keep), command.login
     by_channel = user is None and command.users is None and not command.client  # then they were found in it
     channel = command.channel if inside and not by_channel else ""
 
-    def fits(client: Client) -> bool:
+    def holds(client: Client) -> bool:
         return (
             client.state is connected
             and (user is None or client.identity.user == user)
@@ -55,10 +73,10 @@ def fitting(command: Command, inside: bool, shown: Callable[[Client], bool] | No
             and (not login or login_of(client.identity.session_key or "") == login)
         )
 
-    return fits
+    return holds
 
 
-def is_at(client: Client, addresses: Collection[str]) -> bool:
-    """Whether a connection comes from one of these, as `flotilla.ratelimit.http.addresses.counted` writes them."""
-    address = client.address  # IPv4 is written as it is counted: nothing to parse, for most of a hundred thousand
-    return address in addresses or (":" in address and counted(address) in addresses)
+def waves(clients: list[Client]) -> Iterator[list[Client]]:
+    """Clients, so many at a time as are worked on before others get their turn."""
+    for start in range(0, len(clients), WAVE):
+        yield clients[start : start + WAVE]

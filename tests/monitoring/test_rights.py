@@ -22,10 +22,10 @@ from flotilla.ratelimit.service import get_limits, reset_limits
 from flotilla.realtime.access.channels import options_for
 from flotilla.realtime.blocks import blocklist
 from flotilla.realtime.conf import get_config
-from flotilla.realtime.engine.inspection import stream_facts
+from flotilla.realtime.engine.inspection import stream_states
 from flotilla.realtime.node import node as node_module
-from flotilla.realtime.node.control import Command
 from flotilla.realtime.node.node import Node
+from flotilla.realtime.node.operations.count import Count
 from flotilla.store import Script, Shard, get_store
 from flotilla.store.shards import reset_store
 from tests.realtime.client.peers import Peer
@@ -145,14 +145,14 @@ async def test_the_whole_product_runs_with_exactly_these_rights(
     assert len((await asyncio.to_thread(some_members, node.store, "c:people:a", "", 10))[0]) == 2
 
     living = [about["incarnation"] for about in await node.presence._leases.alive()]
-    assert (await node.control.ask(Command("count"), living)).keys() == set(living)
-    assert (await asyncio.to_thread(node.control.ask_sync, Command("count"), living)).keys() == set(living)
+    assert (await node.control.ask(Count(), living)).keys() == set(living)
+    assert (await asyncio.to_thread(node.control.ask_sync, Count(), living)).keys() == set(living)
     await asyncio.to_thread(blocklist.add, node.store, "u:bad", 60, {})
     assert len((await asyncio.to_thread(blocklist.some, node.store, 0, 10))[1]) == 1
     assert await asyncio.to_thread(blocklist.find, node.store, ["u:bad"])
     await blocklist.put_back(node.store, 9, {"u:lost": 60})
     assert await asyncio.to_thread(blocklist.remove, node.store, "u:bad")
-    (facts,) = await asyncio.to_thread(stream_facts, node.store, [("open:a", options_for("open:a", node.config))])
+    (facts,) = await asyncio.to_thread(stream_states, node.store, [("open:a", options_for("open:a", node.config))])
     assert facts.stored == 1
     await node.broker.forget("open:a")
 

@@ -3,7 +3,7 @@
 from argparse import ArgumentParser
 from typing import Any
 
-from flotilla.realtime.blocks.api import block
+from flotilla.realtime.api.blocks import block
 from flotilla.realtime.management.commands._control import ControlCommand
 from flotilla.realtime.node.control import Acknowledged
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from flotilla.realtime.blocks.api import unblock
+from flotilla.realtime.api.blocks import unblock
 from flotilla.store import StoreUnavailable
 
 

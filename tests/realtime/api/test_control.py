@@ -16,6 +16,7 @@ from flotilla import make_connection_token
 from flotilla.realtime.engine.publication import StreamPosition
 from flotilla.realtime.node.control import Command, Control
 from flotilla.realtime.node.node import Node
+from flotilla.realtime.node.operations.subscribe import Subscribe
 from flotilla.realtime.protocol.codes import CommandError
 from flotilla.store import get_store
 from tests.realtime.client.peers import Peer
@@ -25,6 +26,10 @@ pytestmark = pytest.mark.asyncio
 
 ROOM = "open:a"
 Call = Callable[..., Any]
+
+
+class Sing(Command, tag="sing"):
+    """An operation of another release."""
 
 
 @pytest.fixture(params=["thread", "coroutine"])
@@ -253,9 +258,9 @@ class TestShell:
 async def test_nonsense_on_the_control_channel_harms_nobody(node: Node) -> None:
     """What cannot be read or is unknown is logged; the next command works."""
     (peer,) = await people(node, "1")
-    node.orders.receive(b"nonsense")
-    await Control(get_store()).tell(Command("sing"))
-    await Control(get_store()).tell(Command("subscribe", user="1", channel="nowhere:a"))
-    await Control(get_store()).tell(Command("subscribe", user="1", channel=ROOM, overrides={"sing": True}))
+    node.dispatcher.receive(b"nonsense")
+    await Control(get_store()).tell(Sing())
+    await Control(get_store()).tell(Subscribe(user="1", channel="nowhere:a"))
+    await Control(get_store()).tell(Subscribe(user="1", channel=ROOM, overrides={"sing": True}))
     assert (await flotilla.adisconnect("1")).hit == 1
     assert await peer.end() == (3503, "force disconnect")

@@ -12,10 +12,10 @@ import pytest
 from flotilla.presence.inspection import members
 from flotilla.presence.keys import home_of
 from flotilla.realtime.access.channels import options_for
-from flotilla.realtime.engine.inspection import stream_facts
+from flotilla.realtime.engine.inspection import stream_states
 from flotilla.realtime.engine.synchronizer import NotLive
-from flotilla.realtime.node.control import Command
 from flotilla.realtime.node.node import Node
+from flotilla.realtime.node.operations.disconnect import Disconnect
 from flotilla.store import StoreUnavailable
 from flotilla.store.supervised import restarts
 from tests.ratelimit.conftest import claim, make_limiter
@@ -78,17 +78,17 @@ async def threads(node: Node) -> bool:
         options = options_for("wish:threads", node.config)
         node.broker.publish_sync("wish:threads", b'{"data":1}', options)
         node.broker.history_sync("wish:threads", options, limit=1)
-        stream_facts(node.store, [("wish:threads", options)])
+        stream_states(node.store, [("wish:threads", options)])
         members(node.store, "c:open:threads")
-        return node.control.order_sync(Command("disconnect", user="nobody"), 0.5).complete
+        return node.control.order_sync(Disconnect(user="nobody"), 0.5).complete
 
     return await asyncio.to_thread(ask)
 
 
 async def control(node: Node) -> bool:
     """An order to every instance is carried out and answered."""
-    await node.control.tell(Command("disconnect", user="nobody"))
-    return (await node.control.order(Command("disconnect", user="nobody"), 0.5)).complete
+    await node.control.tell(Disconnect(user="nobody"))
+    return (await node.control.order(Disconnect(user="nobody"), 0.5)).complete
 
 
 async def presence(node: Node) -> bool:

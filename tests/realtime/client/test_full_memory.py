@@ -20,8 +20,9 @@ from flotilla.ratelimit.background import _LOOK
 from flotilla.ratelimit.limiter import _TAKE
 from flotilla.realtime.access.channels import options_for
 from flotilla.realtime.blocks import blocklist
-from flotilla.realtime.node.control import Command, _answer_key
+from flotilla.realtime.node.control import _answer_key
 from flotilla.realtime.node.node import Node
+from flotilla.realtime.node.operations.count import Count
 from flotilla.store import Script, StoreRefused, get_store, place
 from flotilla.store.partitions import REST
 from tests.realtime.client.peers import Peer
@@ -144,7 +145,7 @@ async def reblock(world: World) -> Any:
 
 
 async def answer(world: World) -> Any:
-    await world.node.control.answer(Command("count", answer_to=_answer_key()), OWN, 1)
+    await world.node.control.answer(Count(answer_to=_answer_key()), OWN, 1)
 
 
 async def renew(world: World) -> Any:

@@ -9,8 +9,8 @@ import pytest
 from flotilla.presence import Presence
 from flotilla.presence.signals import user_joined, user_left
 from flotilla.realtime.client import command_time
-from flotilla.realtime.node.control import Command
 from flotilla.realtime.node.node import Node
+from flotilla.realtime.node.operations import subscribe, unsubscribe
 from flotilla.realtime.protocol.codes import DisconnectCode
 from tests.realtime.client.peers import Peer
 from tests.store.redis_process import until
@@ -97,17 +97,18 @@ async def test_a_kicked_client_that_comes_back_at_once_is_present(node: Node) ->
 
 
 async def test_a_servers_subscribe_after_its_unsubscribe_is_present(node: Node) -> None:
-    """Server-side subscriptions, taken away and given again by two orders."""
+    """Server-side subscriptions, taken away and given again by two commands."""
     watcher, peer = Peer(node), Peer(node)
     await watcher.connect()
     await watcher.subscribe(ROOM)
     await peer.connect()
     client = peer.client.id
-    give = Command("subscribe", channel=ROOM, client=client)
-    assert await node.orders._subscribe(give) == 1
-    taken = asyncio.ensure_future(node.orders._unsubscribe(Command("unsubscribe", channel=ROOM, client=client)))
+    give = subscribe.Subscribe(channel=ROOM, client=client)
+    assert await subscribe.carry_out(node, give) == 1
+    take = unsubscribe.Unsubscribe(channel=ROOM, client=client)
+    taken = asyncio.ensure_future(unsubscribe.carry_out(node, take))
     await until(lambda: ROOM not in peer.client.subscriptions)
-    assert await node.orders._subscribe(give) == 1
+    assert await subscribe.carry_out(node, give) == 1
     assert await taken == 1
     await settles(node, watcher, client, ["join", "leave", "join"])
 
