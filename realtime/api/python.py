@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from django.db import transaction
 
 from flotilla.presence.inspection import amembers, members
+from flotilla.presence.scopes import Scope
 from flotilla.realtime.api.publishing import body_of, broker, encode_data, known_version, options_of, require_readable
 from flotilla.realtime.conf import ChannelOptions
 from flotilla.realtime.engine.epochs import continues
@@ -123,13 +124,13 @@ def presence(channel: str) -> dict[str, dict[str, Any]]:
     Raises CommandError 108 where presence is off.
     """
     _require_presence(channel)
-    return _decoded(members(get_store(), f"c:{channel}"))
+    return _decoded(members(get_store(), Scope.channel(channel)))
 
 
 async def apresence(channel: str) -> dict[str, dict[str, Any]]:
     """`presence` for coroutines."""
     _require_presence(channel)
-    return _decoded(await amembers(get_store(), f"c:{channel}"))
+    return _decoded(await amembers(get_store(), Scope.channel(channel)))
 
 
 def history(

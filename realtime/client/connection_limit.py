@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import msgspec
 
 from flotilla.presence import Full, Holder
+from flotilla.presence.scopes import Scope
 from flotilla.realtime.client.client import Client
 from flotilla.realtime.protocol.codes import CommandError, DisconnectCode, DisconnectError, ErrorCode
 
@@ -28,7 +29,7 @@ async def take_seat(client: Client, registration: bytes) -> None:
     """Enter a connection among its user's. Raises DisconnectError 3504 when there are too many, CommandError 100 when
     that may change in a moment."""
     node, user = client.node, client.identity.user
-    scope, most = f"u:{user}", node.config.max_connections_per_user
+    scope, most = Scope.user(user), node.config.max_connections_per_user
     if not most or not user:
         await node.enter(scope, client, registration)
         return

@@ -1,9 +1,9 @@
 """Lifecycle signals: `on_connect` and `on_disconnect` of this process's connections, and of those that died elsewhere.
 
-Both go through presence's lane, so no receiver is waited for, and `on_connect` of a connection comes first. That an end
-is told once in the whole cluster is `flotilla.presence.ends`'s promise; here are its words. An `on_connect` for which
-the lane had no room until its connection ended waits with that end in Redis, so that no number of short connections
-fills the memory.
+Both go through presence's receiver queue, so no receiver is waited for, and `on_connect` of a connection comes first.
+`flotilla.presence.connection_ends` promises that an end is told once in the whole cluster; what is told is written
+here. An `on_connect` for which the queue had no room until its connection ended waits with that end in Redis, so that
+no number of short connections fills the memory.
 """
 
 from functools import partial
@@ -11,8 +11,8 @@ from typing import Any
 
 import msgspec
 
-from flotilla.presence import End
-from flotilla.presence.lane import Lane
+from flotilla.presence import ConnectionEnd
+from flotilla.presence.receiver_queue import ReceiverQueue
 from flotilla.realtime import signals
 from flotilla.realtime.client.client import Client
 from flotilla.realtime.protocol.codes import DisconnectCode
@@ -33,19 +33,19 @@ class Lifecycle:
     """Tells the project's receivers who has come and who has gone."""
 
     def __init__(self, instance: str) -> None:
-        self.lane = Lane()
+        self.receivers = ReceiverQueue()
         self._instance = instance
 
     def connected(self, client: Client) -> None:
         """Have `on_connect` sent."""
         if signals.on_connect.has_listeners():
-            self.lane.put(client.id, "on_connect", partial(self._connect, self._who(client)))
+            self.receivers.put(client.id, "on_connect", partial(self._connect, self._who(client)))
 
     def note(self, client: Client) -> bytes:
         """What is to be told of a connection that has just ended; b"" when nobody wants to hear of it."""
         if not signals.on_disconnect.has_listeners():
             return b""
-        late = self.lane.full and self.lane.take_back(client.id)
+        late = self.receivers.full and self.receivers.take_back(client.id)
         return msgspec.json.encode(Note(client.code, client.reason, late))
 
     @staticmethod
@@ -53,17 +53,17 @@ class Lifecycle:
         """What is to be told of a connection whose instance died."""
         return LOST if signals.on_disconnect.has_listeners() else b""
 
-    async def tell(self, end: End) -> None:
-        """Send `on_disconnect` for an end that is ours to tell; from within a call of the lane."""
+    async def tell(self, end: ConnectionEnd) -> None:
+        """Send `on_disconnect` for an end that is ours to tell; from within a call of the queue."""
         note = msgspec.json.decode(end.note, type=Note)
         who = {"user": end.user, "client": end.client, "instance": end.owner.rpartition(".")[0]}
         if note.late:
             await self._connect(who)
         facts = who | {"code": note.code, "reason": note.reason}
-        await self.lane.send("on_disconnect", signals.on_disconnect, None, **facts)
+        await self.receivers.send("on_disconnect", signals.on_disconnect, None, **facts)
 
     async def _connect(self, who: dict[str, Any]) -> None:
-        await self.lane.send("on_connect", signals.on_connect, None, **who)
+        await self.receivers.send("on_connect", signals.on_connect, None, **who)
 
     def _who(self, client: Client) -> dict[str, Any]:
         return {"user": client.identity.user, "client": client.id, "instance": self._instance}

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from flotilla.presence.scopes import Scope
 from flotilla.realtime.access import hooks, permissions, tokens
 from flotilla.realtime.access.channels import options_for
 from flotilla.realtime.access.identity import NO_OVERRIDES
@@ -145,7 +146,7 @@ def _published(client: Client, id: int, channel: str, done: "asyncio.Future[Any]
 async def presence(client: Client, id: int, request: ChannelRequest) -> bytes:
     """Answer `presence`; refused with 106 where the answer would be larger than a client may leave unread."""
     _may_see_presence(client, request.channel)
-    members = await client.node.presence.members(f"c:{request.channel}")
+    members = await client.node.presence.members(Scope.channel(request.channel))
     if sum(map(len, members.values())) > client.node.config.recovery_max_bytes:
         raise CommandError(ErrorCode.LIMIT_EXCEEDED)
     found = {client: msgspec.Raw(info) for client, info in members.items()}
@@ -155,7 +156,7 @@ async def presence(client: Client, id: int, request: ChannelRequest) -> bytes:
 async def presence_stats(client: Client, id: int, request: ChannelRequest) -> bytes:
     """Answer `presence_stats`."""
     _may_see_presence(client, request.channel)
-    clients, users = await client.node.presence.stats(f"c:{request.channel}")
+    clients, users = await client.node.presence.stats(Scope.channel(request.channel))
     return replies.reply(id, "presence_stats", {"num_clients": clients, "num_users": users})
 
 
