@@ -257,14 +257,14 @@ def _presence(node: "Node") -> Iterator[Metric]:
 
 
 def _signals(node: "Node") -> Iterator[Metric]:
-    lane = node.lifecycle.lane
-    waiting = lane.waiting + node.presence.ends.waiting
+    queue = node.lifecycle.receivers
+    waiting = queue.waiting + node.presence.ends.waiting
     yield gauge("signals_waiting", "Calls of signal receivers that have not begun, those left in Redis too.", waiting)
-    yield gauge("signals_lag_seconds", "How long the oldest call of a signal's receivers has waited.", lane.lag)
+    yield gauge("signals_lag_seconds", "How long the oldest call of a signal's receivers has waited.", queue.lag)
     for name, says, counted in (
-        ("signal_calls", "Signals sent to receivers.", lane.calls),
-        ("signal_failures", "Receivers of a signal that raised.", lane.failures),
-        ("signal_slow", "Receivers of a signal that took longer than they should.", lane.slow),
+        ("signal_calls", "Signals sent to receivers.", queue.calls),
+        ("signal_failures", "Receivers of a signal that raised.", queue.failures),
+        ("signal_slow", "Receivers of a signal that took longer than they should.", queue.slow),
     ):
         yield counters(name, says, "signal", _filled(SIGNALS, counted))
 

@@ -17,6 +17,7 @@ from flotilla.monitoring.mends import mend
 from flotilla.monitoring.rights import KEPT, Command, ProbeKeys, commands, commands_of_limits
 from flotilla.presence import keys as presence_keys
 from flotilla.presence.entries import ADD, DROP, ENTER
+from flotilla.presence.scopes import Scope
 from flotilla.ratelimit import keys as limit_keys
 from flotilla.realtime.engine import calls
 from flotilla.realtime.node.control import ANSWER
@@ -24,7 +25,7 @@ from flotilla.store import Script, Shard, StoreRefused, StoreUnavailable, place
 from flotilla.store.link import Argument
 
 _HEALTH = Script.load("flotilla.monitoring", "health")
-_TAKE, _LOOK = (Script.load("flotilla.ratelimit", name) for name in ("take", "upkeep"))
+_TAKE, _SYNC = (Script.load("flotilla.ratelimit", name) for name in ("take", "sync"))
 _CHANNEL = SimpleNamespace(history_size=1, history_ttl=KEPT / 1000, history_meta_ttl=KEPT / 1000)
 # The same scripts, without waiting for what the real partitions are compared for.
 _PUBLISH, _HISTORY, _CONFIRM = (
@@ -97,7 +98,7 @@ class ShardProbe:
 
     def _presence(self) -> list["asyncio.Future[Any]"]:
         """A connection enters a channel and leaves it; and the script with keys of two tags, which finds no lease."""
-        names = presence_keys.home_of(f"c:{self._name}").of(_INCARNATION)
+        names = presence_keys.home_of(Scope.channel(self._name)).of(_INCARNATION)
         entry: list[Argument] = [_INCARNATION, 1, KEPT // 1000, "client", "user", b"", "", b"", 0]
         tried = [
             self._shard.start(ADD, names, entry),
@@ -105,7 +106,7 @@ class ShardProbe:
         ]
         if self._of_leases:
             registry = presence_keys.registry(_INCARNATION)
-            tried.append(self._shard.start(ENTER, [*names, *registry], [*entry, f"c:{self._name}"]))
+            tried.append(self._shard.start(ENTER, [*names, *registry], [*entry, Scope.channel(self._name)]))
             tried.append(self._shard.start(ANSWER, [self._keys.list], [b"answer", KEPT // 1000]))
         return tried
 
@@ -136,7 +137,7 @@ class LimitsProbe:
             await _all(
                 self._shard.start(_HEALTH, used, _flat(commands_of_limits(keys))),
                 self._shard.start(_TAKE, [keys.bits, keys.hash], take),
-                self._shard.start(_LOOK, [keys.string, keys.set, keys.list], ["health", KEPT, 1, KEPT // 1000, "p", 1]),
+                self._shard.start(_SYNC, [keys.string, keys.set, keys.list], ["health", KEPT, 1, KEPT // 1000, "p", 1]),
                 self._shard.call("EVAL", "return 1", 0),
                 self._shard.call("SCRIPT", "LOAD", "return 1"),
                 self._shard.call("INFO", "server"),

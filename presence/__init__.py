@@ -8,10 +8,11 @@ from flotilla._names import refuse_other_name
 
 refuse_other_name(__name__, "flotilla.presence")  # before anything else is imported under that name
 
-from flotilla.presence.ends import End  # noqa: E402
+from flotilla.presence.connection_ends import ConnectionEnd  # noqa: E402
 from flotilla.presence.entries import Announcement, Full, Holder  # noqa: E402
 from flotilla.presence.leases import Fenced  # noqa: E402
 from flotilla.presence.reaper import Reaped  # noqa: E402
 from flotilla.presence.registry import Presence  # noqa: E402
+from flotilla.presence.scopes import Scope  # noqa: E402
 
-__all__ = ["Announcement", "End", "Fenced", "Full", "Holder", "Presence", "Reaped"]
+__all__ = ["Announcement", "ConnectionEnd", "Fenced", "Full", "Holder", "Presence", "Reaped", "Scope"]

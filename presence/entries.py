@@ -1,7 +1,7 @@
 """Entries of connections in scopes: the scripts on one scope's keys.
 
-Each call touches one tag on one shard, but for an `add` that notes its scope as well. Holds no state; what an
-incarnation ought to have is in `life`.
+Each call touches one tag on one shard, but for an `add` that notes its scope as well. Holds no state: what an
+incarnation ought to have is in `incarnation`.
 """
 
 import logging
@@ -112,7 +112,8 @@ class Entries:
     async def drop(self, incarnation: str, generation: int, scope: str, leaving: Iterable[Leaving]) -> list[Removed]:
         """Remove connections (at most MAX_PER_CALL) and announce it; those that are not there are skipped.
 
-        Of those with a note, which only a user's scope takes, the end is noted in the same step, to be told (`ends`).
+        Of those with a note, which only a user's scope takes, the end is noted in the same step, to be told
+        (`connection_ends`).
         """
         told = self._told(scope)
         flat: list[Argument] = [part for one in leaving for part in one]
@@ -162,7 +163,7 @@ class Entries:
         return {client.decode(): info_of(value) for client, value in zip(flat[::2], flat[1::2], strict=True)}
 
     async def holders(self, scope: str) -> list[Holder]:
-        """Everyone, with the incarnation that vouches for them."""
+        """Everyone, with the incarnation whose entries they are."""
         flat = await self.shard(scope).execute("HGETALL", home_of(scope).entries)
         return [
             Holder(client.decode(), value.partition(b"\n")[0].decode(), info_of(value))
@@ -183,7 +184,7 @@ def parts_of(value: bytes) -> tuple[str, str, bytes]:
 
 
 def info_of(value: bytes) -> bytes:
-    """The info alone."""
+    """The info in an entry's value, alone."""
     _, length, rest = value.split(b"\n", 2)
     return rest[int(length) :]
 

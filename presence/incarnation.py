@@ -1,24 +1,24 @@
-"""What one incarnation ought to have in Redis, as its process knows it.
+"""One incarnation, as its own process knows it: what it ought to have in Redis.
 
-Owns the entries per scope, which calls are under way, and which scopes are in doubt because a call's outcome is
-unknown. Pure state: `registry` and `upkeep` do the calls. Bounded by the connections there are and the scopes they
-are in.
+Holds the entries in each scope, which calls are under way, and which scopes are in doubt because a call's outcome is
+unknown. Pure state: `own_entries`, `repair` and `lease_renewal` make the calls. Bounded by the connections there are
+and the scopes they are in.
 
-A generation counts the doubts. A call that was given up may still be read by Redis from a socket, at any later time;
-putting a scope right raises the scope's fence to the newest generation, which shuts out every call sent before the
-doubt.
+A generation counts the doubts. A call that was given up may still be read by Redis from a socket at any later time.
+Putting a scope right raises the scope's fence to the newest generation, and so shuts out every call that was sent
+before the doubt.
 """
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from flotilla.presence.entries import Leaving, Named
-from flotilla.presence.leases import Beat
+from flotilla.presence.leases import Renewals
 
 
 @dataclass(slots=True)
 class Record:
-    """One scope: `entries` are confirmed by Redis; `calls` are under way; `registered` on the first shard.
+    """One scope. `entries` are confirmed by Redis, `calls` are under way, `registered`: it is noted for the reapers.
 
     `ends` are connections that are to be removed with a note of their end, which Redis has not confirmed yet."""
 
@@ -30,16 +30,16 @@ class Record:
 
     @property
     def empty(self) -> bool:
-        """Whether nothing is or may come to be here."""
+        """Whether nothing is here, and nothing is on its way here."""
         return not self.entries and not self.calls and not self.ends
 
 
-class Life:
-    """One incarnation's truth."""
+class Incarnation:
+    """One life of one process, under a `name` that no other life ever has."""
 
-    def __init__(self, incarnation: str) -> None:
-        self.incarnation = incarnation
-        self.beat = Beat(incarnation)
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.renewals = Renewals(name)
         self.generation = 1
         self.registry_doubts = 0
         self.recall = False  # the first shard may know scopes that this process does not
@@ -88,7 +88,7 @@ class Life:
             self.idle[scope] = now
 
     def close_idle(self, since: float, most: int) -> list[str]:
-        """Forget scopes that have been idle from `since` or earlier; returns their names."""
+        """Forget scopes that have been idle from `since` or earlier, at most so many; returns their names."""
         closed: list[str] = []
         for scope, idle_since in list(self.idle.items()):
             record = self.records.get(scope)
@@ -100,7 +100,7 @@ class Life:
         return closed
 
     def reopen_idle(self, scopes: Iterable[str], now: float) -> None:
-        """Closing could not be told to Redis: to be tried again later."""
+        """Redis could not be told of closed scopes: to be tried again later."""
         for scope in scopes:
             self.open(scope, now)
             self.settle(scope, now)

@@ -12,11 +12,10 @@ from hashlib import blake2b
 
 from django.conf import settings
 
+from flotilla.presence.scopes import Scope
 from flotilla.store import Placement, place
 
-CHANNEL = "c:"  # scope of a channel's members
-USER = "u:"  # scope of a user's connections
-ENDS = "e:"  # what is noted for reapers as a scope: ends in a district that are still to be told
+ENDS = "e:"  # noted among an incarnation's scopes: a district where ends of its connections are still to be told
 DISTRICTS = 16  # never to be changed in a living cluster
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.-]")
 
@@ -71,7 +70,7 @@ class District:
 
     @property
     def scope(self) -> str:
-        """The name under which an incarnation's ends here are noted for those who reap it."""
+        """The name under which an incarnation's ends here are noted for its reapers."""
         return f"{ENDS}{self.number}"
 
     def pending(self, incarnation: str) -> str:
@@ -92,14 +91,17 @@ class District:
 
 
 def home_of(scope: str) -> Home:
-    """The home of "c:<channel>" (beside the channel's other keys) or of "u:<user id>" (in the user's district)."""
-    if scope.startswith(CHANNEL):
-        return Home(place(scope.removeprefix(CHANNEL)), "p")
-    if scope.startswith(USER):
+    """The home of a channel's scope (beside the channel's other keys) or of a user's (in the user's district).
+
+    Raises ValueError for what is no scope."""
+    channel = Scope.channel_of(scope)
+    if channel is not None:
+        return Home(place(channel), "p")
+    if Scope.user_of(scope) is not None:
         digest = blake2b(scope.encode(), digest_size=10).digest()
         district = District(digest[0] % DISTRICTS)
         return Home(district.placement, "u", f":{digest.hex()}", district)
-    raise ValueError(f"a scope begins with {CHANNEL!r} or {USER!r}, not {scope!r}")
+    raise ValueError(f"{scope!r} is no scope: make it with Scope.channel or Scope.user")
 
 
 def district_of(scope: str) -> District | None:
@@ -109,7 +111,7 @@ def district_of(scope: str) -> District | None:
 
 def noted_with(scope: str) -> list[str]:
     """What an incarnation notes before its first entry in a scope: the scope, and where its ends will be."""
-    district = home_of(scope).district if scope.startswith(USER) else None
+    district = None if Scope.user_of(scope) is None else home_of(scope).district
     return [scope, district.scope] if district else [scope]
 
 
@@ -128,7 +130,7 @@ def leases() -> str:
 
 
 def about() -> str:
-    """Hash: incarnation → last beat LF JSON that describes it."""
+    """Hash: incarnation → number of its last renewal LF JSON that describes it."""
     return _cluster("pa")
 
 
@@ -157,6 +159,7 @@ def claim(incarnation: str) -> str:
     return _cluster(f"pw:{incarnation}")
 
 
-def beat(incarnation: str) -> str:
-    """String, on every shard: the last beat, from which the incarnation sees that a shard went back in time."""
+def probe_mark(incarnation: str) -> str:
+    """String, on every shard: a number that the incarnation raises at each probe, to see a shard that went back in
+    time."""
     return _cluster(f"pb:{incarnation}")

@@ -1,7 +1,7 @@
-"""The keeper of this process's lease: renews it, knows whether it is held, and lets the reaper look when it is due.
+"""The renewal of this process's lease: renews it in time, knows whether it is held, and has the reaper check in time.
 
 Touches the first shard alone, so that no other shard's trouble can cost the lease. What a lost lease means for the
-entries is `registry`'s affair, told by the two callbacks.
+entries is decided by `registry`, which is told by the two callbacks.
 """
 
 import asyncio
@@ -10,8 +10,8 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from flotilla.presence.diff import Continuity
-from flotilla.presence.incarnation import Life
+from flotilla.presence.decisions import Continuity
+from flotilla.presence.incarnation import Incarnation
 from flotilla.presence.leases import Leases, Renewal
 from flotilla.presence.reaper import Reaper
 from flotilla.store import StoreUnavailable, jittered
@@ -21,8 +21,8 @@ logger = logging.getLogger(__name__)
 NEVER = float("-inf")
 
 
-class Keeper:
-    """Keeps the lease of whatever life the process is in. Times in seconds."""
+class LeaseRenewal:
+    """Renews the lease of whichever incarnation the process is now. Times in seconds."""
 
     def __init__(
         self,
@@ -30,18 +30,18 @@ class Keeper:
         reaper: Reaper,
         continuity: Continuity,
         *,
-        life: Callable[[], Life],
+        current: Callable[[], Incarnation],
         describe: Callable[[], dict[str, Any]],
-        on_tombstone: Callable[[Life], None],
-        on_lost: Callable[[Life], None],
+        on_tombstone: Callable[[Incarnation], None],
+        on_lost: Callable[[Incarnation], None],
         reap_every: float,
         clock: Callable[[], float],
     ) -> None:
-        """`on_tombstone`: the life is over. `on_lost`: Redis had forgotten it, but it goes on."""
+        """`on_tombstone`: the incarnation was declared dead. `on_lost`: Redis had lost its lease, but it goes on."""
         self._leases = leases
         self._reaper = reaper
         self._continuity = continuity
-        self._life = life
+        self._current = current
         self._describe = describe
         self._on_tombstone = on_tombstone
         self._on_lost = on_lost
@@ -60,7 +60,7 @@ class Keeper:
 
     @property
     def silent_for(self) -> float:
-        """Seconds since the last renewal of this life; 0 before the first."""
+        """Seconds since the last renewal of this incarnation; 0 before the first."""
         return 0.0 if self._renewed_at is None else self._clock() - self._renewed_at
 
     def renew_soon(self) -> None:
@@ -68,49 +68,50 @@ class Keeper:
         self._renew_at = 0.0
         self._due.set()
 
-    def begin_anew(self) -> None:
-        """Another life began: its lease is to be taken."""
+    def begin_again(self) -> None:
+        """The process is another incarnation now, whose lease is to be taken."""
         self._continuity.broken()
         self._held_until = NEVER
         self._renewed_at = None
         self.renew_soon()
 
     async def renew(self, unless_after: int | None = None) -> None:
-        """Renew now, unless a beat after `unless_after` was answered meanwhile. Never raises for Redis's sake."""
+        """Renew now, unless a renewal with a number above `unless_after` was answered meanwhile. Never raises
+        StoreUnavailable."""
         async with self._renewing:
-            life, sent = self._life(), self._clock()
-            if unless_after is not None and life.beat.answered > unless_after:
+            incarnation, sent = self._current(), self._clock()
+            if unless_after is not None and incarnation.renewals.answered > unless_after:
                 return
-            newborn = life.beat.answered == 0
+            newborn = incarnation.renewals.answered == 0
             self._renew_at = sent + self._continuity.every
             try:
-                found = await self._leases.renew(life.beat, self._describe())
+                found = await self._leases.renew(incarnation.renewals, self._describe())
             except StoreUnavailable as error:
-                self._failed(life, error)
+                self._failed(incarnation, error)
                 return
             if found is Renewal.FENCED:
-                self._on_tombstone(life)
-            elif life is self._life():
-                self._renewed(life, found, sent, newborn)
+                self._on_tombstone(incarnation)
+            elif incarnation is self._current():
+                self._renewed(incarnation, found, sent, newborn)
 
-    def _failed(self, life: Life, error: Exception) -> None:
+    def _failed(self, incarnation: Incarnation, error: Exception) -> None:
         if self.held or self._renewed_at is None:
-            logger.warning("the lease of %s could not be renewed: %s", life.incarnation, error)
+            logger.warning("the lease of %s could not be renewed: %s", incarnation.name, error)
         self._continuity.broken()
         self._renew_at = self._clock() + retry_after(self._continuity.every)
 
-    def _renewed(self, life: Life, found: Renewal, sent: float, newborn: bool) -> None:
+    def _renewed(self, incarnation: Incarnation, found: Renewal, sent: float, newborn: bool) -> None:
         if found is not Renewal.HELD:
             self._continuity.broken()
             if not newborn:
-                logger.warning("Redis lost the lease of %s: saying again who is present", life.incarnation)
-                self._on_lost(life)
+                logger.warning("Redis lost the lease of %s: saying again who is present", incarnation.name)
+                self._on_lost(incarnation)
         self._renewed_at = self._clock()
         self._held_until = sent + self._leases.ttl
         self._continuity.renewed(sent, self._renewed_at)
 
     async def run(self) -> None:
-        """Renew and watch for ever."""
+        """Renew, and have the reaper check, for ever."""
         reap_at = self._clock() + self._reap_every
         while True:
             self._due.clear()
@@ -119,19 +120,19 @@ class Keeper:
                     await self.renew()
                 if self._clock() >= reap_at:
                     reap_at = self._clock() + self._reap_every
-                    await self._watch()
+                    await self._check_others()
             except Exception:
-                logger.exception("keeping the lease failed")
+                logger.exception("renewing the lease failed")
                 self._continuity.broken()
                 self._renew_at = self._clock() + retry_after(self._continuity.every)
             await wait(self._due, min(self._renew_at, reap_at) - self._clock())
 
-    async def _watch(self) -> None:
+    async def _check_others(self) -> None:
         if not self.held:
             self._reaper.distrust()
             return
         try:
-            await self._reaper.watch(self._life().incarnation)
+            await self._reaper.check(self._current().name)
         except StoreUnavailable:
             self._reaper.distrust()
 

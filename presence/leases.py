@@ -1,8 +1,8 @@
-"""Leases of incarnations: who is alive, who is buried, and in which scopes each may have entries.
+"""Leases of incarnations: which are alive, which were declared dead, and in which scopes each may have entries.
 
-Owns the scripts on the `{leases}` keys of the first shard. An incarnation is one life of one process: its instance's
-name and a random part, so that a restarted instance never revives its predecessor's entries. Holds no state and
-decides nothing; `registry` keeps the lease, `reaper` buries.
+Owns the scripts on the `{leases}` keys of the first shard. An incarnation is one life of one process. Its name is its
+instance's with a random part, so that a restarted instance never revives its predecessor's entries. Holds no state and
+decides nothing: `lease_renewal` renews the lease of this process, `reaper` declares others dead.
 """
 
 import json
@@ -29,7 +29,7 @@ class Fenced(Exception):
 
 
 class LeaseMissing(StoreUnavailable):
-    """Redis lost the lease (it restarted, say), but nobody was buried: to be renewed and tried again."""
+    """Redis lost the lease (it restarted, for example), but nobody was declared dead: renew it and try again."""
 
 
 class Renewal(IntEnum):
@@ -42,8 +42,9 @@ class Renewal(IntEnum):
 
 
 @dataclass(slots=True)
-class Beat:
-    """The pulse of one incarnation: what was sent and what was answered last."""
+class Renewals:
+    """The renewals of one incarnation's lease: the numbers of the last one sent and of the last one answered, and
+    Redis's time of that answer in milliseconds."""
 
     incarnation: str
     sent: int = 0
@@ -52,7 +53,7 @@ class Beat:
 
 
 def new_incarnation(instance: str) -> str:
-    """A name for a new life of `instance`."""
+    """A name for a new incarnation of `instance`."""
     return f"{keys.safe_name(instance)}.{secrets.token_hex(6)}"
 
 
@@ -78,19 +79,19 @@ class Leases:
         """Whether this is the shard of the leases."""
         return shard is self._shard
 
-    async def renew(self, beat: Beat, about: dict[str, Any]) -> Renewal:
-        """Renew the lease of `beat.incarnation`, or take it."""
-        beat.sent += 1
-        sent = beat.sent
-        names = [keys.leases(), keys.about(), keys.tombstone(beat.incarnation), keys.registered(beat.incarnation)]
+    async def renew(self, renewals: Renewals, about: dict[str, Any]) -> Renewal:
+        """Renew the lease of `renewals.incarnation`, or take it."""
+        renewals.sent += 1
+        name, sent = renewals.incarnation, renewals.sent
+        names = [keys.leases(), keys.about(), keys.tombstone(name), keys.registered(name), keys.generations()]
         silence = int(self.key_ttl * 750)  # ms: three quarters of a tombstone's life
         told = json.dumps(about)
-        arguments: list[Argument] = [beat.incarnation, int(self.ttl * 1000), sent, beat.answered, told, self.key_ttl]
-        answer = await self._shard.run(RENEW, [*names, keys.generations()], [*arguments, beat.redis_ms, silence])
+        arguments: list[Argument] = [name, int(self.ttl * 1000), sent, renewals.answered, told, self.key_ttl]
+        answer = await self._shard.run(RENEW, names, [*arguments, renewals.redis_ms, silence])
         with reading("a renewal of the lease"):
             code, now = map(int, answer)
             found = Renewal(code)
-        beat.answered, beat.redis_ms = sent, now
+        renewals.answered, renewals.redis_ms = sent, now
         return found
 
     async def register(self, incarnation: str, generation: int, scopes: Iterable[str]) -> None:
@@ -129,7 +130,7 @@ class Leases:
         return bool(await self._shard.run(BURY, names, [own, target, self.key_ttl, int(claim * 1000)]))
 
     async def forget(self, target: str, scopes: Iterable[str]) -> int:
-        """Cross off reaped scopes; forget `target` after the last. Returns how many are left."""
+        """Cross off reaped scopes, and after the last one the incarnation `target`. Returns how many are left."""
         left = await self._shard.run(FORGET, self._record(target), [target, *scopes])
         return int(left)
 

@@ -1,9 +1,10 @@
 """The reaper: removes what dead incarnations left behind, and nothing else.
 
-`watch` decides who is dead (first shard, in time with the lease); `run` removes entries, each shard by a loop of its
-own, so that one that hangs holds up only its own scopes. Nothing here waits for a receiver of a signal.
-Whoever is buried stays dead: from the tombstone on every write of that incarnation is refused, so any survivor may do
-the work, or do it again after another died midway. Who may bury is decided in `diff`.
+`check` finds out which are dead (on the first shard, as often as leases are to be checked) and writes a tombstone for
+each, which declares it dead for good. `run` removes entries, each shard by a loop of its own, so that a shard that
+hangs holds up only its own scopes. Nothing here waits for a receiver of a signal. From the tombstone on every write of
+that incarnation is refused: so any survivor may do the work, or do it again after another died midway. Who may declare
+others dead is decided in `decisions`.
 """
 
 import asyncio
@@ -13,8 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from flotilla.presence import keys
-from flotilla.presence.diff import Continuity, Sightings, chunks, known_ended, may_reap
-from flotilla.presence.ends import Ends
+from flotilla.presence.connection_ends import ConnectionEnds
+from flotilla.presence.decisions import Continuity, Sightings, chunks, known_ended, may_reap
 from flotilla.presence.entries import Entries
 from flotilla.presence.leases import Leases
 from flotilla.store import StoreUnavailable, jittered
@@ -43,7 +44,7 @@ class Reaper:
         self,
         leases: Leases,
         entries: Entries,
-        ends: Ends,
+        ends: ConnectionEnds,
         continuity: Continuity,
         *,
         tell: Callable[[Reaped], None],
@@ -51,7 +52,8 @@ class Reaper:
         claim: float,
         clock: Callable[[], float],
     ) -> None:
-        """`note`: what is told of the end of a connection whose instance died (b"": nothing)."""
+        """`tell` is given what was removed. `note`: what is told of the end of a connection whose instance died (b"":
+        nothing). `claim`: seconds for which the work on one dead incarnation is this process's alone."""
         self._leases = leases
         self._entries = entries
         self._ends = ends
@@ -61,11 +63,11 @@ class Reaper:
         self._note = note
         self._claim = claim
         self._clock = clock
-        self._buried: dict[str, set[int]] = {}  # in order; with the shards on which nothing is left
+        self._buried: dict[str, set[int]] = {}  # incarnation with a tombstone → shards on which nothing of it is left
         self._due: defaultdict[int, asyncio.Event] = defaultdict(asyncio.Event)
 
-    async def watch(self, own: str) -> None:
-        """One check; what there is to do, `run` does. Raises StoreUnavailable."""
+    async def check(self, own: str) -> None:
+        """Look once for the dead and declare them dead; `run` removes their entries. Raises StoreUnavailable."""
         asked = self._clock()
         held, dead = await self._leases.dead(own)
         if may_reap(self._continuity, asked, self._clock(), held):
@@ -81,7 +83,7 @@ class Reaper:
                     due.set()
 
     def distrust(self) -> None:
-        """A check failed: two in a row begin anew."""
+        """A check failed: the next one is the first of two again."""
         self._sightings.forget()
 
     async def run(self, shard: Shard, own: Callable[[], str]) -> None:
@@ -101,7 +103,7 @@ class Reaper:
                 await due.wait()
 
     async def work(self, shard: Shard, own: str) -> None:
-        """One walk over what the buried have on this shard. Raises StoreUnavailable of the first shard only."""
+        """One walk over what dead incarnations have on this shard. Raises StoreUnavailable of the first shard only."""
         for target, done in list(self._buried.items()):
             if shard.index in done:
                 continue
@@ -119,7 +121,7 @@ class Reaper:
 
     async def _walk(self, shard: Shard, own: str, target: str) -> bool:
         """Reap all of a target's scopes on a shard, then tell the ends of its connections. True when nothing is left
-        there. The ends come last, for until its scopes are fenced their owner may still note some."""
+        there. The ends come last, because their owner may still note some until its scopes are fenced."""
         districts: list[keys.District] = []
         whole = True
         async for page in self._leases.registered(target):

@@ -14,7 +14,7 @@ from django.conf import settings
 from django.core.checks import ERROR, CheckMessage, Error, Warning, register, run_checks
 from django.core.management.base import SystemCheckError
 
-from project.environment import Problem
+from flotilla.problems import Problem
 
 logger = logging.getLogger("project.checks")
 
@@ -64,7 +64,7 @@ def check_environment(app_configs: Sequence[AppConfig] | None, **_: Any) -> list
 
 def _faults(problems: Sequence[Problem]) -> Iterator[CheckMessage]:
     for problem in problems:
-        yield Error(f"{problem.name}: {problem.message}.", hint=problem.hint, id="project.E001")
+        yield Error(problem.fault, hint=problem.hint, id="project.E001")
     if settings.DRAIN_GRACE >= settings.DRAIN_DEADLINE:
         message = (
             f"DRAIN_GRACE ({settings.DRAIN_GRACE:g} s) is no less than DRAIN_DEADLINE ({settings.DRAIN_DEADLINE:g} s)."

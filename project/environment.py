@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import dj_database_url
 
+from flotilla.problems import Problem
 from flotilla.store.urls import checked_url, checked_urls
 
 Value = TypeVar("Value")
@@ -29,15 +30,6 @@ _SIZE = re.compile(r"(\d{1,15}) ?(|B|KB|MB|GB)", re.ASCII | re.IGNORECASE)
 _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}
 _ROOT_PATH = re.compile(r"(/[A-Za-z0-9._~-]+)+", re.ASCII)
 _DECIMAL = re.compile(r"\d{1,9}(\.\d{1,9})?", re.ASCII)
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """One variable that cannot be used: its name, what is wrong, and what to do."""
-
-    name: str
-    message: str
-    hint: str
 
 
 @dataclass(slots=True)

@@ -34,7 +34,7 @@ else:
 
 
 class PersonalLimitForm(_Form):
-    """Refuses limits that no request would ever meet."""
+    """Refuses limits that would have no effect."""
 
     policy = forms.ChoiceField(choices=())
     api_key = forms.CharField(
@@ -56,7 +56,7 @@ class PersonalLimitForm(_Form):
         self.fields["policy"].choices = [(name, name) for name in names]  # type: ignore[attr-defined]
 
     def clean(self) -> dict[str, Any]:
-        """Set the digest, and see that the policy counts what the limit is for."""
+        """Set the digest, and check that the policy counts what the limit is for."""
         data: dict[str, Any] = super().clean() or {}
         if data.get("api_key"):
             self.instance.key_digest = digest_of(data["api_key"])
@@ -87,7 +87,7 @@ def _misfit(policy: Policy, data: dict[str, Any], by_key: bool) -> str:
 
 
 class Choice(AutocompleteSelect):
-    """Django's own, which asks the database for whatever was typed: shown again is only what can be a key at all."""
+    """Django's own widget, which would ask the database for whatever was typed: here only for what can be a key."""
 
     def optgroups(self, name: str, value: Sequence[str], attrs: dict[str, Any] | None = None) -> Any:
         return super().optgroups(name, [one for one in value if not one or self._is_key(one)], attrs)
@@ -126,13 +126,13 @@ class PersonalLimitAdmin(_Admin):
         return "exempt" if limit.exempt else limit.rate
 
     def formfield_for_foreignkey(self, db_field: "ForeignKey[Any, Any]", request: HttpRequest, **kwargs: Any) -> Any:
-        """Users and groups are looked for by what is typed."""
+        """Users and groups are found by typing."""
         return super().formfield_for_foreignkey(
             db_field, request, **{"widget": Choice(db_field, self.admin_site), **kwargs}
         )
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        """A filter that no column can hold is said to be wrong, as Django says it of others."""
+        """A filter value that no column can hold is called wrong, as Django does with others."""
         try:
             return super().changelist_view(request, extra_context)
         except (OverflowError, DataError):

@@ -6,7 +6,7 @@ from django.apps import AppConfig
 
 
 class RateLimitConfig(AppConfig):
-    """Names the app and connects what must be told of changes."""
+    """Names the app, and has changes announced that personal limits depend on."""
 
     name = "flotilla.ratelimit"
     label = "flotilla_ratelimit"
@@ -14,7 +14,7 @@ class RateLimitConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Import what registers itself, and listen."""
+        """Import the modules that register themselves, and connect the signals of changes."""
         from django.contrib.auth import get_user_model
         from django.db.models.signals import m2m_changed, post_delete, post_save
 

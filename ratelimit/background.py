@@ -1,7 +1,8 @@
-"""A thread that looks once a second whether personal limits changed, says that this process lives, and what it denied.
+"""A thread that tells Redis once a second that this process lives and whom it denied most, and that learns from it
+how many processes there are and whether personal limits changed; then it loads them from the database.
 
-So no request makes a query or waits for any of it, and it is the same under any server. While Redis is away it looks
-at the database instead; it looks there now and then in any case, for changes that were announced to nobody.
+So no request makes a query or waits for any of this, and it is the same under any server. While Redis is away it loads
+them each time. It does so now and then in any case, because a change may not have been announced.
 """
 
 import logging
@@ -19,73 +20,73 @@ from flotilla.store import Script, StoreUnavailable
 
 logger = logging.getLogger("flotilla.ratelimit")
 
-EVERY = 1.0  # seconds between looks; a change is everywhere after this and the time of a query
-RELOAD_EVERY = 30  # looks
-GONE_AFTER = 5_000  # ms
-MAX_HOTTEST = 500
+EVERY = 1.0  # seconds between rounds; a change is everywhere after this and the time of a query
+RELOAD_EVERY = 30  # rounds
+GONE_AFTER = 5_000  # ms without a round, after which a process is not counted
+MAX_HOTTEST = 500  # keys with most denials that Redis keeps
 HOTTEST_FOR = 3600  # seconds
-MAX_AT_ONCE = 100
+MAX_AT_ONCE = 100  # of them told in one round
 
-_LOOK = Script.load("flotilla.ratelimit", "upkeep")
+_SYNC = Script.load("flotilla.ratelimit", "sync")
 
 
 class Limits(Protocol):
-    """The process's limits, which are kept up. `personal` is replaced as a whole."""
+    """The process's limits, as far as they are kept in step. `personal` is replaced as a whole."""
 
     limiter: Limiter
     personal: Mapping[tuple[str, str], Any]
 
 
-class Upkeep:
-    """Begins with the first claim; a daemon, so that no process waits for it."""
+class BackgroundSync:
+    """Keeps the process's limits in step with Redis and the database. A daemon thread: no process waits for its end."""
 
     def __init__(self, limits: Limits) -> None:
-        self.instances: int = getattr(settings, "INSTANCES", 1)  # until Redis has told
+        self.instances: int = getattr(settings, "INSTANCES", 1)  # until Redis has said
         self.running = False
         self._limits = limits
         self._name = f"{settings.INSTANCE_ID}-{os.getpid()}" if hasattr(settings, "INSTANCE_ID") else str(os.getpid())
         self._version: int | None = None
-        self._looks = 0
+        self._rounds = 0
         self._wake = threading.Event()
         self._stopped = False
         self._lock = threading.Lock()
 
     def start(self) -> None:
-        """Begin, unless it is disabled (`RATE_LIMIT_UPKEEP = False`, for tests that look by themselves)."""
+        """Begin, unless it is disabled (`RATE_LIMIT_BACKGROUND_SYNC = False`, for tests that call `sync`)."""
         with self._lock:
             if self.running:
                 return
             self.running = True
-        if getattr(settings, "RATE_LIMIT_UPKEEP", True):
-            threading.Thread(target=self._run, name="limits-upkeep", daemon=True).start()
+        if getattr(settings, "RATE_LIMIT_BACKGROUND_SYNC", True):
+            threading.Thread(target=self._run, name="limits-sync", daemon=True).start()
 
     def stop(self) -> None:
-        """End after the look that is under way."""
+        """End after the round that is under way."""
         self._stopped = True
         self._wake.set()
 
-    def look_soon(self) -> None:
-        """Something changed: look now."""
+    def sync_soon(self) -> None:
+        """Something changed: begin the next round at once."""
         self._wake.set()
 
     def _run(self) -> None:
         while not self._stopped:
             self._wake.clear()
             try:
-                self.look()
-            except Exception:  # the next look may succeed, and nothing else would tell
-                logger.exception("the upkeep of the limits failed")
+                self.sync()
+            except Exception:  # the next round may succeed, and without the log nobody would know
+                logger.exception("keeping the limits in step failed")
             self._wake.wait(EVERY)
 
-    def look(self) -> None:
-        """One round: ask Redis, and load personal limits if they may have changed."""
-        version = self._ask()
-        due = version is None or version != self._version or self._looks % RELOAD_EVERY == 0
-        self._looks += 1
+    def sync(self) -> None:
+        """One round: tell and ask Redis, and load personal limits if they may have changed."""
+        version = self._exchange()
+        due = version is None or version != self._version or self._rounds % RELOAD_EVERY == 0
+        self._rounds += 1
         if due and self._load() and version is not None:
             self._version = version
 
-    def _ask(self) -> int | None:
+    def _exchange(self) -> int | None:
         """The version in Redis; None while Redis is away."""
         hot = self._limits.limiter.counts.take_hot()
         pairs: list[Any] = []
@@ -94,7 +95,7 @@ class Upkeep:
         args = [self._name, GONE_AFTER, MAX_HOTTEST, HOTTEST_FOR, *pairs]
         try:
             shard = self._limits.limiter.sync_shard
-            version, self.instances = shard.run_sync(_LOOK, [keys.version(), keys.alive(), keys.hottest()], args)
+            version, self.instances = shard.run_sync(_SYNC, [keys.version(), keys.alive(), keys.hottest()], args)
             self._limits.limiter.heard()
         except StoreUnavailable:
             return None

@@ -1,4 +1,4 @@
-"""A circuit breaker: after some failures in a row nobody waits for Redis any more, but for one probe now and then."""
+"""A circuit breaker: after some failures in a row nobody waits for Redis any more, except one probe now and then."""
 
 import random
 import time
@@ -7,13 +7,13 @@ from collections.abc import Callable
 from flotilla.store import Backoff
 
 FAILURES = 3  # in a row
-APART = 0.02  # seconds: what fails together, because of one stall, is one failure
+APART = 0.02  # seconds: failures that are closer together have one cause, and count as one
 FIRST_PAUSE = 0.1  # seconds until the first probe
 MAX_PAUSE = 1.0
 
 
 class Breaker:
-    """`closed()` says whether to ask; whoever asked says how it went."""
+    """`closed()` says whether to ask Redis. Whoever asked then calls `succeeded` or `failed`."""
 
     def __init__(
         self, clock: Callable[[], float] = time.monotonic, jitter: Callable[[], float] = random.random
@@ -46,7 +46,7 @@ class Breaker:
         self._backoff.reset()
 
     def failed(self, *, for_long: bool = False) -> None:
-        """Redis did not. `for_long`: it was silent until it was given up, which needs no repetition."""
+        """Redis did not answer. `for_long`: it was silent for the whole time-out, so one failure is enough."""
         now = self._clock()
         if now < self._failed_at + APART and (self.open or not for_long):
             return

@@ -8,5 +8,5 @@ from flotilla.ratelimit.service import announce_change
 
 
 def changed(**_: Any) -> None:
-    """When the change is committed, have every process load the table of personal limits anew."""
+    """When the change is committed, have every process load the table of personal limits again."""
     transaction.on_commit(announce_change, robust=True)

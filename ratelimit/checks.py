@@ -1,4 +1,4 @@
-"""System checks of the limits: every fault of a policy by name, with its mend, and what works but should be known."""
+"""System checks of the limits: every fault of a policy by name, and what to do about it."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -23,9 +23,7 @@ def check_limits(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[Chec
         policies, problems = configured()
     except ImproperlyConfigured:  # the configuration they are a part of cannot be read: its own checks say why
         return []
-    faults: list[CheckMessage] = [
-        Error(f"{p.path}: {p.message}.", hint=p.hint, id="flotilla_ratelimit.E001") for p in problems
-    ]
+    faults: list[CheckMessage] = [Error(p.fault, hint=p.hint, id="flotilla_ratelimit.E001") for p in problems]
     return [*faults, *_routes(policies), *_proxies(), *_middleware(policies)]
 
 

@@ -1,6 +1,7 @@
 """What the limiter did, in numbers that only grow: monitoring reads them when it is asked.
 
-Also the keys that were denied most of late, bounded, until upkeep has taken them to Redis for the admin's page.
+Also the keys that were denied most since the last round of `background`, which takes them to Redis for the admin's
+page. Their number is bounded.
 """
 
 from bisect import bisect_left
@@ -18,7 +19,7 @@ OUTCOMES = (ALLOWED, NEAR, DENIED, SHADOW, FAILED_OPEN, FAILED_CLOSED, FAILED_LO
 TIMES = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
 """Upper bounds in seconds of the decision times; the last bucket has none."""
 
-MAX_HOT = 1000  # keys remembered between two flushes
+MAX_HOT = 1000  # keys remembered between two rounds
 
 
 class Counts:

@@ -1,4 +1,4 @@
-"""What is asked of the limiter and what it answers. Plain data; times are seconds here, for people and protocols."""
+"""What is asked of the limiter and what it answers. Plain data; times are seconds, as in protocols."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -17,7 +17,7 @@ class Claim(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """What one policy said. `outcome` is one of `counts.OUTCOMES`, "" when another policy's denial left it unasked."""
+    """What one policy said. `outcome` is one of `counts.OUTCOMES`, or "" where another denied before it was asked."""
 
     claim: Claim
     allowed: bool
@@ -29,7 +29,7 @@ class Verdict(NamedTuple):
 
 @dataclass(slots=True)
 class Decision:
-    """All verdicts on one request. `at` is Redis's clock in µs when it decided, None where it was not asked."""
+    """All verdicts on one request. `at` is Redis's time of the decision in µs, None where Redis was not asked."""
 
     allowed: bool
     verdicts: list[Verdict]
@@ -43,9 +43,9 @@ class Decision:
 
     @property
     def denials(self) -> list[Verdict]:
-        """The verdicts that stood in the way."""
+        """The verdicts that deny the request; those of shadow policies never do."""
         return [verdict for verdict in self.verdicts if not verdict.allowed and not verdict.claim.policy.shadow]
 
 
 ALLOWED = Decision(True, [])
-"""For what no policy concerns."""
+"""The decision on a request that no policy concerns."""

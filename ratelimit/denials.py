@@ -1,8 +1,8 @@
 """Denials remembered until their retry time, so that a flood costs no round trips.
 
-Remembering is safe: what one key has left only shrinks until that time, but for an override or a reset, which clears
-all of it. Times are relative, on the process's own clock, counted from before Redis was asked: never longer than the
-denial itself. Bounded.
+Remembering is safe: until that time what a key has left can only shrink. Only an override or a reset gives it more, and
+those clear everything here. Times are relative, on the process's own clock, and counted from before Redis was asked, so
+nothing is remembered for longer than the denial lasts. Bounded.
 """
 
 import time
@@ -12,7 +12,7 @@ MAX = 20_000
 
 
 class Denials:
-    """Until when a (key, cost) is denied for sure."""
+    """Until when a (key, cost) is certainly denied."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic, most: int = MAX) -> None:
         self._clock = clock
@@ -26,7 +26,7 @@ class Denials:
         self._until[key, cost] = since + retry_after
 
     def left(self, key: str, cost: int) -> float:
-        """Seconds for which it is denied for sure; 0 when Redis must be asked."""
+        """Seconds for which it is certainly denied; 0 when Redis must be asked."""
         until = self._until.get((key, cost))
         if until is None:
             return 0.0
@@ -44,5 +44,5 @@ class Denials:
         now = self._clock()
         live = {key: until for key, until in list(self._until.items()) if until > now}
         if len(live) >= self._most:
-            live = dict(list(live.items())[self._most // 2 :])  # the oldest half: they are asked about again
+            live = dict(list(live.items())[self._most // 2 :])  # Redis is asked again about the oldest half
         self._until = live

@@ -1,4 +1,4 @@
-"""Looking at the limits and mending them, for `manage.py ratelimit` and the admin: blocking, and never on a request."""
+"""Inspection of the limits, and resets, for `manage.py ratelimit` and the admin. It blocks."""
 
 import struct
 from typing import NamedTuple
@@ -16,7 +16,7 @@ _ENTRY = struct.Struct(">dI")
 
 
 class Hot(NamedTuple):
-    """A key that is denied much: `denials` of late, in the whole cluster."""
+    """A key that is denied often: `denials` in the last hour or so, in the whole cluster."""
 
     policy: str
     identity: str
@@ -24,7 +24,7 @@ class Hot(NamedTuple):
 
 
 def read_identity(text: str) -> str:
-    """What people write (ip:ADDRESS, net:ADDRESS, user:ID, header:VALUE) as the limits count it."""
+    """The identity that people mean by ip:ADDRESS, net:ADDRESS, user:ID or header:VALUE."""
     kind, _, value = text.partition(":")
     if kind == "ip" and value:
         return by_address(value)
@@ -43,7 +43,7 @@ def rate_for(policy: Policy, identity: str) -> Rate | None:
 
 
 def standing(policy: Policy, identity: str, rate: Rate) -> Answer:
-    """What a request would be answered now, without making it. Raises StoreUnavailable."""
+    """The answer that a request would get now, without taking anything. Raises StoreUnavailable."""
     shard = get_limits().limiter.sync_shard
     seconds, micros = map(int, shard.execute_sync("TIME"))
     now = (seconds - EPOCH) * 1_000_000 + micros
@@ -62,7 +62,7 @@ def reset(policy: Policy, identity: str) -> bool:
 
 
 def hottest(most: int = 50) -> list[Hot]:
-    """The keys denied most of late. Raises StoreUnavailable."""
+    """The keys denied most in the last hour or so. Raises StoreUnavailable."""
     flat = get_limits().limiter.sync_shard.execute_sync("ZREVRANGE", keys.hottest(), 0, most - 1, "WITHSCORES")
     found = []
     for member, score in zip(flat[::2], flat[1::2], strict=True):

@@ -31,15 +31,15 @@ def version() -> str:
 
 
 def alive() -> str:
-    """Sorted set: process → ms of Redis's clock when it was last heard of."""
+    """Sorted set: process → ms of Redis's clock at its last sign of life."""
     return _of_cluster("alive")
 
 
 def hottest() -> str:
-    """Sorted set: policy LF identity → denials of late."""
+    """Sorted set: policy LF identity → denials in the last hour or so."""
     return _of_cluster("hottest")
 
 
 def journal(name: str) -> str:
-    """List: the stamps of what was admitted, for proofs (RATE_LIMIT_JOURNAL)."""
+    """List: the times of what was admitted, for tests that count it (RATE_LIMIT_JOURNAL)."""
     return _of_cluster(f"journal:{name}")

@@ -1,8 +1,8 @@
-"""Decides: asks Redis in one round trip, or memory where that is certain, or the policy's failure mode.
+"""The limiter: decides by asking Redis in one round trip, from memory where that is certain, or by the failure mode.
 
-A decision never raises. It waits for a Redis that is late, up to a bound; whoever reaches the bound while nothing says
-that Redis is away gets this instance's share of the limit, never more. Failure modes begin when the connection is lost
-or silent for too long. Every verdict is counted once, by policy and outcome.
+A decision never raises. It waits for a Redis that is late, up to a bound. At the bound, while nothing says that Redis
+is away, it is made from this instance's share of the limit, and never gives more. The policies' failure modes begin
+when the connection is lost or silent for too long. Every verdict is counted once, by policy and outcome.
 """
 
 import asyncio
@@ -25,21 +25,21 @@ from flotilla.store import Script, Shard, StoreUnavailable, reading
 
 logger = logging.getLogger("flotilla.ratelimit")
 
-GRACE = 0.02  # seconds more when this process itself was late to look
-LATE = 0.005
+GRACE = 0.02  # seconds more when this process itself was late to read the answer
+LATE = 0.005  # seconds after its time that make it late
 NEAR = 0.8  # of the quota
-RETRY_WHILE_AWAY = 1.0  # seconds told to those whom a closed policy turns away
+RETRY_WHILE_AWAY = 1.0  # seconds after which a client may try again that a closed policy denied
 
 _TAKE = Script.load("flotilla.ratelimit", "take")
 _Reply = tuple[int, list[Answer]]
 
 
 class Patience(NamedTuple):
-    """Seconds that a decision waits for Redis. The connection's own time-out says when a silent Redis is away."""
+    """How many seconds a decision waits for Redis. When a silent Redis is away is said by the connection's time-out."""
 
     http: float = 0.5
     websocket: float = 1.5  # a command has 4 s, and does its own work afterwards
-    probe: float = 0.05  # for whoever looks whether a Redis that was away is back
+    probe: float = 0.05  # for the one call that finds out whether a Redis that was away is back
 
 
 class Limiter:
@@ -66,11 +66,11 @@ class Limiter:
         self._shares = Shares(instances)
 
     def forget(self) -> None:
-        """What is remembered may be wrong: a personal limit changed, or a key was reset."""
+        """Forget the denials: they may be wrong since a personal limit changed or a key was reset."""
         self.denials.clear()
 
     def heard(self) -> None:
-        """Redis has answered somebody else: it is there."""
+        """Redis has answered another call: it is there."""
         if self.breaker.open:
             self.breaker.succeeded()
 
@@ -115,7 +115,7 @@ class Limiter:
         try:
             reply = _read(shard.run_sync(_TAKE, *self._call(question)))
         except StoreUnavailable as error:
-            late = question.age >= shard.timeout  # one connection of a thread is not all that there is of Redis
+            late = question.age >= shard.timeout  # one slow connection of a thread does not mean that Redis is away
             self._failed(question, error, silent=False)
             return self._alone(shared, here, away=probing or not late or self.breaker.open)
         return self._after(question, here, reply)
@@ -123,7 +123,7 @@ class Limiter:
     # What needs no round trip
 
     def _before(self, claims: Sequence[Claim]) -> tuple[Decision | None, list[Verdict], list[Claim]]:
-        """The decision if none of it is Redis's, else what was taken in memory and what is left to ask."""
+        """The decision if Redis need not be asked; else None, with what was taken in memory and what is left to ask."""
         if not claims:
             return ALLOWED, [], []
         shared = [claim for claim in claims if not claim.policy.in_memory]
@@ -192,7 +192,7 @@ class Limiter:
         self._shares.hear(question.shares, question.debts, answers, taken=taken, admitted=question.admitted)
 
     def _late(self, question: "_Question", answer: "asyncio.Future[Any]") -> None:
-        """An answer for which nobody waited to the end."""
+        """An answer that came when the decision had already been made without it."""
         error = asyncio.CancelledError() if answer.cancelled() else answer.exception()
         if error is None:
             self._heard(question, _read(answer.result())[1])
@@ -216,9 +216,10 @@ class Limiter:
     def _alone(
         self, shared: list[Claim], here: list[Verdict], *, away: bool, asked: "_Question | None" = None
     ) -> Decision:
-        """By each policy's failure mode while Redis is away; until then an open policy gives this instance's share.
+        """Decide without Redis. While it is away, each policy's failure mode counts; as long as it is only late, open
+        policies give this instance's share as well.
 
-        Redis may still take what it was `asked`: that is owed only when it has not.
+        A question that was `asked` may still be carried out: what it takes is owed to Redis only if it was not.
         """
         by_share = (LOCAL,) if away else (LOCAL, OPEN)
         verdicts = [_denied(claim) for claim in shared if claim.policy.failure == CLOSED and not claim.policy.shadow]
@@ -237,7 +238,7 @@ class Limiter:
         return self._counted(decision)
 
     def _counted(self, decision: Decision) -> Decision:
-        """Count every verdict that stands: beside a denial, what was allowed has not happened."""
+        """Count the verdicts that took effect: when one policy denies, what the others allowed did not happen."""
         for verdict in decision.verdicts:
             if decision.allowed or not verdict.allowed:
                 policy = verdict.claim.policy
@@ -272,12 +273,12 @@ def _failed(claim: Claim, answer: Answer | None) -> Verdict:
 
 
 def _by_share(claim: Claim) -> bool:
-    """Whether it may ever be admitted without Redis's answer, and is counted then."""
+    """Whether it may be admitted without Redis's answer from this instance's share, which must then be kept."""
     return claim.policy.failure != CLOSED
 
 
 class _Question:
-    """One question to Redis: what it is about, what it takes there, and what was decided when it came too late."""
+    """One question to Redis: its claims, the debts it hands over, and whether it was admitted before an answer came."""
 
     __slots__ = ("admitted", "asked", "claims", "debts", "shares")
 
@@ -301,7 +302,7 @@ def _read(reply: list[int]) -> _Reply:
 
 
 async def _within(seconds: float, answer: "asyncio.Future[Any]") -> bool:
-    """Whether the answer has come in time. It is not cancelled: what comes later still counts."""
+    """Whether the answer has come in time. The call is not cancelled: an answer that comes later still counts."""
     loop = asyncio.get_running_loop()
     due = loop.time() + seconds
     await asyncio.wait((answer,), timeout=seconds)

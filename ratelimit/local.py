@@ -1,6 +1,7 @@
-"""Limits decided in this process for good: those of one connection, which no other process sees.
+"""Limits that are decided in this process alone: those of one connection, which no other process sees.
 
-All or nothing over the claims given together. What is remembered is bounded, and forgotten by time alone (`states`).
+Claims that are given together are all granted or none. What is remembered is bounded, and is forgotten only when it
+means nothing any more (`states`).
 """
 
 import threading
@@ -16,7 +17,7 @@ from flotilla.ratelimit.states import MAX_KEYS, Remembered, States
 
 
 class Bucket(Remembered):
-    """The state of one key, as the arithmetic of its kind of rate has it; None is a full one."""
+    """The state of one key, in the form that `gcra` or `window` has for it; None means that nothing was taken."""
 
     __slots__ = ("state",)
 

@@ -1,6 +1,7 @@
 """Personal limits: a user, a group or an API key for whom a policy has another rate, or none.
 
-Keys are kept as digests: who can read the database cannot use them. What a change sets off is in `personal`.
+API keys are kept as digests, so that whoever reads the database cannot use them. How processes learn of a change is
+decided in `changes` and `background`.
 """
 
 from typing import Any

@@ -1,7 +1,7 @@
 """Personal limits as requests meet them: a table in memory, from identity to rate, loaded when it changed.
 
-A user's own limit comes before those of groups, among which the most generous counts. No request makes a query: upkeep
-loads the table when the version in Redis went up.
+A user's own limit comes before those of groups, among which the most generous counts. No request makes a query: the
+thread of `background` loads the table when the version in Redis went up.
 """
 
 import logging

@@ -1,10 +1,11 @@
-"""Policies: what a project configures under RATE_LIMITS, read and judged. Pure but for importing callables.
-
-A policy that counts by address or header has a second, wider bound beside it: whoever can make up identities (values
-of a header, addresses of an IPv6 network) gets `wider` times the quota, not one for each.
+"""Policies: what a project configures under RATE_LIMITS, read and checked. Pure, except that callables are imported.
 
 A policy names what it guards, whom it counts, the rate, and what happens while Redis is away. Reading collects every
-fault with its mend; a set with any fault is never used.
+fault with what to do about it; a set with any fault is never used.
+
+A policy that counts by address or header has a second, wider bound beside it. Somebody who can make up identities
+(values of a header, addresses of an IPv6 network) gets `wider` times the quota for all of them together, instead of one
+quota for each.
 """
 
 import difflib
@@ -15,6 +16,7 @@ from typing import Any, cast
 
 from django.utils.module_loading import import_string
 
+from flotilla.problems import Problem
 from flotilla.ratelimit.algorithms.rates import MAX_COUNT, MEND, Rate, parse_rate
 from flotilla.ratelimit.subjects import HEADER, SIMPLE_KEYS, Key, KeyFunction
 
@@ -68,7 +70,7 @@ class Policy:
 
     @property
     def in_memory(self) -> bool:
-        """Whether it is decided in the process: a connection has no second one."""
+        """Whether it is decided in the process: a connection is in one process only."""
         return self.key == "connection"
 
     @property
@@ -80,15 +82,6 @@ class Policy:
         """Its wider bound. No configured policy has such a name."""
         rate = self.rate.widened(self.wider)
         return replace(self, name=f"{self.name}:wider", key=NETWORK, rate=rate, narrow=self)
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """One fault: the policy's name and option as a dotted `path`, what is wrong, and the mend."""
-
-    path: str
-    message: str
-    hint: str
 
 
 _OPTIONS = sorted({field.name for field in fields(Policy)} - {"name", "narrow"} | {"burst"})

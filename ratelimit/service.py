@@ -1,4 +1,4 @@
-"""The process's limits: policies from the settings, the limiter, personal limits, and the upkeep that keeps them true.
+"""The process's limits: policies from the settings, the limiter, personal limits, and the thread that renews those.
 
 `get_limits()` is what the middleware, decorators and other apps use. Where another app configures limits as well, it
 says so with `set_source`.
@@ -15,11 +15,12 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 from django.dispatch import receiver
 
+from flotilla.problems import Problem
 from flotilla.ratelimit import keys
-from flotilla.ratelimit.background import Upkeep
+from flotilla.ratelimit.background import BackgroundSync
 from flotilla.ratelimit.decisions import ALLOWED, Claim, Decision
 from flotilla.ratelimit.limiter import Limiter, Patience
-from flotilla.ratelimit.policies import Policy, Problem, read_policies, with_wider
+from flotilla.ratelimit.policies import Policy, read_policies, with_wider
 from flotilla.ratelimit.subjects import Subject, identity_of, wider_identity
 from flotilla.store import Shard, StoreUnavailable
 
@@ -63,12 +64,12 @@ class Limits:
         self.policies = with_wider(policies)
         self.by_name = {policy.name: policy for policy in self.policies}
         self.personal: Mapping[tuple[str, str], Any] = {}
-        self.upkeep = Upkeep(self)
+        self.background = BackgroundSync(self)
         journal = getattr(settings, "RATE_LIMIT_JOURNAL", "")
         self.limiter = Limiter(
             Shard(0, settings.RATE_LIMIT_REDIS_URL, TIMEOUT),
             Shard(0, settings.RATE_LIMIT_REDIS_URL, SYNC_TIMEOUT),
-            instances=lambda: self.upkeep.instances,
+            instances=lambda: self.background.instances,
             journal=keys.journal(journal) if journal else "",
             patience=PATIENCE,
         )
@@ -79,8 +80,8 @@ class Limits:
 
     def claims(self, policies: Sequence[Policy], subject: Subject) -> list[Claim]:
         """What to ask the limiter about a subject: the policies that concern it, each at the rate it has for it."""
-        if not self.upkeep.running:
-            self.upkeep.start()
+        if not self.background.running:
+            self.background.start()
         found = []
         for policy in policies:
             identity = self._identity(policy, subject)
@@ -130,7 +131,7 @@ def get_limits() -> Limits:
     if _limits is None or _limits[0] != os.getpid():
         policies, problems = configured()
         if problems:
-            raise ImproperlyConfigured("\n".join(f"{p.path}: {p.message}. {p.hint}" for p in problems))
+            raise ImproperlyConfigured("\n".join(map(str, problems)))
         _limits = (os.getpid(), Limits(policies))
     return _limits[1]
 
@@ -145,7 +146,7 @@ def reset_limits() -> None:
     global _limits
     limits, _limits = current_limits(), None
     if limits is not None:
-        limits.upkeep.stop()
+        limits.background.stop()
 
 
 def announce_change() -> None:
@@ -155,7 +156,7 @@ def announce_change() -> None:
         limits.limiter.sync_shard.execute_sync("INCR", keys.version())
     except StoreUnavailable:
         pass  # while Redis is away everybody looks at the database by itself
-    limits.upkeep.look_soon()
+    limits.background.sync_soon()
 
 
 @receiver(setting_changed)

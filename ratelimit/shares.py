@@ -1,9 +1,9 @@
 """What this process knows of the buckets in Redis, for when it must decide alone; and what it then owes them.
 
-Each answer of Redis says where a bucket stands. Alone, an instance has its share of the rate, and of what was left
-when it last heard of the bucket, less what Redis may be taking just now: going over to it gives no second burst. What
-was admitted alone is owed, and goes into Redis with the next question about the key: coming back gives none either.
-Unknown is only what the others have admitted since this process last heard of the key.
+Each answer of Redis says how full a bucket is. An instance that decides alone has its share of the rate, and of what
+was left at the last answer, less what Redis may be taking at the moment. So a Redis that goes away gives nobody a
+second burst. What was admitted alone is a debt, which goes into Redis with the next question about the key. So a Redis
+that comes back gives nobody one either. Only what the other instances admitted since the last answer is not known.
 """
 
 import threading
@@ -17,11 +17,11 @@ from flotilla.ratelimit.decisions import Claim
 from flotilla.ratelimit.states import MAX_KEYS, Remembered, States
 
 ASKING = 4_000_000  # µs: no question is under way for longer
-GRAINS = 16  # in the period of a strict bucket
+GRAINS = 16  # pieces of time into which the period of a strict bucket is cut
 
 
 class Share(Remembered):
-    """One key. `asking` is the cost of the questions that are under way, of which no answer has told yet."""
+    """One key. `asking` is the cost of the questions to Redis that are not answered yet."""
 
     __slots__ = ("asking", "asking_until")
 
@@ -37,34 +37,34 @@ class Share(Remembered):
         self.until = max(self.until, self.asking_until)
 
     def end(self, cost: int, over: int) -> None:
-        """It is known what became of a question; the bucket is full again at `over`."""
+        """A question was answered or has failed; the bucket is full again at `over`, in µs."""
         self.asking = max(0, self.asking - cost)
         self.until = max(over, self.asking_until) if self.asking or self.shared else over
 
     def under_way(self, now: int) -> int:
-        """The cost of what Redis may be taking."""
+        """The cost of what Redis may be taking at the moment."""
         return self.asking if now < self.asking_until else 0
 
     # What depends on the kind of rate
 
     def hear(self, now: int, answer: Answer, took: int, share: Rate, instances: int, debt: int) -> None:
-        """Redis has answered: it has entered `debt`, and then `took` so much."""
+        """Redis has answered: it has added the `debt`, and then taken `took`."""
         raise NotImplementedError
 
     def look(self, now: int, cost: int, share: Rate) -> Answer:
-        """What this instance alone answers."""
+        """What this instance answers when it decides alone."""
         raise NotImplementedError
 
     def admit(self, now: int, cost: int, share: Rate) -> None:
-        """It was admitted alone, and Redis does not have it."""
+        """A request was admitted alone, and Redis does not know of it."""
         raise NotImplementedError
 
     def hand_over(self, now: int, rate: Rate, instances: int) -> int:
-        """What Redis is to enter: ticks of the whole rate, or requests. From now on it is Redis's."""
+        """The debt that Redis is to add: ticks of the whole rate, or requests. It is not owed here any more."""
         raise NotImplementedError
 
     def hand_back(self, now: int, debt: int, share: Rate, instances: int) -> None:
-        """Redis may not have got it."""
+        """Redis may not have got a debt: it is owed here again."""
         raise NotImplementedError
 
     def over(self, share: Rate) -> int:
@@ -73,8 +73,8 @@ class Share(Remembered):
 
 
 class Gcra(Share):
-    """Ticks of this process's clock: `told` is what Redis has, or was handed over to it by questions of which no answer
-    has told yet (`handed`); `paid_until` adds what it has not."""
+    """A GCRA bucket, in ticks of this process's clock. `told` is the time up to which Redis has it paid, with the debts
+    that are on their way there (`handed`); `paid_until` is the same with what Redis does not know of."""
 
     __slots__ = ("handed", "paid_until", "told")
 
@@ -86,7 +86,7 @@ class Gcra(Share):
 
     def hear(self, now: int, answer: Answer, took: int, share: Rate, instances: int, debt: int) -> None:
         self.handed = max(0, self.handed - debt * instances)
-        told = (now + answer.reset) * TICKS + self.handed  # an answer knows nothing of what was handed over after it
+        told = (now + answer.reset) * TICKS + self.handed  # an answer does not contain what was handed over after it
         if self.shared:  # what Redis says of one of the keys says nothing of the others
             told = max(told, self.told)
         self.paid_until = told + self._owed(now)
@@ -112,17 +112,17 @@ class Gcra(Share):
         return -(-max(self.told, self.paid_until) // TICKS)
 
     def _owed(self, now: int) -> int:
-        """In ticks of the share."""
+        """What Redis does not know of, in ticks of the share."""
         if self.paid_until <= self.told:
             return 0
         return max(0, self.paid_until - max(self.told, now * TICKS))
 
 
 class Strict(Share):
-    """What was admitted here, or must have been elsewhere, and how many Redis is owed.
+    """A strict bucket: what was admitted here or must have been elsewhere, and how many requests are owed to Redis.
 
-    `log` has (first moment in µs, how many) for each grain of time, a 16th of the period: it errs by less than one, on
-    the strict side.
+    `log` has (first moment in µs, how many) for each grain of time, a 16th of the period. So a request counts for up to
+    one grain longer than it must, and never shorter.
     """
 
     __slots__ = ("log", "owed", "owed_until", "total")
@@ -137,7 +137,7 @@ class Strict(Share):
     def hear(self, now: int, answer: Answer, took: int, share: Rate, instances: int, debt: int) -> None:
         self._enter(now, took, share)
         elsewhere = share.count - min(share.count, answer.remaining // instances) - self.total
-        if elsewhere > 0:  # no later than now
+        if elsewhere > 0:  # when is not known: at the latest now
             self._enter(now, elsewhere, share)
 
     def look(self, now: int, cost: int, share: Rate) -> Answer:
@@ -184,7 +184,7 @@ class Strict(Share):
 class Shares:
     """This process's knowledge of all keys that it has asked about, bounded as `States` are. Safe in threads.
 
-    Whoever asks Redis says so with `ask`, and how it went with `hear` or `fail`.
+    Call `ask` before Redis is asked, and then `hear` or `fail`.
     """
 
     def __init__(
@@ -199,7 +199,7 @@ class Shares:
         self._lock = threading.Lock()
 
     def ask(self, claims: Sequence[Claim]) -> list[int]:
-        """Redis is asked to take from these keys; what it is to enter in each before."""
+        """Redis is asked to take from these keys: gives the debts that it is to add to each before."""
         now, instances = self._now()
         debts = []
         with self._lock:
@@ -218,8 +218,8 @@ class Shares:
         taken: bool,
         admitted: bool,
     ) -> None:
-        """Redis has answered: it has entered the `debts`, and has `taken` from all or none; `admitted` says that it was
-        decided alone meanwhile."""
+        """Redis has answered: it has added the `debts`, and has `taken` from all keys or from none. `admitted`: the
+        request was let through before the answer came."""
         now, instances = self._now()
         with self._lock:
             for claim, debt, answer in zip(claims, debts, answers, strict=True):
@@ -231,7 +231,7 @@ class Shares:
                 known.end(cost, known.over(share))
 
     def fail(self, claims: Sequence[Claim], debts: Sequence[int], *, admitted: bool) -> None:
-        """Redis will not answer: what it was to enter is still owed, and what was `admitted` alone meanwhile."""
+        """Redis will not answer: the `debts` are still owed, and so is the request if it was `admitted` meanwhile."""
         now, instances = self._now()
         with self._lock:
             for claim, debt in zip(claims, debts, strict=True):

@@ -1,8 +1,8 @@
 """Bounded memory of buckets: one is forgotten when it is full again, and never before that.
 
-A bucket that has fully recovered is the same as one that was never used, so forgetting it gives nobody anything. At the
-bound a new key gets no bucket of its own: all such keys of one policy share one, which errs on the strict side.
-Not safe in threads: its owners lock.
+A bucket that has fully recovered is the same as one that was never used, so forgetting it gives nobody more. When the
+memory is full, a new key gets no bucket of its own: all such keys of one policy share one, which is stricter than their
+own would be. Not safe in threads: its owners lock.
 """
 
 import copy
@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 from flotilla.ratelimit.decisions import Claim
 
 MAX_KEYS = 50_000  # about 400 bytes each
-LOOKS = 100  # at buckets that may be full, for each new key: no key pays for all of them
+LOOKS = 100  # buckets that are tried for forgetting at each new key, so that no key waits for all of them
 
 
 class Remembered:
@@ -42,7 +42,7 @@ class States(Generic[S]):
         return len(self._states)
 
     def of(self, claim: Claim, now: int, new: Callable[[], S]) -> S:
-        """What is remembered of a claim's key, or what begins to be."""
+        """What is remembered of a claim's key; made by `new` for a key that is not known."""
         known = self._states.get(claim.key)
         return self._begun(claim, now, new) if known is None else known
 
@@ -51,12 +51,12 @@ class States(Generic[S]):
         name = (claim.policy.name, claim.rate.strict)
         shared = self._shared.get(name)
         if len(self._states) < self._most:
-            state = new() if shared is None else copy.copy(shared)  # it may have taken from there
+            state = new() if shared is None else copy.copy(shared)  # its key may have taken from the shared one
             state.shared = False
             self._states[claim.key] = state
-            heappush(self._due, (now + 1, claim.key))  # by then its owner has said until when
+            heappush(self._due, (now + 1, claim.key))  # by then its owner has set `until`
             return state
-        if shared is None:  # policies of decorators come from code: few, but nobody lists them
+        if shared is None:  # decorators have policies too, which no list has: forget what has recovered
             self._shared = {one: state for one, state in self._shared.items() if state.until > now}
             shared = self._shared[name] = new()
             shared.shared = True

@@ -1,7 +1,7 @@
-"""Whom a policy counts: what is known of who asks, and the identity a policy's key makes of it.
+"""Whom a policy counts: what is known of the client that asks, and the identity that a policy's key makes of it.
 
-An identity says what kind of thing it is, so that a user called like an address is not counted as one. What a client
-sends (an API key) is hashed before it is kept anywhere.
+An identity begins with its kind, so that a user whose id looks like an address is not counted as that address. What a
+client sends (an API key) is hashed before it is kept anywhere.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,7 @@ Key = str | KeyFunction
 
 
 def no_header(name: str) -> str:
-    """For those who ask without headers."""
+    """The value of any header, for a client that has none."""
     return ""
 
 
@@ -38,8 +38,8 @@ class Subject:
 def identity_of(key: Key, subject: Subject) -> str | None:
     """Whom `key` counts a subject as; None when the policy does not concern it.
 
-    `user` concerns those who are signed in, `channel` and `connection` what has one; a header that is missing counts by
-    address, so that leaving it out is no way around.
+    `user` concerns those who are signed in, `channel` and `connection` what has one. A client without the header is
+    counted by its address, so that leaving the header out does not avoid the limit.
     """
     if not isinstance(key, str):
         value = key(subject)
@@ -58,8 +58,9 @@ def identity_of(key: Key, subject: Subject) -> str | None:
 
 
 def wider_identity(identity: str | None, address: str) -> str | None:
-    """Whom all identities count as that somebody at this address could make up: random values of a header, and the
-    /64s of an IPv6 /48. None where `identity` cannot be made up, is all there is of the address, or has none."""
+    """The one identity for all that somebody at this address could make up: random values of a header, and the /64s of
+    an IPv6 /48. None where `identity` cannot be made up, already stands for the whole address, or there is no address.
+    """
     kind = identity.partition(":")[0] if identity else ""
     if not address or kind not in ("key", "ip") or (kind == "ip" and wide(address) == counted(address)):
         return None
@@ -87,5 +88,5 @@ def by_key(value: str) -> str:
 
 
 def digest_of(value: str) -> str:
-    """What is kept of a secret: enough to know it again, nothing to use."""
+    """What is kept of a secret: enough to recognise it, and of no use to anybody else."""
     return sha256(value.encode(errors="replace")).hexdigest()[:32]

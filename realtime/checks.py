@@ -25,12 +25,7 @@ def check_realtime(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[Ch
     try:
         config = get_config()
     except ConfigProblems as error:
-        return [
-            Error(
-                f"{item.path}: {item.message} (in {item.where}).", hint=item.hint or None, id="flotilla_realtime.E001"
-            )
-            for item in error.problems
-        ]
+        return [Error(item.fault, hint=item.hint or None, id="flotilla_realtime.E001") for item in error.problems]
     return [*_hooks(config), *_secret(config), *_openness(config), *_open_reading(config), *_without_effect(config)]
 
 

@@ -16,7 +16,8 @@ from django.core.signals import setting_changed
 from django.dispatch import receiver
 from msgspec import Meta, Struct, field
 
-from flotilla.realtime.config_reader import CALLABLE, ConfigProblems, PositiveSeconds, Problem, Reader, Seconds
+from flotilla.problems import Problem
+from flotilla.realtime.config_reader import CALLABLE, ConfigProblems, PositiveSeconds, Reader, Seconds
 from flotilla.realtime.origin import fault_of
 
 Count = Annotated[int, Meta(ge=0, le=10_000_000)]
@@ -176,7 +177,7 @@ def _rules(config: RealtimeConfig, reader: Reader) -> Iterator[Problem]:
 
     def rule(holds: bool, path: str, message: str, hint: str, *others: str) -> Iterator[Problem]:
         if not holds and faulty.isdisjoint((path, *others)):
-            yield Problem(path, message, reader.where(path, *others), hint)
+            yield Problem(path, message, hint, reader.where(path, *others))
 
     for path, options in config.scopes():
         yield from _scope_rules(path, options, rule)

@@ -18,6 +18,8 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 import msgspec
 from django.core.exceptions import ImproperlyConfigured
 
+from flotilla.problems import Problem
+
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h|d))+", re.ASCII)
 _DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
@@ -37,19 +39,6 @@ Seconds = Annotated[float, DURATION]
 PositiveSeconds = Annotated[float, POSITIVE_DURATION]
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """One fault: the key's dotted `path`, what is wrong, the source it is in, and the mend."""
-
-    path: str
-    message: str
-    where: str
-    hint: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.path}: {self.message} (in {self.where})." + (f" {self.hint}" if self.hint else "")
-
-
 class ConfigProblems(ImproperlyConfigured):
     """The configuration cannot be used; `problems` has every fault."""
 
@@ -58,7 +47,7 @@ class ConfigProblems(ImproperlyConfigured):
         super().__init__("\n".join(str(problem) for problem in problems))
 
 
-class Node(dict[str, Any]):
+class Level(dict[str, Any]):
     """A level of the configuration whose keys are merged one by one; a plain dict is a value, replaced as a whole."""
 
 
@@ -67,7 +56,7 @@ class Reader:
     """Collects sources, a later one overriding an earlier one option by option. `values` is the merged tree."""
 
     schema: type[msgspec.Struct]
-    values: Node = field(default_factory=Node)
+    values: Level = field(default_factory=Level)
     problems: list[Problem] = field(default_factory=list)
     _sources: dict[str, str] = field(default_factory=dict)
 
@@ -82,37 +71,37 @@ class Reader:
         except (OSError, ValueError, RecursionError) as error:
             message = f"expected a readable {'TOML' if path.suffix == '.toml' else 'JSON'} file: {error}"
             hint = "Correct the file, or the path in REALTIME_CONFIG."
-            self.problems.append(Problem("REALTIME_CONFIG", message, str(path), hint))
+            self.problems.append(Problem("REALTIME_CONFIG", message, hint, str(path)))
 
     def where(self, *paths: str) -> str:
         """The sources these paths were last set in, for a fault that concerns several of them."""
         return " and ".join(dict.fromkeys(self._sources[path] for path in paths if path in self._sources))
 
-    def _struct(self, schema: type[msgspec.Struct], raw: object, path: str, where: str) -> Node:
+    def _struct(self, schema: type[msgspec.Struct], raw: object, path: str, where: str) -> Level:
         hints = get_type_hints(schema, include_extras=True)
-        node = Node()
+        level = Level()
         for key, value in self._items(raw, path, where):
             if key not in hints:
                 self._unknown(key, path, where, sorted(hints))
             else:
-                self._read(node, key, hints[key], value, _join(path, key), where)
-        return node
+                self._read(level, key, hints[key], value, _join(path, key), where)
+        return level
 
-    def _mapping(self, hint: Any, raw: object, path: str, where: str) -> Node:
-        node = Node()
+    def _mapping(self, hint: Any, raw: object, path: str, where: str) -> Level:
+        level = Level()
         for key, value in self._items(raw, path, where):
-            self._read(node, key, get_args(hint)[1], value, f"{path}.{key}", where)
-        return node
+            self._read(level, key, get_args(hint)[1], value, f"{path}.{key}", where)
+        return level
 
-    def _read(self, node: Node, key: str, hint: Any, value: object, path: str, where: str) -> None:
-        """Put the value of one key into the node, if it is right."""
+    def _read(self, level: Level, key: str, hint: Any, value: object, path: str, where: str) -> None:
+        """Put the value of one key into the level, if it is right."""
         if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
-            node[key] = self._struct(hint, value, path, where)
+            level[key] = self._struct(hint, value, path, where)
         elif get_origin(hint) is dict:
-            node[key] = self._mapping(hint, value, path, where)
+            level[key] = self._mapping(hint, value, path, where)
         else:
             try:
-                node[key] = convert(hint, value)
+                level[key] = convert(hint, value)
             except msgspec.ValidationError as error:
                 self._wrong(error, hint, value, path, where)
         self._sources[path] = where
@@ -120,18 +109,18 @@ class Reader:
     def _items(self, raw: object, path: str, where: str) -> list[tuple[str, object]]:
         if not isinstance(raw, Mapping):
             hint = 'Write {"key": value, …}, or leave it out.'
-            self.problems.append(Problem(path or "(top)", f"expected a mapping, got {_shown(raw)}", where, hint))
+            self.problems.append(Problem(path or "(top)", f"expected a mapping, got {_shown(raw)}", hint, where))
             return []
         for key in raw:
             if not isinstance(key, str):
                 hint = "Write the key in quotes."
-                self.problems.append(Problem(path or "(top)", f"expected string keys, got {_shown(key)}", where, hint))
+                self.problems.append(Problem(path or "(top)", f"expected string keys, got {_shown(key)}", hint, where))
         return [(key, value) for key, value in raw.items() if isinstance(key, str)]
 
     def _unknown(self, key: str, path: str, where: str, known: list[str]) -> None:
         close = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
         hint = f"Did you mean {close[0]!r}?" if close else f"Known keys: {', '.join(known)}."
-        self.problems.append(Problem(_join(path, key), "unknown key", where, hint))
+        self.problems.append(Problem(_join(path, key), "unknown key", hint, where))
 
     def _wrong(self, error: Exception, hint: Any, value: object, path: str, where: str) -> None:
         text = str(error)
@@ -141,7 +130,7 @@ class Reader:
         if "got" not in text:
             text += f", got {_shown(value)}"
         mend = _MENDS.get(_kind(hint), "Correct the value, or leave the key out for its default.")
-        self.problems.append(Problem(path, text, where, mend))
+        self.problems.append(Problem(path, text, mend, where))
 
 
 def convert(hint: Any, value: object) -> Any:
@@ -188,9 +177,9 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
 
 
-def _merge(into: Node, new: Node) -> None:
+def _merge(into: Level, new: Level) -> None:
     for key, value in new.items():
-        if isinstance(value, Node) and isinstance(into.get(key), Node):
+        if isinstance(value, Level) and isinstance(into.get(key), Level):
             _merge(into[key], value)
         else:
             into[key] = value

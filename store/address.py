@@ -1,7 +1,7 @@
-"""One Redis address, taken apart: where the server is, who we are to it, and how its certificate is judged.
+"""One Redis address, taken apart: where the server is, how we log in, and how its certificate is checked.
 
-`docs/SCALE_OUT.md` has the forms and options. Whoever reads an address wrongly has a password in his hand, so what is
-said about a wrong one repeats no part of it: every text here is made of constants.
+`docs/SCALE_OUT.md` has the forms and options. An address may hold a password, also where it is written wrongly. So no
+message about a wrong address repeats any part of it: every text here is made of constants.
 """
 
 import difflib
@@ -49,7 +49,7 @@ class WrongAddress(ValueError):
 
 
 class Url(str):
-    """An address as it was written, which nobody shows by accident."""
+    """An address as it was written, whose `repr` does not show it: no log has a password by accident."""
 
     __slots__ = ()
 
@@ -59,7 +59,7 @@ class Url(str):
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """Who we say we are. `password` None: we say nothing."""
+    """What we log in with. `password` None: we do not log in."""
 
     username: str | None = field(default=None, repr=False)
     password: str | None = field(default=None, repr=False)
@@ -83,8 +83,8 @@ class Address:
     sentinel_tls: Tls | None = None
 
     @property
-    def place(self) -> tuple[Any, ...]:
-        """What two addresses of the same data have in common."""
+    def data(self) -> tuple[Any, ...]:
+        """Which data this is: equal for two addresses of the same database."""
         return (frozenset(self.hosts), self.path, self.master, self.db)
 
 

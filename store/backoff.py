@@ -1,6 +1,6 @@
 """Pauses before what failed is tried again: longer each time, up to a bound, and never the same for two processes.
 
-After an outage everybody has failed at the same moment; without the random part everybody would come back together.
+After an outage all processes have failed at the same moment; without the random part all would try again together.
 """
 
 import random
@@ -29,5 +29,5 @@ class Backoff:
 
 
 def jittered(pause: float) -> float:
-    """A pause of its own, less a random part of up to a half: for what does not grow."""
+    """One pause less a random part of up to a half, for pauses that do not grow."""
     return pause * random.uniform(0.5, 1)

@@ -1,6 +1,6 @@
-"""What a caller of Redis must be ready for: no answer, an error as the answer, or an answer nobody can read.
+"""What a caller of Redis must be ready for: no answer, an error as the answer, or an answer that cannot be read.
 
-All are StoreUnavailable, so a caller that is ready for an absent Redis is ready for every fault of it.
+All are StoreUnavailable, so a caller that handles a Redis that is away handles every fault of it.
 """
 
 import re
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from redis.exceptions import RedisError, ResponseError
 
 ELSEWHERE = frozenset({"READONLY", "LOADING", "MASTERDOWN"})
-"""Codes of a server that is not, or not yet, the one we want: the address may lead to another by now."""
+"""Codes of a server that is not, or not yet, the right one: the address may lead to another one by now."""
 
 UNKNOWN_SCRIPT = "NOSCRIPT"
 _CODE = re.compile(r"[A-Z][A-Z0-9]+(?= |$)")
@@ -40,7 +40,7 @@ class StoreRefused(StoreUnavailable):
         self.text = text
 
     def again(self) -> "StoreRefused":
-        """The same for another call: the traceback of one that is raised again and again would grow."""
+        """The same error for another call: the traceback of one object that is raised again and again would grow."""
         return StoreRefused(self.code, self.text)
 
 
@@ -59,11 +59,12 @@ def refused(text: str) -> StoreRefused:
 
 
 def from_client(error: Exception) -> StoreUnavailable:
-    """The error for what redis-py or the system raised: it takes the code off the text of the errors it knows."""
+    """The error for what redis-py or the system raised. redis-py removes the code from the text of errors that it
+    knows: it is put back."""
     if isinstance(error, StoreUnavailable):
         return error
     if isinstance(error.__cause__, RedisError) and error.__cause__.status_code:
-        error = error.__cause__  # what Redis said while a connection was made is called a fault of the network
+        error = error.__cause__  # redis-py calls what Redis answered while a connection was made a fault of the network
     text = str(error)
     if isinstance(error, RedisError) and error.status_code:
         return refused(f"{error.status_code} {text}")
@@ -74,7 +75,7 @@ def from_client(error: Exception) -> StoreUnavailable:
 
 @contextmanager
 def reading(what: str) -> Iterator[None]:
-    """Take an answer apart: one that does not have the shape that is wanted is a fault of Redis like any other."""
+    """For code that takes an answer apart: an answer of the wrong shape raises Unreadable."""
     try:
         yield
     except (TypeError, ValueError, LookupError, AttributeError) as error:

@@ -1,6 +1,6 @@
 """Whether a server can be used at all, from what INFO server says of it. Pure.
 
-What depends on the user's rights, or passes by itself, is found by trying (`flotilla.monitoring.probe`).
+What depends on the user's rights, or is only wrong for a while, is found by trying (`flotilla.monitoring.probe`).
 """
 
 from flotilla.store.errors import StoreRefused

@@ -1,17 +1,18 @@
 """One connection to one Redis, shared by everything that runs in one event loop.
 
 Calls of one loop turn leave in one write; replies come back in the order of the calls, so a call made after another
-also happens after it. No call waits longer than the timeout: a Redis that is silent while calls are due is given up,
-every due call fails with StoreUnavailable, and the next call connects anew, after a pause that grows with failures.
+also happens after it. No call waits longer than the time-out. A connection whose Redis is silent while calls wait for a
+reply is given up: every such call fails with StoreUnavailable, and the next call connects again, after a pause that
+grows with failures.
 
-An error reply fails its call alone. But one that says that this is not the server we want (a replica after a failover,
-one that is loading) gives the connection up as well: the address may lead to another server by now.
+An error reply fails its own call only. But where it says that this is not the right server (a replica after a failover,
+or one that is loading), the connection is given up as well: the address may lead to another server by now.
 
-Behind sentinels the address leads to another server after a failover: `moved` says so, and the connection to the old
-master is given up at once, for what is written there is lost.
+Behind sentinels the address leads to another server after a failover. Then `moved` is called, and the connection to the
+old master is given up at once, because what is written there is lost.
 
-Where the Redis has partitions, each new connection begins with comparing what is known of them (`greeting`); a call
-that is answered DOUBT is held, and others of its kind behind it, and sent again in order when the doubt is settled.
+Where the Redis has partitions, each new connection begins by comparing what is known of them (`_greet`). A call that is
+answered DOUBT is held, with others of its kind behind it, and all are sent again in order when the doubt is over.
 """
 
 import asyncio
@@ -40,9 +41,9 @@ _Call = tuple["asyncio.Future[Any]", Otherwise | None]
 
 FIRST_PAUSE = 0.1  # seconds without attempts after a failed one
 MAX_PAUSE = 1.0
-STEADY = 5.0  # seconds after which another wrong server is the first one again
-HELD_WITHIN = 3.5  # seconds a call is held: longer than instances have to compare, less than a command may take
-COMPARE_EVERY = 0.1  # seconds between looks whether a doubt is settled
+STEADY = 5.0  # seconds without a wrong server, after which the pauses begin short again
+HELD_WITHIN = 3.5  # seconds a call is held: more than instances have to compare, less than a command may take
+COMPARE_EVERY = 0.1  # seconds between questions whether a doubt is over
 
 
 class Link:
@@ -108,7 +109,7 @@ class Link:
             self._loop.call_soon_threadsafe(self._go_over)
 
     def _go_over(self) -> None:
-        """Give up the old master, and greet the new one before anybody has a call for it."""
+        """Give up the old master, and connect to the new one before there is a call for it."""
         if self._closed:
             return
         self._moves += 1
@@ -144,7 +145,7 @@ class Link:
                     batch = []
                     self._watch_silence()
                     await connection.send_packed_command(packed, check_health=False)
-                except Exception as error:  # noqa: BLE001  whatever it is: those who wait must hear of it
+                except Exception as error:  # noqa: BLE001  whatever it is: the waiting calls must fail
                     await self._fail(from_client(error), [call for _, call in batch])
                 except asyncio.CancelledError:
                     self._outbox[:0] = batch  # `close` fails it
@@ -182,7 +183,7 @@ class Link:
         return connection
 
     async def _greet(self, connection: AbstractConnection) -> None:
-        """What is said before any call: the scripts, and what this process knows of the partitions."""
+        """What is sent before any call: the scripts, and what this process knows of the partitions."""
         await _exchange(connection, [("SCRIPT", "LOAD", script.text) for script in Script.registered.values()])
         if self._partitions is None:
             return
@@ -198,8 +199,8 @@ class Link:
         """Whether a call that needs a partition would most likely be answered DOUBT."""
         return self._partitions is not None and bool(self._partitions.doubted)
 
-    def _hold(self, call: _Call, line: deque[_Call]) -> None:
-        """Keep a call in a line until the doubt is settled, or its time is up."""
+    def _hold(self, call: _Call, queue: deque[_Call]) -> None:
+        """Keep a call in a queue until the doubt is over, or its time is up."""
         future, _ = call
         if future not in self._timed:
             error = StoreUnavailable("this run of Redis is not trusted yet")
@@ -207,12 +208,12 @@ class Link:
             self._timed.add(future)
             future.add_done_callback(lambda _: timer.cancel())
             future.add_done_callback(self._timed.discard)
-        line.append(call)
+        queue.append(call)
         if self._comparing is None or self._comparing.done():
             self._comparing = supervised("link-compare", self._compare)
 
     async def _compare(self) -> None:
-        """Ask again until the partitions are settled, then send what was held, in the order in which it came."""
+        """Ask again until no partition is in doubt, then send what was held, in the order in which it came."""
         while self._forget_done():
             await self._ask_again()
             if self._forget_done():
@@ -220,9 +221,9 @@ class Link:
 
     def _forget_done(self) -> bool:
         """Drop the calls whose time is up or whose caller is gone; whether any is left."""
-        for line in (self._held, self._behind):
-            while line and line[0][0].done():
-                line.popleft()
+        for queue in (self._held, self._behind):
+            while queue and queue[0][0].done():
+                queue.popleft()
         return bool(self._held or self._behind)
 
     async def _ask_again(self) -> None:
@@ -278,7 +279,7 @@ class Link:
         except asyncio.CancelledError:
             await connection.disconnect(nowait=True)  # nobody reads it any more
             raise
-        except Exception as error:  # noqa: BLE001  whatever it is: those who wait must hear of it
+        except Exception as error:  # noqa: BLE001  whatever it is: the waiting calls must fail
             self._reader = None
             await self._fail(StoreUnavailable(f"the connection to Redis was given up: {error or type(error).__name__}"))
 
@@ -323,7 +324,7 @@ class Link:
 
 
 async def _exchange(connection: AbstractConnection, commands: Sequence[Command]) -> list[Any]:
-    """Say some commands in one write and read their answers. An error among them is raised."""
+    """Send some commands in one write and read their answers. An error among them is raised."""
     await connection.send_packed_command(b"".join(pack(command) for command in commands), check_health=False)
     return [await connection.read_response() for _ in commands]
 
@@ -331,7 +332,7 @@ async def _exchange(connection: AbstractConnection, commands: Sequence[Command])
 def _fail(future: "asyncio.Future[Any]", error: Exception) -> None:
     if not future.done():
         future.set_exception(error)
-        future.exception()  # a caller that went away has no use for it: not "never retrieved"
+        future.exception()  # or asyncio would complain where the caller went away: "never retrieved"
 
 
 def pack(command: Command) -> bytes:

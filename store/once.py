@@ -1,9 +1,9 @@
-"""Says whether something is news, so that a fault that goes on is in the log once and not at every call."""
+"""Says whether something is news, so that a fault that lasts is in the log once, and not at every call."""
 
 import time
 from collections.abc import Callable, Hashable
 
-QUIET = 60.0  # seconds without it after which it is news again
+QUIET = 60.0  # seconds: what has not happened for so long is news again
 MAX = 256  # things remembered; more than that are forgotten together
 
 

@@ -1,10 +1,10 @@
 """Whether a Redis still has what it answered: generations of partitions, and what this process knows of them.
 
-A run of Redis begins with what was saved, which may be older than what was answered before. So every process remembers
-of each partition its generation and the highest count of publications it has heard of, and says so over each new
-connection before anything else (`lua/arrive.lua`). A run that nobody has trusted yet is in doubt: scripts that need the
-partition answer DOUBT, and the calls are held until it is settled (`link`). Instances have a vote, other processes
-(workers, commands) only compare.
+A run is one process of Redis. It begins with what was saved, which may be older than what the run before it answered.
+So every process remembers the generation of each partition and the highest count of publications that it has heard of,
+and sends both over each new connection before anything else (`lua/arrive.lua`). A run that is not trusted yet is in
+doubt: scripts that need the partition answer DOUBT, and the calls are held until the doubt is over (`link`). Instances
+have a vote in this; other processes (workers, management commands) only compare.
 
 Pure bookkeeping, used by coroutines and threads; nothing here waits or talks to Redis.
 """
@@ -26,14 +26,14 @@ logger = logging.getLogger("flotilla.store.partitions")
 ARRIVE = Script.load("flotilla.store", "arrive")
 REST = Script.load("flotilla.store", "rest")
 
-VOTES_WITHIN = 3.0  # seconds instances that are known to live have to compare
-DOUBT = "DOUBT"  # the first word of the error by which a script says that nobody can tell what stands there
+VOTES_WITHIN = 3.0  # seconds that the living instances have to compare
+DOUBT = "DOUBT"  # first word of the error by which a script says that the partition is in doubt
 
 Command = tuple[Any, ...]
 
 
 class Witness(NamedTuple):
-    """An instance and those it knows to live, itself included. `name` is "" for a process that is none."""
+    """An instance, and all that it knows to be alive, with itself. `name` is "" for a process that is no instance."""
 
     name: str = ""
     living: Collection[str] = ()
@@ -48,20 +48,21 @@ class Partition:
         self.generation = ""
         self.count = 0
         self.run = ""
-        self._begin = "?"  # how its epochs begin; none begins so
+        self._begin = "?"  # how its epochs begin; no epoch begins with `?`
 
     def note(self, epoch: str, count: int) -> None:
-        """A publication was heard. Of another generation Redis itself must tell first: a message may be an old one."""
+        """A publication was heard. One of another generation does not count until Redis itself has told of that
+        generation: the message may be an old one."""
         if count > self.count and epoch.startswith(self._begin):
             self.count = count
 
     def compared(self, run: str, generation: str) -> None:
-        """What was heard so far was compared with another run: what is heard from now on is of that one."""
+        """What was heard so far was compared with this run: what is heard from now on comes from it."""
         if generation == self.generation:
             self.run = run
 
     def learn(self, run: str, generation: str, count: int) -> bool:
-        """Redis said where it stands, in a run that is trusted. True when its generation has changed."""
+        """Redis, in a run that is trusted, said the generation and the count. True when the generation has changed."""
         changed = self.generation not in ("", generation)
         if generation != self.generation:
             self.generation, self.count, self._begin = generation, count, f"{generation}."
@@ -72,7 +73,7 @@ class Partition:
 
 
 class Partitions:
-    """The partitions of one Redis. `doubted`: those whose present run nobody has trusted yet."""
+    """The partitions of one Redis. `doubted`: those in doubt, because the run is not trusted for them yet."""
 
     scripts = (ARRIVE, REST)
 
@@ -80,7 +81,7 @@ class Partitions:
         self.all = [Partition() for _ in range(PARTITIONS)]
         self.doubted: set[int] = set()
         self.run = ""
-        self.changes = 0  # of generations, as this process saw them: each time something was lost
+        self.changes = 0  # of generations that this process saw: each means that something was lost
         self.witness: Callable[[], Witness] = Witness
         self._durable = durable
 
@@ -115,7 +116,7 @@ class Partitions:
         self._learn((number, generation, count) for number, generation, count, doubt in found if not doubt)
 
     def looks(self) -> list[Command]:
-        """The calls that ask how far each partition is, which cost Redis next to nothing."""
+        """The calls that read each partition's generation and count, which cost Redis next to nothing."""
         prefix = settings.REALTIME_PREFIX
         return [("HMGET", partition_key(prefix, "partition", n), "g", "n", "r", "d") for n in range(PARTITIONS)]
 
@@ -131,17 +132,17 @@ class Partitions:
         self._learn(found)
 
     def _learn(self, found: Iterable[tuple[int, str, int]]) -> None:
-        """What stands in partitions that are trusted."""
+        """Note the generations and counts of partitions that are trusted."""
         changed = 0
         for number, generation, count in found:
             self.doubted.discard(number)
             changed += self.all[number].learn(self.run, generation, count)
         if changed:
             self.changes += changed
-            logger.warning("Redis lost what it had answered: the streams of %d partitions begin anew", changed)
+            logger.warning("Redis lost what it had answered: the streams of %d partitions begin again", changed)
 
     def marks(self) -> list[Command]:
-        """The calls by which the last instance of a cluster that ends in order leaves word of it."""
+        """The calls by which the last instance of a cluster that ends in order leaves a mark that nothing was lost."""
         prefix = settings.REALTIME_PREFIX
         keys = [partition_key(prefix, "partition", number) for number in range(PARTITIONS)]
         return [("EVALSHA", REST.sha, 1, key, self.run) for key in keys]

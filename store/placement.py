@@ -1,7 +1,7 @@
 """Where a name lives: its partition, its group in the channel layer, its keys.
 
-Names come from clients and may hold anything (a `}` would break a hash tag, the layer checks nothing), so they are
-hashed; whoever needs the original carries it in the message or value. Every name belongs to one of a fixed number of
+Names come from clients and may hold anything (a `}` would break a hash tag, and the layer checks nothing), so they are
+hashed; where the original is needed, the message or value carries it. Every name belongs to one of a fixed number of
 partitions: its keys carry the partition's hash tag, so that a script that touches a name and its partition touches one
 tag (see `partitions`).
 """

@@ -43,13 +43,13 @@ def sync_client(url: str, **options: Any) -> redis.Redis:
 
 
 def sentinels(url: str) -> Sentinels | None:
-    """Those that say where the Redis of an address is; None where the address says it. Raises WrongAddress."""
+    """The sentinels of an address; None where the address names the Redis itself. Raises WrongAddress."""
     address = parse(url)
     return sentinels_of(address) if address.master else None
 
 
 class _OfThreads:
-    """What redis-py's pools for threads ask for a master."""
+    """The sentinels as redis-py's pools for threads want them."""
 
     def __init__(self, sentinels: Sentinels) -> None:
         self._sentinels = sentinels

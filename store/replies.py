@@ -1,4 +1,4 @@
-"""What Redis says over one of redis-py's connections, read in pieces as large as they come.
+"""The replies that come over one of redis-py's connections, read in pieces as large as they come.
 
 redis-py reads one reply at a time, with a coroutine or two for each. Here everything that one read brought is parsed at
 once, in C. Nobody else may read from the connection meanwhile.
@@ -17,7 +17,7 @@ _NOT_YET = object()
 
 
 class ReplyStream:
-    """The replies of a connection that stands. Error replies come as StoreRefused in the list, not raised."""
+    """The replies of an open connection. Error replies are StoreRefused objects in the list; they are not raised."""
 
     def __init__(self, connection: AbstractConnection) -> None:
         self._connection = connection
@@ -31,7 +31,7 @@ class ReplyStream:
 
     async def read(self) -> list[Any]:
         """Whole replies, one at least, in order. Raises redis-py's ConnectionError, OSError, or hiredis's
-        ProtocolError, when the connection is lost or says what is no reply."""
+        ProtocolError, when the connection is lost or sends something that is no reply."""
         found: list[Any] = []
         while not found:
             data = await self._stream.read(MAX_AT_ONCE)

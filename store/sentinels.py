@@ -1,10 +1,10 @@
 """Where the sentinels say that a master is, and who is told when it moves.
 
 All talk with sentinels happens in one thread of the process, in an event loop of its own, so that coroutines of any
-loop and plain threads are served alike. Each sentinel is subscribed to while anybody follows: the first that says that
-another server was promoted is believed, for sentinels count their decisions (`config-epoch`) and one with a lower count
-merely has not heard yet, which may take it two seconds. Where no sentinel can be subscribed to, the master is still
-asked for at each new connection.
+loop and plain threads are served alike. Each sentinel is subscribed to while anybody follows. The first one that says
+that another server was promoted is believed: sentinels count their decisions (`config-epoch`), and one with a lower
+count has only not heard of the new one yet, which may take two seconds. Where no sentinel can be subscribed to, they
+are still asked for the master at each new connection.
 """
 
 import asyncio
@@ -33,9 +33,9 @@ logger = logging.getLogger("flotilla.store.sentinels")
 
 Value = TypeVar("Value")
 
-EVENTS = ("+switch-master", "+promoted-slave")  # the second comes first, at the sentinel that leads a failover
+EVENTS = ("+switch-master", "+promoted-slave")  # the sentinel that leads a failover sends the second one earlier
 ANSWER_WITHIN = 1.0  # seconds all sentinels together have to say where the master is
-QUIET = 5.0  # seconds without a word after which a sentinel is asked whether it still hears us
+QUIET = 5.0  # seconds of silence after which a sentinel is sent a PING
 FIRST_PAUSE = 0.1  # seconds until a sentinel that is gone is subscribed to again
 MAX_PAUSE = 2.0
 
@@ -48,7 +48,7 @@ class Follower(Protocol):
 
 
 class Said(NamedTuple):
-    """What a sentinel says: its last decision's number, and the master by it."""
+    """What a sentinel says: the number of its last decision, and the master by that decision."""
 
     epoch: int
     master: tuple[str, int]
@@ -130,7 +130,8 @@ class Sentinels:
     # In the speaker's thread
 
     async def _ask(self) -> tuple[str, int]:
-        """The master by the latest decision of those that answer: the first that knows of no earlier one than we do."""
+        """The master by the latest decision: the first sentinel whose decision is not older than the one we know is
+        enough, else the newest of all answers."""
         asking = [asyncio.ensure_future(self._ask_one(one)) for one in self._address.hosts]
         best: Said | None = None
         faults: list[StoreUnavailable] = []
@@ -154,7 +155,7 @@ class Sentinels:
         if best is None:
             raise StoreUnavailable(f"no sentinel says where the master is: {faults[0]}")
         if self._said is not None and best.epoch < self._said.epoch and not faults:
-            self._said = None  # all of them begin to count anew: they were set up again
+            self._said = None  # all of them count from the beginning again: they were set up again
         self._learn(best)
         return best.master
 
@@ -252,7 +253,7 @@ _lock = threading.Lock()
 
 
 def sentinels_of(address: Address) -> Sentinels:
-    """The process's own for the master that an address names (anew after a fork)."""
+    """This process's Sentinels for the master that an address names (others after a fork)."""
     global _speaker
     with _lock:
         if _speaker is None or _speaker.pid != os.getpid():

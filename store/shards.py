@@ -33,7 +33,8 @@ TIMEOUT = 2.0  # seconds a call may take
 
 
 class Shard:
-    """One Redis. `index` is its place in REDIS_URL. `partitions`: None where nothing must be kept from going back."""
+    """One Redis. `index` is its number in REDIS_URL. `partitions`: None where it does not matter if Redis comes back
+    with an older state."""
 
     def __init__(self, index: int, url: str, timeout: float = TIMEOUT, partitions: Partitions | None = None) -> None:
         self.index = index
@@ -73,7 +74,7 @@ class Shard:
         link = self._links.get(loop)
         if link is None:
             for ended in [known for known in self._links if known.is_closed()]:
-                del self._links[ended]  # a link holds on to its loop: nothing else would let go of the pair
+                del self._links[ended]  # a link refers to its loop, so the pair would never be freed
             link = self._links[loop] = Link(self._async_pool(), self.timeout, self.stats, self.partitions)
             self._follow(link)
         self._current = (loop, link)
@@ -100,7 +101,7 @@ class Shard:
         return self._ask_sync("EVAL", script.text, len(keys), *keys, *args)
 
     def _compare_sync(self, partitions: Partitions) -> None:
-        """Ask again whether a doubt is settled, and make partitions that are gone."""
+        """Ask again whether a doubt is over, and make partitions that are gone."""
         everything = range(len(partitions.all))
         run = run_of(self.execute_sync("INFO", "server"))
         answers = self.batch_sync(partitions.questions(run, everything))
@@ -124,7 +125,7 @@ class Shard:
             raise self._failed_sync(found) from error
 
     def _failed_sync(self, error: StoreUnavailable) -> StoreUnavailable:
-        """Count a failure; from a server that is not the one we want the connections are given up."""
+        """Count a failure; connections to a server that is not the right one are given up."""
         if not isinstance(error, StoreRefused):
             self.stats.unavailable += 1
             return error
@@ -187,7 +188,7 @@ class Shard:
         }
 
     def beside(self) -> AbstractConnection:
-        """A connection beside the shared one, which says nothing by itself. It is to be connected; `close` ends it."""
+        """A connection beside the shared one, for the caller alone, who connects it; `close` ends it."""
         connection: AbstractConnection = self._async_pool().make_connection()
         self._beside.append(connection)
         return connection
@@ -196,7 +197,7 @@ class Shard:
         return async_pool(self.url, **self._options(aioredis.retry.Retry(NoBackoff(), 0)))
 
     def _sync_client(self) -> redis.Redis:
-        # an idle connection may have been closed: once more, at once; but a Redis that is silent was waited for already
+        # an idle connection may have been closed, so try once more, at once; but do not wait twice for a silent Redis
         options = self._options(Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)))
         if self.partitions is not None:
             options["redis_connect_func"] = self._greet_sync
@@ -218,7 +219,7 @@ class Shard:
             client.connection_pool.disconnect(inuse_connections=False)
 
     def _greet_sync(self, connection: Any) -> None:
-        """As `Link` begins a connection: nothing else is said before what is known of the partitions was compared."""
+        """Begin a connection as `Link` does: before anything else, what is known of the partitions is compared."""
         partitions = self.partitions
         assert partitions is not None  # it is not called without any
         connection.on_connect()
@@ -227,7 +228,7 @@ class Shard:
             run, everything = run_of(_say(connection, [("INFO", "server")])[0]), range(len(partitions.all))
             partitions.answered(run, everything, _say(connection, partitions.questions(run, everything)))
         except BaseException:
-            connection.disconnect()  # or the pool would take it for one that may be used
+            connection.disconnect()  # or the pool would use it again
             raise
 
     def __repr__(self) -> str:
@@ -275,7 +276,7 @@ _store: tuple[int, Store] | None = None
 
 
 def get_store() -> Store:
-    """The process's Store, made from `settings.REDIS_URLS` at the first call (anew after a fork)."""
+    """The process's Store, made from `settings.REDIS_URLS` at the first call (and again after a fork)."""
     global _store
     if _store is None or _store[0] != os.getpid():
         _store = (os.getpid(), Store(settings.REDIS_URLS))
@@ -283,6 +284,6 @@ def get_store() -> Store:
 
 
 def reset_store() -> None:
-    """Forget the process's Store, so that the next call reads the settings anew (tests)."""
+    """Forget the process's Store, so that the next call reads the settings again (tests)."""
     global _store
     _store = None

@@ -1,7 +1,7 @@
 """Counting on hot paths: plain attributes and arrays made once, read from any thread by whoever asks.
 
-Nothing here knows of Prometheus. One thread writes (the event loop's); a reader may see a count and not yet the sum
-that belongs to it, which the next look mends. Times are seconds.
+Nothing here knows of Prometheus. One thread writes (the event loop's). A reader may see a count without the sum that
+belongs to it, and sees both the next time. Times are seconds.
 """
 
 import logging
@@ -64,7 +64,7 @@ class RedisStats:
         self._once = Once()
 
     def refuse(self, error: StoreRefused) -> None:
-        """It answered with an error: counted, and logged where the error's code is news."""
+        """Redis answered with an error: count it, and log it if its code has not been seen for a while."""
         self.refused += 1
         if self._once.news(error.code):
             logger.warning("%s answers with errors: %s", self._name, error)

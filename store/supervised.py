@@ -1,6 +1,6 @@
 """Tasks that others rely on: none of them ends by an exception.
 
-What such a task does is begun again after any failure, with pauses that grow while it goes on failing. Each failure is
+The work of such a task begins again after any failure, with pauses that grow while it goes on failing. Each failure is
 counted under the task's name; the log has the first of a series.
 """
 
@@ -20,10 +20,10 @@ Work = Callable[[], Awaitable[Any]]
 
 FIRST_PAUSE = 0.05  # seconds
 MAX_PAUSE = 2.0
-STEADY = 10.0  # seconds of work after which a failure is a first one again
+STEADY = 10.0  # seconds of work after which the pauses begin short again
 
 restarts: Counter[str] = Counter()
-"""How often tasks were begun again, by name. Names are written in the code: there are a few."""
+"""How often tasks began again, by name. The names are constants, so there are few."""
 
 
 def supervised(name: str, work: Work) -> "asyncio.Task[None]":

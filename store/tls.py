@@ -1,7 +1,7 @@
 """TLS to a Redis: what an address says of certificates, and the context that is made of it.
 
-Making a context reads the authorities' certificates, 0.15 s of a core where they are the system's: one is made for all
-connections, and another when a file has changed, as certificates do that are renewed.
+Making a context reads the authorities' certificates, which takes 0.15 s of a core where they are the system's. So one
+context is made for all connections, and another when a file has changed, as happens when certificates are renewed.
 """
 
 import os
@@ -17,7 +17,7 @@ from redis.sentinel import SentinelManagedConnection
 
 @dataclass(frozen=True, slots=True)
 class Tls:
-    """How we talk TLS: files in PEM form, "" where the system's own (`ca`) or none (`cert`, `key`)."""
+    """How we use TLS: paths of files in PEM form; "" means the system's own (`ca`), or none (`cert`, `key`)."""
 
     ca: str = ""
     cert: str = ""
@@ -42,7 +42,7 @@ class Tls:
             context.load_verify_locations(cafile=self.ca)
         elif self.verify:
             context.load_default_certs()
-        if self.cert:  # with a password, even a wrong one, nobody is asked for one at the terminal
+        if self.cert:  # any password, even a wrong one, keeps OpenSSL from asking for one at the terminal
             context.load_cert_chain(self.cert, self.key or None, password="")
         return context
 

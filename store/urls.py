@@ -1,7 +1,7 @@
 """Lists of Redis addresses as people write them, for the client library and for the channel layer.
 
-One address is taken apart in `flotilla.store.address`. What is said about a wrong one repeats nothing of it, for a
-password that is written wrongly may stand anywhere.
+One address is taken apart in `flotilla.store.address`. No message about a wrong one repeats any part of it, because a
+password may stand anywhere in it.
 """
 
 import re
@@ -31,12 +31,12 @@ def checked_urls(value: str) -> list[str]:
     urls = split_urls(value)
     if not urls:
         raise WrongAddress("no address was given")
-    places: dict[Any, int] = {}
+    known: dict[Any, int] = {}
     for number, url in enumerate(urls, 1):
         which = f" (address {number} of {len(urls)})" if len(urls) > 1 else ""
         if problem := check_url(url):
             raise WrongAddress(f"{problem}{which}")
-        if (first := places.setdefault(parse(url).place, number)) != number:
+        if (first := known.setdefault(parse(url).data, number)) != number:
             raise WrongAddress(f"addresses {first} and {number} are the same Redis: write each shard once")
     return urls
 

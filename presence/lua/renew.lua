@@ -1,6 +1,6 @@
 -- Take or renew the lease of one incarnation.
--- KEYS 1 leases (incarnation → end, ms)  2 about (incarnation → beat LF JSON)  3 its tombstone  4 its scopes  5 generations
--- ARGV 1 incarnation  2 length of the lease, ms  3 beat  4 last beat that was answered  5 JSON  6 TTL of the keys, s
+-- KEYS 1 leases (incarnation → end, ms)  2 about (incarnation → number LF JSON)  3 its tombstone  4 its scopes  5 generations
+-- ARGV 1 incarnation  2 length of the lease, ms  3 this renewal's number  4 that of the last one that was answered  5 JSON  6 TTL of the keys, s
 --      7 Redis's time of that answer, ms (0 = none yet)  8 longest silence without proof of having been spared, ms
 -- Returns {0 fenced | 1 renewed | 2 the lease was missing | 3 Redis is older than it was, Redis's time in ms}.
 -- Atomic with the tombstone: after a reaper's mark no renewal succeeds. After a silence near the life of tombstones the
@@ -17,7 +17,7 @@ if missing and last > 0 and now - last > tonumber(ARGV[8]) then
   redis.call('ZADD', KEYS[1], ENDED, ARGV[1])
   return { 0, now }
 end
-local beat = tonumber(string.match(redis.call('HGET', KEYS[2], ARGV[1]) or '', '^%d+') or 0)
+local last = tonumber(string.match(redis.call('HGET', KEYS[2], ARGV[1]) or '', '^%d+') or 0)
 redis.call('ZADD', KEYS[1], now + tonumber(ARGV[2]), ARGV[1])
 redis.call('HSET', KEYS[2], ARGV[1], ARGV[3] .. '\n' .. ARGV[5])
 for _, i in ipairs({ 1, 2, 4, 5 }) do
@@ -25,7 +25,7 @@ for _, i in ipairs({ 1, 2, 4, 5 }) do
 end
 if missing then
   return { 2, now }
-elseif beat < tonumber(ARGV[4]) then
+elseif last < tonumber(ARGV[4]) then
   return { 3, now }
 end
 return { 1, now }

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 TICKS = 16
-"""Ticks in a microsecond: GCRA reckons in them, so that rates that do not divide a second lose next to nothing."""
+"""Ticks in a microsecond: GCRA counts in them, so that rates that do not divide a second lose almost nothing."""
 
 EXACT_UP_TO = 256
 """Largest strict count whose log has an entry for every request; above it an entry stands for a grain of time."""
@@ -47,20 +47,20 @@ class Rate:
 
     @property
     def interval(self) -> int:
-        """GCRA: ticks in which one is earned back, rounded up so that no more than the rate is ever admitted."""
+        """GCRA: ticks in which one request is earned back, rounded up so that never more than the rate is admitted."""
         return -(-self.period_us * TICKS // self.count)
 
     @property
     def grain(self) -> int:
-        """Strict: microseconds of requests that share an entry of the log; 0 keeps every one."""
+        """Strict: microseconds whose requests share an entry of the log; 0: each request has its own."""
         return 0 if self.count <= EXACT_UP_TO else -(-self.period_us // EXACT_UP_TO)
 
     def shared_among(self, instances: int) -> "Rate":
-        """One instance's share, for when each must decide alone; at least one."""
+        """One instance's share, for when each must decide alone; at least one request and a burst of one."""
         return _shared_among(self, instances)
 
     def widened(self, times: int) -> "Rate":
-        """The same promise to `times` as many, as far as a rate may go."""
+        """The rate times `times`, with the burst, up to the largest that are allowed."""
         count = min(self.count * times, MAX_COUNT if self.strict else max(self.count, FASTEST * self.period))
         burst = None if self.burst is None else min(self.burst * times, MAX_COUNT)
         return replace(self, count=count, burst=burst)
@@ -79,7 +79,7 @@ def _shared_among(rate: Rate, instances: int) -> Rate:
 
 
 def parse_rate(text: object, burst: int | None = None) -> Rate:
-    """The rate in `text`; `burst` may be given apart. Raises ValueError that says what is wrong, without the mend."""
+    """The rate in `text`; `burst` may be given apart. Raises ValueError with what is wrong (MEND: what to write)."""
     found = _RATE.fullmatch(text.strip()) if isinstance(text, str) else None
     if found is None:
         raise ValueError(f"{text!r} is no rate")

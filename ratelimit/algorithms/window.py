@@ -1,9 +1,9 @@
-"""The strict limit, pure: never more than the count in any window of the period, however the requests fall.
+"""The strict limit, pure: never more than the count in any time as long as the period, whenever the requests come.
 
-A key's state is the log of what was admitted, oldest first. Up to `rates.EXACT_UP_TO` every request has an entry; for
-larger counts an entry stands for a grain of time (1/256 of the period) and leaves the window only when the last request
-it may stand for does, so the limit errs on the strict side by less than one grain. Times are microseconds of any one
-clock. `lua/take.lua` does the same on Redis's clock.
+A key's state is the log of what was admitted, oldest first. Up to `rates.EXACT_UP_TO` every request has an entry. For
+larger counts an entry stands for all requests in a grain of time (1/256 of the period), and counts until the last of
+them need not count any more; so a request counts for up to one grain longer than it must, and never shorter. Times are
+microseconds of any one clock. `lua/take.lua` does the same on Redis's clock.
 """
 
 from flotilla.ratelimit.algorithms.answers import Answer
@@ -16,7 +16,7 @@ Log = tuple[tuple[int, int], ...]
 def take(log: Log, now: int, cost: int, rate: Rate) -> tuple[Answer, Log]:
     """What a request of `cost` gets at `now`, and the key's next state, which is the old one when it is denied."""
     lasts, old = rate.grain + rate.period_us, log
-    if log and log[-1][0] > now:  # the clock was set back: the log goes with it
+    if log and log[-1][0] > now:  # the clock was set back: so is the log
         shift = log[-1][0] - now
         log = tuple((start - shift, count) for start, count in log)
     live = tuple(entry for entry in log if entry[0] + lasts >= now)

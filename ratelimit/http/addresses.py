@@ -1,7 +1,7 @@
-"""The address a client is counted by: read from the right of X-Forwarded-For, past trusted proxies, no further.
+"""The address a client is counted by: X-Forwarded-For is read from the right, past trusted proxies and no further.
 
-Whatever stands left of the first address that is not a trusted proxy's was written by the client itself and counts for
-nothing. IPv6 clients are counted by their /64, which is the least a household is given. Pure.
+Whatever stands left of the first address that is not a trusted proxy's may have been written by the client itself, and
+is ignored. IPv6 clients are counted by their /64, which is the least that a household gets. Pure.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ def client_address(peer: str, forwarded_for: str, trusted: Sequence[Network]) ->
     for hop in reversed([part.strip() for part in forwarded_for.split(",") if part.strip()]):
         address = _without_port(hop)
         if not _parsed(address):
-            return peer  # the proxy before it speaks of no address: what is left of it cannot be trusted
+            return peer  # the proxy wrote no address here: what stands left of it cannot be trusted
         peer = address
         if not is_trusted(address, trusted):
             break
@@ -30,9 +30,9 @@ def client_address(peer: str, forwarded_for: str, trusted: Sequence[Network]) ->
 
 
 def address_of(text: str) -> str:
-    """What `counted` makes of an address that somebody typed; a network where it is what one address is counted by.
+    """What `counted` makes of an address that somebody typed. A network is accepted where one address is counted by it.
 
-    Raises ValueError, with what to write instead, for anything else: it would match nobody.
+    Raises ValueError, with what to write instead, for anything else, because it would match nobody.
     """
     text = text.strip()
     alone, slash, _ = text.partition("/")
@@ -64,7 +64,7 @@ def counted(address: str) -> str:
 
 
 def wide(address: str) -> str:
-    """What all are counted by who share an address or, in IPv6, the /48 that one of them may hold: IPv4 as it is."""
+    """What the wider bound counts an address by: IPv4 as it is, IPv6 by the /48, which one customer may have."""
     parsed = _parsed(address)
     if not isinstance(parsed, IPv6Address) or parsed.ipv4_mapped:
         return counted(address)

@@ -1,8 +1,9 @@
-"""`@ratelimit` for single views: django-ratelimit's decorator, its decision ours; and the same for coroutine views.
+"""`@ratelimit` for single views: django-ratelimit's decorator with our limiter's decision; for coroutine views as well.
 
-The arguments are django-ratelimit's (group, key, rate, method, block), its `Ratelimited` and `request.limited` as well.
-What its counters would do is done by one call of our limiter: exact over all instances. It asks its own cache once,
-which should be a process's own (the alias `ratelimit`, see settings).
+The arguments (group, key, rate, method, block), the exception `Ratelimited` and `request.limited` are
+django-ratelimit's. In place of its counters our limiter is called once, which is exact over all instances.
+django-ratelimit still asks its cache once, which should be in the process's memory (the alias `ratelimit`, see
+settings).
 """
 
 from collections.abc import Callable
@@ -27,7 +28,7 @@ from flotilla.ratelimit.service import get_limits
 from flotilla.ratelimit.subjects import SIMPLE_KEYS, Subject, by_key, identity_of, wider_identity
 
 View = Callable[..., Any]
-_DENY = (0, 1)  # django-ratelimit's way to say: none in any second
+_DENY = (0, 1)  # how a rate says to django-ratelimit: none in a second, so deny
 
 
 def ratelimit(
@@ -43,14 +44,14 @@ def ratelimit(
     """Limit a view. `rate` is ours ("100/m" strict, "100/m burst=20" GCRA), a callable or its path; None: no limit.
 
     `key`: ip, user, user_or_ip, header:NAME, get:NAME, post:NAME, a callable `(group, request)` or its path.
-    `wider`: how many times the rate all have together who share an address or IPv6 /48, where the key is an address or
-    something that a client sends (0: any number).
-    Raises Ratelimited (429 by our middleware) where it blocks; else the view sees `request.limited`.
+    `wider`: how many times the rate all clients of one address or IPv6 /48 have together, where the key is an address
+    or something that a client sends (0: any number).
+    With `block` it raises Ratelimited, which our middleware answers with 429; without, the view sees `request.limited`.
     """
     if not key:
         raise ImproperlyConfigured("@ratelimit wants a key: ip, user, user_or_ip, header:NAME, … or a callable.")
     if isinstance(rate, str) and "/" in rate:
-        _parsed(rate)  # a slip is seen at import, not at the first request
+        _parsed(rate)  # so that a mistake is seen at import, not at the first request
 
     def decorate(view: View) -> View:
         name = group or f"{view.__module__}.{view.__qualname__}"
@@ -80,7 +81,7 @@ ratelimit.UNSAFE = UNSAFE  # type: ignore[attr-defined]
 def _coroutine_view(
     view: View, name: str, key: Any, rate: Any, method: Any, block: bool, failure: str, wider: int
 ) -> View:
-    """django-ratelimit cannot wrap one: it would hand out a coroutine that nobody awaits."""
+    """The same for a coroutine view, which django-ratelimit cannot wrap: it would not await it."""
 
     @wraps(view)
     async def limited(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
@@ -129,7 +130,7 @@ def _claims(name: str, key: Any, rate: Any, failure: str, wider: int, request: H
 
 
 def _is_made_by_clients(key: Any) -> bool:
-    """Whether it is ours to say that anybody can have many identities under this key."""
+    """Whether one client can have any number of identities under this key."""
     return isinstance(key, str) and (
         key in ("ip", "user_or_ip") or (key.partition(":")[0] in ("header", "get", "post") and ":" in key)
     )

@@ -1,7 +1,7 @@
-"""Limits HTTP requests, under WSGI and ASGI alike: decides before the view, never touches a response's content.
+"""Limits HTTP requests, under WSGI and ASGI alike: decides before the view, and never changes a response's content.
 
-Belongs behind the session middleware. The decision is left on the request as `rate_limit`. A fault of the limits
-themselves lets the request pass: they are never the reason for a 5xx.
+Must come after the session middleware in MIDDLEWARE. The decision is left on the request as `rate_limit`. A fault of
+the limits themselves lets the request pass: they never cause a 5xx.
 """
 
 import logging
@@ -25,7 +25,7 @@ GetResponse = Callable[[HttpRequest], Response | Awaitable[Response]]
 
 
 class RateLimitMiddleware:
-    """Answers 429 to what a policy denies, and says on other answers where the client stands."""
+    """Answers 429 to what a policy denies, and says on other answers what the client has left."""
 
     sync_capable = True
     async_capable = True
@@ -53,7 +53,7 @@ class RateLimitMiddleware:
         return _told(request, await cast(Awaitable[Response], self.get_response(request)))
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
-        """django-ratelimit's own exception is a 403 to Django; it means this."""
+        """A 429 for django-ratelimit's own exception, which Django would answer with 403."""
         if isinstance(exception, Ratelimited):
             return too_many_requests(request, getattr(request, "rate_limit", None) or Decision(False, []))
         return None

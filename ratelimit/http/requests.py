@@ -39,7 +39,7 @@ def address_of(request: HttpRequest) -> str:
 
 
 def subject_of(request: HttpRequest, policies: Sequence[Policy]) -> Subject:
-    """Who asks, as far as these policies want to know."""
+    """The client that asks, as far as these policies need to know it."""
     subject = _subject(request)
     if _need_user(policies):
         session = getattr(request, "session", None)

@@ -1,4 +1,4 @@
-"""What a limited client is told over HTTP: 429 with when to come back, and where it stands on every answer.
+"""What a limited client is told over HTTP: 429 with the time to try again, and what it has left on every answer.
 
 Headers follow draft-ietf-httpapi-ratelimit-headers-10: `RateLimit-Policy` says what the policies are, `RateLimit` what
 is left of them. The body is a problem of RFC 9457, or a page for browsers.
@@ -18,7 +18,7 @@ PROBLEM_TYPE = "https://iana.org/assignments/http-problem-types#quota-exceeded"
 
 
 def add_headers(response: HttpResponse, decision: Decision) -> None:
-    """Say where the client stands; shadows are nobody's business."""
+    """Tell the client what it has left; shadow policies are not shown."""
     shown = [verdict for verdict in decision.verdicts if not verdict.claim.policy.shadow]
     if not shown or response.has_header("RateLimit"):
         return
@@ -27,7 +27,7 @@ def add_headers(response: HttpResponse, decision: Decision) -> None:
 
 
 def too_many_requests(request: HttpRequest, decision: Decision) -> HttpResponse:
-    """The 429. `Retry-After` is whole seconds, rounded up: who keeps to it is not turned away again."""
+    """The 429. `Retry-After` is whole seconds, rounded up, so that a client that waits so long is not denied again."""
     seconds = whole_seconds(decision.retry_after)
     body, kind = _problem(decision.denials, seconds), "application/problem+json"
     if _wants_html(request):
@@ -61,7 +61,7 @@ def _policy(verdict: Verdict) -> str:
 
 
 def _quoted(verdict: Verdict) -> str:
-    """A policy's name as a structured field's string: the groups of decorators may hold anything."""
+    """A policy's name as a string of a structured field (RFC 9651): a decorator's group may hold any character."""
     name = verdict.claim.policy.name.encode("ascii", "replace").decode()
     return '"' + "".join(letter for letter in name if letter.isprintable() and letter not in '"\\\\') + '"'
 
@@ -77,5 +77,5 @@ def _standing(verdict: Verdict) -> str:
 
 
 def _wants_html(request: HttpRequest) -> bool:
-    """Browsers name text/html; `*/*` alone is a program's."""
+    """Whether a browser asks: browsers accept text/html by name, programs only `*/*`."""
     return "text/html" in request.headers.get("Accept", "")

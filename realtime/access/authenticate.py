@@ -1,12 +1,13 @@
-"""Who a connect command comes from: its token, else the handshake's session cookie, else nobody in particular.
+"""Who a connect command comes from: its token says it, else the handshake's session cookie, else it is anonymous.
 
-A token that is sent always decides: a bad one is never forgiven because a session or insecure mode would do.
+A token that is sent always decides: a bad one is refused, also where a session or insecure mode would be enough.
 """
 
 import logging
 from collections.abc import Mapping
 from typing import Any
 
+from flotilla.realtime.access import permissions
 from flotilla.realtime.access.identity import ANONYMOUS, Identity
 from flotilla.realtime.access.sessions import identity_from_session
 from flotilla.realtime.access.tokens import verify_connection
@@ -31,6 +32,6 @@ async def authenticate(token: str, scope: Mapping[str, Any], config: RealtimeCon
         raise CommandError(ErrorCode.INTERNAL) from None
     if identity is not None:
         return identity
-    if config.anonymous or config.insecure:
+    if permissions.connect(user="", anonymous=config.anonymous, insecure=config.insecure):
         return ANONYMOUS
     raise DisconnectError(DisconnectCode.BAD_REQUEST, detail="neither token nor session, and anonymous is off")

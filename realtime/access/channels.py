@@ -39,7 +39,7 @@ def options_for(channel: str, config: RealtimeConfig) -> ChannelOptions:
 
 
 def is_private(channel: str) -> bool:
-    """Whether the channel can be had by token alone."""
+    """Whether the channel is open to those with a subscription token alone."""
     return channel.startswith(PRIVATE)
 
 

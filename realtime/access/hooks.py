@@ -1,8 +1,8 @@
 """Asks a project's own permission hook: `(user, channel, info) -> bool`, sync (ORM allowed) or async.
 
 A hook gets the Django user where the id is a primary key of one, else the id itself. It answers a bool, or
-`Cached(bool)` to have the answer kept for the connection, until access is looked at again. Whatever else happens in a
-hook is logged with the hook's name and answered with error 100: a fault never counts as yes, and never passes unseen.
+`Cached(bool)` to have the answer kept for the connection until access is looked at again. Any other answer and any
+exception is logged with the hook's name and answered with error 100, so a fault never counts as a yes.
 """
 
 import inspect
@@ -100,13 +100,13 @@ async def user_of(user_id: str, memory: dict[Any, Any]) -> Any:
 
 
 def renewed(memory: dict[Any, Any]) -> dict[Any, Any]:
-    """A memory that has forgotten everything but that there was such a Django user."""
+    """A memory to begin again with: it keeps only that there was such a Django user."""
     was = memory.get(_WAS, False) or not isinstance(memory.get(_USER, ""), str)
     return {_WAS: True} if was else {}
 
 
 def remember_user(user: Any, memory: dict[Any, Any]) -> None:
-    """Spare `user_of` its look-up: the caller has just made it."""
+    """Keep a user that the caller has just looked up, so that `user_of` need not."""
     memory[_USER] = user
 
 
@@ -122,7 +122,7 @@ async def find_users(user_ids: Collection[str]) -> dict[str, Any]:
 
 
 def users_of(user_ids: Collection[str]) -> dict[str, Any]:
-    """`find_users` for threads."""
+    """The same for threads."""
     model = get_user_model()
     keys = []
     for user_id in user_ids:
@@ -135,16 +135,16 @@ def users_of(user_ids: Collection[str]) -> dict[str, Any]:
 
 
 def _key_of(field: Any, user_id: str) -> Any:
-    """The primary key an id stands for. Raises, as to_python does, for what no database would take into a query."""
+    """The primary key an id stands for. Raises, as to_python does, for a value that no database takes in a query."""
     if "\0" in user_id:
         raise ValueError("no key has NUL characters")
     key = field.to_python(user_id)
-    field.run_validators(key)  # a number beyond the column's
+    field.run_validators(key)  # raises for a number that the column cannot hold
     return key
 
 
 def _find_user(user_id: str) -> Any:
-    """The user whose key reads exactly so: `007` is not user 7, though Django would find them."""
+    """The user whose key is written exactly like the id: `007` is not user 7, though Django would find that user."""
     try:
         user = get_user_model()._default_manager.get(pk=user_id)
     except (ObjectDoesNotExist, ValidationError, ValueError, TypeError, OverflowError):

@@ -1,13 +1,14 @@
 """Which web pages may open a connection, and from which of them a session cookie counts.
 
-Only browsers send an Origin header, and always: a handshake without one is no browser's and is let through. A page of
-the same host is allowed, where that host is one of ALLOWED_HOSTS (else a rebound DNS name would count as one's own);
-other pages need their origin in `allowed_origins`, or `*` there.
+Browsers always send an Origin header, and only browsers do: a handshake without one is let through. A page of the same
+host is allowed where that host is one of ALLOWED_HOSTS (else a DNS name that an attacker points here would count as our
+own). Other pages need their origin in `allowed_origins`, or `*` there.
 
-A cookie asks for more: the same scheme, host and port as the handshake's own, as Django's check of CSRF has it and by
-Django's own means (so SECURE_PROXY_SSL_HEADER and USE_X_FORWARDED_HOST mean here what they mean for a page), or a site
-that is listed. Whoever can change an `http://` page on its way must not have the session of the `https://` site.
-CSRF_TRUSTED_ORIGINS does not count: those may post, not read.
+A cookie needs more: the page's scheme, host and port must be those of the handshake, or its site must be listed. They
+are compared as in Django's check of CSRF and by Django's own functions, so SECURE_PROXY_SSL_HEADER and
+USE_X_FORWARDED_HOST mean here what they mean for a page. The reason: somebody who can change an `http://` page on its
+way must not get the session of the `https://` site. CSRF_TRUSTED_ORIGINS does not count: those sites may post, but not
+read.
 """
 
 from collections.abc import Mapping
@@ -77,10 +78,10 @@ def cookie_refusal(scope: Mapping[str, Any], config: RealtimeConfig) -> str:
 
 
 class _Handshake(HttpRequest):
-    """A handshake, of which Django is asked what it would say of a page over the same connection."""
+    """A handshake as a request, so that Django can say the scheme and host of a page over the same connection."""
 
     def __init__(self, scope: Mapping[str, Any]) -> None:
-        """Only what says where it came from: the rest of a request is not made."""
+        """Sets only what scheme and host are read from; the rest of a request is missing."""
         self._of_connection = str(scope.get("scheme") or "ws")
         self.META = {"SERVER_NAME": "", "SERVER_PORT": "0"}
         for name, value in scope.get("headers", ()):
@@ -94,13 +95,13 @@ class _Handshake(HttpRequest):
 
     @property
     def origin(self) -> str | None:
-        """What the browser says; several are joined, and so equal none that is allowed."""
+        """The Origin header. Several are joined by a comma, and so equal none that is allowed."""
         value = self.META.get("HTTP_ORIGIN")
         return None if value is None else str(value)
 
     @property
     def host(self) -> str:
-        """What the client calls this host, with its port; "" where that is none of ours."""
+        """The host that the client asked for, with its port; "" where it is not one of ALLOWED_HOSTS."""
         try:
             return self.get_host()
         except DisallowedHost:
@@ -108,12 +109,12 @@ class _Handshake(HttpRequest):
 
     @property
     def own_origin(self) -> str:
-        """The origin of a page that is served over this connection; "" where the host is none of ours."""
+        """The origin of a page that is served over this connection; "" where the host is not one of ALLOWED_HOSTS."""
         host = self.host
         return f"{self.scheme}://{host}" if host else ""
 
 
 def _same_host(origin: str, host: str) -> bool:
-    """Whether the page is of this host, by whichever scheme."""
+    """Whether the page is of this host, whatever its scheme."""
     parsed = parse(origin)
     return parsed is not None and parsed.names_a_site and parsed == parse(f"{parsed.scheme}://{host}")

@@ -1,8 +1,9 @@
-"""The identity a Django session cookie gives: one look at the session and the user, at connect alone.
+"""The identity that a Django session cookie gives. The session and its user are read at connect, and when access is
+looked at again.
 
-Reads the session and never writes it (a handshake cannot send a new cookie). The user must be active and the session's
-hash must fit the password, as in Django's own middleware. `info` stays empty: other clients see it, and a user name may
-be an e-mail address. The session's end becomes the connection's.
+The session is never written (a handshake cannot send a new cookie). The user must be active, and the session's hash
+must fit the password, as in Django's own middleware. `info` stays empty, because other clients see it and a user name
+may be an e-mail address. The connection ends when the session does.
 """
 
 import logging
@@ -41,7 +42,7 @@ async def identity_from_session(scope: Mapping[str, Any]) -> Identity | None:
 
 
 async def identity_from_key(key: str) -> Identity | None:
-    """What a session that gave an identity before gives now: None when it ended, or its user or password changed."""
+    """The identity that a session gives now: None when it ended, or its user or the password changed."""
     identity: Identity | None = await database_sync_to_async(_identity)(key)
     return identity
 
@@ -79,7 +80,7 @@ def _hash_fits(store: SessionBase, user: AbstractBaseUser) -> bool:
 
 
 def _expiry(store: SessionBase) -> float:
-    """When the session ends, Unix seconds: what its row says, else what the store reckons from now."""
+    """When the session ends, Unix seconds: by its row in the database, else as the session store computes it."""
     model = getattr(store, "model", None)
     if model is not None:
         row = model.objects.filter(session_key=store.session_key).values_list("expire_date", flat=True).first()

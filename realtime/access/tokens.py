@@ -1,9 +1,9 @@
 """Connection and subscription tokens: JWTs signed with HMAC and the configured secret.
 
-Keeps the rule that only HS256, HS384 and HS512 are ever accepted, and that no secret means no token. Claims are typed
-strictly, but that times may be digits in a string; a null is an absent claim. `info` and `data` stay the JSON bytes
-they were, compacted so that no newline can break a frame. What is wrong with a token goes to the log through the
-error's `detail`, never to the client, and never the token itself.
+Only HS256, HS384 and HS512 are ever accepted, and without a secret no token is. Claims are typed strictly, except that
+times may be digits in a string; a null is an absent claim. `info` and `data` stay the JSON bytes they were, compacted
+so that no newline can break a frame. What is wrong with a token goes to the log through the error's `detail`, never to
+the client; the token itself goes nowhere.
 """
 
 import base64
@@ -67,8 +67,8 @@ def verify_subscription(
 ) -> SubscriptionClaims:
     """Verify a subscription token for this channel, connection and user at Unix time `now`.
 
-    Raises CommandError 103 for what is no subscription token of ours, 109 when expired; DisconnectError 3500 for one
-    that is, but another's: somebody uses what was not given to him.
+    Raises CommandError 103 where it is no subscription token of ours, 109 when it has expired, and DisconnectError 3500
+    where it is one for another channel, connection or user.
     """
     try:
         return _subscription(token, config, now, channel=channel, client=client, user=user)
@@ -139,14 +139,14 @@ class _Sub(msgspec.Struct):
 
 
 Time = float | str | None
-"""Unix seconds; as many libraries write it, also as digits in a string."""
+"""Unix seconds; also digits in a string, as many libraries write it."""
 
 TIMES = ("exp", "nbf", "expire_at")
 _TIME = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,20})?")
 
 
 class BadToken(DisconnectError):
-    """What is no token of ours: not signed by us, or not what we sign."""
+    """This is no token of ours: we did not sign it, or we sign nothing of this shape."""
 
     def __init__(self, detail: str) -> None:
         super().__init__(DisconnectCode.INVALID_TOKEN, detail=detail)
@@ -186,7 +186,7 @@ Kind = TypeVar("Kind", bound=_Claims)
 
 
 class _Hmac(HMACAlgorithm):
-    """PyJWT's HMAC without its warning per token: a short secret is named once, by the system check."""
+    """PyJWT's HMAC without its warning for each token: the system check warns of a short secret once."""
 
     def check_key_length(self, key: bytes) -> str | None:
         return None
@@ -204,7 +204,7 @@ def _verified(token: str, kind: type[Kind], config: RealtimeConfig, now: float) 
         raise BadToken("no token secret is configured")
     try:
         payload = _JWS.decode(token, config.token_secret, algorithms=_ALGORITHMS)
-        payload.decode()  # Raw members are passed on unparsed: all of it must be UTF-8, or they would break frames
+        payload.decode()  # Raw members are passed on unparsed: if they were not UTF-8, they would break frames
         claims, unfit = foreign.read(payload, kind)
     except (jwt.PyJWTError, msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise BadToken(str(error)) from error

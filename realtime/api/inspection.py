@@ -14,6 +14,7 @@ from typing import Any
 
 from flotilla.presence.inspection import Member, some_members, stats
 from flotilla.presence.leases import alive_sync, left_sync
+from flotilla.presence.scopes import Scope
 from flotilla.ratelimit.http.addresses import counted
 from flotilla.realtime.api.publishing import options_of
 from flotilla.realtime.api.targets import user_or_all
@@ -116,13 +117,13 @@ def channel_states(names: list[str]) -> list[dict[str, Any]]:
     `epoch`, `top`, `stored` publications, and `published_at` as far as history tells (0: not known)."""
     store, options = get_store(), [_options(name) for name in names]
     streams = stream_states(store, list(zip(names, options, strict=True)))
-    sizes = stats(store, [f"c:{name}" for name in names])
+    sizes = stats(store, [Scope.channel(name) for name in names])
     return [_state(*one) for one in zip(streams, sizes, options, strict=True)]
 
 
 def members(channel: str, *, after: str = "", limit: int = 50) -> tuple[list[Member], str]:
     """Some of those present in a channel, as Redis has them, and the cursor of those that follow."""
-    return some_members(get_store(), f"c:{channel}", _cursor(after), limit)
+    return some_members(get_store(), Scope.channel(channel), _cursor(after), limit)
 
 
 def instances(*, text: str = "", after: str = "", limit: int = 50) -> Page:

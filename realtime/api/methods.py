@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from flotilla.presence.inspection import amembers, astats, instances
+from flotilla.presence.scopes import Scope
 from flotilla.realtime.api import commands, params
 from flotilla.realtime.api.errors import describe
 from flotilla.realtime.api.publishing import body_of, broker, known_version, options_of, payload, require_readable
@@ -60,14 +61,14 @@ async def outcome(publishing: Awaitable[StreamPosition]) -> dict[str, Any]:
 async def presence(asked: params.Channel) -> dict[str, Any]:
     """Who is in a channel."""
     _require(_options(asked.channel).presence)
-    members = await amembers(get_store(), f"c:{asked.channel}")
+    members = await amembers(get_store(), Scope.channel(asked.channel))
     return {"presence": {client: msgspec.Raw(info) for client, info in members.items()}}
 
 
 async def presence_stats(asked: params.Channel) -> dict[str, Any]:
     """How many are in a channel."""
     _require(_options(asked.channel).presence)
-    clients, users = await astats(get_store(), f"c:{asked.channel}")
+    clients, users = await astats(get_store(), Scope.channel(asked.channel))
     return {"num_clients": clients, "num_users": users}
 
 

@@ -50,14 +50,14 @@ def document() -> bytes:
     shown = {kind: _shown(kind) for kind, _ in METHODS.values()}
     types = [shown[kind] for kind, _ in METHODS.values()]
     requests, request_parts = _schemas(types, "Request")
-    answers, answer_parts = _schemas([*RESULTS.values(), results.Error, results.Problem], "Result")
+    answers, answer_parts = _schemas([*RESULTS.values(), results.Error, results.Refusal], "Result")
     asked = dict(zip(METHODS, requests, strict=True))
-    given = dict(zip([*RESULTS, "", "problem"], answers, strict=True))
+    given = dict(zip([*RESULTS, "", "refusal"], answers, strict=True))
     paths = {
-        f"/api/{method}": {"post": _operation(method, asked[method], given[method], given[""], given["problem"])}
+        f"/api/{method}": {"post": _operation(method, asked[method], given[method], given[""], given["refusal"])}
         for method in METHODS
     }
-    paths["/api/batch"] = {"post": _batch(given[""], given["problem"])}
+    paths["/api/batch"] = {"post": _batch(given[""], given["refusal"])}
     return msgspec.json.encode(
         {
             "openapi": "3.1.0",

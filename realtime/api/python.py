@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any, NamedTuple, TypedDict, Unpack
 
 from flotilla.presence.inspection import amembers, members
+from flotilla.presence.scopes import Scope
 from flotilla.realtime.api.prepared import Prepared, after_commit
 from flotilla.realtime.api.publishing import body_of, broker, encode_data, known_version, options_of, require_readable
 from flotilla.realtime.conf import ChannelOptions
@@ -167,7 +168,7 @@ def _all_known(channels: Iterable[str]) -> list[str]:
 def _presence(channel: str) -> Prepared[dict[str, dict[str, Any]]]:
     if not options_of(channel).presence:
         raise CommandError(ErrorCode.NOT_AVAILABLE)
-    store, scope = get_store(), f"c:{channel}"
+    store, scope = get_store(), Scope.channel(channel)
     return Prepared(partial(members, store, scope), partial(amembers, store, scope)).then(_decoded)
 
 

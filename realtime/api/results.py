@@ -19,7 +19,7 @@ class Error(Struct):
     message: str
 
 
-class Problem(Struct):
+class Refusal(Struct):
     """Why a request never got to a method."""
 
     error: Error

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import msgspec
 
 from flotilla.presence import Full, Holder
+from flotilla.presence.scopes import Scope
 from flotilla.realtime.client.client import Client
 from flotilla.realtime.protocol.codes import CommandError, DisconnectCode, DisconnectError, ErrorCode
 
@@ -29,7 +30,7 @@ async def register(client: Client, about: bytes) -> None:
     """Enter a connection among its user's, with what others may know `about` it. Raises DisconnectError 3504 when the
     user has too many, CommandError 100 when that may change in a moment."""
     node, user = client.node, client.identity.user
-    scope, limit = f"u:{user}", node.config.max_connections_per_user
+    scope, limit = Scope.user(user), node.config.max_connections_per_user
     if not limit or not user:
         await node.enter(scope, client, about)
         return

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from flotilla.presence.scopes import Scope
 from flotilla.realtime.access import permissions
 from flotilla.realtime.access.permissions import Granted
 from flotilla.realtime.client.client import Client
@@ -180,7 +181,7 @@ async def _enter(client: Client, subscription: Subscription, wanted: Wanted) -> 
     """Make the connection present; the join comes back through the hub and waits for the reply."""
     if not (wanted.options.presence or wanted.options.join_leave):
         return
-    await client.node.enter(f"c:{wanted.channel}", client, client.client_info(wanted.info), 0, subscription)
+    await client.node.enter(Scope.channel(wanted.channel), client, client.client_info(wanted.info), 0, subscription)
 
 
 def _from_now_on(client: Client, channel: LocalChannel, wanted: Wanted) -> tuple[int, dict[str, Any]]:

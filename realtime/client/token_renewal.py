@@ -8,6 +8,7 @@ what is still missing.
 import asyncio
 from collections.abc import Mapping
 
+from flotilla.presence.scopes import Scope
 from flotilla.realtime.access.identity import Identity
 from flotilla.realtime.client.client import Client
 from flotilla.realtime.client.commands.connect import server_side
@@ -68,7 +69,7 @@ async def _announce(client: Client, subscription: Subscription) -> None:
     """Where the connection is present, let others see its info as it is now."""
     channel = subscription.channel
     if subscription.present and client.subscriptions.get(channel) is subscription:
-        await client.node.enter(f"c:{channel}", client, client.client_info(subscription.chan_info))
+        await client.node.enter(Scope.channel(channel), client, client.client_info(subscription.chan_info))
 
 
 async def _begin(client: Client, wanted: Wanted) -> None:

@@ -1,9 +1,9 @@
 """Lifecycle signals: `on_connect` and `on_disconnect` of this process's connections, and of those of dead instances.
 
-Both go through presence's lane: nothing waits for a receiver, and `on_connect` of a connection is sent before its
-`on_disconnect`. `flotilla.presence.ends` sees to it that each end is told once in the whole cluster; this module says
-what is told. If the lane has no room for an `on_connect` until its connection ends, it is kept with that end in Redis,
-so that no number of short connections fills the memory.
+Both go through presence's receiver queue, so no receiver is waited for, and `on_connect` of a connection comes first.
+`flotilla.presence.connection_ends` promises that an end is told once in the whole cluster; what is told is written
+here. An `on_connect` for which the queue had no room until its connection ended waits with that end in Redis, so that
+no number of short connections fills the memory.
 """
 
 from functools import partial
@@ -11,8 +11,8 @@ from typing import Any
 
 import msgspec
 
-from flotilla.presence import End
-from flotilla.presence.lane import Lane
+from flotilla.presence import ConnectionEnd
+from flotilla.presence.receiver_queue import ReceiverQueue
 from flotilla.realtime import signals
 from flotilla.realtime.client.client import Client
 from flotilla.realtime.protocol.codes import DisconnectCode
@@ -33,19 +33,19 @@ class Lifecycle:
     """Sends the project's receivers who has connected and who is gone."""
 
     def __init__(self, instance: str) -> None:
-        self.lane = Lane()
+        self.receivers = ReceiverQueue()
         self._instance = instance
 
     def connected(self, client: Client) -> None:
         """Have `on_connect` sent."""
         if signals.on_connect.has_listeners():
-            self.lane.put(client.id, "on_connect", partial(self._connect, self._who(client)))
+            self.receivers.put(client.id, "on_connect", partial(self._connect, self._who(client)))
 
     def note(self, client: Client) -> bytes:
         """What is kept of a connection that has just ended; b"" when there is no receiver."""
         if not signals.on_disconnect.has_listeners():
             return b""
-        late = self.lane.full and self.lane.take_back(client.id)
+        late = self.receivers.full and self.receivers.take_back(client.id)
         return msgspec.json.encode(Note(client.code, client.reason, late))
 
     @staticmethod
@@ -53,17 +53,17 @@ class Lifecycle:
         """What is kept of a connection whose instance died; b"" when there is no receiver."""
         return LOST if signals.on_disconnect.has_listeners() else b""
 
-    async def tell(self, end: End) -> None:
-        """Send `on_disconnect` for an end that this instance has to tell; called by the lane."""
+    async def tell(self, end: ConnectionEnd) -> None:
+        """Send `on_disconnect` for an end that this instance has to tell; called by the receiver queue."""
         note = msgspec.json.decode(end.note, type=Note)
         who = {"user": end.user, "client": end.client, "instance": end.owner.rpartition(".")[0]}
         if note.late:
             await self._connect(who)
         facts = who | {"code": note.code, "reason": note.reason}
-        await self.lane.send("on_disconnect", signals.on_disconnect, None, **facts)
+        await self.receivers.send("on_disconnect", signals.on_disconnect, None, **facts)
 
     async def _connect(self, who: dict[str, Any]) -> None:
-        await self.lane.send("on_connect", signals.on_connect, None, **who)
+        await self.receivers.send("on_connect", signals.on_connect, None, **who)
 
     def _who(self, client: Client) -> dict[str, Any]:
         return {"user": client.identity.user, "client": client.id, "instance": self._instance}

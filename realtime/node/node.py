@@ -20,6 +20,7 @@ from channels.layers import get_channel_layer
 from django.conf import settings
 
 from flotilla.presence import Announcement, Fenced, Presence, Reaped
+from flotilla.presence.scopes import Scope
 from flotilla.ratelimit.service import get_limits
 from flotilla.realtime.access.channels import options_for
 from flotilla.realtime.blocks.table import Blocks
@@ -108,7 +109,7 @@ class Node:
             on_reaped=self._on_reaped,
             on_end=self.lifecycle.tell,
             lost_note=self.lifecycle.lost,
-            lane=self.lifecycle.lane,
+            receivers=self.lifecycle.receivers,
         )
         self.vitals = Vitals(store, self.hub.stats.clocks, self.presence.leases)
         self.watch = Watch(store, lambda: self.presence.incarnation, self.presence.living)
@@ -214,13 +215,13 @@ class Node:
             self.leave(subscription, client)
         if client.registered:
             note = self.lifecycle.note(client) if announced else b""
-            self.presence.remove(f"u:{client.identity.user}", client.id, note)
+            self.presence.remove(Scope.user(client.identity.user), client.id, note)
 
     def leave(self, subscription: Subscription, client: Client) -> None:
         """Take a subscription's connection out of the channel's presence: once, and only what it entered itself."""
         if subscription.present:
             subscription.present = False
-            self.presence.remove(f"c:{subscription.channel}", client.id)
+            self.presence.remove(Scope.channel(subscription.channel), client.id)
 
     async def enter(
         self, scope: str, client: Client, info: bytes, limit: int = 0, subscription: Subscription | None = None
@@ -263,9 +264,9 @@ class Node:
     # Presence
 
     def _announcement(self, scope: str) -> Announcement | None:
-        if not scope.startswith("c:"):
+        channel = Scope.channel_of(scope)
+        if channel is None:
             return None
-        channel = scope[2:]
         try:
             if not options_for(channel, self.config).join_leave:
                 return None
@@ -288,7 +289,7 @@ class Node:
 
     def _on_reaped(self, reaped: Reaped) -> None:
         """Another instance's connections were removed from a scope."""
-        self.stats.reaped["user" if reaped.scope.startswith("u:") else "channel"] += len(reaped.entries)
+        self.stats.reaped["channel" if Scope.user_of(reaped.scope) is None else "user"] += len(reaped.entries)
 
     # Control
 

@@ -161,7 +161,7 @@ async def test_the_whole_product_runs_with_exactly_these_rights(
     limits = get_limits()
     assert (await limits.limiter.decide(claims, 5)).verdicts[0].outcome == "allowed"
     limits.limiter.counts.denied("p", "ip:192.0.2.1")
-    await asyncio.to_thread(limits.upkeep.look)
+    await asyncio.to_thread(limits.background.sync)
     assert await asyncio.to_thread(inspection.hottest)
     await asyncio.to_thread(inspection.standing, policy, "ip:192.0.2.1", policy.rate)
     await asyncio.to_thread(inspection.reset, policy, "ip:192.0.2.1")

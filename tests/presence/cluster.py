@@ -156,7 +156,7 @@ class Instance(Presence):
     @property
     def settled(self) -> bool:
         """Whether it holds its lease and everything it has is in Redis for sure."""
-        return self.alive and not self._life.doubted and not self._life.recall
+        return self.alive and not self._current.doubted and not self._current.recall
 
     async def freeze(self) -> None:
         for task in self._tasks:

@@ -7,7 +7,7 @@ import pytest_asyncio
 
 from flotilla.presence import Fenced, Full
 from flotilla.presence.entries import Entries, Leaving, Named
-from flotilla.presence.leases import Beat, LeaseMissing, Leases, Renewal, alive_sync, expire_sync
+from flotilla.presence.leases import LeaseMissing, Leases, Renewal, Renewals, alive_sync, expire_sync
 from flotilla.store import Store, StoreUnavailable
 from tests.presence.cluster import PrivateRedis, announce, drifted, eventually
 
@@ -35,11 +35,11 @@ def entries(store: Store) -> Entries:
     return Entries(store, announce, 3600)
 
 
-async def lease_of(leases: Leases, *names: str) -> list[Beat]:
-    beats = [Beat(name) for name in names]
-    for beat in beats:
-        assert await leases.renew(beat, {"pid": 1}) is Renewal.MISSING
-    return beats
+async def lease_of(leases: Leases, *names: str) -> list[Renewals]:
+    taken = [Renewals(name) for name in names]
+    for renewals in taken:
+        assert await leases.renew(renewals, {"pid": 1}) is Renewal.MISSING
+    return taken
 
 
 async def noted(leases: Leases, incarnation: str) -> list[str]:
@@ -47,32 +47,32 @@ async def noted(leases: Leases, incarnation: str) -> list[str]:
 
 
 async def test_first_renewal_takes_the_lease_and_later_ones_hold_it(leases: Leases) -> None:
-    [beat] = await lease_of(leases, "p")
-    assert await leases.renew(beat, {}) is Renewal.HELD
+    [renewals] = await lease_of(leases, "p")
+    assert await leases.renew(renewals, {}) is Renewal.HELD
     assert await leases.dead("p") == (True, {})
 
 
 async def test_renewal_after_expiry_without_tombstone_takes_it_again(leases: Leases) -> None:
-    [beat] = await lease_of(leases, "p")
+    [renewals] = await lease_of(leases, "p")
     await leases.expire("p")
-    assert await leases.renew(beat, {}) is Renewal.MISSING
-    assert await leases.renew(beat, {}) is Renewal.HELD
+    assert await leases.renew(renewals, {}) is Renewal.MISSING
+    assert await leases.renew(renewals, {}) is Renewal.HELD
 
 
 async def test_renewal_after_burial_is_fenced(leases: Leases) -> None:
-    beat, _ = await lease_of(leases, "p", "r")
+    renewals, _ = await lease_of(leases, "p", "r")
     await leases.expire("p")
     assert await leases.bury("r", "p", 1.0)
-    assert await leases.renew(beat, {}) is Renewal.FENCED
+    assert await leases.renew(renewals, {}) is Renewal.FENCED
 
 
 async def test_renewal_a_moment_before_the_burial_wins(leases: Leases) -> None:
-    beat, _ = await lease_of(leases, "p", "r")
+    renewals, _ = await lease_of(leases, "p", "r")
     await leases.expire("p")
     assert await leases.dead("r") == (True, {"p": True})
-    assert await leases.renew(beat, {}) is Renewal.MISSING
+    assert await leases.renew(renewals, {}) is Renewal.MISSING
     assert not await leases.bury("r", "p", 1.0)
-    assert await leases.renew(beat, {}) is Renewal.HELD
+    assert await leases.renew(renewals, {}) is Renewal.HELD
 
 
 async def test_reaper_whose_own_lease_is_gone_buries_nobody(leases: Leases) -> None:
@@ -235,19 +235,19 @@ async def test_entries_put_back_replace_what_an_older_state_says(entries: Entrie
 
 
 async def test_silence_longer_than_tombstones_live_gives_the_incarnation_up(leases: Leases) -> None:
-    [beat] = await lease_of(leases, "p")
+    [renewals] = await lease_of(leases, "p")
     await leases.expire("p")
-    beat.redis_ms -= 3600 * 1000
-    assert await leases.renew(beat, {}) is Renewal.FENCED
-    assert await leases.renew(beat, {}) is Renewal.FENCED
+    renewals.redis_ms -= 3600 * 1000
+    assert await leases.renew(renewals, {}) is Renewal.FENCED
+    assert await leases.renew(renewals, {}) is Renewal.FENCED
     assert await leases.known() == {"p"}
 
 
-async def test_older_state_of_redis_is_noticed_by_the_beat(leases: Leases) -> None:
-    [beat] = await lease_of(leases, "p")
-    assert await leases.renew(beat, {}) is Renewal.HELD
-    beat.answered += 5
-    assert await leases.renew(beat, {}) is Renewal.OLDER
+async def test_older_state_of_redis_is_noticed_by_the_number_of_renewals(leases: Leases) -> None:
+    [renewals] = await lease_of(leases, "p")
+    assert await leases.renew(renewals, {}) is Renewal.HELD
+    renewals.answered += 5
+    assert await leases.renew(renewals, {}) is Renewal.OLDER
 
 
 async def test_unknown_incarnation_is_handed_to_the_reapers_but_never_a_living_one(leases: Leases) -> None:

@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from flotilla.presence import keys
-from flotilla.presence.diff import chunks
+from flotilla.presence.decisions import chunks
 from flotilla.store import StoreUnavailable
 from tests.presence.cluster import (
     RENEW,
@@ -109,7 +109,7 @@ async def test_older_snapshot_is_corrected(pair: tuple[Instance, Instance], serv
     await a.add("c:left", "a1", "a", b"a1")
     server.snapshot()
     await a.remove("c:left", "a1")
-    await eventually(lambda: "c:left" not in a._life.records, "closed")
+    await eventually(lambda: "c:left" not in a._current.records, "closed")
     await b.add(ROOM, "b3", "b", b"b3")
     await b.add("c:new", "b3", "b", b"b3")
     await b.remove(ROOM, "b1")
@@ -126,12 +126,12 @@ async def test_older_snapshot_is_corrected(pair: tuple[Instance, Instance], serv
     assert drifted(server) == [] and without_ttl(server) == []
 
 
-async def test_restart_from_a_snapshot_newer_than_the_last_beat_is_noticed(make: Maker, server: PrivateRedis) -> None:
-    """Neither the lease nor the beat is missing; only that it is another run of Redis tells."""
+async def test_restart_from_a_snapshot_newer_than_the_last_mark_is_noticed(make: Maker, server: PrivateRedis) -> None:
+    """Neither the lease nor the mark is missing: only the run's id tells that it is another run of Redis."""
     a = await make("a", lease_ttl=30.0, renew_every=1.5)
     await a.add(ROOM, "a1", "a", b"a1")
-    beats = dict(a._upkeep._beats)
-    await eventually(lambda: a._upkeep._beats != beats, "a beat")
+    marks = dict(a._repair._marks)
+    await eventually(lambda: a._repair._marks != marks, "a mark")
     server.snapshot()
     await a.add(ROOM, "a2", "a", b"a2")
     server.restart()

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from flotilla.presence.diff import Continuity
+from flotilla.presence.decisions import Continuity
 from flotilla.presence.reaper import Reaped, Reaper
 
 pytestmark = pytest.mark.asyncio
@@ -50,18 +50,18 @@ def reaper(answers: Answers) -> Reaper:
 
 
 async def test_dead_is_who_was_dead_twice_in_a_row(reaper: Reaper, answers: Answers) -> None:
-    await reaper.watch("own")
+    await reaper.check("own")
     answers.gone = {"y": False}
-    await reaper.watch("own")
+    await reaper.check("own")
     assert answers.buried == []
     answers.gone = {"x": False, "y": False}
-    await reaper.watch("own")
+    await reaper.check("own")
     assert answers.buried == ["y"]
 
 
 async def test_whose_lease_was_ended_is_dead_at_once(reaper: Reaper, answers: Answers) -> None:
     answers.gone = {"x": False, "seen": True}
-    await reaper.watch("own")
+    await reaper.check("own")
     assert answers.buried == ["seen"]
 
 
@@ -69,41 +69,41 @@ async def test_whose_lease_was_ended_is_dead_for_a_newborn_too(reaper: Reaper, a
     reaper._continuity.broken()
     answers.gone = {"silent": False, "seen": True}
     for _ in range(3):
-        await reaper.watch("own")
+        await reaper.check("own")
     assert answers.buried == ["seen"]
 
 
 async def test_nobody_is_buried_by_one_without_a_lease(reaper: Reaper, answers: Answers) -> None:
     answers.held, answers.gone = False, {"silent": False, "seen": True}
     for _ in range(3):
-        await reaper.watch("own")
+        await reaper.check("own")
     assert answers.buried == []
 
 
 async def test_failed_check_between_begins_anew(reaper: Reaper, answers: Answers) -> None:
-    await reaper.watch("own")
+    await reaper.check("own")
     reaper.distrust()
-    await reaper.watch("own")
+    await reaper.check("own")
     assert answers.buried == []
 
 
 @pytest.mark.parametrize("trouble", ["slow", "lease gone", "renewal overdue"])
 async def test_untrusted_answer_buries_nobody_and_begins_anew(reaper: Reaper, answers: Answers, trouble: str) -> None:
-    await reaper.watch("own")
+    await reaper.check("own")
     if trouble == "slow":
         answers.delay = 1.0
     elif trouble == "lease gone":
         answers.held = False
     else:
         answers.now = 103.5
-    await reaper.watch("own")
+    await reaper.check("own")
     answers.delay, answers.held, answers.now = 0.01, True, 101.0
-    await reaper.watch("own")
+    await reaper.check("own")
     assert answers.buried == []
 
 
 async def test_nobody_buries_itself(reaper: Reaper, answers: Answers) -> None:
     answers.gone = {"own": True}
-    await reaper.watch("own")
-    await reaper.watch("own")
+    await reaper.check("own")
+    await reaper.check("own")
     assert answers.buried == []

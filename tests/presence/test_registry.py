@@ -282,7 +282,7 @@ async def test_add_after_a_remove_that_redis_did_not_answer_is_present(
     server.pause()
     a.remove(ROOM, "c1")
     adding = asyncio.create_task(a.add(ROOM, "c1", "ann", b"1"))
-    await eventually(lambda: bool(a._life.doubted) or adding.done(), "given up")
+    await eventually(lambda: bool(a._current.doubted) or adding.done(), "given up")
     server.resume()
     entered = await asyncio.gather(adding, return_exceptions=True)
     while isinstance(entered[0], StoreUnavailable):
@@ -321,7 +321,7 @@ async def test_left_scope_is_forgotten_here_and_in_redis(make: Maker, server: Pr
     await a.remove(ROOM, "a1")
     with server.client() as redis:
         await eventually(lambda: not redis.exists(keys.registered(a.incarnation)), "unregistered")
-    assert a._life.records == {}
+    assert a._current.records == {}
     await fill(a, ROOM, "a1")
     with server.client() as redis:
         assert redis.smembers(keys.registered(a.incarnation)) == {ROOM.encode()}

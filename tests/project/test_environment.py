@@ -34,7 +34,7 @@ def test_a_file_that_cannot_be_read_is_named_once(tmp_path: Path, content: bytes
         (tmp_path / "key").write_bytes(content)
     environment = Environment({"KEY_FILE": str(tmp_path / "key")})
     assert environment.text("KEY", "default") == environment.text("KEY", "default") == "default"
-    assert [problem.name for problem in environment.problems] == ["KEY_FILE"]
+    assert [problem.path for problem in environment.problems] == ["KEY_FILE"]
 
 
 def test_the_name_of_a_file_s_variable_is_no_slip_of_the_pen(settings: Any, tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ def test_sizes_of_paths() -> None:
 def test_what_is_no_size_of_a_path_is_named(value: str) -> None:
     environment = Environment({"PATHS": value})
     assert environment.sizes_of_paths("PATHS") == []
-    assert [problem.name for problem in environment.problems] == ["PATHS"]
+    assert [problem.path for problem in environment.problems] == ["PATHS"]
 
 
 @pytest.mark.parametrize(

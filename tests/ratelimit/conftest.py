@@ -1,4 +1,4 @@
-"""A limiter on a Redis of the tests' own; upkeep looks when a test says so."""
+"""A limiter on a Redis of the tests' own; the background thread is not run: a test calls `sync` where it needs it."""
 
 import itertools
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -58,6 +58,6 @@ def limits_settings(settings: Any, redis_url: str, monkeypatch: pytest.MonkeyPat
         monkeypatch.setattr(service, name, PATIENCE)
     monkeypatch.setattr(service, "PATIENCE", Patience(PATIENCE, PATIENCE, PATIENCE))
     settings.RATE_LIMIT_REDIS_URL = redis_url
-    settings.RATE_LIMIT_UPKEEP = False
+    settings.RATE_LIMIT_BACKGROUND_SYNC = False
     yield settings
     reset_limits()

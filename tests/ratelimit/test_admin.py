@@ -94,7 +94,7 @@ def test_a_limit_that_would_have_no_effect_is_refused(admin: Client, fields: dic
 def test_the_page_shows_policies_and_the_hottest_denied_keys(admin: Client) -> None:
     ask(7, user="42")
     ask(9, "smooth", ip="2001:db8::1")
-    get_limits().upkeep.look()
+    get_limits().background.sync()
     page = admin.get("/admin/flotilla_ratelimit/personallimit/hottest/").content.decode()
     assert page.index("ip:2001:db8::/64") > page.index("60/m burst=4")
     rows = [row for row in page.split("<tr>") if "user:42" in row]
@@ -118,7 +118,7 @@ def test_a_key_is_shown_and_reset(limited: Any) -> None:
     ask(3, user="42")
     assert "0 of 2 left; the next request is denied for" in run("show", "users", "user:42")
     assert "again" in run("reset", "users", "user:42")
-    get_limits().upkeep.look()  # as the thread does within a second
+    get_limits().background.sync()  # as the thread does within a second
     assert "2 of 2 left" in run("show", "users", "user:42")
     before = get_limits().limiter.counts.outcomes["users", "allowed"]
     ask(1, user="42")
@@ -141,7 +141,7 @@ def test_policies_and_the_hottest_are_listed(limited: Any) -> None:
     assert "smooth: 60/m burst=4 per ip, guards ws.publish, cost 1, open without Redis" in run("policies")
     assert "Nothing was denied" in run("hottest")
     ask(5, user="42")
-    get_limits().upkeep.look()
+    get_limits().background.sync()
     assert run("hottest").split() == ["3", "users", "user:42"]
 
 

@@ -39,7 +39,7 @@ def test_a_user_may_have_more_less_or_no_limit(limits: Limits) -> None:
     PersonalLimit.objects.create(policy="users", user=more, rate="4/m")
     PersonalLimit.objects.create(policy="users", user=less, rate="1/m burst=1")
     PersonalLimit.objects.create(policy="users", user=exempt, exempt=True)
-    limits.upkeep.look()
+    limits.background.sync()
     assert [allowed(limits, user=str(user.pk)) for user in (more, less, exempt, other)] == [4, 1, 5, 2]
 
 
@@ -51,20 +51,20 @@ def test_the_most_generous_group_counts_and_a_user_s_own_limit_before_it(limits:
     for user in (ann, ben):
         user.groups.add(gold, silver)
     PersonalLimit.objects.create(policy="users", user=ben, rate="1/m")
-    limits.upkeep.look()
+    limits.background.sync()
     assert [allowed(limits, user=str(user.pk)) for user in (ann, ben)] == [4, 1]
 
 
 def test_an_api_key_has_its_own_and_is_not_kept(limits: Limits) -> None:
     PersonalLimit.objects.create(policy="keys", key_digest=digest_of("the key"), rate="4/m")
-    limits.upkeep.look()
+    limits.background.sync()
     assert [allowed(limits, key=key, name="keys") for key in ("the key", "another")] == [4, 2]
 
 
 def test_no_request_makes_a_query(limits: Limits) -> None:
     user = User.objects.create(username="ann")
     PersonalLimit.objects.create(policy="users", user=user, rate="4/m")
-    limits.upkeep.look()
+    limits.background.sync()
     with CaptureQueriesContext(
         connection,
     ) as queries:
@@ -82,10 +82,10 @@ def test_a_change_reaches_another_process_at_its_next_look(
     PersonalLimit.objects.create(policy="users", group=group, rate="3/m")
     policies, _ = service.configured()
     other = Limits(policies)
-    other.upkeep.look()
+    other.background.sync()
     assert allowed(other, 1, user=str(user.pk)) == 1
     with CaptureQueriesContext(connection) as queries:
-        other.upkeep.look()
+        other.background.sync()
     assert len(queries) == 0, "nothing changed, and it looked into the database all the same"
     with django_capture_on_commit_callbacks(execute=True):
         if what == "save":
@@ -96,7 +96,7 @@ def test_a_change_reaches_another_process_at_its_next_look(
         else:
             user.groups.add(group)
             PersonalLimit.objects.filter(pk=personal.pk).delete()
-    other.upkeep.look()
+    other.background.sync()
     table = {rate.count for (_, identity), rate in other.personal.items() if identity == f"user:{user.pk}" and rate}
     assert table == {"save": {1}, "delete": set(), "group": {3}}[what]
 
@@ -105,7 +105,7 @@ def test_a_raised_limit_counts_at_once_for_who_was_denied(limits: Limits) -> Non
     user = User.objects.create(username="ann")
     assert allowed(limits, 3, user=str(user.pk)) == 2
     PersonalLimit.objects.create(policy="users", user=user, rate="10/m")
-    limits.upkeep.look()
+    limits.background.sync()
     assert allowed(limits, 3, user=str(user.pk)) == 3
 
 
@@ -113,11 +113,11 @@ def test_without_redis_the_database_is_looked_at_all_the_same(limits_settings: A
     limits_settings.RATE_LIMIT_REDIS_URL = mortal_redis.url
     limits_settings.RATE_LIMITS = POLICIES
     limits = get_limits()
-    limits.upkeep.look()
+    limits.background.sync()
     mortal_redis.kill()
     user = User.objects.create(username="ann")
     PersonalLimit.objects.create(policy="users", user=user, exempt=True)
-    limits.upkeep.look()
+    limits.background.sync()
     assert limits.personal == {("users", f"user:{user.pk}"): None}
 
 
@@ -135,18 +135,18 @@ def test_what_makes_no_sense_is_refused(limits: Limits) -> None:
 def test_living_processes_are_counted(limits: Limits) -> None:
     others = [Limits(limits.policies) for _ in range(2)]
     for number, other in enumerate(others):
-        other.upkeep._name = f"other-{number}"
-        other.upkeep.look()
-    limits.upkeep.look()
-    assert limits.upkeep.instances == 3
+        other.background._name = f"other-{number}"
+        other.background.sync()
+    limits.background.sync()
+    assert limits.background.instances == 3
 
 
 @pytest.mark.django_db(transaction=True)
 def test_the_thread_looks_by_itself(limits_settings: Any) -> None:
-    limits_settings.RATE_LIMIT_UPKEEP = True
+    limits_settings.RATE_LIMIT_BACKGROUND_SYNC = True
     limits_settings.RATE_LIMITS = POLICIES
     limits, looked = get_limits(), threading.Event()
-    limits.upkeep._load = lambda: looked.set() or True  # type: ignore[method-assign,func-returns-value]
+    limits.background._load = lambda: looked.set() or True  # type: ignore[method-assign,func-returns-value]
     allowed(limits, 1)
     assert looked.wait(10)
     service.reset_limits()

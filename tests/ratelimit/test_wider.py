@@ -112,7 +112,7 @@ def test_a_key_with_a_personal_limit_is_known_and_meets_no_wider_bound(limits_of
     limits = limits_of(keys=KEYS | {"wider": 1})
     PersonalLimit.objects.create(policy="keys", key_digest=digest_of("partner"), rate="10/h")
     PersonalLimit.objects.create(policy="keys", key_digest=digest_of("ours"), exempt=True)
-    limits.upkeep.look()
+    limits.background.sync()
     assert admitted(limits, [by_key(f"random {number}") for number in range(9)]) == 4
     assert admitted(limits, [by_key("partner")] * 20) == 10
     assert admitted(limits, [by_key("ours")] * 20) == 20

@@ -10,8 +10,9 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from flotilla.problems import Problem
 from flotilla.realtime.conf import ChannelOptions, RealtimeConfig, get_config, read_config, reset_config
-from flotilla.realtime.config_reader import ConfigProblems, Problem, parse_duration
+from flotilla.realtime.config_reader import ConfigProblems, parse_duration
 
 
 @pytest.fixture(autouse=True)

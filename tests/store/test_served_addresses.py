@@ -133,7 +133,7 @@ async def test_the_limiter_s_own_redis_is_reached_the_same_way(tls_fleet: Fleet,
     try:
         await until(counted, 30, "a limit that counts on this Redis")
     finally:
-        limits.upkeep.stop()
+        limits.background.stop()
         await limits.limiter.close()
 
 

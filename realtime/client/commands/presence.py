@@ -2,6 +2,7 @@
 
 import msgspec
 
+from flotilla.presence.scopes import Scope
 from flotilla.realtime.access import permissions
 from flotilla.realtime.client.client import Client
 from flotilla.realtime.client.commands.requests import options_of
@@ -13,7 +14,7 @@ from flotilla.realtime.protocol.commands import ChannelRequest
 async def presence(client: Client, id: int, request: ChannelRequest) -> bytes:
     """Answer `presence`; refused with 106 where the answer would be larger than a client may leave unread."""
     _require_presence(client, request.channel)
-    members = await client.node.presence.members(f"c:{request.channel}")
+    members = await client.node.presence.members(Scope.channel(request.channel))
     if sum(map(len, members.values())) > client.node.config.recovery_max_bytes:
         raise CommandError(ErrorCode.LIMIT_EXCEEDED)
     found = {client: msgspec.Raw(info) for client, info in members.items()}
@@ -23,7 +24,7 @@ async def presence(client: Client, id: int, request: ChannelRequest) -> bytes:
 async def presence_stats(client: Client, id: int, request: ChannelRequest) -> bytes:
     """Answer `presence_stats`."""
     _require_presence(client, request.channel)
-    clients, users = await client.node.presence.stats(f"c:{request.channel}")
+    clients, users = await client.node.presence.stats(Scope.channel(request.channel))
     return replies.reply(id, "presence_stats", {"num_clients": clients, "num_users": users})
 
 

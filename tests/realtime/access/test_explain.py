@@ -1,5 +1,6 @@
 """Explanations: their verdicts are those that clients meet, and their rules are those that decided."""
 
+from functools import partial
 from io import StringIO
 from itertools import product
 from typing import Any
@@ -8,8 +9,12 @@ import pytest
 from asgiref.sync import async_to_sync
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
 
-from flotilla.realtime.access import permissions
+from flotilla.realtime.access import hooks, permissions
+from flotilla.realtime.access.channels import options_for
 from flotilla.realtime.access.explain import explain
 from flotilla.realtime.conf import ChannelOptions, RealtimeConfig, reset_config
 from flotilla.realtime.protocol.codes import CommandError as Refused
@@ -78,6 +83,76 @@ async def agree(user: str, insecure: bool, flags: tuple[bool, ...]) -> None:
     for action in ("publish", "presence", "history"):
         assert found[action].allowed is allowed(getattr(permissions, action), subscribed=inside), action
         assert found[action].rules
+
+
+async def says_yes(user: Any, channel: str, info: Any) -> bool:
+    return True
+
+
+async def says_no(user: Any, channel: str, info: Any) -> bool:
+    return False
+
+
+async def fails(user: Any, channel: str, info: Any) -> bool:
+    raise KeyError(channel)
+
+
+FLAGS = [name for name in ChannelOptions.__struct_fields__ if name.startswith("allow_")]
+HOOKS = st.sampled_from([None, None, says_yes, says_no, fails])
+OPTIONS = st.builds(
+    ChannelOptions,
+    presence=st.booleans(),
+    history_size=st.integers(0, 1),
+    history_ttl=st.just(1.0),
+    subscribe_permission=HOOKS,
+    publish_permission=HOOKS,
+    **{name: st.booleans() for name in FLAGS},
+)
+CONFIGS = st.builds(
+    RealtimeConfig,
+    without_namespace=OPTIONS,
+    namespaces=st.builds(lambda options: {"in": options}, OPTIONS),
+    anonymous=st.booleans(),
+    insecure=st.booleans(),
+    user_personal_channel=st.booleans(),
+)
+CHANNELS = ["room", "in:room", "nowhere:room", "$room", "$in:room#x", "room#x,y", "in:room#y", "#x", "#", "#a,b", ""]
+
+
+async def decision(action: str, config: RealtimeConfig, user: str, channel: str, subscribed: bool) -> str:
+    """What a client meets: "" when it may, else the error's message."""
+    try:
+        options = options_for(channel, config)
+        rules: dict[str, Any] = {
+            "subscribe": partial(permissions.subscribe, channel, options, personal=config.user_personal_channel),
+            "publish": partial(permissions.publish, options, subscribed=subscribed),
+            "presence": partial(permissions.presence, options, subscribed=subscribed),
+            "history": partial(permissions.history, options, subscribed=subscribed),
+        }
+        hook = rules[action](user=user, insecure=config.insecure)
+        await hooks.require(hook, user, channel, None, {})
+    except Refused as error:
+        return error.message
+    return ""
+
+
+async def explains_what_is_decided(config: RealtimeConfig, user: str, channel: str) -> None:
+    found = await verdicts(user, channel, config)
+    connects = found.pop("connect").allowed
+    assert connects is (user != "" or config.anonymous or config.insecure)
+    subscribed = not found["subscribe"].error
+    for action, verdict in found.items():
+        assert verdict.error == await decision(action, config, user, channel, subscribed), action
+        assert verdict.allowed is (connects and not verdict.error), action
+        assert (verdict.rules[-1][1] == "yes") is (not verdict.error), "the last rule decides"
+
+
+@given(CONFIGS, st.sampled_from(["", "x", "y", "a,b"]), st.sampled_from(CHANNELS))
+@hypothesis_settings(deadline=None)
+def test_the_explanation_is_the_decision(config: RealtimeConfig, user: str, channel: str) -> None:
+    """Whatever the options, the user and the channel: the same verdict and error, and the last rule that was asked
+    is the one that decided."""
+    async_to_sync(explains_what_is_decided)(config, user, channel)
 
 
 async def test_hooks_are_asked_and_named() -> None:

@@ -27,7 +27,7 @@ async def terminated() -> AsyncIterator[asyncio.Event]:
 async def test_what_a_row_says(node: Node, other: Node) -> None:
     """Of the last renewal, and the time that is left of the lease."""
     await people(node, "1", "1", "2")
-    await node.presence._keeper.renew()
+    await node.presence._renewal.renew()
     page = await (await staff("instance", "view_instance")).get()
     one, two = page.context["page"].rows
     assert [row["name"] for row in (one, two)] == ["unit-0", "unit-1"]

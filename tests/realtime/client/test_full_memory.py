@@ -12,11 +12,11 @@ import pytest
 import pytest_asyncio
 
 from flotilla.presence import keys
-from flotilla.presence.ends import CLAIM
-from flotilla.presence.ends import ENDS as LOOK_AT_ENDS
+from flotilla.presence.connection_ends import CLAIM
+from flotilla.presence.connection_ends import ENDS as LOOK_AT_ENDS
 from flotilla.presence.entries import Entries, Leaving, Named
-from flotilla.presence.leases import Beat, Leases
-from flotilla.ratelimit.background import _LOOK
+from flotilla.presence.leases import Leases, Renewals
+from flotilla.ratelimit.background import _SYNC
 from flotilla.ratelimit.limiter import _TAKE
 from flotilla.realtime.access.channels import options_for
 from flotilla.realtime.blocks import blocklist
@@ -69,7 +69,7 @@ async def world(node: Node, mortal_redis: RedisProcess) -> AsyncIterator[World]:
     leases = Leases(node.store, ttl=60, key_ttl=KEY_TTL)
     made = World(node, mortal_redis, leases, Entries(node.store, lambda _: None, KEY_TTL))
     for name in (OWN, DEAD):
-        await leases.renew(Beat(name), {})
+        await leases.renew(Renewals(name), {})
         for scope in ("c:room", "u:ann"):
             await leases.register(name, 1, [scope])
             await made.entries.add(name, 1, scope, Named(f"client-{name}", "ann", b""))
@@ -105,10 +105,10 @@ async def put_back(world: World) -> Any:
 
 GROWS = {
     "flotilla.realtime.engine.publish": (publish, publish_once),
-    "presence.add": (add,),
-    "presence.enter": (enter,),
-    "presence.register": (register,),
-    "presence.assert": (put_back,),
+    "flotilla.presence.add": (add,),
+    "flotilla.presence.enter": (enter,),
+    "flotilla.presence.register": (register,),
+    "flotilla.presence.assert": (put_back,),
 }
 
 
@@ -149,8 +149,8 @@ async def answer(world: World) -> Any:
 
 
 async def renew(world: World) -> Any:
-    await world.leases.renew(Beat(OWN), {})
-    await world.leases.renew(Beat("new.1"), {})
+    await world.leases.renew(Renewals(OWN), {})
+    await world.leases.renew(Renewals("new.1"), {})
 
 
 async def expire(world: World) -> Any:
@@ -195,10 +195,10 @@ async def refresh(world: World) -> Any:
     assert (await world.entries.refresh(OWN, "c:room"))[0]
 
 
-async def beat(world: World) -> Any:
-    script = next(one for one in Script.registered.values() if one.name == "presence.beat")
-    assert await world.run(script, [keys.beat(OWN)], 1, KEY_TTL) is None
-    assert await world.run(script, [keys.beat(OWN)], 2, KEY_TTL) == b"1"
+async def probe(world: World) -> Any:
+    script = next(one for one in Script.registered.values() if one.name == "flotilla.presence.probe")
+    assert await world.run(script, [keys.probe_mark(OWN)], 1, KEY_TTL) is None
+    assert await world.run(script, [keys.probe_mark(OWN)], 2, KEY_TTL) == b"1"
 
 
 async def arrive(world: World) -> Any:
@@ -216,7 +216,7 @@ async def arrive(world: World) -> Any:
         world.put("HSET", partition, "r", "another run", "g", "g")
         world.put("HSET", place("x").partition_key("votes"), "else", "0")
         asked = [partition, place("x").partition_key("votes")]
-        named = next(one for one in Script.registered.values() if one.name == "store.arrive")
+        named = next(one for one in Script.registered.values() if one.name == "flotilla.store.arrive")
         assert await world.run(named, asked, partitions.run, "f", "g", 0, "r", "me", 3000, 0, "me", "else")
 
 
@@ -235,36 +235,36 @@ async def take(world: World) -> Any:
     assert (await world.run(_TAKE, ["{rl}g2", "{rl}s2"], 2, *asked))[1] == 1
 
 
-async def upkeep(world: World) -> Any:
-    assert await world.run(_LOOK, ["{rl}:v", "{rl}:alive", "{rl}:hot"], "me", 5000, 500, 3600, "p\ni", 3) == [0, 1]
+async def sync(world: World) -> Any:
+    assert await world.run(_SYNC, ["{rl}:v", "{rl}:alive", "{rl}:hot"], "me", 5000, 500, 3600, "p\ni", 3) == [0, 1]
 
 
 GOES_ON = {
     "flotilla.realtime.engine.history": (history, history_of_another_era),
     "flotilla.realtime.engine.confirm": (confirm,),
-    "flotilla.realtime.engine.block": (block,),
-    "flotilla.realtime.engine.unblock": (unblock,),
-    "flotilla.realtime.blocks.table": (block,),
-    "flotilla.realtime.engine.reblock": (reblock,),
+    "flotilla.realtime.blocks.block": (block,),
+    "flotilla.realtime.blocks.unblock": (unblock,),
+    "flotilla.realtime.blocks.blocks": (block,),
+    "flotilla.realtime.blocks.reblock": (reblock,),
     "flotilla.realtime.engine.answer": (answer,),
-    "presence.renew": (renew,),
-    "presence.expire": (expire,),
-    "presence.adopt": (bury,),
-    "presence.bury": (bury,),
-    "presence.reap": (bury,),
-    "presence.forget": (bury,),
-    "presence.dead": (dead,),
-    "presence.surrender": (surrender,),
-    "presence.unregister": (unregister,),
-    "presence.drop": (drop,),
+    "flotilla.presence.renew": (renew,),
+    "flotilla.presence.expire": (expire,),
+    "flotilla.presence.adopt": (bury,),
+    "flotilla.presence.bury": (bury,),
+    "flotilla.presence.reap": (bury,),
+    "flotilla.presence.forget": (bury,),
+    "flotilla.presence.dead": (dead,),
+    "flotilla.presence.surrender": (surrender,),
+    "flotilla.presence.unregister": (unregister,),
+    "flotilla.presence.drop": (drop,),
     "flotilla.presence.ends": (drop,),
-    "presence.claim": (drop,),
-    "presence.refresh": (refresh,),
-    "presence.beat": (beat,),
-    "store.arrive": (arrive,),
-    "store.rest": (rest,),
-    "ratelimit.take": (take,),
-    "flotilla.ratelimit.background": (upkeep,),
+    "flotilla.presence.claim": (drop,),
+    "flotilla.presence.refresh": (refresh,),
+    "flotilla.presence.probe": (probe,),
+    "flotilla.store.arrive": (arrive,),
+    "flotilla.store.rest": (rest,),
+    "flotilla.ratelimit.take": (take,),
+    "flotilla.ratelimit.sync": (sync,),
 }
 READINESS = ("flotilla.monitoring.",)
 Call = Callable[[World], Awaitable[Any]]

@@ -31,7 +31,7 @@ def limited(configured: Any, redis_url: str, monkeypatch: pytest.MonkeyPatch) ->
     configured.RATE_LIMIT_REDIS_URL = redis_url
     monkeypatch.setattr(service, "TIMEOUT", 10.0)
     monkeypatch.setattr(service, "PATIENCE", Patience(10.0, 10.0, 10.0))
-    configured.RATE_LIMIT_UPKEEP = False
+    configured.RATE_LIMIT_BACKGROUND_SYNC = False
 
     @asynccontextmanager
     async def make(abuse: Any = None, **policies: Any) -> AsyncIterator[Node]:

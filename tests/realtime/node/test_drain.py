@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from flotilla.presence.leases import Beat, Leases, alive_sync, new_incarnation
+from flotilla.presence.leases import Leases, Renewals, alive_sync, new_incarnation
 from flotilla.realtime.client.client import Client
 from flotilla.realtime.node.node import Node
 from flotilla.store import Store, get_store
@@ -24,7 +24,7 @@ def admits(node: Node, rate: int) -> None:
 
 async def neighbour(store: Store, **about: Any) -> None:
     """Another instance, as far as its lease shows."""
-    await Leases(store, ttl=60, key_ttl=60).renew(Beat(new_incarnation("other")), about)
+    await Leases(store, ttl=60, key_ttl=60).renew(Renewals(new_incarnation("other")), about)
 
 
 async def test_the_pace_is_what_the_others_admit(node: Node, caplog: pytest.LogCaptureFixture) -> None:

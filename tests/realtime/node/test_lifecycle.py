@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from flotilla.presence import lane
+from flotilla.presence import receiver_queue
 from flotilla.realtime.conf import get_config
 from flotilla.realtime.node.node import Node
 from flotilla.realtime.signals import on_connect, on_disconnect
@@ -200,17 +200,17 @@ async def test_connect_is_told_before_disconnect_of_the_same_connection(node: No
         assert heard.told.index(("connect", client)) < heard.told.index(("disconnect", client))
 
 
-async def test_short_connections_wait_in_redis_when_the_lane_is_full(
+async def test_short_connections_wait_in_redis_when_the_queue_is_full(
     node: Node, heard: Heard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Both of their signals, in order; the memory holds no more than its bound."""
-    monkeypatch.setattr(lane, "MAX_WAITING", 12)
+    monkeypatch.setattr(receiver_queue, "MAX_WAITING", 12)
     heard.go_on.clear()
     peers = await connected(node, 60)
     for peer in peers:
         peer.client.closed(1000)
         await node.idle()
-    assert node.presence.lane.waiting <= 12 + lane.WORKERS
+    assert node.presence.receivers.waiting <= 12 + receiver_queue.WORKERS
     heard.go_on.set()
     await until(lambda: not node.presence.busy)
     assert heard.count("connect") == heard.count("disconnect") == names(peers)
@@ -223,15 +223,15 @@ async def test_a_slow_receiver_is_named_with_its_time(
     node: Node, heard: Heard, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Not for every call: once in a while."""
-    monkeypatch.setattr(lane, "SLOW", 0.01)
+    monkeypatch.setattr(receiver_queue, "SLOW", 0.01)
     heard.takes = 0.02
-    with caplog.at_level(logging.WARNING, logger="flotilla.presence.lane"):
+    with caplog.at_level(logging.WARNING, logger="flotilla.presence.receiver_queue"):
         for peer in await connected(node, 5):
             peer.client.closed(1000)
         await until(lambda: not node.presence.busy)
     found = [record.getMessage() for record in caplog.records if "Heard.disconnected took 0.0" in record.getMessage()]
     assert len(found) == 1 and "on_disconnect" in found[0]
-    assert node.presence.lane.slow["on_disconnect"] == 5
+    assert node.presence.receivers.slow["on_disconnect"] == 5
 
 
 async def test_what_a_receiver_raises_is_logged_and_stops_nothing(
@@ -250,7 +250,7 @@ async def test_what_a_receiver_raises_is_logged_and_stops_nothing(
     finally:
         on_disconnect.disconnect(breaks)
     assert len(heard.facts) == 3
-    assert node.presence.lane.failures["on_disconnect"] == 3
+    assert node.presence.receivers.failures["on_disconnect"] == 3
     assert any("breaks" in record.getMessage() for record in caplog.records)
 
 

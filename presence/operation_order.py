@@ -1,7 +1,7 @@
-"""Turns: what is asked about one connection in one scope happens in the order it was asked for.
+"""The order of operations: what is asked about one connection in one scope happens in the order it was asked for.
 
-Adds and removals of one (scope, client) belong to subscriptions that follow one another, so each waits until the one
-before it is over, however that ended: a removal can never meet the entry of a newer subscription. Operations on other
+Adds and removals of one (scope, client) belong to subscriptions that follow one another. So each waits until the one
+before it is over, however that ended, and a removal never meets the entry of a newer subscription. Operations on other
 connections do not wait. Nothing is kept about a connection once its last operation is over.
 """
 
@@ -9,8 +9,8 @@ import asyncio
 from collections.abc import Hashable
 
 
-class Turns:
-    """The last turn of every key that has one. Use it from one event loop."""
+class OperationOrder:
+    """The last turn that was taken for each key, while it is not over. Use it from one event loop."""
 
     def __init__(self) -> None:
         self._last: dict[Hashable, asyncio.Future[None]] = {}
@@ -19,12 +19,12 @@ class Turns:
         return len(self._last)
 
     def take(self, key: Hashable) -> "Turn":
-        """A place behind everything that was asked for `key` until now."""
+        """A turn behind everything that was asked for `key` until now."""
         return Turn(self._last, key)
 
 
 class Turn:
-    """One place in the order. `come` waits for it; `over` gives it back and must be called, whatever happened."""
+    """One operation's turn. `begin` waits for it; `end` gives it up and must be called, whatever happened."""
 
     __slots__ = ("_before", "_key", "_last", "_own")
 
@@ -34,12 +34,12 @@ class Turn:
         self._before = last.get(key)
         self._own = last[key] = asyncio.get_running_loop().create_future()
 
-    async def come(self) -> None:
+    async def begin(self) -> None:
         """Return when what was asked for earlier is over; at once, most of the time."""
         if self._before is not None and not self._before.done():
-            await asyncio.wait((self._before,))  # not the future itself: who gives up must not cancel it
+            await asyncio.wait((self._before,))  # not the future itself: a caller that is cancelled must not cancel it
 
-    def over(self) -> None:
+    def end(self) -> None:
         """Let the next one begin; if this one was given up while it waited, the next waits for the one before."""
         if self._before is not None and not self._before.done():
             self._before.add_done_callback(self._finish)

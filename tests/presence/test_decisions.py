@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flotilla.presence.diff import Continuity, Sightings, chunks, leftovers, may_reap, orphans
+from flotilla.presence.decisions import Continuity, Sightings, chunks, leftovers, may_reap, orphans
 
 TTL, EVERY = 6.0, 2.0
 

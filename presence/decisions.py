@@ -1,4 +1,4 @@
-"""The decisions of presence, without I/O: may I reap, was my lease unbroken, what has to be said again.
+"""The decisions of presence, without I/O: may this process reap, was its lease unbroken, what must be put right.
 
 Times are seconds of one monotonic clock, given by the caller.
 """
@@ -13,10 +13,10 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class Continuity:
-    """Whether this process and Redis have both been well for one full lease.
+    """Whether this process and Redis have both been well for the length of a lease.
 
-    After a fault of Redis, or a pause of this process, all leases may look expired. Whoever was well for a whole lease
-    knows that every living process had that long to renew.
+    After a fault of Redis, or a pause of this process, all leases may look expired. A process that was well for the
+    length of a lease knows that every living process had that long to renew.
     """
 
     ttl: float
@@ -30,7 +30,7 @@ class Continuity:
         return self.ttl / 6
 
     def quick(self, asked: float, answered: float) -> bool:
-        """Whether Redis answered as a well one does."""
+        """Whether Redis answered as fast as it does when it is well."""
         return answered - asked < self.slack
 
     def renewed(self, sent: float, answered: float) -> None:
@@ -64,7 +64,7 @@ class Sightings:
         return before & self._seen | {name for name, ended in dead.items() if ended}
 
     def forget(self) -> None:
-        """A check that cannot be trusted: begin anew."""
+        """A check that cannot be trusted: the next one is the first of two again."""
         self._seen = frozenset()
 
 
@@ -74,14 +74,15 @@ def may_reap(continuity: Continuity, asked: float, answered: float, own_lease_he
 
 
 def known_ended(dead: Mapping[str, bool], own_lease_held: bool) -> frozenset[str]:
-    """Those of `dead` that may be reaped by anyone who holds a lease, also one that was born a moment ago.
+    """Those of `dead` that may be reaped by any process that holds a lease, also by one that has just started.
 
-    An ended lease did not run out: somebody who knew wrote that it is over (the supervisor that saw the process exit,
-    or the process itself, giving the name up), and a name is for one life of one process. So nothing has to be
-    concluded from silence, which is what continuity and a second look are for. A Redis that came back older can only
-    have lost such a mark, and then the lease runs out as any other; what it can bring back was true for good when it
-    was written. (One that was ended in error and taken again may be ended once more by that: its process goes on under
-    a new name, as after any burial.)
+    An ended lease did not run out. Somebody who knew wrote that it is over: the supervisor that saw the process exit,
+    or the process itself, which gave up the name; and a name is never used again. So nothing is concluded from
+    silence, and neither continuity nor a second check is needed.
+
+    A Redis that came back with an older state may have lost such a mark: then the lease runs out like any other. A mark
+    that it brings back was true when it was written, and stays true. (Where a lease was ended by mistake and taken
+    again, such a mark may end it once more: its process goes on under a new name, as after any declaration of death.)
     """
     return frozenset(name for name, ended in dead.items() if ended) if own_lease_held else frozenset()
 
@@ -92,7 +93,7 @@ def leftovers(found: Iterable[str], entered: Container[str], entering: Container
 
 
 def orphans(met: Iterable[str], known: Collection[str]) -> list[str]:
-    """Incarnations that have entries somewhere and are in no list: nobody would ever reap them."""
+    """Incarnations that have entries somewhere but are not in the list of all: nobody would ever reap them."""
     return [incarnation for incarnation in met if incarnation not in known]
 
 

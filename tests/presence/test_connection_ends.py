@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from flotilla.presence import End, ends, keys, lane
-from flotilla.presence.ends import CLAIM
+from flotilla.presence import ConnectionEnd, connection_ends, keys, receiver_queue
+from flotilla.presence.connection_ends import CLAIM
 from flotilla.store import StoreUnavailable
 from flotilla.store.shards import Shard
 from tests.presence.cluster import Instance, Maker, PrivateRedis, eventually, without_ttl
@@ -27,7 +27,7 @@ class Told:
         self.go_on = asyncio.Event()
         self.go_on.set()
 
-    async def receive(self, end: End) -> None:
+    async def receive(self, end: ConnectionEnd) -> None:
         self.begun.append(end.client)
         await self.go_on.wait()
         self.ends.append((end.client, end.note))
@@ -165,16 +165,16 @@ async def test_claim_whose_answer_was_lost_is_had_again(
     assert told.counts == dict.fromkeys(names, 1)
 
 
-async def test_what_the_lane_has_no_room_for_waits_in_redis(
+async def test_what_the_queue_has_no_room_for_waits_in_redis(
     make: Maker, told: Told, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lane, "MAX_WAITING", 10)
-    monkeypatch.setattr(ends, "PAGE", 7)
+    monkeypatch.setattr(receiver_queue, "MAX_WAITING", 10)
+    monkeypatch.setattr(connection_ends, "MAX_FETCHED", 7)
     a = await make("a", **told.options)
     names = await enter(a, 100)
     told.go_on.clear()
     await asyncio.gather(*leave(a, names))
-    assert a.lane.waiting <= 10
+    assert a.receivers.waiting <= 10
     told.go_on.set()
     await eventually(lambda: not a.busy, "told")
     assert told.counts == dict.fromkeys(names, 1)
@@ -188,7 +188,7 @@ async def test_ends_that_a_dead_instance_had_no_time_for_are_told_by_another(
     names = await enter(a, 50)
     told.go_on.clear()
     await asyncio.gather(*leave(a, names))
-    await eventually(lambda: len(told.begun) == lane.WORKERS, "some are being told")
+    await eventually(lambda: len(told.begun) == receiver_queue.WORKERS, "some are being told")
     dead, died_with = a.incarnation, set(told.begun)
     await a.crash()
     told.go_on.set()
@@ -202,7 +202,7 @@ async def test_survivor_that_died_amid_the_telling_is_replaced(make: Maker, serv
     names, dead = await enter(a, 60), a.incarnation
     told.go_on.clear()
     await a.crash()
-    await eventually(lambda: len(told.begun) == lane.WORKERS, "some are being told")
+    await eventually(lambda: len(told.begun) == receiver_queue.WORKERS, "some are being told")
     died_with = set(told.begun)
     c = await make("c", **told.options)
     await b.crash()
@@ -219,9 +219,9 @@ async def test_stop_leaves_to_others_what_receivers_have_not_come_to(
     names, dead = await enter(a, 40), a.incarnation
     told.go_on.clear()
     await asyncio.gather(*leave(a, names))
-    await eventually(lambda: len(told.begun) == lane.WORKERS, "some are being told")
+    await eventually(lambda: len(told.begun) == receiver_queue.WORKERS, "some are being told")
     stopping = asyncio.create_task(a.stop(within=0.1))
-    await eventually(lambda: a.lane._halted, "the rest was given up")
+    await eventually(lambda: a.receivers._halted, "the rest was given up")
     told.go_on.set()
     await stopping
     await forgotten(server, dead)

@@ -1,9 +1,9 @@
-"""The lane: calls of the project's signal receivers, apart from everything that others wait for.
+"""The receiver queue: calls of the project's signal receivers, apart from everything that others wait for.
 
 However slow a receiver is, neither reaping nor a client's command waits for it. Calls with one key are made one after
-another in the order they were put in, a few keys at a time; receivers that are plain functions run in as many threads
-of the lane's own, for the thread that Django shares is the database's. Which receiver is slow is in the log, how far
-the lane is behind in its figures.
+another in the order they were put in; of different keys a few at a time. Receivers that are plain functions run in
+threads of the queue's own, as many as it has workers, because the one thread that Django shares is the database's. The
+log says which receiver is slow, the figures say how far the queue is behind.
 """
 
 import asyncio
@@ -23,16 +23,16 @@ from django.dispatch import Signal
 logger = logging.getLogger(__name__)
 
 WORKERS = 8  # calls at a time
-MAX_WAITING = 2000  # calls in memory from which on who puts in more must wait, or leave it in Redis
-SLOW = 0.25  # seconds a receiver may take without being named,
-SLOW_NOW = 0.025  # and while the lane is behind
-BEHIND = 2.0  # seconds a call has waited, from which on the lane is behind
-NAME_EVERY = 10.0  # seconds until the same receiver is named again
+MAX_WAITING = 2000  # calls in memory: with so many, who has another one waits or leaves it in Redis
+SLOW = 0.25  # seconds: a receiver that takes longer is named in the log
+SLOW_WHEN_BEHIND = 0.025  # the same, while the queue is behind
+BEHIND = 2.0  # seconds: when a call has waited longer, the queue is behind
+WARN_EVERY = 10.0  # seconds until the same receiver is named again
 
 Call = Callable[[], Awaitable[None]]
 
 
-class Lane:
+class ReceiverQueue:
     """One per process. `put` never waits; `waiting`, `lag` and the counters may be read from any thread."""
 
     def __init__(self, workers: int = WORKERS) -> None:
@@ -49,9 +49,9 @@ class Lane:
         self._due = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
-        self._rest = asyncio.Event()
-        self._rest.set()
-        self._name_at: dict[str, float] = {}  # receiver → when it may be named again
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._warn_at: dict[str, float] = {}  # receiver → when it may be named in the log again
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="signals")
 
     @property
@@ -88,7 +88,7 @@ class Lane:
                 self._due.set()
         calls.append((time.monotonic(), name, call))
         self._count += 1
-        self._rest.clear()
+        self._idle.clear()
         if self.full:
             self._room.clear()
 
@@ -103,12 +103,12 @@ class Lane:
         return True
 
     async def room(self) -> None:
-        """Return when the lane is not full: for those who can wait."""
+        """Return when the queue is not full: for callers that can wait."""
         await self._room.wait()
 
     async def empty(self) -> None:
         """Return when every call is over."""
-        await self._rest.wait()
+        await self._idle.wait()
 
     def halt(self) -> None:
         """Begin nothing more: `run` returns when the calls that are under way are over."""
@@ -116,11 +116,11 @@ class Lane:
         self._due.set()
 
     def close(self) -> None:
-        """Let go of the threads; one that is in a receiver is not waited for."""
+        """End the threads; one that is in a receiver is not waited for."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def run(self) -> None:
-        """Work until halted. Cancelling it ends the calls that are under way; those that wait stay."""
+        """Make calls until halted. Cancelling it ends the calls that are under way; those that wait stay."""
         async with asyncio.TaskGroup() as group:
             for _ in range(self._size):
                 group.create_task(self._work())
@@ -160,10 +160,10 @@ class Lane:
         if not self.full:
             self._room.set()
         if not self._count and not self._running:
-            self._rest.set()
+            self._idle.set()
 
     async def send(self, name: str, signal: Signal, sender: Any, **facts: Any) -> None:
-        """Call every receiver of a signal, from within a call of the lane. What they raise is logged."""
+        """Call every receiver of a signal, from within a call of the queue. What they raise is logged."""
         plain, coroutines = signal._live_receivers(sender)
         facts |= {"signal": signal, "sender": sender}
         if plain:
@@ -173,16 +173,16 @@ class Lane:
 
     def _send_plain(self, name: str, receivers: list[Any], facts: dict[str, Any]) -> None:
         for receiver in receivers:
-            with self._judged(name, receiver):
+            with self._timed(name, receiver):
                 receiver(**facts)
         close_old_connections()
 
     async def _send_one(self, name: str, receiver: Any, facts: dict[str, Any]) -> None:
-        with self._judged(name, receiver):
+        with self._timed(name, receiver):
             await receiver(**facts)
 
     @contextlib.contextmanager
-    def _judged(self, name: str, receiver: Any) -> Iterator[None]:
+    def _timed(self, name: str, receiver: Any) -> Iterator[None]:
         began = time.monotonic()
         try:
             yield
@@ -190,12 +190,12 @@ class Lane:
             self.failures[name] += 1
             logger.exception("a receiver of %s failed: %s", name, _called(receiver))
         took = time.monotonic() - began
-        if took < (SLOW_NOW if self._waited > BEHIND else SLOW):
+        if took < (SLOW_WHEN_BEHIND if self._waited > BEHIND else SLOW):
             return
         self.slow[name] += 1
         who = _called(receiver)
-        if self._name_at.get(who, 0.0) <= began:
-            self._name_at[who] = time.monotonic() + NAME_EVERY
+        if self._warn_at.get(who, 0.0) <= began:
+            self._warn_at[who] = time.monotonic() + WARN_EVERY
             behind = (self.waiting, self._waited)
             logger.warning(
                 "a receiver of %s is slow: %s took %.3f s; %d calls wait, the last for %.1f s", name, who, took, *behind
@@ -203,5 +203,5 @@ class Lane:
 
 
 def _called(receiver: Any) -> str:
-    """A receiver by its name, which is the same for every instance of its class: the books on it are bounded."""
+    """A receiver by its name, which is the same for every instance of its class: so the names kept are few."""
     return f"{getattr(receiver, '__module__', '?')}.{getattr(receiver, '__qualname__', type(receiver).__qualname__)}"
