@@ -12,7 +12,7 @@ OURS_ALONE := --ignore tests/cluster/test_served.py --deselect tests/cluster/tes
 	--ignore-glob 'tests/cluster/test_*http_*.py'
 # Campaigns in short, requests of every kind, whole installations, and the bench: each is half a minute or more.
 LONG_TESTS := $(wildcard $(addprefix tests/,alerts/test_load_correlation.py bench/test_bench.py chaos/test_short.py \
-	hostile/test_short.py $(addprefix cluster/test_,api_document.py campaign_short.py failover_under_load.py limits_burst.py \
+	hostile/test_short.py $(addprefix cluster/test_,api_document.py failover_under_load.py limits_burst.py \
 	many_behind_balancer.py redis_restarts_under_load.py rolling_short.py)))
 FOREIGN_SUITES := $(addprefix tests/foreign/,python_sdk.py go_sdk.py)
 COMPOSE_TESTS := $(addprefix tests/compose/,across.py faults.py rolling.py)
@@ -58,26 +58,26 @@ fuzz: $(DEV_STAMP) ## what comes in, of any kind, by SEED (the time): each fuzze
 		exec $(PY) -m pytest $(wildcard tests/*/test_fuzz_*.py tests/*/*/test_fuzz_*.py) tests/cluster/test_api_document.py $(ARGS)
 
 chaos: $(DEV_STAMP) ## MINUTES (5) of every fault under load, by SEED, on SHARDS (1) Redises: nothing lost, doubled or left behind
-	@PYTHONPATH=tests/cluster exec $(PY) -m tests.chaos.run --minutes $(or $(MINUTES),5) \
+	@exec $(PY) -m tests.chaos.run --minutes $(or $(MINUTES),5) \
 		$(if $(SEED),--seed $(SEED)) $(if $(SHARDS),--shards $(SHARDS)) $(ARGS)
 
 hostile: $(DEV_STAMP) ## half an hour: every attack on a live instance, behind nothing and behind HAProxy: nobody else notices; ARGS="--only pings"
-	@PYTHONPATH=tests/cluster exec $(PY) -m tests.hostile.run --behind both $(ARGS)
+	@exec $(PY) -m tests.hostile.run --behind both $(ARGS)
 
 rolling: $(DEV_STAMP) ## a rolling restart under 1,000 clients and 200 publications/s: nothing lost, no error, no storm
-	@cd tests/cluster && PYTHONPATH=../.. exec ../../$(PY) rolling.py $(ARGS)
+	@exec $(PY) -m tests.cluster.campaigns.rolling $(ARGS)
 
 drained: $(DEV_STAMP) ## SIGTERM to an instance with 5,000 clients: when it has ended, and how they came back
-	@cd tests/cluster && PYTHONPATH=../.. exec ../../$(PY) drained.py $(ARGS)
+	@exec $(PY) -m tests.cluster.campaigns.drained $(ARGS)
 
 burst: $(DEV_STAMP) ## minutes of a hard burst on the rate limits through 2 and 3 instances: no overshoot
-	@cd tests/cluster && PYTHONPATH=../.. exec ../../$(PY) burst.py $(ARGS)
+	@exec $(PY) -m tests.cluster.campaigns.burst $(ARGS)
 
 revoke: $(DEV_STAMP) ## a minute: revoke the access of 200 of 2,000 members over two instances, and time it
-	@cd tests/cluster && PYTHONPATH=../.. exec ../../$(PY) revoke.py $(ARGS)
+	@exec $(PY) -m tests.cluster.campaigns.revoke $(ARGS)
 
 admin-scale: $(DEV_STAMP) ## minutes: 100,000 connections, and how long each of the admin's pages takes then
-	@cd tests/cluster && PYTHONPATH=../.. exec ../../$(PY) admin_scale.py $(ARGS)
+	@exec $(PY) -m tests.cluster.campaigns.admin_scale $(ARGS)
 
 drill: $(DEV_STAMP) ## break a cluster with Prometheus and Alertmanager, and time the alerts: DRILLS (short), or all
 	@exec $(PY) manage.py check_alerts --drill $(or $(DRILLS),short)
@@ -92,7 +92,7 @@ load-gate: $(DEV_STAMP) ## the gate of `make load` bites: delay, drops, a lenien
 	@exec $(PY) -m pytest tests/ops/load/gate.py $(ARGS)
 
 bench: $(BENCH_STAMP) bench-node-project ## Flotilla beside others, about an hour and a half; ARGS="--only fanout --servers flotilla,cfloor --quick"
-	@exec $(PY) tests/bench/run.py $(ARGS)
+	@exec $(PY) -m tests.bench.run $(ARGS)
 
 check: $(DEV_STAMP) ## lint, format, types and layers; are the lock files current
 	$(PY) -m ruff check .

@@ -16,10 +16,9 @@ import pytest
 import websockets
 from websockets.asyncio.client import connect
 
-from clients import RawClient
-from conftest import running
-from harness import Cluster, manage
-from processes import eventually, wait_until
+from tests.cluster.support.harness import Cluster, manage, running
+from tests.cluster.support.processes import eventually, wait_until
+from tests.cluster.support.raw_client import RawClient
 
 pytestmark = pytest.mark.timeout(180)
 

@@ -5,10 +5,10 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-
-from balancer import ADDRESS
-from crowd import Crowd
 from test_behind_balancer import SOURCE, balanced
+
+from tests.cluster.support.balancer import ADDRESS
+from tests.cluster.support.crowd import Crowd
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(360)]
 
