@@ -17,6 +17,9 @@ LONG_TESTS := $(wildcard $(addprefix tests/,bench/test_bench.py chaos/test_short
 FOREIGN_SUITES := $(addprefix tests/foreign/,python_sdk.py go_sdk.py)
 COMPOSE_TESTS := $(addprefix tests/compose/,across.py faults.py rolling.py)
 PACKAGES := flotilla project examples
+# Tests that run the code in their own process, or in one they start themselves.
+COVERED := $(addprefix tests/,realtime presence ratelimit monitoring store ops project examples flotilla) \
+	$(addprefix --ignore ,$(LONG_TESTS))
 
 # A stamp carries the checksum of what was installed: a changed lock is installed at the next call.
 checksum = $(shell cat $(1) 2>/dev/null | cksum | cut -d' ' -f1)
@@ -27,7 +30,7 @@ NODE_PROJECTS := $(filter-out tests/bench,$(patsubst %/package-lock.json,%,$(wil
 
 .DEFAULT_GOAL := help
 .PHONY: help run test test-plain test-compose chaos hostile rolling drained burst revoke admin-scale drill \
-	prove-dashboards load load-gate bench check lock pin-images format clean \
+	prove-dashboards load load-gate bench check lint types layers locks lock pin-images format clean \
 	node-projects bench-node-project
 
 help: ## list the targets
@@ -94,12 +97,26 @@ load-gate: $(DEV_STAMP) ## the gate of `make load` bites: delay, drops, a lenien
 bench: $(BENCH_STAMP) bench-node-project ## Flotilla beside others, about an hour and a half; ARGS="--only fanout --servers flotilla,cfloor --quick"
 	@exec $(PY) -m tests.bench.run $(ARGS)
 
-check: $(DEV_STAMP) ## lint, format, types and layers; are the lock files current
+check: lint types layers locks ## lint, format, types and layers; are the lock files current (before each commit: `pre-commit install`)
+
+lint: $(DEV_STAMP)
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
+
+types: $(DEV_STAMP)
 	$(PY) -m mypy --strict $(PACKAGES)
+
+layers: $(DEV_STAMP)
 	$(VENV)/bin/lint-imports --no-cache
+
+locks: $(DEV_STAMP)
 	$(PY) deploy/locks.py check
+
+.PHONY: coverage
+coverage: $(DEV_STAMP) ## which share of the code, by branches, the tests without browsers and clusters run; ARGS=tests/store for others
+	@rm -rf var/coverage && mkdir -p var/coverage
+	@$(PY) -m coverage run -m pytest -n $(WORKERS) --dist loadfile $(or $(ARGS),$(COVERED)) || echo "some tests failed: what follows is of all that ran"
+	@$(PY) -m coverage combine --quiet && $(PY) -m coverage html --quiet && $(PY) -m coverage report
 
 lock: $(DEV_STAMP) ## requirements*.lock from requirements*.txt: every package with its hashes; ARGS=--upgrade takes what is new
 	@exec $(PY) deploy/locks.py write $(ARGS)

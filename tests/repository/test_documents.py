@@ -16,17 +16,15 @@ def test_links_lead_somewhere(document: Path) -> None:
     assert missing == []
 
 
-def _tests_named_in(document: str) -> list[str]:
-    return re.findall(r"`(tests/[\w/]+\.py)`", (ROOT / "docs" / document).read_text())
+def guards_named_in(document: Path) -> list[str]:
+    return re.findall(r"`(tests/[\w/]+\.py)`", document.read_text())
 
 
-def test_checks_of_guarantees_are_tests_that_exist() -> None:
-    named = _tests_named_in("GUARANTEES.md")
-    assert len(named) > 5
-    assert [path for path in named if not (ROOT / path).is_file()] == []
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_tests_that_are_named_are_there(document: Path) -> None:
+    assert [path for path in guards_named_in(document) if not (ROOT / path).is_file()] == []
 
 
-def test_guards_of_security_are_tests_that_exist() -> None:
-    named = _tests_named_in("SECURITY.md")
-    assert len(named) > 20
-    assert [path for path in named if not (ROOT / path).is_file()] == []
+@pytest.mark.parametrize(("document", "number"), [("GUARANTEES.md", 5), ("SECURITY.md", 20), ("ARCHITECTURE.md", 20)])
+def test_what_is_promised_names_its_tests(document: str, number: int) -> None:
+    assert len(guards_named_in(ROOT / "docs" / document)) > number
