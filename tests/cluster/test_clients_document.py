@@ -89,7 +89,7 @@ def test_javascript_does_what_the_document_says(documented: tuple[Cluster, str])
 
 def test_python_does_what_the_document_says(documented: tuple[Cluster, str]) -> None:
     cluster, _ = documented
-    made = "from realtime import make_connection_token; print(make_connection_token(7))"
+    made = "from flotilla import make_connection_token; print(make_connection_token(7))"
     token = manage(cluster.env, "shell", "--verbosity", "0", "-c", made).strip()
     code = snippet("CLIENTS.md", "python", "asyncio.run").replace("return TOKEN", f"return {token!r}")
     said = ran([sys.executable, "-"], code.replace(SHOWN_URL, cluster[0].url))
