@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 import websockets
-from test_hostile_input import Witness
 
 from tests.cluster.support.generic_server import Server
 from tests.cluster.support.processes import eventually
 from tests.cluster.support.raw_client import RawClient, token
+from tests.cluster.test_hostile_input import Witness
 from tests.fuzzing import MAX_SECONDS, cases, messages
 
 GROWTH = 40 * 2**20  # bytes

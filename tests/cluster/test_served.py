@@ -10,13 +10,13 @@ from contextlib import AsyncExitStack
 
 import pytest
 from cent import CentError
-from test_across_instances import about, members
 
 from tests.cluster.support.api_client import Api
 from tests.cluster.support.harness import CONFIG, Served
 from tests.cluster.support.processes import PATIENCE, eventually
 from tests.cluster.support.raw_client import RawClient, token
 from tests.cluster.support.sdk import SdkClient
+from tests.cluster.test_across_instances import about, members
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(240)]
 

@@ -7,7 +7,6 @@ from typing import Any
 import cent
 import pytest
 import redis
-from test_conformance_recovery import raw_keys
 
 from tests.cluster.support.api_client import Api
 from tests.cluster.support.harness import Cluster
@@ -15,6 +14,7 @@ from tests.cluster.support.narrow_link import Narrow
 from tests.cluster.support.processes import eventually
 from tests.cluster.support.raw_client import Message, RawClient, token
 from tests.cluster.support.sdk import MakeClient
+from tests.cluster.test_conformance_recovery import raw_keys
 
 pytestmark = pytest.mark.asyncio
 
