@@ -11,12 +11,15 @@ WORKERS ?= 3
 OURS_ALONE := --ignore tests/cluster/test_served.py --deselect tests/cluster/test_hostile_input.py::test_bytes_of_any_kind \
 	--ignore-glob 'tests/cluster/test_*http_*.py'
 # Campaigns in short, requests of every kind, whole installations, and the bench: each is half a minute or more.
-LONG_TESTS := $(wildcard $(addprefix tests/,alerts/test_load_correlation.py bench/test_bench.py chaos/test_short.py \
-	hostile/test_short.py $(addprefix cluster/test_,api_document.py campaign_short.py failover_under_load.py limits_burst.py \
+LONG_TESTS := $(wildcard $(addprefix tests/,bench/test_bench.py chaos/test_short.py \
+	hostile/test_short.py ops/load/test_correlation.py $(addprefix cluster/test_,api_document.py failover_under_load.py limits_burst.py \
 	many_behind_balancer.py redis_restarts_under_load.py rolling_short.py)))
 FOREIGN_SUITES := $(addprefix tests/foreign/,python_sdk.py go_sdk.py)
 COMPOSE_TESTS := $(addprefix tests/compose/,across.py faults.py rolling.py)
 PACKAGES := flotilla project examples
+# Tests that run the code in their own process, or in one they start themselves.
+COVERED := $(addprefix tests/,realtime presence ratelimit monitoring store ops project examples flotilla) \
+	$(addprefix --ignore ,$(LONG_TESTS))
 
 # A stamp carries the checksum of what was installed: a changed lock is installed at the next call.
 checksum = $(shell cat $(1) 2>/dev/null | cksum | cut -d' ' -f1)
@@ -27,7 +30,7 @@ NODE_PROJECTS := $(filter-out tests/bench,$(patsubst %/package-lock.json,%,$(wil
 
 .DEFAULT_GOAL := help
 .PHONY: help run test test-plain test-compose chaos hostile rolling drained burst revoke admin-scale drill \
-	prove-dashboards load load-gate bench check lock pin-images format clean \
+	prove-dashboards load load-gate bench check lint types layers locks lock pin-images format clean \
 	node-projects bench-node-project
 
 help: ## list the targets
@@ -58,26 +61,26 @@ fuzz: $(DEV_STAMP) ## what comes in, of any kind, by SEED (the time): each fuzze
 		exec $(PY) -m pytest $(wildcard tests/*/test_fuzz_*.py tests/*/*/test_fuzz_*.py) tests/cluster/test_api_document.py $(ARGS)
 
 chaos: $(DEV_STAMP) ## MINUTES (5) of every fault under load, by SEED, on SHARDS (1) Redises: nothing lost, doubled or left behind
-	@PYTHONPATH=tests/cluster exec $(PY) -m tests.chaos.run --minutes $(or $(MINUTES),5) \
+	@exec $(PY) -m tests.chaos.run --minutes $(or $(MINUTES),5) \
 		$(if $(SEED),--seed $(SEED)) $(if $(SHARDS),--shards $(SHARDS)) $(ARGS)
 
 hostile: $(DEV_STAMP) ## half an hour: every attack on a live instance, behind nothing and behind HAProxy: nobody else notices; ARGS="--only pings"
-	@PYTHONPATH=tests/cluster exec $(PY) -m tests.hostile.run --behind both $(ARGS)
+	@exec $(PY) -m tests.hostile.run --behind both $(ARGS)
 
 rolling: $(DEV_STAMP) ## a rolling restart under 1,000 clients and 200 publications/s: nothing lost, no error, no storm
-	@cd tests/cluster && PYTHONPATH=../.. exec ../../$(PY) rolling.py $(ARGS)
+	@exec $(PY) -m tests.cluster.campaigns.rolling $(ARGS)
 
 drained: $(DEV_STAMP) ## SIGTERM to an instance with 5,000 clients: when it has ended, and how they came back
-	@cd tests/cluster && PYTHONPATH=../.. exec ../../$(PY) drained.py $(ARGS)
+	@exec $(PY) -m tests.cluster.campaigns.drained $(ARGS)
 
 burst: $(DEV_STAMP) ## minutes of a hard burst on the rate limits through 2 and 3 instances: no overshoot
-	@cd tests/cluster && PYTHONPATH=../.. exec ../../$(PY) burst.py $(ARGS)
+	@exec $(PY) -m tests.cluster.campaigns.burst $(ARGS)
 
 revoke: $(DEV_STAMP) ## a minute: revoke the access of 200 of 2,000 members over two instances, and time it
-	@cd tests/cluster && PYTHONPATH=../.. exec ../../$(PY) revoke.py $(ARGS)
+	@exec $(PY) -m tests.cluster.campaigns.revoke $(ARGS)
 
 admin-scale: $(DEV_STAMP) ## minutes: 100,000 connections, and how long each of the admin's pages takes then
-	@cd tests/cluster && PYTHONPATH=../.. exec ../../$(PY) admin_scale.py $(ARGS)
+	@exec $(PY) -m tests.cluster.campaigns.admin_scale $(ARGS)
 
 drill: $(DEV_STAMP) ## break a cluster with Prometheus and Alertmanager, and time the alerts: DRILLS (short), or all
 	@exec $(PY) manage.py check_alerts --drill $(or $(DRILLS),short)
@@ -92,14 +95,28 @@ load-gate: $(DEV_STAMP) ## the gate of `make load` bites: delay, drops, a lenien
 	@exec $(PY) -m pytest tests/ops/load/gate.py $(ARGS)
 
 bench: $(BENCH_STAMP) bench-node-project ## Flotilla beside others, about an hour and a half; ARGS="--only fanout --servers flotilla,cfloor --quick"
-	@exec $(PY) tests/bench/run.py $(ARGS)
+	@exec $(PY) -m tests.bench.run $(ARGS)
 
-check: $(DEV_STAMP) ## lint, format, types and layers; are the lock files current
+check: lint types layers locks ## lint, format, types and layers; are the lock files current (before each commit: `pre-commit install`)
+
+lint: $(DEV_STAMP)
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
+
+types: $(DEV_STAMP)
 	$(PY) -m mypy --strict $(PACKAGES)
+
+layers: $(DEV_STAMP)
 	$(VENV)/bin/lint-imports --no-cache
+
+locks: $(DEV_STAMP)
 	$(PY) deploy/locks.py check
+
+.PHONY: coverage
+coverage: $(DEV_STAMP) ## which share of the code, by branches, the tests without browsers and clusters run; ARGS=tests/store for others
+	@rm -rf var/coverage && mkdir -p var/coverage
+	@$(PY) -m coverage run -m pytest -n $(WORKERS) --dist loadfile $(or $(ARGS),$(COVERED)) || echo "some tests failed: what follows is of all that ran"
+	@$(PY) -m coverage combine --quiet && $(PY) -m coverage html --quiet && $(PY) -m coverage report
 
 lock: $(DEV_STAMP) ## requirements*.lock from requirements*.txt: every package with its hashes; ARGS=--upgrade takes what is new
 	@exec $(PY) deploy/locks.py write $(ARGS)

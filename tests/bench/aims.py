@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from report import Results, shown
+from tests.bench.report import Results, shown
 
 
 @dataclass(frozen=True, slots=True)

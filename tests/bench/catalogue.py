@@ -1,9 +1,9 @@
 """All servers and all jobs by name, and which of them a run wants."""
 
-from jobs import connections, fanout, presence, publishing, slow
-from jobs.base import Job
-from servers import floor, flotilla, nchan, node, stock
-from servers.base import Server
+from tests.bench.jobs import connections, fanout, presence, publishing, slow
+from tests.bench.jobs.base import Job
+from tests.bench.servers import floor, flotilla, nchan, node, stock
+from tests.bench.servers.base import Server
 
 SERVERS: dict[str, type[Server]] = {
     kind.name: kind

@@ -5,9 +5,9 @@ import importlib.util
 from collections.abc import Mapping
 from pathlib import Path
 
-from jobs.base import Job
-from report import Results, shown
-from servers.base import Server
+from tests.bench.jobs.base import Job
+from tests.bench.report import Results, shown
+from tests.bench.servers.base import Server
 
 OURS, OTHERS, FLOOR = "#0b7a75", "#b9c2c9", "#5d6d7a"
 WIDTH = 11.0  # inches

@@ -1,16 +1,13 @@
 """Prints, as hex, the bytes that publish a message into a channel when sent to Redis: the product's own script call.
 
-    python tests/bench/flotilla_publication.py CHANNEL < MESSAGE
+    python -m tests.bench.flotilla_publication CHANNEL < MESSAGE
 
 Run with the environment of the instances; loads the script into Redis.
 """
 
 import sys
-from pathlib import Path
 
 import django
-
-sys.path.append(str(Path(__file__).resolve().parent.parent / "cluster"))  # for what servers.base stands on
 
 
 def main() -> None:
@@ -19,7 +16,7 @@ def main() -> None:
     from flotilla.realtime.api.publishing import body_of, options_of
     from flotilla.realtime.engine import calls
     from flotilla.store import get_store
-    from servers.base import resp
+    from tests.bench.servers.base import resp
 
     channel, message = sys.argv[1], sys.stdin.buffer.read()
     call = calls.publish(channel, body_of(message, None), options_of(channel))

@@ -1,4 +1,4 @@
-"""What the limits cost an HTTP request: `python tests/bench/limiter_overhead.py`.
+"""What the limits cost an HTTP request: `python -m tests.bench.limiter_overhead`.
 
 One instance, one client on a kept-open connection; the same view asked without a policy, and under three of them, in
 turns, so that both meet the same machine. Printed: p50 and p99 of each, and the difference, which is the overhead. Then
@@ -8,17 +8,13 @@ the limiter alone, in process: time of a decision, and of a remembered denial.
 import argparse
 import asyncio
 import statistics
-import sys
 import tempfile
 import time
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "cluster")]
-
-from django.conf import settings  # noqa: E402
+from django.conf import settings
 
 settings.configure(REALTIME_PREFIX="bench")
 
@@ -28,7 +24,7 @@ from flotilla.ratelimit.decisions import Claim  # noqa: E402
 from flotilla.ratelimit.limiter import Limiter  # noqa: E402
 from flotilla.ratelimit.policies import Policy  # noqa: E402
 from flotilla.store import Shard  # noqa: E402
-from harness import Cluster  # noqa: E402
+from tests.cluster.support.harness import Cluster  # noqa: E402
 
 RATES = ("100000/s burst=100000", "1000000/m burst=1000000", "200/m")
 IDENTITY = "ip:192.0.2.1"
@@ -114,7 +110,7 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=5000)
     wanted = parser.parse_args()
     over_http(wanted.requests)
-    from processes import Redis
+    from tests.cluster.support.processes import Redis
 
     with tempfile.TemporaryDirectory(prefix="flotilla-bench-") as home:
         redis = Redis(Path(home))

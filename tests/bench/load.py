@@ -6,8 +6,8 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from native import program
-from servers.base import Publishing
+from tests.bench.native import program
+from tests.bench.servers.base import Publishing
 
 MARK = "@t=0000000000000000;000000;00;00000000@"
 """Where the client writes time, room, source and number; see `native/bench.h`."""

@@ -4,7 +4,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from processes import ROOT
+from tests.cluster.support.processes import ROOT
 
 SOURCES = Path(__file__).resolve().parent / "native"
 BUILT = ROOT / "var" / "bench" / "build"

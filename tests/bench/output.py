@@ -6,12 +6,10 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
-import aims
-import chart
-import report
-from jobs.base import Job
-from processes import ROOT
-from servers.base import Server
+from tests.bench import aims, chart, report
+from tests.bench.jobs.base import Job
+from tests.bench.servers.base import Server
+from tests.cluster.support.processes import ROOT
 
 WHERE = ROOT / "var" / "bench"
 DOCUMENT = ROOT / "docs" / "BENCHMARKS.md"

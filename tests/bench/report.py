@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
-import machine
-from jobs.base import Job
-from load import Figures
-from servers.base import Server
+from tests.bench import machine
+from tests.bench.jobs.base import Job
+from tests.bench.load import Figures
+from tests.bench.servers.base import Server
 
 
 @dataclass(slots=True)

@@ -1,4 +1,4 @@
-"""The bench: `make bench`, or `python tests/bench/run.py --only fanout --servers flotilla,cfloor --quick`.
+"""The bench: `make bench`, or `python -m tests.bench.run --only fanout --servers flotilla,cfloor --quick`.
 
 Each job runs on each server in turn, several rounds, every other round in the opposite order; medians are shown.
 Writes var/bench/results.json, table.md and chart.svg. docs/BENCHMARKS.md explains the method.
@@ -9,17 +9,12 @@ import sys
 import time
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE.parents[1]), str(HERE.parent / "cluster")]
-
-import native
-import output
-import report
-from catalogue import JOBS, SERVERS, wanted_jobs, wanted_servers
-from jobs.base import Job, Plan, staged
-from load import Figures
-from machine import Others
-from servers.base import Server
+from tests.bench import native, output, report
+from tests.bench.catalogue import JOBS, SERVERS, wanted_jobs, wanted_servers
+from tests.bench.jobs.base import Job, Plan, staged
+from tests.bench.load import Figures
+from tests.bench.machine import Others
+from tests.bench.servers.base import Server
 
 
 def options() -> argparse.Namespace:

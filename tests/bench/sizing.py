@@ -1,4 +1,4 @@
-"""What one instance costs, for sizing: `python tests/bench/sizing.py`.
+"""What one instance costs, for sizing: `python -m tests.bench.sizing`.
 
 Three minutes on a Redis and an instance of its own, in three parts: nobody connected, many connected and silent, all
 publishing. Each figure is a difference between two parts, so what the process costs by itself is not in it. Prints the
@@ -6,22 +6,17 @@ table that docs/SCALE_OUT.md shows.
 """
 
 import argparse
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-
-HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE.parents[1]), str(HERE.parent / "cluster")]
 
 import redis
 
-from jobs.base import Job, Plan, Stage, staged
-from load import Figures, payload
-from machine import Meter, description
-from servers.base import Shape
-from servers.flotilla import Flotilla
+from tests.bench.jobs.base import Job, Plan, Stage, staged
+from tests.bench.load import Figures, payload
+from tests.bench.machine import Meter, description
+from tests.bench.servers.base import Shape
+from tests.bench.servers.flotilla import Flotilla
 
 ROOM = 50
 RATE = 400  # publications a second, far below what an instance can do: nothing is joined

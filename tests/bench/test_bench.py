@@ -13,13 +13,13 @@ from pathlib import Path
 import psutil
 import pytest
 
-import native
-from jobs.base import set_up
-from load import Figures, LoadClient, LoadError, payload
-from machine import Cores, Meter
-from processes import ROOT, free_port, wait_until
-from servers.base import Shape
-from servers.floor import CFloor
+from tests.bench import native
+from tests.bench.jobs.base import set_up
+from tests.bench.load import Figures, LoadClient, LoadError, payload
+from tests.bench.machine import Cores, Meter
+from tests.bench.servers.base import Shape
+from tests.bench.servers.floor import CFloor
+from tests.cluster.support.processes import ROOT, free_port, wait_until
 
 
 @pytest.fixture(autouse=True)
@@ -132,7 +132,7 @@ def test_a_quick_run_measures_flotilla_beside_the_floor(tmp_path: Path) -> None:
         pytest.skip("no redis-server on the PATH")
     words = ["--only", "fanout-500", "--servers", "flotilla,cfloor", "--quick", "--into", str(tmp_path)]
     done = subprocess.run(
-        [sys.executable, "tests/bench/run.py", *words], cwd=ROOT, capture_output=True, text=True, timeout=110
+        [sys.executable, "-m", "tests.bench.run", *words], cwd=ROOT, capture_output=True, text=True, timeout=110
     )
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
     results = json.loads((tmp_path / "results.json").read_text())

@@ -1,6 +1,7 @@
 """Logged-in people in browsers of their own: made in the cluster's database, logged in by Django's form."""
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import PATIENCE, ROOT, Cluster
 
+CLUSTER_PAGE = "/admin/flotilla_monitoring/cluster/"
 PASSWORD = "a password of the tests"
 MAKE = """
 from django.contrib.auth.models import Permission, User
@@ -30,6 +32,16 @@ def make_user(cluster: Cluster, name: str, *permissions: str) -> str:
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     return done.stdout.split()[-1]
+
+
+def log_in_as_admin(page: Page, cluster: Cluster) -> None:
+    """As the admin user that the first start made; the page "Cluster" follows."""
+    made = re.search(r"name admin, password (\S+)", cluster.log.read_text())
+    assert made is not None
+    page.goto(f"{cluster.url}/admin/login/?next={CLUSTER_PAGE}")
+    page.fill("#id_username", "admin")
+    page.fill("#id_password", made[1])
+    page.click("input[type=submit]")
 
 
 def log_in_as(page: Page, cluster: Cluster, name: str, password: str = PASSWORD) -> None:

@@ -6,8 +6,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import PATIENCE, Cluster
-from tests.browser.people import in_the_demo, log_in_as, make_user
-from tests.browser.test_cluster_page import log_in
+from tests.browser.people import in_the_demo, log_in_as, log_in_as_admin, make_user
 
 USERS = "/admin/flotilla_realtime/connecteduser/"
 Screenshot = Callable[[Page, str], None]
@@ -32,7 +31,7 @@ def admin(cluster: Cluster, browser: Browser, closing: Callable[[Callable[[], No
     closing(context.close)
     page = context.new_page()
     page.on("pageerror", lambda error: complaints.append(str(error)))
-    log_in(page, cluster)
+    log_in_as_admin(page, cluster)
     yield page
     assert not complaints
 

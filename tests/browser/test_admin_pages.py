@@ -5,7 +5,7 @@ from collections.abc import Callable
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import Cluster
-from tests.browser.test_cluster_page import log_in
+from tests.browser.people import log_in_as_admin
 
 PAGES = ("instance", "channel", "channel/demo_3Alobby/change", "connecteduser", "connection", "block")
 LOOKS = {"light": (1360, 800), "dark": (1360, 800), "narrow": (420, 800), "narrow-dark": (420, 800)}
@@ -23,7 +23,7 @@ def test_every_page_fits_its_window(
     context = browser.new_context(viewport={"width": 1360, "height": 800})
     admin = context.new_page()
     admin.on("pageerror", lambda error: complaints.append(str(error)))
-    log_in(admin, cluster)
+    log_in_as_admin(admin, cluster)
     admin.goto(f"{cluster.url}/admin/flotilla_realtime/block/")
     admin.select_option("select[name=action]", "block")
     admin.select_option("select[name=kind]", "address")
@@ -58,7 +58,7 @@ def test_inputs_follow_the_action(cluster: Cluster, browser: Browser, open_tab: 
     open_tab()
     context = browser.new_context(viewport={"width": 1360, "height": 800})
     admin = context.new_page()
-    log_in(admin, cluster)
+    log_in_as_admin(admin, cluster)
     admin.goto(f"{cluster.url}/admin/flotilla_realtime/connection/")
     shown = ".actions [data-field]:visible"
     expect(admin.locator(shown)).to_have_count(0)

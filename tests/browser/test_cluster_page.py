@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import re
 import urllib.request
 from collections.abc import Callable
 
@@ -11,18 +10,8 @@ from playwright.sync_api import Browser, Page, expect
 from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 from tests.browser.conftest import Cluster
-
-URL = "/admin/flotilla_monitoring/cluster/"
-
-
-def log_in(page: Page, cluster: Cluster) -> None:
-    """As the admin user that the first start made."""
-    made = re.search(r"name admin, password (\S+)", cluster.log.read_text())
-    assert made is not None
-    page.goto(f"{cluster.url}/admin/login/?next={URL}")
-    page.fill("#id_username", "admin")
-    page.fill("#id_password", made[1])
-    page.click("input[type=submit]")
+from tests.browser.people import CLUSTER_PAGE as URL
+from tests.browser.people import log_in_as_admin
 
 
 def publish(cluster: Cluster, count: int) -> None:
@@ -43,7 +32,7 @@ def test_staff_watch_every_instance_live(
     context = browser.new_context(viewport={"width": 1360, "height": 1000})
     page = context.new_page()
     page.on("pageerror", lambda error: complaints.append(str(error)))
-    log_in(page, cluster)
+    log_in_as_admin(page, cluster)
     expect(page.locator("#state")).to_have_text("live")
     rows = page.locator("#instances tbody tr")
     expect(rows).to_have_count(2, timeout=15_000)

@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import PATIENCE, Cluster
-from tests.browser.test_cluster_page import log_in as log_in_as_admin
+from tests.browser.people import log_in_as_admin
 
 pytestmark = pytest.mark.timeout(180)
 

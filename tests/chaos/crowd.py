@@ -8,11 +8,11 @@ import asyncio
 import random
 from typing import Any
 
-from harness import API_KEY, SECRET
 from tests.chaos.client import Burster, Liar, Member, never_read
 from tests.chaos.publishers import Publisher, SocketPublisher
 from tests.chaos.wire import token
 from tests.chaos.world import Way, World
+from tests.cluster.support.harness import API_KEY, SECRET
 
 ROOMS = [f"room:{number}" for number in range(10)]
 BULK = "bulk:hall"

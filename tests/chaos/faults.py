@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness import Instance
 from tests.chaos.log import LogLine
 from tests.chaos.world import Store, World
+from tests.cluster.support.harness import Instance
 
 if TYPE_CHECKING:
     from tests.chaos.crowd import Crowd

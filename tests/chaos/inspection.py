@@ -8,12 +8,12 @@ import re
 from collections.abc import Sequence
 from datetime import datetime
 
-from harness import API_KEY
 from tests.chaos.client import Member
 from tests.chaos.crowd import ROOMS
 from tests.chaos.log import Census, Ghosts, LogLine, Presence
 from tests.chaos.publishers import HttpCaller
 from tests.chaos.world import World
+from tests.cluster.support.harness import API_KEY
 
 AT_REST_WITHIN = 15.0  # seconds
 BURIED_WITHIN = 13.0

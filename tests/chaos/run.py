@@ -20,7 +20,6 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from harness import SECRET
 from tests.chaos import report
 from tests.chaos.checker import Limit, Rules, check
 from tests.chaos.client import Member
@@ -30,6 +29,7 @@ from tests.chaos.inspection import Inspection
 from tests.chaos.log import FaultBegan, FaultEnded, Health, Log, LogLine, Phase, Settled
 from tests.chaos.wire import token
 from tests.chaos.world import World
+from tests.cluster.support.harness import SECRET
 
 INSTANCES = 2
 SETTLED_WITHIN = 20.0  # seconds after a fault

@@ -6,8 +6,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from processes import eventually
 from tests.chaos.links import Link
+from tests.cluster.support.processes import eventually
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 Connect = Callable[[], Awaitable[Streams]]

@@ -13,11 +13,11 @@ from typing import Any
 
 import psutil
 
-from harness import Instance, environment, manage
-from processes import Redis
 from tests.chaos.client import HELD_UP
 from tests.chaos.links import Link
 from tests.chaos.log import Log, Size
+from tests.cluster.support.harness import Instance, environment, manage
+from tests.cluster.support.processes import Redis
 
 AFTERMATH = 6.0  # seconds after a disturbance in which an answer may still be missing
 

@@ -1,32 +1,19 @@
 """Clusters of real processes, and the official clients, for the tests beside it."""
 
-import json
 import secrets
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
 import pytest_asyncio
 
-import sdk
-from api_client import Api
-from harness import Cluster, Served, environment, manage, migrate
-from other_servers import Server, self_signed
-from processes import HERE, Redis
-
-CONFIG: dict[str, Any] = json.loads((HERE / "config.json").read_text())
-
-
-@contextmanager
-def running(cluster: Cluster) -> Iterator[Cluster]:
-    """A cluster for the time of a block, stopped in any case."""
-    cluster.start()
-    try:
-        yield cluster
-    finally:
-        cluster.stop()
+from tests.cluster.support import sdk
+from tests.cluster.support.api_client import Api
+from tests.cluster.support.generic_server import Server, self_signed
+from tests.cluster.support.harness import CONFIG, Cluster, Served, environment, manage, migrate, running
+from tests.cluster.support.processes import Redis
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

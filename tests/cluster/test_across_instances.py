@@ -13,13 +13,12 @@ import cent
 import pytest
 import pytest_asyncio
 
-from api_client import Api
-from clients import RawClient, token
-from conftest import CONFIG, running
-from door import Door
-from harness import ENDED, PLAIN, Cluster, Instance, manage
-from processes import eventually
-from sdk import MakeClient
+from tests.cluster.support.api_client import Api
+from tests.cluster.support.door import Door
+from tests.cluster.support.harness import CONFIG, ENDED, PLAIN, Cluster, Instance, manage, running
+from tests.cluster.support.processes import eventually
+from tests.cluster.support.raw_client import RawClient, token
+from tests.cluster.support.sdk import MakeClient
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(150)]
 

@@ -12,13 +12,12 @@ import pytest
 import pytest_asyncio
 import redis
 
-from api_client import Api
-from clients import Message, RawClient, token
-from conftest import CONFIG, running
-from harness import Cluster
-from processes import READY_WITHIN, eventually
-from sdk import MakeClient, SdkClient
-from test_across_instances import Crowd, about, members
+from tests.cluster.support.api_client import Api
+from tests.cluster.support.harness import CONFIG, Cluster, running
+from tests.cluster.support.processes import READY_WITHIN, eventually
+from tests.cluster.support.raw_client import Message, RawClient, token
+from tests.cluster.support.sdk import MakeClient, SdkClient
+from tests.cluster.test_across_instances import Crowd, about, members
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(150)]
 

@@ -7,10 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from clients import RawClient
-from conftest import CONFIG, running
-from harness import Cluster
-from silent import silent_clients
+from tests.cluster.support.harness import CONFIG, Cluster, running
+from tests.cluster.support.raw_client import RawClient
+from tests.cluster.support.silent_clients import silent_clients
 
 pytestmark = pytest.mark.asyncio
 

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import CONFIG, running
-from harness import API_KEY, Cluster
+from tests.cluster.support.harness import API_KEY, CONFIG, Cluster, running
 from tests.fuzzing import SECONDS, SEED
 
 CHECKS = (

@@ -10,12 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from balancer import ADDRESS, Balancer
-from clients import RawClient
-from conftest import CONFIG, running
-from crowd import Crowd
-from harness import Cluster
-from processes import eventually
+from tests.cluster.support.balancer import ADDRESS, Balancer
+from tests.cluster.support.crowd import Crowd
+from tests.cluster.support.harness import CONFIG, Cluster, running
+from tests.cluster.support.processes import eventually
+from tests.cluster.support.raw_client import RawClient
 
 pytestmark = pytest.mark.asyncio
 

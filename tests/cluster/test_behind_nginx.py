@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-from clients import RawClient
-from harness import environment, migrate
-from movers import Member
-from nginx import Nginx, binary
-from other_servers import Raw, Server, self_signed
-from processes import Redis, eventually
-from rolling import Publisher
-from subscribers import CONFIG, Faults
+from tests.cluster.support.generic_server import Raw, Server, self_signed
+from tests.cluster.support.harness import environment, migrate
+from tests.cluster.support.moving_members import Member
+from tests.cluster.support.nginx import Nginx, binary
+from tests.cluster.support.processes import Redis, eventually
+from tests.cluster.support.publisher import Publisher
+from tests.cluster.support.raw_client import RawClient
+from tests.cluster.support.subscribers import CONFIG, Faults
 
 MEBIBYTE = 1 << 20
 LIES = {

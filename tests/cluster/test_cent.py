@@ -9,9 +9,8 @@ import aiohttp
 import cent
 import pytest
 
-from clients import RawClient
-from conftest import CONFIG, running
-from harness import API_KEY, Cluster
+from tests.cluster.support.harness import API_KEY, CONFIG, Cluster, running
+from tests.cluster.support.raw_client import RawClient
 
 pytestmark = pytest.mark.asyncio
 

@@ -9,12 +9,11 @@ from typing import Any
 
 import pytest
 
-import sdk
-from conftest import running
-from documents import snippet, snippets
 from flotilla.realtime.protocol.codes import DisconnectCode, ErrorCode, UnsubscribeCode
-from harness import Cluster, manage
-from processes import HERE, ROOT
+from tests.cluster.support import sdk
+from tests.cluster.support.documents import snippet, snippets
+from tests.cluster.support.harness import Cluster, manage, running
+from tests.cluster.support.processes import ROOT
 
 SHOWN_URL = "ws://127.0.0.1:8000/connection/websocket"
 LOG_IN = """
@@ -52,13 +51,13 @@ def documented(tmp_path: Path) -> Iterator[tuple[Cluster, str]]:
     user 7, who is ann."""
     settings: dict[str, Any] = {}
     exec(snippet("CLIENTS.md", "python", "REALTIME = {"), settings)
-    module = "clusterapp.document_settings"
+    module = "tests.cluster.support.clusterapp.document_settings"
     with running(Cluster(tmp_path, settings["REALTIME"], "flotilla", DJANGO_SETTINGS_MODULE=module)) as cluster:
         yield cluster, manage(cluster.env, "shell", "--verbosity", "0", "-c", LOG_IN).strip()
 
 
 def ran(command: list[str], code: str) -> str:
-    done = subprocess.run(command, input=code, cwd=HERE, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, input=code, cwd=sdk.NODE_PROJECT, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0 and not done.stderr, f"{done.stdout}\n{done.stderr}"
     return done.stdout
 
@@ -90,7 +89,7 @@ def test_javascript_does_what_the_document_says(documented: tuple[Cluster, str])
 
 def test_python_does_what_the_document_says(documented: tuple[Cluster, str]) -> None:
     cluster, _ = documented
-    made = "from realtime import make_connection_token; print(make_connection_token(7))"
+    made = "from flotilla import make_connection_token; print(make_connection_token(7))"
     token = manage(cluster.env, "shell", "--verbosity", "0", "-c", made).strip()
     code = snippet("CLIENTS.md", "python", "asyncio.run").replace("return TOKEN", f"return {token!r}")
     said = ran([sys.executable, "-"], code.replace(SHOWN_URL, cluster[0].url))
@@ -105,7 +104,7 @@ def test_versions_are_those_that_are_tested() -> None:
     for name in ("centrifuge-python", "cent"):
         (version,) = re.findall(rf"^{name}==(\S+)", wanted, re.MULTILINE)
         assert re.search(rf"`{name}`.*\| {re.escape(version)} \|", text), f"{name} is tested with {version}"
-    (version,) = re.findall(r'"centrifuge": "(\S+)"', (HERE / "package.json").read_text())
+    (version,) = re.findall(r'"centrifuge": "(\S+)"', (sdk.NODE_PROJECT / "package.json").read_text())
     assert f"npm `centrifuge` | {version} |" in text
 
 

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from cent import UnsubscribeRequest
 
-from api_client import Api
-from clients import RawClient, token
-from harness import Cluster
-from processes import eventually
-from sdk import CommandFailed, MakeClient
+from tests.cluster.support.api_client import Api
+from tests.cluster.support.harness import Cluster
+from tests.cluster.support.processes import eventually
+from tests.cluster.support.raw_client import RawClient, token
+from tests.cluster.support.sdk import CommandFailed, MakeClient
 
 pytestmark = pytest.mark.asyncio
 

@@ -9,9 +9,9 @@ import cent
 import pytest
 import pytest_asyncio
 
-from api_client import Api
-from clients import RawClient
-from harness import API_KEY, Cluster
+from tests.cluster.support.api_client import Api
+from tests.cluster.support.harness import API_KEY, Cluster
+from tests.cluster.support.raw_client import RawClient
 
 pytestmark = pytest.mark.asyncio
 

@@ -4,10 +4,10 @@ import pytest
 from cent import DisconnectRequest
 from cent.dto import Disconnect
 
-from api_client import Api
-from clients import RawClient, token
-from harness import Cluster
-from sdk import MakeClient, PythonClient, SdkClient
+from tests.cluster.support.api_client import Api
+from tests.cluster.support.harness import Cluster
+from tests.cluster.support.raw_client import RawClient, token
+from tests.cluster.support.sdk import MakeClient, PythonClient, SdkClient
 
 pytestmark = pytest.mark.asyncio
 

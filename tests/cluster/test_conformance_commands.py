@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from api_client import Api
-from clients import RawClient, token
-from harness import Cluster
+from tests.cluster.support.api_client import Api
+from tests.cluster.support.harness import Cluster
+from tests.cluster.support.raw_client import RawClient, token
 
 pytestmark = pytest.mark.asyncio
 

@@ -7,10 +7,10 @@ from typing import Any
 import cent
 import pytest
 
-from clients import RawClient, token
-from harness import API_KEY, Cluster
-from processes import eventually
-from sdk import CommandFailed, MakeClient, SdkClient
+from tests.cluster.support.harness import API_KEY, Cluster
+from tests.cluster.support.processes import eventually
+from tests.cluster.support.raw_client import RawClient, token
+from tests.cluster.support.sdk import CommandFailed, MakeClient, SdkClient
 
 pytestmark = pytest.mark.asyncio
 

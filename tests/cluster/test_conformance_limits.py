@@ -10,11 +10,11 @@ from collections.abc import Callable
 import pytest
 import websockets
 
-from api_client import Api
-from clients import RawClient, token
-from harness import PLAIN, Cluster
-from processes import PATIENCE, eventually
-from sdk import SdkClient
+from tests.cluster.support.api_client import Api
+from tests.cluster.support.harness import PLAIN, Cluster
+from tests.cluster.support.processes import PATIENCE, eventually
+from tests.cluster.support.raw_client import RawClient, token
+from tests.cluster.support.sdk import SdkClient
 
 pytestmark = pytest.mark.asyncio
 

@@ -9,11 +9,11 @@ import pytest
 import redis
 from cent import HistoryRemoveRequest
 
-from api_client import Api
-from clients import Message, RawClient, token
-from harness import Cluster
-from processes import PATIENCE, eventually
-from sdk import MakeClient
+from tests.cluster.support.api_client import Api
+from tests.cluster.support.harness import Cluster
+from tests.cluster.support.processes import PATIENCE, eventually
+from tests.cluster.support.raw_client import Message, RawClient, token
+from tests.cluster.support.sdk import MakeClient
 
 pytestmark = pytest.mark.asyncio
 

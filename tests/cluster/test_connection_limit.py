@@ -5,11 +5,10 @@ from pathlib import Path
 
 import pytest
 
-import sdk
-from clients import RawClient, token
-from conftest import CONFIG, running
-from harness import Cluster
-from processes import eventually
+from tests.cluster.support import sdk
+from tests.cluster.support.harness import CONFIG, Cluster, running
+from tests.cluster.support.processes import eventually
+from tests.cluster.support.raw_client import RawClient, token
 
 pytestmark = pytest.mark.asyncio
 

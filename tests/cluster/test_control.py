@@ -12,12 +12,11 @@ import cent
 import pytest
 import pytest_asyncio
 
-import sdk
-from api_client import Api
-from clients import RawClient, token
-from conftest import CONFIG, running
-from harness import Cluster, manage
-from processes import eventually
+from tests.cluster.support import sdk
+from tests.cluster.support.api_client import Api
+from tests.cluster.support.harness import CONFIG, Cluster, manage, running
+from tests.cluster.support.processes import eventually
+from tests.cluster.support.raw_client import RawClient, token
 
 pytestmark = pytest.mark.asyncio
 

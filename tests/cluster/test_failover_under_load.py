@@ -12,13 +12,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from conftest import running
 from flotilla.store import place
-from harness import Cluster
-from processes import PATIENCE, eventually
-from test_across_instances import Crowd
-from test_across_redis_outages import Fresh, well
-from test_redis_restarts_under_load import LONG, Load
+from tests.cluster.support.harness import Cluster, running
+from tests.cluster.support.processes import PATIENCE, eventually
+from tests.cluster.test_across_instances import Crowd
+from tests.cluster.test_across_redis_outages import Fresh, well
+from tests.cluster.test_redis_restarts_under_load import LONG, Load
 from tests.store.redis_fleet import Fleet, Server, wait_for
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(240)]

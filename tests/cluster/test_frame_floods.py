@@ -8,9 +8,9 @@ import json
 
 import pytest
 
-from clients import RawClient, token
-from other_servers import Raw, Server
-from processes import eventually
+from tests.cluster.support.generic_server import Raw, Server
+from tests.cluster.support.processes import eventually
+from tests.cluster.support.raw_client import RawClient, token
 from tests.raw_frames import CLOSE, PING, PONG, TEXT, frame
 
 MANY = 20_000  # frames: several seconds' worth

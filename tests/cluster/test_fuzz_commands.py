@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 import websockets
 
-from clients import RawClient, token
-from other_servers import Server
-from processes import eventually
-from test_hostile_input import Witness
+from tests.cluster.support.generic_server import Server
+from tests.cluster.support.processes import eventually
+from tests.cluster.support.raw_client import RawClient, token
+from tests.cluster.test_hostile_input import Witness
 from tests.fuzzing import MAX_SECONDS, cases, messages
 
 GROWTH = 40 * 2**20  # bytes

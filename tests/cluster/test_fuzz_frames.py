@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from clients import RawClient
-from other_servers import Raw, Server, close
-from processes import eventually
-from test_hostile_input import Witness
+from tests.cluster.support.generic_server import Raw, Server, close
+from tests.cluster.support.processes import eventually
+from tests.cluster.support.raw_client import RawClient
+from tests.cluster.test_hostile_input import Witness
 from tests.fuzzing import MAX_SECONDS, cases, meaning, pieces, stream
 from tests.raw_frames import CLOSE
 

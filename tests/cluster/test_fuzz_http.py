@@ -10,10 +10,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from conftest import CONFIG
-from http_client import memory, one_server
-from http_grammar import Grammar
-from other_servers import Server
+from tests.cluster.support.generic_server import Server
+from tests.cluster.support.harness import CONFIG
+from tests.cluster.support.http_client import memory, one_server
+from tests.cluster.support.http_grammar import Grammar
 from tests.fuzzing import MAX_SECONDS, SECONDS, cases
 
 AT_ONCE = 8

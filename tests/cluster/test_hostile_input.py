@@ -19,9 +19,9 @@ import websockets
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from clients import RawClient, token
-from harness import API_KEY, Cluster
-from processes import PATIENCE
+from tests.cluster.support.harness import API_KEY, Cluster
+from tests.cluster.support.processes import PATIENCE
+from tests.cluster.support.raw_client import RawClient, token
 
 TRACES = ("Traceback", "Unhandled", '"CRITICAL"')
 few = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))

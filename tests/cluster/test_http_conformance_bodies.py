@@ -7,11 +7,10 @@ from typing import Any
 
 import pytest
 
-from conftest import CONFIG
-from harness import API_KEY
-from http_client import HOST, Client, chunked, get, one_server, raw_chunks, request, seen
-from other_servers import Server
-from processes import PATIENCE, wait_until
+from tests.cluster.support.generic_server import Server
+from tests.cluster.support.harness import API_KEY, CONFIG
+from tests.cluster.support.http_client import HOST, Client, chunked, get, one_server, raw_chunks, request, seen
+from tests.cluster.support.processes import PATIENCE, wait_until
 
 MAX = 1_000_000  # bytes of a body, where the bound is tried
 EXPECT = "Expect: 100-continue"

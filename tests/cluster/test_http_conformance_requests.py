@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from clients import token
-from http_client import HOST, Client, chunked, get, request
-from other_servers import Server, upgrade
+from tests.cluster.support.generic_server import Server, upgrade
+from tests.cluster.support.http_client import HOST, Client, chunked, get, request
+from tests.cluster.support.raw_client import token
 from tests.raw_frames import TEXT, frame
 
 BEHIND = get("/generic/smuggled")

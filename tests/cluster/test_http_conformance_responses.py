@@ -7,10 +7,10 @@ from email.utils import formatdate, parsedate_to_datetime
 
 import pytest
 
-from conftest import CONFIG
-from http_client import HOST, Client, chunked, get, lasts, one_server, request, seen
-from other_servers import Server
-from processes import PATIENCE, wait_until
+from tests.cluster.support.generic_server import Server
+from tests.cluster.support.harness import CONFIG
+from tests.cluster.support.http_client import HOST, Client, chunked, get, lasts, one_server, request, seen
+from tests.cluster.support.processes import PATIENCE, wait_until
 
 TIMEOUT = 2  # seconds until a response must have begun, in the tests of time
 STATIC = "/static/realtime/demo.js"

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from conftest import CONFIG
-from http_client import HOST, Client, get, memory, one_server, request, seen
-from other_servers import MAX_SECONDS, Server
-from processes import PATIENCE, wait_until
+from tests.cluster.support.generic_server import MAX_SECONDS, Server
+from tests.cluster.support.harness import CONFIG
+from tests.cluster.support.http_client import HOST, Client, get, memory, one_server, request, seen
+from tests.cluster.support.processes import PATIENCE, wait_until
 
 MEGABYTE = 1 << 20
 BIG = "/static/realtime/vendor/centrifuge.js"

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from conftest import CONFIG
-from http_client import Client, get, memory, one_server, request
-from other_servers import Server, upgrade
-from processes import PATIENCE, wait_until
+from tests.cluster.support.generic_server import Server, upgrade
+from tests.cluster.support.harness import CONFIG
+from tests.cluster.support.http_client import Client, get, memory, one_server, request
+from tests.cluster.support.processes import PATIENCE, wait_until
 from tests.raw_frames import TEXT, frame
 
 STATIC = "/static/admin/js/vendor/jquery/jquery.js"  # 285 KB

@@ -10,11 +10,10 @@ from pathlib import Path
 
 import pytest
 
-import sdk
-from clients import RawClient, token
-from conftest import CONFIG, running
-from harness import Cluster, Instance
-from processes import eventually
+from tests.cluster.support import sdk
+from tests.cluster.support.harness import CONFIG, Cluster, Instance, running
+from tests.cluster.support.processes import eventually
+from tests.cluster.support.raw_client import RawClient, token
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(150)]
 

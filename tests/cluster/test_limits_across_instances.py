@@ -16,10 +16,9 @@ import pytest
 import websockets
 from websockets.asyncio.client import connect
 
-from clients import RawClient
-from conftest import running
-from harness import Cluster, manage
-from processes import eventually, wait_until
+from tests.cluster.support.harness import Cluster, manage, running
+from tests.cluster.support.processes import eventually, wait_until
+from tests.cluster.support.raw_client import RawClient
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -138,7 +137,7 @@ async def test_a_personal_limit_is_effective_on_all_instances_within_two_seconds
         await asyncio.to_thread(get, f"{limited[n % 2].http}/limited/plain", **key)
     assert {(await asyncio.to_thread(get, f"{limited[n].http}/limited/plain", **key))[0] for n in (0, 1)} == {429}
     words = (
-        "from ratelimit.models import PersonalLimit; from ratelimit.subjects import digest_of;"
+        "from flotilla.ratelimit.models import PersonalLimit; from flotilla.ratelimit.subjects import digest_of;"
         "PersonalLimit.objects.create(policy='personal', key_digest=digest_of('partner'), exempt=True)"
     )
     await asyncio.to_thread(manage, limited.env, "shell", "--verbosity", "0", "-c", words)

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from burst import CASES, Burst
-from conftest import running
+from tests.cluster.campaigns.burst import CASES, Burst
+from tests.cluster.support.harness import running
 
 pytestmark = pytest.mark.timeout(180)
 

@@ -10,10 +10,9 @@ from typing import Any
 import pytest
 import websockets
 
-from clients import RawClient, token
-from conftest import CONFIG, running
-from harness import Cluster, Instance
-from processes import eventually
+from tests.cluster.support.harness import CONFIG, Cluster, Instance, running
+from tests.cluster.support.processes import eventually
+from tests.cluster.support.raw_client import RawClient, token
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(90)]
 

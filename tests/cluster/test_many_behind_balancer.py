@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from balancer import ADDRESS
-from crowd import Crowd
-from test_behind_balancer import SOURCE, balanced
+from tests.cluster.support.balancer import ADDRESS
+from tests.cluster.support.crowd import Crowd
+from tests.cluster.test_behind_balancer import SOURCE, balanced
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(360)]
 

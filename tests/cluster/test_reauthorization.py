@@ -6,10 +6,9 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-import sdk
-from clients import RawClient, token
-from conftest import CONFIG, running
-from harness import Cluster, manage
+from tests.cluster.support import sdk
+from tests.cluster.support.harness import CONFIG, Cluster, manage, running
+from tests.cluster.support.raw_client import RawClient, token
 
 pytestmark = pytest.mark.asyncio
 
@@ -17,9 +16,11 @@ Fresh = Callable[[str], str]
 ENDED = {"code": 2103, "reason": "permission denied"}
 ANN, BEN, EVE = "101", "102", "103"
 OTHERS = iter(range(104, 110))
-PEOPLE = """
+MODELS = """
 from django.contrib.auth.models import User
-from clusterapp.models import Membership
+from tests.cluster.support.clusterapp.models import Membership
+"""
+PEOPLE = """
 for pk in range(101, 110):
     user = User.objects.create(pk=pk, username=f"user{pk}")
     for club in ("chess", "go"):
@@ -38,14 +39,13 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """Two instances that look at everybody's access every two seconds, and members of two clubs."""
     config = CONFIG | {"recheck_interval": 2}
     with running(Cluster(tmp_path_factory.mktemp("pair"), config, "flotilla", "flotilla")) as cluster:
-        manage(cluster.env, "shell", "--verbosity", "0", "-c", PEOPLE)
+        manage(cluster.env, "shell", "--verbosity", "0", "-c", MODELS + PEOPLE)
         yield cluster
 
 
 async def shell(cluster: Cluster, code: str) -> None:
     """Run Django code in a process that serves nobody."""
-    code = f"from django.contrib.auth.models import User\nfrom clusterapp.models import Membership\n{code}"
-    await asyncio.to_thread(manage, cluster.env, "shell", "--verbosity", "0", "-c", code)
+    await asyncio.to_thread(manage, cluster.env, "shell", "--verbosity", "0", "-c", MODELS + code)
 
 
 async def members(stack: AsyncExitStack, cluster: Cluster, *users: str) -> list[RawClient]:
@@ -97,7 +97,7 @@ async def test_official_clients_do_not_come_back(pair: Cluster, make_client: sdk
 async def test_a_shell_explains(pair: Cluster, member: str) -> None:
     """What a member may and a stranger may not."""
     said = await asyncio.to_thread(manage, pair.env, "explain_access", f"user{member}", "club:chess")
-    assert "subscribe_permission: clusterapp.permissions.is_member: yes" in said
+    assert "subscribe_permission: tests.cluster.support.clusterapp.permissions.is_member: yes" in said
     assert "subscribe: allowed" in said
     said = await asyncio.to_thread(manage, pair.env, "explain_access", f"user{member}", "club:bridge")
     assert "subscribe: denied (permission denied)" in said

@@ -13,14 +13,13 @@ import pytest
 import redis.asyncio as aioredis
 from cent import CentError
 
-from api_client import Api
-from clients import RawClient
-from conftest import CONFIG, running
 from flotilla.store import place
-from harness import Cluster
-from processes import eventually
-from test_across_instances import Crowd
-from test_across_redis_outages import WITHOUT_PERSONAL, Fresh, told_to_begin_anew, well
+from tests.cluster.support.api_client import Api
+from tests.cluster.support.harness import CONFIG, Cluster, running
+from tests.cluster.support.processes import eventually
+from tests.cluster.support.raw_client import RawClient
+from tests.cluster.test_across_instances import Crowd
+from tests.cluster.test_across_redis_outages import WITHOUT_PERSONAL, Fresh, told_to_begin_anew, well
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(150)]
 

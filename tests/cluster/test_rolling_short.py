@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from rolling import restart
-from subscribers import Faults
+from tests.cluster.campaigns.rolling import restart
+from tests.cluster.support.subscribers import Faults
 
 
 @pytest.mark.timeout(200)

@@ -7,11 +7,10 @@ from typing import Any
 
 import pytest
 
-from clients import RawClient, token
-from conftest import CONFIG
-from harness import API_KEY
-from http_client import HOST, Client, get, one_server, request
-from other_servers import Server
+from tests.cluster.support.generic_server import Server
+from tests.cluster.support.harness import API_KEY, CONFIG
+from tests.cluster.support.http_client import HOST, Client, get, one_server, request
+from tests.cluster.support.raw_client import RawClient, token
 
 ROOT = "/real/time"
 

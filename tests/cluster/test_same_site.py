@@ -10,10 +10,9 @@ from typing import Any
 
 import pytest
 
-from conftest import CONFIG
-from harness import Instance, environment, manage, migrate
-from other_servers import Raw, Server, self_signed
-from processes import ROOT, Process, Redis, free_port, wait_until
+from tests.cluster.support.generic_server import Raw, Server, self_signed
+from tests.cluster.support.harness import CONFIG, Instance, environment, manage, migrate
+from tests.cluster.support.processes import ROOT, Process, Redis, free_port, wait_until
 from tests.raw_frames import TEXT, frame
 
 LOGIN = """

@@ -11,13 +11,12 @@ from contextlib import AsyncExitStack
 import pytest
 from cent import CentError
 
-from api_client import Api
-from clients import RawClient, token
-from conftest import CONFIG
-from harness import Served
-from processes import PATIENCE, eventually
-from sdk import SdkClient
-from test_across_instances import about, members
+from tests.cluster.support.api_client import Api
+from tests.cluster.support.harness import CONFIG, Served
+from tests.cluster.support.processes import PATIENCE, eventually
+from tests.cluster.support.raw_client import RawClient, token
+from tests.cluster.support.sdk import SdkClient
+from tests.cluster.test_across_instances import about, members
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(240)]
 

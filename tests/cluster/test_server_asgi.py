@@ -11,10 +11,9 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from conftest import CONFIG
-from harness import environment
-from other_servers import MAX_SECONDS, Raw, Server, close, upgrade
-from processes import Redis, eventually
+from tests.cluster.support.generic_server import MAX_SECONDS, Raw, Server, close, upgrade
+from tests.cluster.support.harness import CONFIG, environment
+from tests.cluster.support.processes import Redis, eventually
 from tests.raw_frames import TEXT, frame
 
 pytestmark = pytest.mark.asyncio

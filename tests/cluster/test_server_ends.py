@@ -12,11 +12,10 @@ from typing import Any
 import psutil
 import pytest
 
-from clients import token
-from conftest import CONFIG
-from harness import environment
-from other_servers import MAX_SECONDS, Raw, Server, close, upgrade
-from processes import Redis, eventually
+from tests.cluster.support.generic_server import MAX_SECONDS, Raw, Server, close, upgrade
+from tests.cluster.support.harness import CONFIG, environment
+from tests.cluster.support.processes import Redis, eventually
+from tests.cluster.support.raw_client import token
 from tests.raw_frames import CLOSE, TEXT, frame
 
 CONNECTION = "/connection/websocket"

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from other_servers import MAX_SECONDS, Raw, Server, close
-from processes import eventually
+from tests.cluster.support.generic_server import MAX_SECONDS, Raw, Server, close
+from tests.cluster.support.processes import eventually
 from tests.raw_frames import BINARY, CLOSE, PING, PONG, TEXT, frame
 
 Case = tuple[str, bytes | list[bytes], list[tuple[int, bytes]], int | None]

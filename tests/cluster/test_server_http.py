@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from other_servers import MAX_SECONDS, Raw, Server, close, upgrade
-from processes import eventually
+from tests.cluster.support.generic_server import MAX_SECONDS, Raw, Server, close, upgrade
+from tests.cluster.support.processes import eventually
 from tests.raw_frames import TEXT, frame
 
 GET = b"GET /generic/any HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"

@@ -8,13 +8,13 @@ import cent
 import pytest
 import redis
 
-from api_client import Api
-from clients import Message, RawClient, token
-from harness import Cluster
-from narrow import Narrow
-from processes import eventually
-from sdk import MakeClient
-from test_conformance_recovery import raw_keys
+from tests.cluster.support.api_client import Api
+from tests.cluster.support.harness import Cluster
+from tests.cluster.support.narrow_link import Narrow
+from tests.cluster.support.processes import eventually
+from tests.cluster.support.raw_client import Message, RawClient, token
+from tests.cluster.support.sdk import MakeClient
+from tests.cluster.test_conformance_recovery import raw_keys
 
 pytestmark = pytest.mark.asyncio
 

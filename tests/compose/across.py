@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import pytest
 
-from api_client import Api
-from clients import token
-from processes import eventually
-from sdk import PythonClient, SdkClient
+from tests.cluster.support.api_client import Api
+from tests.cluster.support.processes import eventually
+from tests.cluster.support.raw_client import token
+from tests.cluster.support.sdk import PythonClient, SdkClient
 from tests.compose.engine import docker
 from tests.compose.stack import BACKENDS, Stack, served_by
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-import sdk
-from clients import token
+from tests.cluster.support import sdk
+from tests.cluster.support.raw_client import token
 from tests.compose.engine import NoEngine, find_engine
 from tests.compose.stack import Stack
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
-from processes import eventually
-from subscribers import Faults, Subscriber
+from tests.cluster.support.processes import eventually
+from tests.cluster.support.subscribers import Faults, Subscriber
 from tests.compose.publishing import Publishers
 from tests.compose.stack import Stack
 

@@ -10,9 +10,9 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 import pytest_asyncio
 
-from processes import eventually
-from sdk import SdkClient
-from subscribers import Faults
+from tests.cluster.support.processes import eventually
+from tests.cluster.support.sdk import SdkClient
+from tests.cluster.support.subscribers import Faults
 from tests.compose.crowd import Crowd
 from tests.compose.engine import docker
 from tests.compose.stack import Stack, served_by

@@ -14,7 +14,7 @@ import time
 from collections import Counter
 from typing import Any
 
-from harness import API_KEY
+from tests.cluster.support.harness import API_KEY
 
 THREADS = 4  # each waits for its answers
 BATCHES = 20  # a second, at most

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from processes import eventually
-from subscribers import Faults
+from tests.cluster.support.processes import eventually
+from tests.cluster.support.subscribers import Faults
 from tests.compose.crowd import Crowd, rates
 from tests.compose.stack import BACKENDS, Stack
 

@@ -18,9 +18,9 @@ from typing import Any
 
 from flotilla.ops.drill.receiver import Receiver
 from flotilla.ops.prometheus_api import Prometheus, Unreachable
-from harness import API_KEY, SECRET
-from processes import ROOT, free_port, wait_until
-from subscribers import CONFIG as PROOF
+from tests.cluster.support.harness import API_KEY, SECRET
+from tests.cluster.support.processes import ROOT, free_port, wait_until
+from tests.cluster.support.subscribers import CONFIG as PROOF
 from tests.compose.engine import docker, get_images, run
 
 PROJECT = f"flotilla-test-{os.getpid()}"

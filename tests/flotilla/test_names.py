@@ -1,5 +1,6 @@
 """One name for each package, whatever is imported first, and the public names."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -7,7 +8,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = ("realtime", "presence", "ratelimit", "monitoring", "store")
+PACKAGES = ("realtime", "presence", "ratelimit", "monitoring", "store", "ops")
+FORMER = re.compile(rf"\bfrom\s+(?:{'|'.join(PACKAGES)})(?:\.\w+)*\s+import\b|\bpython -m (?:{'|'.join(PACKAGES)})\.")
+WRITTEN = {".py", ".md", ".html", ".toml", ".yml", ".yaml", ".json", ".mjs"}
 
 
 def python(code: str) -> "subprocess.CompletedProcess[str]":
@@ -53,3 +56,12 @@ assert presence("room:1") == "asked room:1"
 """
     done = python(f"import os; os.environ['DJANGO_SETTINGS_MODULE'] = 'tests.settings'\n{code}")
     assert done.returncode == 0, done.stderr
+
+
+def test_nobody_is_told_the_former_names() -> None:
+    """In documents, pages, examples and the code that tests hand to other processes."""
+    folders = [ROOT / name for name in (*PACKAGES, "flotilla", "project", "examples", "deploy", "docs", "tests")]
+    paths = [*ROOT.glob("*.*"), *(path for folder in folders for path in folder.rglob("*.*"))]
+    written = [path for path in paths if path.suffix in WRITTEN and "node_modules" not in path.parts]
+    told = {str(path.relative_to(ROOT)) for path in written if FORMER.search(path.read_text())}
+    assert told <= {"CHANGELOG.md"}

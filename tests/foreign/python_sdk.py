@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from processes import ROOT
+from tests.cluster.support.processes import ROOT
 from tests.foreign.suite import FETCHED, Outcome, fetch, judge, must, run, tool
 
 PACKAGE = "centrifuge-python"

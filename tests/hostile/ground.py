@@ -15,9 +15,9 @@ from typing import Any
 
 import psutil
 
-from harness import environment, migrate
-from other_servers import Server, self_signed
-from processes import ROOT, Process, Redis, free_port, wait_until
+from tests.cluster.support.generic_server import Server, self_signed
+from tests.cluster.support.harness import environment, migrate
+from tests.cluster.support.processes import ROOT, Process, Redis, free_port, wait_until
 
 UNHANDLED = re.compile(r'Traceback|"traceback"|"level": "CRITICAL"|never retrieved|Task was destroyed')
 SHOWN = 400  # characters of a log's line

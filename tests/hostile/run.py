@@ -18,9 +18,9 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-from clients import token
-from harness import API_KEY
-from processes import ROOT
+from tests.cluster.support.harness import API_KEY
+from tests.cluster.support.processes import ROOT
+from tests.cluster.support.raw_client import token
 from tests.hostile.attacks import ATTACKS, Attack
 from tests.hostile.ground import Ground, can_balance
 from tests.hostile.verdict import CONNECTIONS_LEFT, LEFT, Seen, judge, status, table
@@ -126,7 +126,7 @@ class Campaign:
 
 
 def _environment() -> dict[str, str]:
-    return os.environ | {"PYTHONPATH": ":".join((str(ROOT), str(ROOT / "tests" / "cluster")))}
+    return os.environ | {"PYTHONPATH": str(ROOT)}
 
 
 def _tell(seen: Seen) -> None:

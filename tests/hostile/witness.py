@@ -17,9 +17,9 @@ from typing import Any
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
 
-from clients import token
-from harness import API_KEY
 from tests.chaos.publishers import HttpCaller
+from tests.cluster.support.harness import API_KEY
+from tests.cluster.support.raw_client import token
 from tests.hostile.ground import waited
 
 CHANNEL = "open:witness"

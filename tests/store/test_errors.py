@@ -5,7 +5,6 @@ import redis
 
 from flotilla.store import StoreRefused, StoreUnavailable, reading
 from flotilla.store.errors import Unreadable, from_client, refused
-from flotilla.store.once import Once
 
 
 @pytest.mark.parametrize(
@@ -62,22 +61,3 @@ def test_an_answer_of_another_shape_is_a_fault_of_redis(answer: object) -> None:
     with pytest.raises(Unreadable, match="TIME"), reading("TIME"):
         _, _ = map(int, answer)  # type: ignore[call-overload]
     assert issubclass(Unreadable, StoreUnavailable)
-
-
-def test_news_is_told_once_and_again_after_a_pause() -> None:
-    """By kind; what never stops is told once."""
-    now = [0.0]
-    once = Once(quiet=60, clock=lambda: now[0])
-    assert [once.news("a"), once.news("b"), once.news("a")] == [True, True, False]
-    for _ in range(10):
-        now[0] += 50
-        assert not once.news("a")
-    now[0] += 61
-    assert once.news("a")
-
-
-def test_what_is_remembered_is_bounded() -> None:
-    """Whatever is told."""
-    once = Once()
-    assert all(once.news(number) for number in range(10_000))
-    assert len(once._last) <= 256

@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from load import Figures, LoadClient
-from machine import Cores, Meter
-from servers.base import Server, Shape
+from tests.bench.load import Figures, LoadClient
+from tests.bench.machine import Cores, Meter
+from tests.bench.servers.base import Server, Shape
 
 STEP = 1.125  # between one rate and the next
 MAX_LATENCY = 250_000  # microseconds: p99 of what counts as delivered in time

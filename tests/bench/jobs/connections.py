@@ -4,9 +4,9 @@ import time
 from functools import partial
 from statistics import median
 
-from jobs.base import Job, Plan, Stage
-from load import Figures, payload
-from servers.base import Shape
+from tests.bench.jobs.base import Job, Plan, Stage
+from tests.bench.load import Figures, payload
+from tests.bench.servers.base import Shape
 
 EVERYBODY = ("flotilla", "cfloor", "socketio", "ws", "nchan", "stock-core", "stock-pubsub", "stock-pubsub-uvicorn")
 ROOM = 50  # members of a room

@@ -2,9 +2,9 @@
 
 from functools import partial
 
-from jobs.base import Job, Plan, Stage, best_rate
-from load import Figures, payload
-from servers.base import Shape
+from tests.bench.jobs.base import Job, Plan, Stage, best_rate
+from tests.bench.load import Figures, payload
+from tests.bench.servers.base import Shape
 
 EVERYBODY = (
     "flotilla",

@@ -8,10 +8,10 @@ from typing import Any
 
 import redis
 
-from jobs.base import Job, Plan, Stage
-from load import Figures, payload
-from servers.base import Shape
-from servers.flotilla import API_KEY, Flotilla
+from tests.bench.jobs.base import Job, Plan, Stage
+from tests.bench.load import Figures, payload
+from tests.bench.servers.base import Shape
+from tests.bench.servers.flotilla import API_KEY, Flotilla
 
 
 def hall(_: Plan) -> Shape:

@@ -1,8 +1,8 @@
 """Clients that publish: as fast as goes, each into a room of its own; and many small rooms where everybody does."""
 
-from jobs.base import Job, Plan, Stage, best_rate
-from load import Figures, payload
-from servers.base import Shape
+from tests.bench.jobs.base import Job, Plan, Stage, best_rate
+from tests.bench.load import Figures, payload
+from tests.bench.servers.base import Shape
 
 PUBLISHERS = 50
 WINDOW = 200  # publications under way: four of each publisher

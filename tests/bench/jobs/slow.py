@@ -12,9 +12,9 @@ from contextlib import contextmanager
 
 import psutil
 
-from jobs.base import Job, Plan, Stage
-from load import Figures, payload
-from servers.base import Shape
+from tests.bench.jobs.base import Job, Plan, Stage
+from tests.bench.load import Figures, payload
+from tests.bench.servers.base import Shape
 
 READERS = 10
 SLOW = 10

@@ -11,8 +11,8 @@ from typing import ClassVar
 
 import psutil
 
-from machine import Cores
-from processes import Process, Redis, free_port, wait_until
+from tests.bench.machine import Cores
+from tests.cluster.support.processes import Process, Redis, free_port, wait_until
 
 
 class BenchRedis(Redis):

@@ -2,9 +2,9 @@
 
 from typing import ClassVar
 
-import native
-from processes import free_port
-from servers.base import Publishing, Server
+from tests.bench import native
+from tests.bench.servers.base import Publishing, Server
+from tests.cluster.support.processes import free_port
 
 
 class CFloor(Server):

@@ -9,8 +9,8 @@ import urllib.error
 import urllib.request
 from typing import Any, ClassVar
 
-from processes import ROOT, free_port, wait_until
-from servers.base import Publishing, Server, as_json
+from tests.bench.servers.base import Publishing, Server, as_json
+from tests.cluster.support.processes import ROOT, free_port, wait_until
 
 API_KEY = "the key of the bench"
 SECRET = "a secret of the bench, long enough to be one"
@@ -56,7 +56,7 @@ class Flotilla(Server):
         return Publishing(None, text.encode())
 
     def outside(self) -> Publishing:
-        command = [sys.executable, "tests/bench/flotilla_publication.py", self.channel.replace("%r", "0")]
+        command = [sys.executable, "-m", "tests.bench.flotilla_publication", self.channel.replace("%r", "0")]
         done = subprocess.run(
             command, cwd=ROOT, env=self.environment, input=self.shape.message, capture_output=True, text=True
         )

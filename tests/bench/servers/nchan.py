@@ -8,8 +8,8 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from processes import free_port, wait_until
-from servers.base import Publishing, Server, answers
+from tests.bench.servers.base import Publishing, Server, answers
+from tests.cluster.support.processes import free_port, wait_until
 
 _MODULES = ("/usr/lib/nginx/modules", "/usr/lib64/nginx/modules", "/usr/share/nginx/modules", "/etc/nginx/modules")
 _CONFIG = """

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import msgpack
 
-from processes import free_port
-from servers.base import Publishing, Server, resp
+from tests.bench.servers.base import Publishing, Server, resp
+from tests.cluster.support.processes import free_port
 
 _HERE = Path(__file__).resolve().parent.parent
 

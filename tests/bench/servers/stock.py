@@ -6,13 +6,10 @@ A message is text inside JSON, as in the tutorial. From outside it is `group_sen
 import importlib.util
 import os
 import sys
-from pathlib import Path
 from typing import ClassVar
 
-from processes import ROOT, free_port, wait_until
-from servers.base import Publishing, Server, answers, as_json
-
-_HERE = Path(__file__).resolve().parent.parent
+from tests.bench.servers.base import Publishing, Server, answers, as_json
+from tests.cluster.support.processes import ROOT, free_port, wait_until
 
 
 class Stock(Server):
@@ -30,7 +27,7 @@ class Stock(Server):
 
     def outside(self) -> Publishing:
         port = free_port()
-        relay = self.help("relay", [sys.executable, "-m", "stock.relay", str(port)], self._environment())
+        relay = self.help("relay", [sys.executable, "-m", "tests.bench.stock.relay", str(port)], self._environment())
         wait_until(lambda: not relay.running or answers(port), "the relay listens")
         return Publishing(port, self.shape.message.encode() + b"\n")
 
@@ -40,11 +37,15 @@ class Stock(Server):
     def command(self) -> list[str]:
         """The server as a module with its words."""
         listen = ["-b", "127.0.0.1", "-p", str(self.ports[0]), "--access-log", os.devnull]
-        return ["daphne", *listen, "-v", "0", "stock.asgi:application"]
+        return ["daphne", *listen, "-v", "0", "tests.bench.stock.asgi:application"]
 
     def _environment(self) -> dict[str, str]:
-        own = {"DJANGO_SETTINGS_MODULE": "stock.settings", "STOCK_LAYER": self.layer, "REDIS_URL": self.redis.url}
-        return {**os.environ, **own, "PYTHONPATH": os.pathsep.join((str(_HERE), str(ROOT)))}
+        own = {
+            "DJANGO_SETTINGS_MODULE": "tests.bench.stock.settings",
+            "STOCK_LAYER": self.layer,
+            "REDIS_URL": self.redis.url,
+        }
+        return {**os.environ, **own, "PYTHONPATH": str(ROOT)}
 
 
 class StockCore(Stock):
@@ -72,7 +73,7 @@ class OnUvicorn(Stock):
 
     def command(self) -> list[str]:
         listen = ["--host", "127.0.0.1", "--port", str(self.ports[0])]
-        return ["uvicorn", *listen, "--log-level", "warning", "stock.asgi:application"]
+        return ["uvicorn", *listen, "--log-level", "warning", "tests.bench.stock.asgi:application"]
 
 
 class StockCoreUvicorn(OnUvicorn):

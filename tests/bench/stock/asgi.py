@@ -7,12 +7,12 @@ from channels.routing import ProtocolTypeRouter, URLRouter
 from channels.security.websocket import AllowedHostsOriginValidator
 from django.core.asgi import get_asgi_application
 
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "stock.settings")
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.bench.stock.settings")
 django_asgi_app = get_asgi_application()
 
 from django.urls import re_path  # noqa: E402
 
-from stock.consumers import ChatConsumer, KeepingConsumer  # noqa: E402
+from tests.bench.stock.consumers import ChatConsumer, KeepingConsumer  # noqa: E402
 
 websocket_urlpatterns = [
     re_path(r"ws/chat/(?P<room_name>\w+)/$", ChatConsumer.as_asgi()),

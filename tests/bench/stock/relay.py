@@ -1,6 +1,6 @@
 """Publishes from outside: lines that arrive at a port become `group_send` to room 0, in a process of its own.
 
-python -m stock.relay PORT
+python -m tests.bench.stock.relay PORT
 """
 
 import asyncio

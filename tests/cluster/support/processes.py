@@ -1,0 +1,160 @@
+"""Child processes with logs, waiting for conditions, and the tests' own Redis.
+
+Every process writes to a file of its own in the test's directory. Whatever was started is ended by `stop`, however it
+stands. Nothing here waits for a time: only for conditions, with a deadline.
+"""
+
+import asyncio
+import contextlib
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[3]
+PATIENCE = 20.0  # seconds: how long a busy machine may take for what is done at once on an idle one
+READY_WITHIN = 60.0  # seconds a process may take to start there
+STOP_WITHIN = 25.0
+
+
+async def eventually(condition: Callable[[], Any], what: str, within: float = PATIENCE) -> Any:
+    """Wait until `condition()` is true and return what it gave."""
+    deadline = time.monotonic() + within
+    while not (found := condition()):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {within} s: {what}")
+        await asyncio.sleep(0.02)
+    return found
+
+
+def wait_until(condition: Callable[[], Any], what: str, within: float = READY_WITHIN) -> Any:
+    """`eventually` for code without an event loop."""
+    deadline = time.monotonic() + within
+    while not (found := condition()):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {within} s: {what}")
+        time.sleep(0.02)
+    return found
+
+
+def free_port() -> int:
+    """A port nobody listens on, below those the system gives to outgoing connections, so that it stays free."""
+    while True:
+        port = random.SystemRandom().randint(12_000, 32_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+
+
+class Process:
+    """A child process with a log. `start` may be called again after it ended; the log goes on."""
+
+    def __init__(self, name: str, home: Path) -> None:
+        self.name = name
+        self.home = home
+        self.log = home / f"{name}.log"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        """The process id; the process must have been started."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
+    def exit_code(self) -> int | None:
+        """None while it runs."""
+        return self._process.poll() if self._process is not None else None
+
+    @property
+    def running(self) -> bool:
+        """Whether it was started and has not ended."""
+        return self._process is not None and self._process.poll() is None
+
+    def spawn(self, command: list[str], environment: dict[str, str] | None = None) -> None:
+        """Start it in the repository's root."""
+        with self.log.open("ab") as output:
+            self._process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=output)
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal, if there is anybody to send it to."""
+        if self.running:
+            assert self._process is not None
+            self._process.send_signal(number)
+
+    def kill(self) -> None:
+        """End it as a crash would (SIGKILL), and wait until it is gone."""
+        self.send(signal.SIGKILL)
+        self.wait()
+
+    def wait(self, within: float = STOP_WITHIN) -> int:
+        """Wait for its end and return its exit code."""
+        assert self._process is not None
+        return self._process.wait(within)
+
+    def stop(self) -> None:
+        """End it in order, or else by force; called at the end whatever its state."""
+        if not self.running:
+            return
+        self.send(signal.SIGCONT)
+        self.send(signal.SIGTERM)
+        try:
+            self.wait()
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise AssertionError(f"{self.name} did not end within {STOP_WITHIN} s:\n{self.tail()}") from None
+
+    def tail(self, size: int = 3000) -> str:
+        """The end of its log."""
+        text = self.log.read_text(errors="replace") if self.log.exists() else ""
+        return f"----- {self.name} -----\n{text[-size:]}"
+
+
+class Redis(Process):
+    """A Redis of the test's own, always on the same port; each write is on disk before it is answered, unless `fsync`
+    says otherwise ("everysec", as the embedded one)."""
+
+    def __init__(self, home: Path, fsync: str = "always") -> None:
+        super().__init__("redis", home)
+        self._fsync = fsync
+        self.port = free_port()
+        self.url = f"redis://127.0.0.1:{self.port}"
+        self._data = home / "redis"
+        self._snapshots = 0
+
+    def start(self) -> None:
+        """Start with what its directory holds."""
+        self._data.mkdir(exist_ok=True)
+        options = {"port": self.port, "bind": "127.0.0.1", "dir": self._data, "save": ""}
+        options |= {"appendonly": "yes", "appendfsync": self._fsync}
+        self.spawn(["redis-server", *(str(word) for name, value in options.items() for word in (f"--{name}", value))])
+        wait_until(lambda: not self.running or self.answers(), "redis answers")
+        if not self.running:
+            raise AssertionError(self.tail())
+
+    def answers(self) -> bool:
+        """Whether it serves."""
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=2) as connection:
+                connection.sendall(b"PING\r\n")
+                return connection.recv(64) == b"+PONG\r\n"
+        except OSError:
+            return False
+
+    def snapshot(self) -> Path:
+        """Keep what it holds now, to come back to it with `restore`."""
+        self._snapshots += 1
+        return Path(shutil.copytree(self._data, self.home / f"snapshot-{self._snapshots}"))
+
+    def restore(self, snapshot: Path | None) -> None:
+        """Crash, and come back with an older state, or with none."""
+        self.kill()
+        shutil.rmtree(self._data)
+        if snapshot is not None:
+            shutil.copytree(snapshot, self._data)
+        self.start()
