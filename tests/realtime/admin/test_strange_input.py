@@ -79,7 +79,7 @@ def pages() -> Iterator[tuple[str, type]]:
 
 
 def _channel() -> Any:
-    return next(model for model in admin.site._registry if model._meta.label == "realtime.Channel")
+    return next(model for model in admin.site._registry if model._meta.label == "flotilla_realtime.Channel")
 
 
 async def test_no_query_is_a_fault_of_ours(node: Node, root: Client) -> None:
