@@ -115,7 +115,7 @@ class TestTheTable:
 class TestTheList:
     async def test_it_has_a_bound(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
         """Another time for one who is in it is no other block, and what is over gives room."""
-        monkeypatch.setattr(blocklist, "MAX", 2)
+        monkeypatch.setattr(blocklist, "MAX_BLOCKS", 2)
         await add(store, "u:1", 0.05)
         await add(store, "u:2")
         await add(store, "u:2")
