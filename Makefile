@@ -56,7 +56,7 @@ test-compose: $(DEV_STAMP) node-projects ## docker-compose.yml end to end: fault
 	@exec $(PY) -m pytest $(COMPOSE_TESTS) $(ARGS)
 
 .PHONY: fuzz
-fuzz: $(DEV_STAMP) ## what comes in, of any kind, by SEED (the time): each fuzzer for SECONDS (60)
+fuzz: $(DEV_STAMP) ## fuzzers of all that clients can send, by SEED (the time), each for SECONDS (60)
 	@FLOTILLA_FUZZ_SECONDS=$(or $(SECONDS),60) FLOTILLA_FUZZ_SEED=$(or $(SEED),$(shell date +%s)) \
 		exec $(PY) -m pytest $(wildcard tests/*/test_fuzz_*.py tests/*/*/test_fuzz_*.py) tests/cluster/test_api_document.py $(ARGS)
 
@@ -64,7 +64,7 @@ chaos: $(DEV_STAMP) ## MINUTES (5) of every fault under load, by SEED, on SHARDS
 	@exec $(PY) -m tests.chaos.run --minutes $(or $(MINUTES),5) \
 		$(if $(SEED),--seed $(SEED)) $(if $(SHARDS),--shards $(SHARDS)) $(ARGS)
 
-hostile: $(DEV_STAMP) ## half an hour: every attack on a live instance, behind nothing and behind HAProxy: nobody else notices; ARGS="--only pings"
+hostile: $(DEV_STAMP) ## half an hour: every attack on a live instance, directly and behind HAProxy: nobody else notices; ARGS="--only pings"
 	@exec $(PY) -m tests.hostile.run --behind both $(ARGS)
 
 rolling: $(DEV_STAMP) ## a rolling restart under 1,000 clients and 200 publications/s: nothing lost, no error, no storm
@@ -91,7 +91,7 @@ prove-dashboards: $(DEV_STAMP) ## each query of the Grafana dashboards under loa
 load: $(RUN_STAMP) ## does the SLO hold under load: PROFILE (smoke, soft, hard, reconnect, nightly), TARGET (ws://host:port)
 	@exec $(PY) manage.py loadtest --profile $(or $(PROFILE),smoke) $(if $(TARGET),--target $(TARGET)) $(ARGS)
 
-load-gate: $(DEV_STAMP) ## the gate of `make load` bites: delay, drops, a lenient limiter and a lack of data must fail
+load-gate: $(DEV_STAMP) ## proves the gate of `make load`: delay, drops, a generous limiter and too little data must fail
 	@exec $(PY) -m pytest tests/ops/load/gate.py $(ARGS)
 
 bench: $(BENCH_STAMP) bench-node-project ## Flotilla beside others, about an hour and a half; ARGS="--only fanout --servers flotilla,cfloor --quick"
@@ -124,7 +124,7 @@ lock: $(DEV_STAMP) ## requirements*.lock from requirements*.txt: every package w
 pin-images: ## the digests of images and actions whose tags moved on; needs docker, crane or skopeo, and git
 	@exec $(or $(wildcard $(PY)),$(PYTHON)) deploy/digests.py $(ARGS)
 
-format: $(DEV_STAMP) ## rewrite the code as ruff wants it
+format: $(DEV_STAMP) ## format the code with ruff
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
 

@@ -21,7 +21,7 @@ def get(url: str, **parameters: str) -> Any:
     """The JSON at a URL. Raises Unreachable."""
     query = f"?{urllib.parse.urlencode(parameters)}" if parameters else ""
     if not url.startswith(("http://", "https://")):
-        raise Unreachable(f"{url} is no http:// address")
+        raise Unreachable(f"{url} is not an http:// address")
     try:
         with urllib.request.urlopen(url + query, timeout=TIMEOUT) as response:  # noqa: S310  checked above
             return json.load(response)
@@ -72,5 +72,5 @@ class Prometheus:
     def _data(self, path: str, **parameters: str) -> Any:
         answer = get(f"{self.url}/api/v1/{path}", **parameters)
         if not isinstance(answer, dict) or answer.get("status") != "success":
-            raise Unreachable(f"{self.url} is no Prometheus")
+            raise Unreachable(f"{self.url} is not a Prometheus")
         return answer["data"]

@@ -67,9 +67,11 @@ def _faults(problems: Sequence[Problem]) -> Iterator[CheckMessage]:
         yield Error(problem.fault, hint=problem.hint, id="project.E001")
     if settings.DRAIN_GRACE >= settings.DRAIN_DEADLINE:
         message = (
-            f"DRAIN_GRACE ({settings.DRAIN_GRACE:g} s) is no less than DRAIN_DEADLINE ({settings.DRAIN_DEADLINE:g} s)."
+            f"DRAIN_GRACE ({settings.DRAIN_GRACE:g} s) is not less than DRAIN_DEADLINE ({settings.DRAIN_DEADLINE:g} s)."
         )
-        yield Error(message, hint="Raise DRAIN_DEADLINE; clients are told to go in between.", id="project.E003")
+        yield Error(
+            message, hint="Raise DRAIN_DEADLINE: clients are told to reconnect between the two.", id="project.E003"
+        )
 
 
 def _secret_key() -> Iterator[CheckMessage]:

@@ -62,24 +62,24 @@ class Environment:
 
         def read(value: str) -> int:
             if not _WHOLE.fullmatch(value) or not least <= int(value) <= most:
-                raise ValueError(f"{value!r} is no whole number from {least} to {most}")
+                raise ValueError(f"{value!r} is not a whole number from {least} to {most}")
             return int(value)
 
-        return self._read(name, default, read, f"Write one, as {default}.")
+        return self._read(name, default, read, f"Write one, for example {default}.")
 
     def seconds(self, name: str, default: float, most: float) -> float:
         """A number of seconds from 0."""
 
         def read(value: str) -> float:
             if not _DECIMAL.fullmatch(value) or float(value) > most:
-                raise ValueError(f"{value!r} is no number of seconds from 0 to {most:g}")
+                raise ValueError(f"{value!r} is not a number of seconds from 0 to {most:g}")
             return float(value)
 
-        return self._read(name, default, read, f"Write one, as {default:g}.")
+        return self._read(name, default, read, f"Write one, for example {default:g}.")
 
     def size(self, name: str, default: int) -> int:
         """A number of bytes, as 10MB."""
-        return self._read(name, default, _bytes, "Write bytes, or as 500KB, 10MB, 1GB.")
+        return self._read(name, default, _bytes, "Write a number of bytes, or 500KB, 10MB, 1GB.")
 
     def sizes_of_paths(self, name: str) -> list[tuple[str, int]]:
         """Sizes for what begins with a path: `/upload/=1GB,/import/=100MB`."""
@@ -87,10 +87,10 @@ class Environment:
         def read(value: str) -> list[tuple[str, int]]:
             pairs = [item.strip().partition("=") for item in value.split(",") if item.strip()]
             if wrong := [path for path, _, _ in pairs if not path.startswith("/")]:
-                raise ValueError(f"{wrong[0]!r} is no path")
+                raise ValueError(f"{wrong[0]!r} is not a path")
             return [(path.strip(), _bytes(size.strip())) for path, _, size in pairs]
 
-        return self._read(name, [], read, "Write paths and sizes, as /upload/=1GB,/import/=100MB.")
+        return self._read(name, [], read, "Write paths and sizes, for example /upload/=1GB,/import/=100MB.")
 
     def root_path(self, name: str) -> str:
         """The path that a whole site lies under, "" for none."""
@@ -99,10 +99,10 @@ class Environment:
             value = value.rstrip("/")
             parts = value.split("/")
             if value and (not _ROOT_PATH.fullmatch(value) or "." in parts or ".." in parts):
-                raise ValueError(f"{value!r} is no path to lie under")
+                raise ValueError(f"{value!r} is not a path that a site can have")
             return value
 
-        return self._read(name, "", read, "Write it with a slash before and none behind, as /realtime.")
+        return self._read(name, "", read, "Begin with a slash and end without one, for example /realtime.")
 
     def instance(self, name: str, default: str) -> str:
         """A name for logs, metrics and Redis keys."""
@@ -112,7 +112,7 @@ class Environment:
                 raise ValueError(f"{value!r} cannot name an instance")
             return value
 
-        mend = "Use at most 64 letters, digits, `.`, `_` and `-`, beginning with a letter or digit, as web-1."
+        mend = "Use at most 64 letters, digits, `.`, `_` and `-`, beginning with a letter or digit, for example web-1."
         return self._read(name, default if _INSTANCE.fullmatch(default) else "flotilla", read, mend)
 
     def redis(self, name: str, default: list[str]) -> list[str]:
@@ -130,7 +130,7 @@ class Environment:
             try:
                 return dj_database_url.parse(value)
             except ValueError as error:  # its text may hold the password
-                raise ValueError(f"it is no database address ({type(error).__name__})") from None
+                raise ValueError(f"it is not a database address ({type(error).__name__})") from None
 
         mend = "Write sqlite:////path/db.sqlite3, postgres://user:password@host:5432/name or mysql://…."
         return self._read(name, None, read, mend) or dj_database_url.parse(default)
@@ -140,7 +140,7 @@ class Environment:
         try:
             return Path(path).read_text().strip() if path else ""
         except (OSError, ValueError) as error:
-            why = error.strerror if isinstance(error, OSError) else "it is no text"
+            why = error.strerror if isinstance(error, OSError) else "it is not text"
             # not by its name: where the secret itself was written instead of its file's path, that would be shown
             problem = Problem(name, f"the file cannot be read: {why}", "Write its path: is it readable for this user?")
             if problem not in self.problems:  # a variable may be read more than once
@@ -162,5 +162,5 @@ class Environment:
 def _bytes(value: str) -> int:
     size = _SIZE.fullmatch(value)
     if size is None:
-        raise ValueError(f"{value!r} is no size")
+        raise ValueError(f"{value!r} is not a size")
     return int(size.group(1)) * _UNITS[size.group(2).upper()]

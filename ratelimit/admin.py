@@ -41,7 +41,7 @@ class PersonalLimitForm(_Form):
         required=False,
         strip=True,
         widget=forms.PasswordInput(attrs={"autocomplete": "off"}),
-        help_text="Kept as a digest only. Leave it empty to keep the key of an existing limit.",
+        help_text="Only a digest is stored. Leave it empty to keep the key of an existing limit.",
     )
 
     class Meta:

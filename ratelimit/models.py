@@ -32,7 +32,7 @@ class PersonalLimit(models.Model):
     key_digest = models.CharField("API key", max_length=32, blank=True, default="")
     exempt = models.BooleanField(default=False, help_text="No limit at all, instead of another rate.")
     rate = models.CharField(max_length=64, blank=True, default="", validators=[check_rate], help_text=MEND)
-    note = models.CharField(max_length=200, blank=True, default="", help_text="Why, for those who come later.")
+    note = models.CharField(max_length=200, blank=True, default="", help_text="The reason, for other staff.")
     changed = models.DateTimeField(auto_now=True)
 
     class Meta:

@@ -121,7 +121,7 @@ class _Reader:
 
     def read(self, options: object) -> Policy | None:
         if not _NAME.fullmatch(self.name):
-            self._fault("", "is no name for a policy", "Use up to 64 letters, digits, `_`, `.` and `-`.")
+            self._fault("", "is not a name for a policy", "Use up to 64 letters, digits, `_`, `.` and `-`.")
         if not isinstance(options, Mapping):
             self._fault("", "expected a mapping", 'Write {"guards": "http", "key": "ip", "rate": "100/m"}.')
             return None
@@ -132,10 +132,10 @@ class _Reader:
         rate = self._rate(options)
         cost = self._whole(options, "cost", 1)
         if rate is not None and cost > rate.quota:
-            self._fault("cost", f"{cost} can never be had from a quota of {rate.quota}", "Lower it, or raise the rate.")
+            self._fault("cost", f"{cost} is more than the whole quota of {rate.quota}", "Lower it, or raise the rate.")
         failure = options.get("failure", OPEN)
         if failure not in FAILURES:
-            self._fault("failure", f"{failure!r} is no failure mode", f"Write one of {', '.join(FAILURES)}.")
+            self._fault("failure", f"{failure!r} is not a failure mode", f"Write one of {', '.join(FAILURES)}.")
         shadow = options.get("shadow", False)
         if not isinstance(shadow, bool):
             self._fault("shadow", "expected true or false", "Write true to count without denying.")
@@ -164,13 +164,15 @@ class _Reader:
         value = options.get(option, default)
         if value is default or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
             return value
-        self._fault(option, f"{value!r} is no whole number from 1", f"Write one, or remove {option}.")
+        self._fault(option, f"{value!r} is not a whole number from 1", f"Write one, or remove {option}.")
         return default
 
     def _wider(self, options: Mapping[Any, Any], key: Key) -> int:
         value = options.get("wider", WIDER)
         if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MAX_COUNT:
-            self._fault("wider", f"{value!r} is no whole number from 0", "Write how many times the quota; 0: no bound.")
+            self._fault(
+                "wider", f"{value!r} is not a whole number from 0", "Write a multiple of the quota; 0: no bound."
+            )
             return WIDER
         if value and "wider" in options and not _can_be_made_up(key):
             self._fault(
@@ -198,7 +200,7 @@ class _Reader:
             self._fault("key", "it is required", mend)
         elif key.startswith(HEADER):
             if not _HEADER_NAME.fullmatch(key.removeprefix(HEADER)):
-                self._fault("key", f"{key!r} names no header", "Write it as header:X-API-Key.")
+                self._fault("key", f"{key!r} is not a header's name", "Write it as header:X-API-Key.")
         elif key not in SIMPLE_KEYS:
             return self._called(key, mend)
         elif key in ("connection", "channel") and _is_http(options.get("guards")):
@@ -209,7 +211,7 @@ class _Reader:
 
     def _called(self, key: str, mend: str) -> Key:
         if "." not in key:
-            self._fault("key", f"{key!r} is no key", mend)
+            self._fault("key", f"{key!r} is not a key", mend)
             return key
         try:
             function: Any = import_string(key)

@@ -58,9 +58,7 @@ def _openness(config: RealtimeConfig) -> Iterator[CheckMessage]:
         hint = "List the origins of your pages instead. Session cookies do not count under `*`."
         yield Warning("REALTIME_ALLOWED_ORIGINS lets any web page connect.", hint=hint, id="flotilla_realtime.W003")
     for entry in filter(covers_a_top_level, config.allowed_origins):
-        message = (
-            f"REALTIME_ALLOWED_ORIGINS: {entry} stands for everybody who has a name there, with your users' sessions."
-        )
+        message = f"REALTIME_ALLOWED_ORIGINS: {entry} lets every site in that domain connect with your users' sessions."
         yield Warning(message, hint="Name your own domain, as https://*.example.com.", id="flotilla_realtime.W006")
     if config.insecure:
         hint = "Remove `insecure` outside of tests and development."

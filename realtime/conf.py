@@ -182,7 +182,7 @@ def _rules(config: RealtimeConfig, reader: Reader) -> Iterator[Problem]:
     for path, options in config.scopes():
         yield from _scope_rules(path, options, rule)
     for name in _provided:
-        hint = "Rename it: channels of this namespace are the platform's own."
+        hint = "Rename it: the platform uses this namespace itself."
         yield from rule(
             name not in reader.values.get("namespaces", {}), f"namespaces.{name}", "the name is taken", hint
         )
@@ -214,10 +214,10 @@ def _top_rules(config: RealtimeConfig, rule: _Rule) -> Iterator[Problem]:
     hint = "Lower pong_timeout, or raise ping_interval (0 turns pings off)."
     yield from rule(holds, "pong_timeout", message, hint, "ping_interval")
     message = f"expected less than lease_ttl ({config.lease_ttl:g} s)"
-    hint = "Renew at least twice in the lease's life, as 2 s in 6 s."
+    hint = "Renew at least twice before the lease runs out, for example every 2 s of 6 s."
     yield from rule(config.lease_renew < config.lease_ttl, "lease_renew", message, hint, "lease_ttl")
     message = f"expected at least max_message_bytes ({config.max_message_bytes})"
-    hint = "Raise it: a message that is allowed must not be more than a second's worth."
+    hint = "Raise it: the largest message must fit into the bytes of one second."
     holds = config.max_bytes_per_second >= config.max_message_bytes
     yield from rule(holds, "max_bytes_per_second", message, hint, "max_message_bytes")
     hint = 'Write {"denials": 100, "window": 10}, or null to switch it off.'

@@ -1,3 +1,3 @@
 """The version of this package, as clients, the admin and metrics see it."""
 
-VERSION = "0.1.0"
+VERSION = "0.2.0"

@@ -94,10 +94,10 @@ def parse(url: str) -> Address:
     if scheme is None or scheme[1] not in SCHEMES:
         raise WrongAddress(f"the scheme must be one of {', '.join(f'{known}://' for known in SCHEMES)}")
     if _BLANK.search(url):
-        raise WrongAddress(f"there is a blank in it; {ENCODE}, a blank %20")
+        raise WrongAddress(f"there is a space in it; {ENCODE}, a space %20")
     form = _FORM.fullmatch(url, scheme.end())
     if form is None:
-        raise WrongAddress(f"it cannot be taken apart; {ENCODE}")
+        raise WrongAddress(f"it cannot be parsed; {ENCODE}")
     login, hosts, path, query = form.groups()
     options = _options(scheme[1], query or "")
     if scheme[1] == "unix":
@@ -120,7 +120,7 @@ def _unix(login: Login, hosts: str, path: str, options: Mapping[str, str]) -> Ad
 def _sentinel(login: Login, hosts: str, path: str, options: Mapping[str, str]) -> Address:
     master, *rest = [_decoded(piece) for piece in path.split("/") if piece] or [""]
     if not master or "," in master:
-        text = "a sentinel address ends with the name of one master, and after it maybe a database"
+        text = "a sentinel address ends with the name of one master, and optionally a database"
         raise WrongAddress(f"{text}: redis+sentinel://host:26379,host:26379/mymaster/0")
     found = [_host(one, SENTINEL_PORT) for one in hosts.split(",")]
     tls = _tls(options)
@@ -129,7 +129,7 @@ def _sentinel(login: Login, hosts: str, path: str, options: Mapping[str, str]) -
     if not for_master and not for_sentinels and not set(options).isdisjoint(_TLS):
         raise WrongAddress(f"{', '.join(_TLS)} mean something with tls=1 or sentinel_tls=1 only")
     if "sentinel_username" in options and "sentinel_password" not in options:
-        raise WrongAddress("sentinel_username needs sentinel_password beside it")
+        raise WrongAddress("sentinel_username needs sentinel_password as well")
     ours = Login(options.get("sentinel_username"), options.get("sentinel_password"))
     return Address(
         hosts=tuple(dict.fromkeys(found)),
@@ -173,7 +173,7 @@ def _host(text: str, port: int) -> tuple[str, int]:
     if literal is not None:
         name = _ipv6(_decoded(literal))
     if not name:
-        raise WrongAddress(f"there is no host where one must be: write one, as 127.0.0.1:{port}")
+        raise WrongAddress(f"the host is missing: write one, for example 127.0.0.1:{port}")
     if given is None:
         return _decoded(name), port
     if not re.fullmatch(r"[0-9]{1,5}", given) or not 0 < int(given) < 65536:
@@ -185,13 +185,13 @@ def _ipv6(text: str) -> str:
     try:
         return str(ipaddress.IPv6Address(text))
     except ValueError:
-        raise WrongAddress(f"what stands in brackets is no IPv6 address; {ENCODE}") from None
+        raise WrongAddress(f"what is in brackets is not an IPv6 address; {ENCODE}") from None
 
 
 def _db(path: list[str], options: Mapping[str, str]) -> int:
     given = [*path, *([options["db"]] if "db" in options else [])]
     if len(given) > 1:
-        raise WrongAddress("the database is given more than once: write it once, behind the last slash")
+        raise WrongAddress("the database is given more than once: write it once, after the last slash")
     if given and not re.fullmatch(r"[0-9]{1,6}", given[0]):
         raise WrongAddress(f"the database must be a number, as 0; {ENCODE}")
     return int(given[0]) if given else 0
@@ -231,14 +231,12 @@ def _tls(options: Mapping[str, str]) -> Tls:
         if name in options and not (os.path.isfile(path) and os.access(path, os.R_OK)):
             raise WrongAddress(f"the file of the option {name} is not there, or this user may not read it")
     if files["key"] and not files["cert"]:
-        raise WrongAddress("the option key needs cert beside it")
+        raise WrongAddress("the option key needs the option cert as well")
     tls = Tls(**files, check_hostname=_flag(options, "check_hostname", True), verify=_flag(options, "verify", True))
     try:
         tls.context()  # read here, where a fault can be named, and not at the first connection
     except OSError:
         what = "ca, cert and key" if files["cert"] else "ca"
-        text = (
-            f"what the options {what} name is no certificate or key in PEM form, or has a passphrase, or does not fit"
-        )
+        text = f"the files of {what} are not certificates or keys in PEM form, have a passphrase, or do not match"
         raise WrongAddress(text) from None
     return tls

@@ -37,7 +37,7 @@ def to_target(target: str, token_secret: str, promised: Mapping[str, Rate], chan
     """An installation that runs somewhere, as ws://host:port; `changed`: the profile's variables. Raises ValueError."""
     parts = urlsplit(target)
     if parts.scheme not in ("ws", "wss") or not parts.hostname:
-        raise ValueError(f"{target!r} is no target: write ws://host:port or wss://host")
+        raise ValueError(f"{target!r} is not a target: write ws://host:port or wss://host")
     variables = dict(changed) | ({"websocket": target} if parts.path.strip("/") else {})
     without = {"settled"} | (set() if "publish" in promised else {"denied"})
     secure = parts.scheme == "wss"

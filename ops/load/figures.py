@@ -73,7 +73,7 @@ def read(report: Report) -> Figures:
     try:
         return _read(report["aggregate"]["counters"], report["aggregate"]["summaries"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise NotAReport(f"this is no report of Artillery's: {error!r}") from None
+        raise NotAReport(f"this is not a report of Artillery's: {error!r}") from None
 
 
 def _read(counters: Mapping[str, Any], summaries: Mapping[str, Any]) -> Figures:
@@ -96,7 +96,7 @@ def over_time(report: Report, histogram: str = "flotilla.delivery") -> list[floa
     try:
         found = [_times(period.get("summaries", {}).get(histogram)) for period in report.get("intermediate", [])]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise NotAReport(f"this is no report of Artillery's: {error!r}") from None
+        raise NotAReport(f"this is not a report of Artillery's: {error!r}") from None
     return [times.p95 for times in found if times.p95 is not None]
 
 

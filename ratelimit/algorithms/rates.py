@@ -82,7 +82,7 @@ def parse_rate(text: object, burst: int | None = None) -> Rate:
     """The rate in `text`; `burst` may be given apart. Raises ValueError with what is wrong (MEND: what to write)."""
     found = _RATE.fullmatch(text.strip()) if isinstance(text, str) else None
     if found is None:
-        raise ValueError(f"{text!r} is no rate")
+        raise ValueError(f"{text!r} is not a rate")
     count, multiple, unit, inner = found.groups()
     if inner is not None and burst is not None:
         raise ValueError("the burst is given twice")
@@ -95,5 +95,5 @@ def parse_rate(text: object, burst: int | None = None) -> Rate:
         if rate.count > FASTEST * rate.period:
             raise ValueError(f"{text!r}: a rate with a burst goes up to {FASTEST} a second")
         if rate.burst * rate.period > MAX_SECONDS * rate.count:
-            raise ValueError(f"{text!r}: such a burst would take more than 31 days to be earned back")
+            raise ValueError(f"{text!r}: such a burst would take more than 31 days to be full again")
     return rate

@@ -41,7 +41,7 @@ def address_of(text: str) -> str:
     try:
         network = ip_network(text, strict=False)
     except ValueError:
-        raise ValueError(f"{text[:100]!r} is no address: write it as 192.0.2.1 or 2001:db8::1") from None
+        raise ValueError(f"{text[:100]!r} is not an address: write it as 192.0.2.1 or 2001:db8::1") from None
     one = str(network.network_address)
     if isinstance(network, IPv4Network) and network.prefixlen == 32:
         return one

@@ -38,9 +38,7 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "note",
-                    models.CharField(
-                        blank=True, default="", help_text="Why, for those who come later.", max_length=200
-                    ),
+                    models.CharField(blank=True, default="", help_text="The reason, for other staff.", max_length=200),
                 ),
                 ("changed", models.DateTimeField(auto_now=True)),
                 (

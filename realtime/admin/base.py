@@ -183,7 +183,7 @@ class LiveAdmin(Tableless):
             return None
         self._require(request, act, selected)
         if act.selects and not selected:
-            self.message_user(request, "Select what it shall be done to.", messages.WARNING)
+            self.message_user(request, "Select at least one row.", messages.WARNING)
             return None
         try:
             given = {field: FIELDS[field](request.POST) for field in act.fields}

@@ -39,7 +39,7 @@ class ChannelAdmin(LiveAdmin):
 
     filters = {"q": "beginning of a name, or pattern with *"}
     acts = {"publish": Act("Publish", ("data",)), "clear": Act("Clear history")}
-    note = "Channels with subscribers. One without is found by its whole name."
+    note = "Channels that have subscribers. To find one without, search for its whole name."
 
     def look(self, query: Mapping[str, str], after: str) -> Page:
         """A page of channels, in the order of their names."""
@@ -100,7 +100,7 @@ class ChannelAdmin(LiveAdmin):
         except StoreUnavailable as error:
             context["fault"] = f"Redis does not answer: {error}"
         except CommandError as error:
-            context["fault"] = f"There can be no such channel: {error.message}."
+            context["fault"] = f"This cannot be a channel: {error.message}."
         template = "rows.html" if "rows" in request.GET else "channel_page.html"
         return TemplateResponse(request, f"admin/realtime/{template}", context)
 

@@ -16,7 +16,7 @@ Form = Mapping[str, Any]
 def _text(form: Form, name: str) -> str:
     text = str(form.get(name, "")).strip()
     if "\0" in text:  # no database would take it into the log
-        raise ValueError("no text has NUL characters")
+        raise ValueError("a text has no NUL characters")
     return text
 
 
@@ -34,7 +34,7 @@ def data(form: Form) -> msgspec.Raw:
     try:
         found = payload(msgspec.Raw(text.encode()), "")
     except CommandError:
-        raise ValueError("this is not JSON; a text needs its quotation marks") from None
+        raise ValueError("this is not JSON; put a text in quotation marks") from None
     if found is None:
         raise ValueError('write what to send as JSON, as {"text": "hello"}')
     return msgspec.Raw(found)
@@ -48,7 +48,7 @@ def seconds(form: Form) -> float:
     except ValueError:
         found = 0.0
     if not 1 <= found <= 10 * 365 * 86_400:  # NaN is refused, too
-        raise ValueError("say for how many seconds, from 1 on")
+        raise ValueError("say for how many seconds, at least 1")
     return found
 
 

@@ -19,7 +19,7 @@ class InstanceAdmin(LiveAdmin):
 
     filters = {"q": "beginning of a name"}
     acts = {"drain": Act("Drain and end")}
-    note = "Figures come with each renewal of the lease. A drained instance tells its clients to reconnect, and ends."
+    note = "Figures are those of the last lease renewal. A drained instance tells its clients to reconnect, and ends."
 
     def look(self, query: Mapping[str, str], after: str) -> Page:
         """A page of instances, in the order of their names."""

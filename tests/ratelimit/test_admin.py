@@ -74,7 +74,7 @@ def test_an_api_key_is_kept_as_a_digest_and_never_shown(admin: Client) -> None:
 @pytest.mark.parametrize(
     ("fields", "complaint"),
     [
-        ({"user": True, "rate": "many"}, "is no rate"),
+        ({"user": True, "rate": "many"}, "is not a rate"),
         ({"user": True}, "Give a rate, or tick exempt"),
         ({"rate": "1/m"}, "Choose one"),
         ({"user": True, "api_key": "x", "rate": "1/m"}, "does not count API keys"),
@@ -148,7 +148,7 @@ def test_policies_and_the_hottest_are_listed(limited: Any) -> None:
 def test_a_rate_is_explained(limited: Any) -> None:
     assert "in any 60 s: never more than 100" in run("test", "100/m")
     assert "at most 20 + T" in run("test", "100/m burst=20")
-    with pytest.raises(CommandError, match="is no rate"):
+    with pytest.raises(CommandError, match="is not a rate"):
         run("test", "100/fortnight")
     with pytest.raises(CommandError, match="configured: users, smooth, keys"):
         run("show", "nowhere", "user:1")

@@ -75,7 +75,7 @@ def errors(settings: Any, **policies: Any) -> list[str]:
     [
         (
             GOOD | {"rate": "many"},
-            ["flotilla_ratelimit.E001", "bad.rate: 'many' is no rate", "Write count/period"],
+            ["flotilla_ratelimit.E001", "bad.rate: 'many' is not a rate", "Write count/period"],
         ),
         (GOOD | {"key": "nobody"}, ["flotilla_ratelimit.E001", "rate_limits.bad.key", "header:NAME"]),
         (
@@ -101,7 +101,7 @@ def test_the_system_check_passes_what_is_right(settings: Any) -> None:
 def test_policies_in_the_realtime_configuration_are_judged_too(settings: Any) -> None:
     settings.REALTIME = {"rate_limits": {"bad": {"guards": "ws.publish", "key": "user", "rate": "fast"}}}
     found = [message.msg for message in run_checks(tags=["ratelimit"])]
-    assert found == ["rate_limits.bad.rate: 'fast' is no rate."]
+    assert found == ["rate_limits.bad.rate: 'fast' is not a rate."]
 
 
 def test_wrong_proxies_and_a_missing_middleware_are_named(settings: Any) -> None:

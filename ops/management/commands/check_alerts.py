@@ -26,10 +26,14 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Addresses and what to do."""
-        parser.add_argument("--prometheus", default="http://127.0.0.1:9090", help="its address [http://127.0.0.1:9090]")
-        parser.add_argument("--alertmanager", default="http://127.0.0.1:9093", help="[http://127.0.0.1:9093]")
+        parser.add_argument(
+            "--prometheus", default="http://127.0.0.1:9090", help="address of Prometheus [http://127.0.0.1:9090]"
+        )
+        parser.add_argument(
+            "--alertmanager", default="http://127.0.0.1:9093", help="address of Alertmanager [http://127.0.0.1:9093]"
+        )
         parser.add_argument("--json", action="store_true", dest="as_json", help="findings as JSON")
-        drills = "a name, several, `short` or `all`: break a cluster of one's own and time the alert"
+        drills = "one or more names, `short` or `all`: break a cluster made for it and time the alert"
         parser.add_argument("--drill", nargs="+", metavar="NAME", help=drills)
 
     def handle(self, *, prometheus: str, alertmanager: str, as_json: bool, drill: list[str] | None, **_: Any) -> None:
@@ -45,9 +49,9 @@ class Command(BaseCommand):
             for finding in findings:
                 self.stdout.write(self._line(finding))
         if any(finding.state == "fault" for finding in findings):
-            raise CommandError("the alerting is not whole", returncode=1)
+            raise CommandError("the alerting does not work completely", returncode=1)
         if any(finding.state == "fires" for finding in findings):
-            raise CommandError("an alert fires", returncode=2)
+            raise CommandError("an alert is firing", returncode=2)
 
     def _line(self, finding: Finding) -> str:
         style = {"ok": self.style.SUCCESS, "fault": self.style.ERROR, "fires": self.style.WARNING}
@@ -77,5 +81,5 @@ class Command(BaseCommand):
             ]
             self.stdout.write(json.dumps(found))
         for result in results if not as_json else ():
-            told = f"notified after {result.notified:.1f} s, resolved {result.resolved:.1f} s after the mend"
+            told = f"notified after {result.notified:.1f} s, resolved {result.resolved:.1f} s after the repair"
             self.stdout.write(self.style.SUCCESS(f"{result.name}: {told}"))

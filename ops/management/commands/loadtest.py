@@ -27,25 +27,33 @@ from flotilla.realtime.server.private_files import UMASK
 class Command(BaseCommand):
     """Runs Artillery and judges what came of it."""
 
-    help = "Runs a load profile (Artillery) on a cluster of its own or on a target, and says whether the SLO holds."
+    help = "Runs a load profile (Artillery) against a cluster of its own or a target, and says whether the SLO holds."
     requires_system_checks = []  # what is loaded is another installation
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """What, where, how long."""
-        parser.add_argument("--profile", default="smoke", choices=PROFILES, help="[smoke]")
+        parser.add_argument("--profile", default="smoke", choices=PROFILES, help="what the clients do [smoke]")
         parser.add_argument(
             "--target", default="", help="ws://host:port of a running installation [a cluster of its own]"
         )
-        parser.add_argument("--control", action="store_true", help="against an echo: what the generator itself adds")
-        parser.add_argument("--duration", type=int, help="seconds until all leave [as the profile says]")
-        parser.add_argument("--instances", type=int, default=2, help="of a cluster of its own [2]")
-        parser.add_argument("--attempts", type=int, default=1, help="runs at most, where nothing but times fails [1]")
-        parser.add_argument("--limit-publish", default="", help="what the target promises a user, to be checked")
-        parser.add_argument("--limit-http", default="", help="what it promises a value of the header X-Load-Client")
+        parser.add_argument(
+            "--control", action="store_true", help="run against an echo server: what the generator itself adds"
+        )
+        parser.add_argument("--duration", type=int, help="seconds until all clients leave [as the profile says]")
+        parser.add_argument("--instances", type=int, default=2, help="instances of a cluster of its own [2]")
+        parser.add_argument("--attempts", type=int, default=1, help="most runs, if only times fail [1]")
+        parser.add_argument(
+            "--limit-publish", default="", help="the target's limit of publications for each user, to be checked"
+        )
+        parser.add_argument(
+            "--limit-http", default="", help="the target's limit of requests for each X-Load-Client, to be checked"
+        )
         parser.add_argument("--page", default="", help="path of the HTTP requests to a target [/health/ready]")
-        parser.add_argument("--channels", default="", help="how the names of a target's channels begin [load-]")
-        parser.add_argument("--prometheus", default="", help="address of one that scrapes the target, to compare p95s")
-        compared = "say what changed between two report.json, and fail on a regression beyond noise"
+        parser.add_argument("--channels", default="", help="beginning of the names of the target's channels [load-]")
+        parser.add_argument(
+            "--prometheus", default="", help="address of a Prometheus that scrapes the target, to compare p95"
+        )
+        compared = "compare two report.json, and fail on a regression beyond noise"
         parser.add_argument("--compare", nargs=2, metavar=("A.json", "B.json"), type=Path, help=compared)
 
     def handle(self, *, compare: list[Path] | None, **options: Any) -> None:
@@ -59,7 +67,7 @@ class Command(BaseCommand):
         except (DrillFailed, ValueError) as error:
             raise CommandError(str(error)) from None
         except KeyboardInterrupt:
-            raise CommandError("ended before there was anything to judge", returncode=130) from None
+            raise CommandError("ended before there were results to judge", returncode=130) from None
         self._show(result)
         if not result.passed:
             raise CommandError("the SLO does not hold", returncode=1)

@@ -11,26 +11,29 @@ from flotilla.ratelimit.policies import Policy
 from flotilla.ratelimit.service import get_limits
 from flotilla.store import StoreUnavailable
 
-IDENTITY_HELP = "whom it counts: ip:ADDRESS, user:ID, header:VALUE, channel:NAME"
+IDENTITY_HELP = "the key: ip:ADDRESS, user:ID, header:VALUE or channel:NAME"
 
 
 class Command(BaseCommand):
     """Looks at the limits of the whole cluster."""
 
-    help = "Look at rate limits: policies, show, reset, hottest, test."
+    help = "Inspect rate limits: policies, show, reset, hottest, test."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         commands = parser.add_subparsers(dest="command", required=True)
-        commands.add_parser("policies", help="list what is configured")
-        for name, text in (("show", "what a key has left"), ("reset", "give a key its whole quota back")):
+        commands.add_parser("policies", help="list the configured policies")
+        for name, text in (
+            ("show", "say how much of its quota a key has left"),
+            ("reset", "give a key its whole quota again"),
+        ):
             one = commands.add_parser(name, help=text)
             one.add_argument("policy")
             one.add_argument("identity", help=IDENTITY_HELP)
-        commands.add_parser("hottest", help="the keys denied most in the last hour").add_argument(
+        commands.add_parser("hottest", help="list the keys denied most in the last hour").add_argument(
             "--most", type=int, default=20
         )
-        commands.add_parser("test", help="what a rate means").add_argument(
-            "rate", help='as "100/m" or "100/m burst=20"'
+        commands.add_parser("test", help="say what a rate means").add_argument(
+            "rate", help='for example "100/m" or "100/m burst=20"'
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -93,12 +96,12 @@ def describe(rate: Rate) -> list[str]:
     if not rate.strict:
         return [
             f"{rate}: GCRA",
-            f"at once after a rest: {rate.quota}; then one every {rate.interval / TICKS / 1e6:g} s",
+            f"at once after a pause: {rate.quota}; then one every {rate.interval / TICKS / 1e6:g} s",
             f"in any T seconds: at most {rate.quota} + T·{rate.count / rate.period:g}",
             f"a minute: at most {rate.quota + 60 * rate.count // rate.period}",
         ]
-    kept = "every request has an entry" if not rate.grain else f"entries stand for {rate.grain / 1e6:g} s each"
-    error = "exact" if rate.count <= EXACT_UP_TO else f"errs on the strict side by less than {rate.grain / 1e6:g} s"
+    kept = "every request has an entry" if not rate.grain else f"each entry stands for {rate.grain / 1e6:g} s"
+    error = "exact" if rate.count <= EXACT_UP_TO else f"too strict by less than {rate.grain / 1e6:g} s"
     return [
         f"{rate}: strict",
         f"in any {rate.period} s: never more than {rate.count}",

@@ -11,14 +11,14 @@ from flotilla.realtime.node.control import Acknowledged
 class Command(ControlCommand):
     """Block a user or an address."""
 
-    help = "Keep a user or an address out for some seconds, and end the connections there are."
+    help = "Keep a user or an address out for some seconds, and end their open connections."
     done = "blocked, {} connections ended"
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--user", help="a user's id")
-        parser.add_argument("--address", default="", help="an address; IPv6 stands for its /64")
+        parser.add_argument("--address", default="", help="an IP address; an IPv6 address counts as its /64")
         parser.add_argument("--seconds", type=float, required=True, help="for how long")
-        parser.add_argument("--note", default="", help="why, for the admin")
+        parser.add_argument("--note", default="", help="the reason, shown in the admin")
         parser.add_argument("--within", type=float, default=2.0, help="seconds to wait for the instances (%(default)s)")
 
     def act(self, **options: Any) -> Acknowledged:

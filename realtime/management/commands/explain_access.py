@@ -21,7 +21,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("user", help='a user\'s id or name; "" is a visitor')
         parser.add_argument("channel", help="the channel, as in chat:lobby")
-        parser.add_argument("--data", default="null", help="what the client would send along, as JSON")
+        parser.add_argument("--data", default="null", help="the data that the client would send, as JSON")
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:

@@ -10,7 +10,9 @@ from flotilla.realtime.node.control import Acknowledged
 class Command(ControlCommand):
     """Look at access again."""
 
-    help = "Look again at who may be where, and end what is no longer allowed; without options, everybody."
+    help = (
+        "Check access again, and end connections and subscriptions that are no longer allowed; by default everybody's."
+    )
     done = "{} connections and subscriptions ended"
 
     def act(self, **options: Any) -> Acknowledged | None:

@@ -38,15 +38,17 @@ class Command(BaseCommand):
         parser.add_argument("--host", default=settings.HOST, help="address to listen on [HOST, 127.0.0.1]")
         parser.add_argument("--port", type=int, default=settings.PORT, help="port to listen on [PORT, 8000]")
         parser.add_argument(
-            "--root-path", default=settings.ROOT_PATH, help="path that the whole site lies under [ROOT_PATH, none]"
+            "--root-path", default=settings.ROOT_PATH, help="path below which the whole site lies [ROOT_PATH, none]"
         )
-        parser.add_argument("--demo", action="store_true", help="open demo channels, DEBUG, an admin user: try it out")
+        parser.add_argument(
+            "--demo", action="store_true", help="to try it out: open demo channels, DEBUG, an admin user"
+        )
 
     def handle(self, *, instances: int, host: str, port: int, root_path: str, demo: bool, **_: Any) -> None:
         """Serve until told to stop."""
         _set_root_path(root_path)
         if demo and not settings.FLOTILLA_DEMO:
-            raise CommandError("--demo comes right after `manage.py serve`, or set FLOTILLA_DEMO=1")
+            raise CommandError("write --demo directly after `manage.py serve`, or set FLOTILLA_DEMO=1")
         if not 1 <= instances <= 256:
             raise CommandError("--instances is a number from 1 to 256")
         try:
@@ -67,7 +69,7 @@ class Command(BaseCommand):
         if settings.DATABASE_GIVEN:
             executor = MigrationExecutor(connection)
             if executor.migration_plan(executor.loader.graph.leaf_nodes()):
-                say("", "the database lacks migrations: run `manage.py migrate`")
+                say("", "the database needs migrations: run `manage.py migrate`")
                 connections.close_all()
                 return
         else:
@@ -145,7 +147,7 @@ async def _greet(supervisor: Supervisor, host: str, port: int, instances: int) -
         lines.insert(2, f"  rooms    {url}/rooms/ as ann or bob, password {settings.DEMO_PASSWORD}")
         lines.append(f"  API key  in {settings.VAR_DIR / 'api_key'}")
     if settings.DEBUG:
-        lines.append("  DEBUG is on: error pages show internals; never do that in public")
+        lines.append("  DEBUG is on: error pages show internals; never use it in public")
     lines.append("  Ctrl-C ends everything")
     for line in lines:
         say("", line)

@@ -16,7 +16,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--user", help="a user's id")
-        parser.add_argument("--address", default="", help="an address; IPv6 stands for its /64")
+        parser.add_argument("--address", default="", help="an IP address; an IPv6 address counts as its /64")
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:

@@ -93,6 +93,6 @@ def test_a_typed_address_is_what_a_client_from_there_is_counted_by(typed: str, a
     ],
 )
 def test_what_is_typed_and_would_match_nobody_is_refused_with_the_mend(typed: str) -> None:
-    with pytest.raises(ValueError, match=r"(is no address|is a network, and .*): write") as refused:
+    with pytest.raises(ValueError, match=r"(is not an address|is a network, and .*): write") as refused:
         address_of(typed)
     assert len(str(refused.value)) < 300

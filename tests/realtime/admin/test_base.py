@@ -59,7 +59,7 @@ class TestWhoMay:
         boss = await staff(page, f"control_{page}")
         assert b'name="action"' in (await boss.get()).content
         assert b"Choose an action." in (await boss.post()).content
-        assert b"Select what it shall be done to." in (await boss.post(action=PAGES[page], data="1")).content
+        assert b"Select at least one row." in (await boss.post(action=PAGES[page], data="1")).content
 
     async def test_the_index_shows_it_to_those_who_may(self, node: Node, page: str) -> None:
         """And nothing needs a table."""

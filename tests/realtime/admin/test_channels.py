@@ -176,7 +176,7 @@ class TestOneChannel:
         for name in ("nowhere_3Aa", "%00", "é", "x" * 300):
             page = await viewer.get(f"{name}/change/")
             assert page.status_code == 200, name
-            assert b"There can be no such channel" in page.content
+            assert b"This cannot be a channel" in page.content
         assert (await viewer.get("open_3Aa/change/?after=x")).status_code == 200
 
     async def test_everybody_in_it_is_in_one_of_its_pages(self, node: Node) -> None:

@@ -263,7 +263,7 @@ find("stop")?.addEventListener("submit", async (event) => {
   log("bad", `${how === "kill" ? "killing" : "stopping"} instance ${instance}`);
   try {
     const response = await fetch(event.target.action, { method: "POST", body: form });
-    if (!response.ok) log("bad", `the server would not: HTTP ${response.status}`);
+    if (!response.ok) log("bad", `the server refused: HTTP ${response.status}`);
   } catch {
     log("bad", "the answer was lost with the instance");
   }
