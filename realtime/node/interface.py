@@ -13,12 +13,12 @@ from flotilla.realtime.node.control import Control
 
 
 class Rechecks(Protocol):
-    """Looks at clients' access again (`reauthorization`)."""
+    """Checks the access of clients again; it is in `reauthorization`."""
 
     revision: int  # grows when anybody's access may have changed
 
     async def recheck(self, clients: Iterable[Client], channel: str = "") -> int:
-        """Look at clients, and at their subscription to `channel` or to all; how many things were ended."""
+        """Check clients and their subscriptions, or that to `channel` alone; returns how many of both it ended."""
 
 
 class NodeParts(Protocol):
