@@ -74,7 +74,7 @@ async def refresh(asked: params.Refresh) -> dict[str, Any]:
 
 
 async def reauthorize(asked: params.Reauthorize) -> dict[str, Any]:
-    """Look at access again."""
+    """Check access again."""
     return await _done(reauthorize_command(asked.user, asked.channel, asked.client))
 
 

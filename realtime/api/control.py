@@ -163,7 +163,7 @@ def reauthorize(
     on_commit: bool = True,
     within: float = ASK_WITHIN,
 ) -> Acknowledged | None:
-    """Look again at who may be where: a user's access, a channel's subscribers, or everybody's; what is no longer
+    """Check again who may be where: a user's access, a channel's subscribers, or everybody's; what is no longer
     allowed is ended (2103, 3507). `hit` counts what was ended.
 
     Inside a transaction it waits for the commit, and nobody for its answer; then None is returned.

@@ -1,4 +1,4 @@
-"""Application errors of the HTTP API: how they look, and the HTTP status each has in the error mode `transport`."""
+"""Application errors of the HTTP API: their shape, and the HTTP status each has in the error mode `transport`."""
 
 from http import HTTPStatus
 from typing import Any

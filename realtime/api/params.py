@@ -57,7 +57,7 @@ class History(Struct):
 
 
 class Disconnection(Struct):
-    """How a disconnect shall look to the client."""
+    """What the client is told of a disconnect."""
 
     code: int = int(DisconnectCode.FORCE_DISCONNECT)
     reason: str = ""

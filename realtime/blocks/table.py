@@ -1,7 +1,7 @@
 """Who is blocked, as this instance knows it: a table that is asked at every connect and costs no round trip.
 
-A block is told to every instance by a command; besides, the list's version in Redis is looked at every few seconds,
-at the start and after a reconnect, and the list is read when it changed. While Redis is away the table as it was last
+A command tells every instance of a block. Besides, the list's version in Redis is compared every few seconds, at the
+start and after a reconnect, and the list is read when it has changed. While Redis is away the table as it was last
 known counts; a Redis that comes back without the blocks is given them again.
 """
 
@@ -20,7 +20,7 @@ from flotilla.store import Store, StoreUnavailable, supervised
 
 logger = logging.getLogger("flotilla.realtime.blocks")
 
-LOOK_EVERY = 2.0  # seconds
+CHECK_EVERY = 2.0  # seconds
 
 
 class Blocks:
@@ -46,8 +46,8 @@ class Blocks:
         return len(self._ends)
 
     def start(self) -> None:
-        """Begin to look."""
-        self._task = supervised("blocks", self._keep_looking)
+        """Begin to check the list."""
+        self._task = supervised("blocks", self._keep_checking)
 
     async def close(self) -> None:
         """Stop."""
@@ -60,7 +60,7 @@ class Blocks:
     async def known(self) -> None:
         """See that the list was read at least once. Raises StoreUnavailable."""
         if self._version is None:
-            await self.look()
+            await self.check()
 
     def against(self, user: str, address: str) -> str:
         """Why a client may not connect; "" when nobody blocked it."""
@@ -79,7 +79,7 @@ class Blocks:
     def _left(self, who: str) -> float:
         return self._ends.get(who, 0.0) - self._clock()
 
-    # Being told
+    # Changes
 
     def note(self, who: str, seconds: float, version: int = 0) -> None:
         """Somebody is blocked for so long from now on, which made the list's `version`."""
@@ -93,13 +93,13 @@ class Blocks:
         self._seen = max(self._seen, version)
         return self._ends.pop(who, 0.0) > self._clock()
 
-    # Looking
+    # Checking the list
 
-    def look_soon(self) -> None:
-        """The connection to Redis was lost: what was told meanwhile did not come."""
+    def check_soon(self) -> None:
+        """The connection to Redis was lost: commands that were sent meanwhile did not come."""
         self._due.set()
 
-    async def look(self) -> None:
+    async def check(self) -> None:
         """Read the list if it changed. Raises StoreUnavailable."""
         seen = self._seen  # before it is asked for: what is told meanwhile may be newer than the answer
         version = await blocklist.version(self._store)
@@ -125,14 +125,14 @@ class Blocks:
         if new:
             await self._on_new(new)
 
-    async def _keep_looking(self) -> None:
+    async def _keep_checking(self) -> None:
         while True:
             self._due.clear()
             self._forget_ended()
             with contextlib.suppress(StoreUnavailable):  # the table stays as it is
-                await self.look()
+                await self.check()
             try:
-                async with asyncio.timeout(LOOK_EVERY):
+                async with asyncio.timeout(CHECK_EVERY):
                     await self._due.wait()
             except TimeoutError:
                 pass

@@ -297,7 +297,7 @@ class Node:
         logger.warning("pub/sub connection to Redis %d is back; comparing every channel with its stream", shard)
         self.stats.pubsub_reconnects[shard] += 1
         self.hub.resync(shard)
-        self.blocks.look_soon()
+        self.blocks.check_soon()
 
     # What others may know
 

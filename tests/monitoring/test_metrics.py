@@ -189,15 +189,15 @@ async def test_tasks_that_were_begun_again_are_counted_by_name(node: Node, scrap
     before = scrape("flotilla_task_restarts_total", task="blocks")
     assert before is not None
     failures = [TypeError("?")]
-    inner = node.blocks.look
+    inner = node.blocks.check
 
     async def look() -> None:
         if failures:
             raise failures.pop()
         await inner()
 
-    node.blocks.look = look  # type: ignore[method-assign]
-    node.blocks.look_soon()
+    node.blocks.check = look  # type: ignore[method-assign]
+    node.blocks.check_soon()
     await until(lambda: scrape("flotilla_task_restarts_total", task="blocks") == before + 1)
     for task in ("heartbeat", "vitals-redis", "presence-lease", "presence-upkeep", "hub-positions", "layer-receiver"):
         assert scrape("flotilla_task_restarts_total", task=task) is not None

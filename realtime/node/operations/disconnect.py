@@ -1,4 +1,4 @@
-"""End clients. Those that are on their way in are looked at again: what they were told may no longer hold."""
+"""End clients. Those that are on their way in are checked again: what was found out about them may no longer hold."""
 
 import asyncio
 

@@ -1,11 +1,11 @@
-"""Ask again whether clients may be where they are, and end what is no longer allowed."""
+"""Check again whether clients may be where they are, and end what is no longer allowed."""
 
 from flotilla.realtime.node.interface import NodeParts
 from flotilla.realtime.node.selection import Selection, selected
 
 
 class Reauthorize(Selection, tag="reauthorize", kw_only=True):
-    """Whose access to look at again; with `channel` as subscribers of that channel alone."""
+    """Whose access to check; with `channel` as subscribers of that channel alone."""
 
 
 async def carry_out(node: NodeParts, command: Reauthorize) -> int:

@@ -70,14 +70,14 @@ class TestTheTable:
         instance.blocks.note("u:2", 60)
         await add(store, "u:2")
         await add(store, "u:3")
-        await instance.blocks.look()
+        await instance.blocks.check()
         assert instance.ended == ["u:1", "u:3"]
         await asyncio.to_thread(blocklist.remove, store, "u:1")
         assert instance.keeps_out("1")
-        await instance.blocks.look()
+        await instance.blocks.check()
         assert not instance.keeps_out("1")
         commands = store.first.stats.commands
-        await instance.blocks.look()
+        await instance.blocks.check()
         assert store.first.stats.commands == commands + 1
 
     async def test_what_was_told_while_it_was_read_is_not_lost(
@@ -95,7 +95,7 @@ class TestTheTable:
             return found
 
         monkeypatch.setattr(blocklist, "read", slow)
-        await instance.blocks.look()
+        await instance.blocks.check()
         assert instance.keeps_out("1")
         assert instance.keeps_out("2")
 
@@ -105,10 +105,10 @@ class TestTheTable:
         instance.blocks.start()
         await until(lambda: instance.keeps_out("1"))
         await add(store, "u:2")
-        instance.blocks.look_soon()
+        instance.blocks.check_soon()
         await until(lambda: instance.keeps_out("2"))
         instance.now = 1000
-        instance.blocks.look_soon()
+        instance.blocks.check_soon()
         await until(lambda: not len(instance.blocks))
 
 
@@ -161,7 +161,7 @@ class TestRedis:
         await instance.blocks.known()
         mortal_redis.kill()
         with pytest.raises(StoreUnavailable):
-            await instance.blocks.look()
+            await instance.blocks.check()
         await instance.blocks.known()
         assert instance.keeps_out("1")
         with pytest.raises(StoreUnavailable):
@@ -177,7 +177,7 @@ class TestRedis:
         instance.blocks.note("u:2", 60, await add(store, "u:2"))
         instance.blocks.lift("u:2", await asyncio.to_thread(blocklist.remove, store, "u:2"))
         redis_process.ask("FLUSHALL")
-        await instance.blocks.look()
+        await instance.blocks.check()
         _, found = await asyncio.to_thread(blocklist.some, store, 0, 10)
         assert [block.who for block in found] == ["u:1"]
         assert instance.keeps_out("1")
@@ -193,7 +193,7 @@ class TestRedis:
         redis_process.ask("FLUSHALL")
         instance.now = second.now = 20
         for one in (instance, second, late):
-            await one.blocks.look()
+            await one.blocks.check()
         assert late.keeps_out("1")
         assert late.keeps_out(address="192.0.2.1")
         total, (block, _) = await asyncio.to_thread(blocklist.some, store, 0, 10)
@@ -202,5 +202,5 @@ class TestRedis:
         assert 30 < block.until - int(seconds) <= 41
         await asyncio.to_thread(blocklist.remove, store, "u:1")
         for one in (instance, second, late):
-            await one.blocks.look()
+            await one.blocks.check()
             assert not one.keeps_out("1")

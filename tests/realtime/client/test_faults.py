@@ -108,7 +108,7 @@ async def lease(node: Node) -> bool:
 
 async def blocks(node: Node) -> bool:
     """The list of blocks can be read."""
-    await node.blocks.look()
+    await node.blocks.check()
     return True
 
 
