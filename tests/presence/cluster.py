@@ -219,3 +219,17 @@ def drifted(server: PrivateRedis) -> list[str]:
 def _user(value: bytes) -> bytes:
     _, length, rest = value.split(b"\n", 2)
     return rest[: int(length)]
+
+
+async def fill(instance: Instance, scope: str, *clients: str) -> None:
+    """Enter some connections, each of a user of its own."""
+    await asyncio.gather(*(instance.add(scope, client, f"user-{client}", client.encode()) for client in clients))
+
+
+async def gone(instance: Instance, *clients: str, scope: str) -> None:
+    """Wait until none of them is present."""
+
+    async def none_left() -> bool:
+        return not set(clients) & set(await instance.members(scope))
+
+    await eventually(none_left, f"{clients} gone")

@@ -1,12 +1,10 @@
 """Several instances on one Redis: crashes, pauses beyond the lease, graceful stops, survivors that die midway."""
 
 import asyncio
-from typing import Any
 
 import pytest
 
 from flotilla.presence import Fenced, keys
-from flotilla.presence.entries import Entries, Removed
 from flotilla.presence.leases import Leases
 from flotilla.store import StoreUnavailable
 from tests.presence.cluster import (
@@ -17,6 +15,8 @@ from tests.presence.cluster import (
     PrivateRedis,
     drifted,
     eventually,
+    fill,
+    gone,
     passes,
     without_ttl,
 )
@@ -26,24 +26,13 @@ pytestmark = pytest.mark.asyncio
 ROOM, OTHER = "c:room", "c:other"
 
 
-async def fill(instance: Instance, scope: str, *clients: str) -> None:
-    await asyncio.gather(*(instance.add(scope, client, f"user-{client}", client.encode()) for client in clients))
-
-
-async def gone(instance: Instance, *clients: str, scope: str = ROOM) -> None:
-    async def none_left() -> bool:
-        return not set(clients) & set(await instance.members(scope))
-
-    await eventually(none_left, f"{clients} gone")
-
-
 async def test_connections_of_a_crashed_instance_leave_once(make: Maker, ear: Ear, server: PrivateRedis) -> None:
     a, b, c = await make("a"), await make("b"), await make("c")
     await fill(a, ROOM, "a1", "a2")
     await fill(a, OTHER, "a1")
     await fill(b, ROOM, "b1")
     await a.crash()
-    await gone(b, "a1", "a2")
+    await gone(b, "a1", "a2", scope=ROOM)
     await gone(b, "a1", scope=OTHER)
     assert await c.members(ROOM) == {"b1": b"b1"}
     await eventually(lambda: not server.client().zscore(keys.leases(), a.incarnation), "forgotten")
@@ -62,7 +51,7 @@ async def test_crash_is_over_within_the_promised_time(make: Maker) -> None:
     await eventually(lambda: b.confident, "confident")
     await a.crash()
     began = asyncio.get_running_loop().time()
-    await gone(b, "a1")
+    await gone(b, "a1", scope=ROOM)
     assert asyncio.get_running_loop().time() - began < 2 * TTL * 10 / 6
 
 
@@ -72,7 +61,7 @@ async def test_expired_lease_is_reaped_at_once(make: Maker) -> None:
     await a.crash()
     await eventually(lambda: b.confident, "confident")
     await b.expire(a.incarnation)
-    await gone(b, "a1")
+    await gone(b, "a1", scope=ROOM)
 
 
 async def test_newborn_reaps_at_once_what_was_ended_and_nobody_whose_lease_ran_out(make: Maker, ear: Ear) -> None:
@@ -84,7 +73,7 @@ async def test_newborn_reaps_at_once_what_was_ended_and_nobody_whose_lease_ran_o
     await b.crash()
     c = await make("c", lease_ttl=60.0, renew_every=0.3)
     await c.expire(a.incarnation)
-    await gone(c, "a1")
+    await gone(c, "a1", scope=ROOM)
     await passes(2 * TTL)
     assert await c.members(ROOM) == {"b1": b"b1"}
     assert ear.leaves == {(ROOM, b"a1"): 1}
@@ -111,7 +100,7 @@ async def test_restarted_instance_does_not_revive_its_predecessor(make: Maker, e
     again = await make("a")
     assert again.incarnation != a.incarnation
     await fill(again, ROOM, "a2")
-    await gone(again, "a1")
+    await gone(again, "a1", scope=ROOM)
     assert await again.members(ROOM) == {"a2": b"a2"}
     assert ear.leaves == {(ROOM, b"a1"): 1}
 
@@ -122,7 +111,7 @@ async def test_instance_paused_beyond_its_lease_is_fenced_with_one_leave_each(ma
     await fill(b, ROOM, "b1")
     before = a.incarnation
     await a.freeze()
-    await gone(b, "a1", "a2")
+    await gone(b, "a1", "a2", scope=ROOM)
     a.thaw()
     await eventually(lambda: a.fencings == 1 and a.alive, "fenced and living again")
     assert a.incarnation != before
@@ -141,7 +130,7 @@ async def test_paused_instance_can_enter_nobody_after_it_was_reaped(make: Maker,
     a, b = await make("a"), await make("b")
     await fill(a, ROOM, "a1")
     await a.freeze()
-    await gone(b, "a1")
+    await gone(b, "a1", scope=ROOM)
     with pytest.raises(Fenced):
         await a.add(scope, "late", "ann", b"late")
     assert await b.stats(scope) == (0, 0)
@@ -153,7 +142,7 @@ async def test_paused_instance_cannot_remove_what_was_reaped_once_more(make: Mak
     a, b = await make("a"), await make("b")
     await fill(a, ROOM, "a1")
     await a.freeze()
-    await gone(b, "a1")
+    await gone(b, "a1", scope=ROOM)
     assert not await a.remove(ROOM, "a1")
     await eventually(lambda: a.fencings == 1, "fenced by the remove itself")
     assert ear.leaves == {(ROOM, b"a1"): 1}
@@ -234,136 +223,11 @@ async def test_stop_without_redis_is_quick_and_leaves_the_work_to_the_others(
     async with asyncio.timeout(5):
         await a.stop()
     server.resume()
-    await gone(b, "a1")
+    await gone(b, "a1", scope=ROOM)
     assert ear.leaves == {(ROOM, b"a1"): 1}
-
-
-async def test_remove_during_the_add_comes_after_it(make: Maker, ear: Ear) -> None:
-    a = await make("a")
-    adding = asyncio.create_task(a.add(ROOM, "c1", "ann", b"1"))
-    await asyncio.sleep(0)
-    assert await a.remove(ROOM, "c1")
-    assert await adding
-    assert await a.stats(ROOM) == (0, 0)
-    assert ear.joins == ear.leaves == {(ROOM, b"1"): 1}
-
-
-async def test_what_is_asked_about_one_connection_happens_in_that_order(make: Maker, ear: Ear) -> None:
-    a = await make("a")
-    asked = []
-    for number in range(20):
-        asked.append(asyncio.create_task(a.add(ROOM, "c1", "ann", b"1")))
-        await asyncio.sleep(0)
-        if number < 19:
-            a.remove(ROOM, "c1")
-    await asyncio.gather(*asked)
-    assert await a.members(ROOM) == {"c1": b"1"}
-    assert ear.joins == {(ROOM, b"1"): 20} and ear.leaves == {(ROOM, b"1"): 19}
-    await eventually(lambda: not a.busy, "nothing is kept of it")
-
-
-async def test_add_given_up_while_it_waited_lets_nothing_overtake(make: Maker, ear: Ear) -> None:
-    a = await make("a")
-    await a.add(ROOM, "c1", "ann", b"1")
-    a.remove(ROOM, "c1")
-    given_up = asyncio.create_task(a.add(ROOM, "c1", "ann", b"given up"))
-    await asyncio.sleep(0)
-    given_up.cancel()
-    assert await a.add(ROOM, "c1", "ann", b"2")
-    assert await a.members(ROOM) == {"c1": b"2"}
-    assert ear.joins == {(ROOM, b"1"): 1, (ROOM, b"2"): 1} and ear.leaves == {(ROOM, b"1"): 1}
-
-
-async def test_add_after_a_remove_that_redis_did_not_answer_is_present(
-    make: Maker, server: PrivateRedis, ear: Ear
-) -> None:
-    a = await make("a")
-    await a.add(ROOM, "c1", "ann", b"1")
-    server.pause()
-    a.remove(ROOM, "c1")
-    adding = asyncio.create_task(a.add(ROOM, "c1", "ann", b"1"))
-    await eventually(lambda: bool(a._current.doubted) or adding.done(), "given up")
-    server.resume()
-    entered = await asyncio.gather(adding, return_exceptions=True)
-    while isinstance(entered[0], StoreUnavailable):
-        entered = await asyncio.gather(a.add(ROOM, "c1", "ann", b"1"), return_exceptions=True)
-    await eventually(lambda: a.settled and not a.busy, "settled")
-    assert await a.members(ROOM) == {"c1": b"1"}
-
-
-async def test_cancelled_add_leaves_nothing_behind(make: Maker, ear: Ear) -> None:
-    a = await make("a")
-    await a.add(ROOM, "c0", "ann", b"0")
-    adding = asyncio.create_task(a.add(ROOM, "c1", "ann", b"1"))
-    await asyncio.sleep(0)
-    adding.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await adding
-    await eventually(lambda: a.settled and not a.busy, "settled")
-    assert await a.members(ROOM) == {"c0": b"0"}
-    assert ear.joins[ROOM, b"1"] == ear.leaves[ROOM, b"1"]
-
-
-async def test_cancelled_remove_is_carried_out(make: Maker) -> None:
-    a = await make("a")
-    await a.add(ROOM, "c0", "ann", b"0")
-    removing = a.remove(ROOM, "c0")
-    await asyncio.sleep(0)
-    removing.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await removing
-    await gone(a, "c0")
-
-
-async def test_left_scope_is_forgotten_here_and_in_redis(make: Maker, server: PrivateRedis) -> None:
-    a = await make("a", renew_every=0.05)
-    await fill(a, ROOM, "a1")
-    await a.remove(ROOM, "a1")
-    with server.client() as redis:
-        await eventually(lambda: not redis.exists(keys.registered(a.incarnation)), "unregistered")
-    assert a._current.records == {}
-    await fill(a, ROOM, "a1")
-    with server.client() as redis:
-        assert redis.smembers(keys.registered(a.incarnation)) == {ROOM.encode()}
-
-
-async def test_many_adds_of_one_turn_share_few_writes(make: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
-    a = await make("a")
-    link = next(iter(a.store.first._links.values()))
-    assert link._connection is not None
-    writes: list[int] = []
-    send = link._connection.send_packed_command
-
-    async def counted(command: list[bytes], **options: bool) -> None:
-        writes.append(len(command))
-        await send(command, **options)
-
-    monkeypatch.setattr(link._connection, "send_packed_command", counted)
-    await asyncio.gather(*(a.add(ROOM, f"c{number}", "ann", b"") for number in range(300)))
-    assert await a.stats(ROOM) == (300, 1)
-    assert len(writes) < 15
 
 
 async def test_instances_say_what_they_are(make: Maker) -> None:
     a, b = await make("a"), await make("b")
     told = sorted((one["instance"], one["incarnation"]) for one in await a.instances())
     assert told == [("a", a.incarnation), ("b", b.incarnation)]
-
-
-async def test_remove_that_failed_once_is_repeated_though_nothing_else_was_wrong(
-    make: Maker, ear: Ear, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    a = await make("a", lease_ttl=60.0, renew_every=20.0)
-    await fill(a, ROOM, "a1", "a2")
-    drop, failures = Entries.drop, [StoreUnavailable("no answer")]
-
-    async def fails_once(self: Entries, *arguments: Any) -> list[Removed]:
-        if failures:
-            raise failures.pop()
-        return await drop(self, *arguments)
-
-    monkeypatch.setattr(Entries, "drop", fails_once)
-    assert not await a.remove(ROOM, "a1")
-    await gone(a, "a1")
-    assert await a.members(ROOM) == {"a2": b"a2"}
-    assert ear.leaves == {(ROOM, b"a1"): 1}
