@@ -21,7 +21,7 @@ from flotilla.presence.scopes import Scope
 from flotilla.ratelimit import keys as limit_keys
 from flotilla.realtime.engine import calls
 from flotilla.realtime.node.control import ANSWER
-from flotilla.store import Script, Shard, StoreRefused, StoreUnavailable, place
+from flotilla.store import Script, Shard, StoreRefused, StoreUnavailable, placement_of
 from flotilla.store.link import Argument
 
 _HEALTH = Script.load("flotilla.monitoring", "health")
@@ -52,7 +52,7 @@ class ShardProbe:
         self._echo = Echo(shard)
         self._of_leases = of_leases
         self._name = f"health\0{secrets.token_hex(8)}"  # processes that overlap may have one INSTANCE_ID
-        self._home = place(self._name)
+        self._home = placement_of(self._name)
         self._keys = ProbeKeys.of(self._home)
 
     async def run(self) -> None:

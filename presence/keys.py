@@ -13,7 +13,7 @@ from hashlib import blake2b
 from django.conf import settings
 
 from flotilla.presence.scopes import Scope
-from flotilla.store import Placement, place
+from flotilla.store import Placement, placement_of
 
 ENDS = "e:"  # noted among an incarnation's scopes: a district where ends of its connections are still to be told
 DISTRICTS = 16  # never to be changed in a living cluster
@@ -66,7 +66,7 @@ class District:
     @property
     def placement(self) -> Placement:
         """Where everything of the district lives."""
-        return place(f"users/{self.number}")
+        return placement_of(f"users/{self.number}")
 
     @property
     def scope(self) -> str:
@@ -96,7 +96,7 @@ def home_of(scope: str) -> Home:
     Raises ValueError for what is no scope."""
     channel = Scope.channel_of(scope)
     if channel is not None:
-        return Home(place(channel), "p")
+        return Home(placement_of(channel), "p")
     if Scope.user_of(scope) is not None:
         digest = blake2b(scope.encode(), digest_size=10).digest()
         district = District(digest[0] % DISTRICTS)

@@ -59,7 +59,7 @@ def partition_key(prefix: str, kind: str, partition: int) -> str:
 
 
 @lru_cache(maxsize=CACHED_PLACEMENTS)
-def place(name: str) -> Placement:
+def placement_of(name: str) -> Placement:
     """The placement of `name`, the same in every process of the cluster."""
     digest = blake2b(name.encode(), digest_size=10)
     return Placement(digest.hexdigest(), settings.REALTIME_PREFIX, digest.digest()[0] % PARTITIONS)

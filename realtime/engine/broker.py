@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 from flotilla.realtime.engine import calls
 from flotilla.realtime.engine.calls import Call, HistoryKeywords, PublishKeywords, StreamOptions
 from flotilla.realtime.engine.publication import Page, StreamPosition
-from flotilla.store import Store, place
+from flotilla.store import Store, placement_of
 from flotilla.store.partitions import Partition
 
 
@@ -29,7 +29,7 @@ class Broker:
 
     def partition(self, channel: str) -> Partition | None:
         """What this process knows of the partition in which a channel lives."""
-        placement = place(channel)
+        placement = placement_of(channel)
         partitions, number = self.store.shard_for(placement).partitions, placement.partition
         return None if partitions is None or number is None else partitions[number]
 
@@ -81,11 +81,11 @@ class Broker:
 
     async def forget(self, channel: str) -> None:
         """Remove a channel's publications; its position stays."""
-        await self.store.shard_for(place(channel)).execute("DEL", calls.forget(channel))
+        await self.store.shard_for(placement_of(channel)).execute("DEL", calls.forget(channel))
 
     def forget_sync(self, channel: str) -> None:
         """`forget` for threads."""
-        self.store.shard_for(place(channel)).execute_sync("DEL", calls.forget(channel))
+        self.store.shard_for(placement_of(channel)).execute_sync("DEL", calls.forget(channel))
 
     def _heard(self, channel: str, position: StreamPosition, count: int) -> None:
         self._count(channel, position.epoch, count)

@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypedDict
 
 from flotilla.realtime.engine import envelope
 from flotilla.realtime.engine.publication import Page, Publication, StreamPosition
-from flotilla.store import Placement, Script, place, reading
+from flotilla.store import Placement, Script, placement_of, reading
 
 PUBLISH, HISTORY, CONFIRM = (
     Script.load("flotilla.realtime.engine", name, needs_partition=True) for name in ("publish", "history", "confirm")
@@ -84,7 +84,7 @@ def publish(
     version_epoch: str = "",
 ) -> Call:
     """Append and announce a publication, unless one of its `version` (0: none) or a newer one is there already."""
-    placement = place(channel)
+    placement = placement_of(channel)
     size = 0 if skip_history or not keeps_history(options) else options.history_size
     once = blake2b(idempotency_key.encode(), digest_size=12).hexdigest() if idempotency_key else ""
     return Call(
@@ -126,7 +126,7 @@ def history(
 
     Of more than `max_bytes` (0: no bound) as much is read as fits, one publication at least; with `whole` none.
     """
-    placement = place(channel)
+    placement = placement_of(channel)
     return Call(
         placement,
         HISTORY,
@@ -154,7 +154,7 @@ def read_history(answer: list[Any]) -> tuple[Page, int]:
 
 def confirm(channel: str, nonce: str, options: StreamOptions) -> Call:
     """Send a nonce through the channel's group."""
-    placement = place(channel)
+    placement = placement_of(channel)
     return Call(
         placement,
         CONFIRM,
@@ -171,4 +171,4 @@ def confirm(channel: str, nonce: str, options: StreamOptions) -> Call:
 
 def forget(channel: str) -> str:
     """The key to delete so that a channel's publications are gone and its position stays."""
-    return place(channel).key("stream")
+    return placement_of(channel).key("stream")

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from flotilla.realtime.engine.calls import StreamOptions, keeps_history
-from flotilla.store import Placement, Store, place
+from flotilla.store import Placement, Store, placement_of
 from flotilla.store.link import Argument
 
 PER_CHANNEL = 3
@@ -28,7 +28,7 @@ def stream_states(store: Store, channels: Sequence[tuple[str, StreamOptions]]) -
     """The streams of channels with these options, in order. Raises StoreUnavailable."""
     asked: list[tuple[Placement, Sequence[Argument]]] = []
     for name, _ in channels:
-        placement = place(name)
+        placement = placement_of(name)
         meta, stream = placement.key("meta"), placement.key("stream")
         asked += [(placement, ("HMGET", meta, "e", "t")), (placement, ("XLEN", stream)), (placement, ("PTTL", stream))]
     replies = store.batch_sync(asked)

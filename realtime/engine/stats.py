@@ -7,7 +7,7 @@ from Redis's stamp (`clocks`); one without a stamp, from an older instance, is c
 from collections import Counter
 
 from flotilla.realtime.engine.clocks import RedisClocks
-from flotilla.store import Store, place
+from flotilla.store import Store, placement_of
 from flotilla.store.stats import Histogram
 
 
@@ -33,7 +33,7 @@ class HubStats:
         """A publication that Redis stamped (µs since 1970) was received and written at these moments (monotonic)."""
         spent = written - received
         self.fan_out.observe(spent)
-        shard = 0 if self._alone else self._store.shard_for(place(channel)).index
+        shard = 0 if self._alone else self._store.shard_for(placement_of(channel)).index
         ahead = self.clocks.ahead[shard]
         if stamp is None or ahead is None:
             return

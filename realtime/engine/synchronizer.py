@@ -22,7 +22,7 @@ from flotilla.realtime.engine.local_channel import Flow, LocalChannel
 from flotilla.realtime.engine.pages import Piece
 from flotilla.realtime.engine.publication import StreamPosition
 from flotilla.realtime.engine.stats import HubStats
-from flotilla.store import Backoff, StoreUnavailable, place, supervised
+from flotilla.store import Backoff, StoreUnavailable, placement_of, supervised
 from flotilla.store.once import Once
 
 logger = logging.getLogger("flotilla.realtime.synchronizer")
@@ -117,7 +117,7 @@ class Synchronizer:
     def resync(self, shard: int | None = None) -> None:
         """Confirm every channel (of one shard) again: its connection was lost or may have lost something."""
         for channel in list(self._channels.values()):
-            if shard in (None, self._broker.store.shard_for(place(channel.name)).index):
+            if shard in (None, self._broker.store.shard_for(placement_of(channel.name)).index):
                 self.doubt(channel)
 
     def doubt(self, channel: LocalChannel) -> None:
@@ -188,7 +188,7 @@ class Synchronizer:
     async def _confirm_until_heard(self, channel: LocalChannel) -> None:
         """Join the layer's group and send nonces until one comes back (see `confirmed`)."""
         subscribed = await self._join(channel)
-        again = self._resyncing[self._broker.store.shard_for(place(channel.name)).index]
+        again = self._resyncing[self._broker.store.shard_for(placement_of(channel.name)).index]
         pause = FIRST_NONCE_AGAIN
         while channel.waiting_nonce and self._is_here(channel):
             if channel.flow is Flow.CONFIRMING:
@@ -204,7 +204,7 @@ class Synchronizer:
             return None
         await self._opened.wait()
         backoff = Backoff()
-        placement = place(channel.name)
+        placement = placement_of(channel.name)
         subscribed = self._layer.subscribing(placement.topic)
         while self._is_here(channel):
             try:
@@ -320,7 +320,7 @@ class Synchronizer:
                 continue  # asked only now, for somebody may have come while other groups were left
             del self._channels[channel.name]
             channel.waiting_nonce = ""
-            await self._layer.group_discard(place(channel.name).group, self._mailbox)
+            await self._layer.group_discard(placement_of(channel.name).group, self._mailbox)
 
     async def _every(self, seconds: float, work: Callable[[], Awaitable[None]]) -> None:
         while True:

@@ -17,7 +17,7 @@ import msgspec
 from flotilla.presence.inspection import instances
 from flotilla.presence.leases import alive_sync
 from flotilla.realtime.engine import envelope
-from flotilla.store import Placement, Script, Store, place
+from flotilla.store import Placement, Script, Store, placement_of
 
 CONTROL_NAME = "control\0"  # no channel can have this name
 ANSWER = Script.load("flotilla.realtime.engine", "answer")
@@ -54,7 +54,7 @@ class Acknowledged(NamedTuple):
 
 def control_place() -> Placement:
     """Where control messages go."""
-    return place(CONTROL_NAME)
+    return placement_of(CONTROL_NAME)
 
 
 class Control:

@@ -15,7 +15,7 @@ from functools import partial
 from flotilla.realtime.engine import envelope
 from flotilla.realtime.engine.hub import Hub
 from flotilla.realtime.engine.layer import LAYER_FAULTS, LoopLayer
-from flotilla.store import Placement, Store, StoreUnavailable, place, supervised
+from flotilla.store import Placement, Store, StoreUnavailable, placement_of, supervised
 
 logger = logging.getLogger("flotilla.realtime.heartbeat")
 
@@ -104,7 +104,7 @@ def _placement_per_shard(store: Store) -> list[Placement]:
     own = secrets.token_hex(8)
     found: dict[int, Placement] = {}
     for number in itertools.count():
-        placement = place(f"beat\0{own}{number}")
+        placement = placement_of(f"beat\0{own}{number}")
         found.setdefault(store.shard_for(placement).index, placement)
         if len(found) == len(store.shards):
             return [found[index] for index in sorted(found)]

@@ -50,7 +50,7 @@ from flotilla.realtime.node.vitals import Vitals
 from flotilla.realtime.protocol.codes import CommandError, DisconnectCode, DisconnectError
 from flotilla.realtime.server.open_files import affordable
 from flotilla.realtime.version import VERSION
-from flotilla.store import Backoff, Store, StoreUnavailable, get_store, place, supervised
+from flotilla.store import Backoff, Store, StoreUnavailable, get_store, placement_of, supervised
 
 logger = logging.getLogger("flotilla.realtime.node")
 
@@ -273,7 +273,7 @@ class Node:
         except CommandError:  # a namespace that is gone from the configuration
             return None
         return Announcement(
-            place(channel).topic,
+            placement_of(channel).topic,
             envelope.presence_head(envelope.JOIN, channel),
             envelope.presence_head(envelope.LEAVE, channel),
         )

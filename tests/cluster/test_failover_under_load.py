@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from flotilla.store import place
+from flotilla.store import placement_of
 from tests.cluster.support.harness import Cluster, running
 from tests.cluster.support.processes import PATIENCE, eventually
 from tests.cluster.test_across_instances import Crowd
@@ -84,7 +84,7 @@ class Followed(Load):
 
     def kept(self) -> dict[int, tuple[str, int]]:
         """Number → (epoch, offset) of what stands in the master's stream."""
-        master, name = self._fleet.master(), place(self._channel)
+        master, name = self._fleet.master(), placement_of(self._channel)
         epoch = (master.ask("HGET", name.key("meta"), "e") or b"").decode()
         found = {}
         for id, fields in master.ask("XRANGE", name.key("stream"), "-", "+"):

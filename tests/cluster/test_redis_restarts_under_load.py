@@ -13,7 +13,7 @@ import pytest
 import redis.asyncio as aioredis
 from cent import CentError
 
-from flotilla.store import place
+from flotilla.store import placement_of
 from tests.cluster.support.api_client import Api
 from tests.cluster.support.harness import CONFIG, Cluster, running
 from tests.cluster.support.processes import eventually
@@ -76,8 +76,8 @@ class Load:
     async def lost(self) -> list[int]:
         """What was answered and Redis does not have in that place."""
         async with aioredis.Redis.from_url(self._pair.redis.url) as client:
-            entries = await client.xrange(place(self._channel).key("stream"))
-            (epoch,) = await client.hmget(place(self._channel).key("meta"), "e")
+            entries = await client.xrange(placement_of(self._channel).key("stream"))
+            (epoch,) = await client.hmget(placement_of(self._channel).key("meta"), "e")
         kept = {msgspec.json.decode(fields[b"d"])["data"]: int(id.partition(b"-")[0]) for id, fields in entries}
         return [n for n, placed in self.answered.items() if (epoch.decode(), kept.get(n)) != placed]
 

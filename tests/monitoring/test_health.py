@@ -12,7 +12,7 @@ from flotilla.monitoring import health
 from flotilla.presence.keys import home_of
 from flotilla.realtime.node import node as node_module
 from flotilla.realtime.node.node import Node
-from flotilla.store import get_store, place
+from flotilla.store import get_store, placement_of
 from flotilla.store.placement import PARTITIONS
 from tests.realtime.client.peers import Peer
 from tests.store.faults import FAULTS
@@ -116,7 +116,7 @@ async def ready() -> bool:
 async def test_one_poisoned_key_takes_no_instance_out_of_the_balancer(mortal_redis: RedisProcess, node: Node) -> None:
     """A channel that cannot be served is no reason: every instance would go at once."""
     await until(lambda: all(node.checks().values()))
-    for key in (place("open:a").key("meta"), place("open:a").key("stream"), home_of("c:open:a").entries):
+    for key in (placement_of("open:a").key("meta"), placement_of("open:a").key("stream"), home_of("c:open:a").entries):
         mortal_redis.ask("SET", key, "poison")
     peer = Peer(node)
     await peer.connect()

@@ -16,7 +16,7 @@ from flotilla.realtime.node.node import Node
 from flotilla.realtime.protocol.codes import DisconnectCode
 from flotilla.realtime.server.waiting_connections import new_waiting_connections
 from flotilla.realtime.signals import on_disconnect
-from flotilla.store import place
+from flotilla.store import placement_of
 from tests.realtime.client.peers import Peer
 from tests.store.redis_process import RedisProcess, until
 
@@ -175,12 +175,12 @@ async def test_channels_that_stay_in_a_passing_state_are_told_by_state(
     peer = Peer(node)
     await peer.connect()
     await peer.subscribe("open:a")
-    redis_process.ask("SET", place("open:poisoned").key("meta"), "poison")
+    redis_process.ask("SET", placement_of("open:poisoned").key("meta"), "poison")
     peer.say(subscribe={"channel": "open:poisoned"})
     await until(lambda: scrape("flotilla_channels_not_live", state="confirming") == 1)
     assert scrape("flotilla_channels_not_live", state="refilling") == 0
     assert scrape("flotilla_channels_not_live", state="reconfirming") == 0
-    redis_process.ask("DEL", place("open:poisoned").key("meta"))
+    redis_process.ask("DEL", placement_of("open:poisoned").key("meta"))
     await until(lambda: scrape("flotilla_channels_not_live", state="confirming") == 0)
 
 

@@ -11,7 +11,7 @@ from channels_redis.pubsub import RedisPubSubLoopLayer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flotilla.store import Script, Shard, Store, StoreRefused, StoreUnavailable, get_store, place
+from flotilla.store import Script, Shard, Store, StoreRefused, StoreUnavailable, get_store, placement_of
 from flotilla.store.shards import reset_store
 from tests.store.faults import FAULTS
 from tests.store.redis_process import RedisProcess
@@ -78,7 +78,7 @@ def test_an_error_inside_a_script_is_the_callers(redis_process: RedisProcess) ->
 def test_several_commands_go_in_one_batch(redis_process: RedisProcess, mortal_redis: RedisProcess) -> None:
     """Replies come in the order of the commands, whichever Redis each name lives on, and raw; faults are raised."""
     store = Store([redis_process.url, mortal_redis.url])
-    places = [place(f"name-{number}") for number in range(50)]
+    places = [placement_of(f"name-{number}") for number in range(50)]
     assert {store.shard_for(one).index for one in places} == {0, 1}
     store.batch_sync([(one, ("SET", one.key("batch"), number)) for number, one in enumerate(places)])
     assert store.batch_sync([(one, ("GET", one.key("batch"))) for one in places]) == [b"%d" % n for n in range(50)]
@@ -111,15 +111,15 @@ def test_a_name_lives_where_its_group_is_sent(name: str, shards: int) -> None:
     """The shard of a name is the one the channel layer uses for its group, for any number of shards."""
     store = Store([f"redis://host{number}" for number in range(shards)])
     layer = RedisPubSubLoopLayer([url.url for url in store.shards], prefix="flotilla")
-    topic = layer._get_group_channel_name(place(name).group)
-    assert topic == place(name).topic
-    assert layer._shards.index(layer._get_shard(topic)) == store.shard_for(place(name)).index
+    topic = layer._get_group_channel_name(placement_of(name).group)
+    assert topic == placement_of(name).topic
+    assert layer._shards.index(layer._get_shard(topic)) == store.shard_for(placement_of(name)).index
 
 
 def test_names_spread_over_shards() -> None:
     """No shard of three gets less than a quarter of many names."""
     store = Store(["redis://a", "redis://b", "redis://c"])
-    found = [store.shard_for(place(f"room-{number}")).index for number in range(3000)]
+    found = [store.shard_for(placement_of(f"room-{number}")).index for number in range(3000)]
     assert min(map(found.count, range(3))) > 750
 
 

@@ -13,7 +13,7 @@ from flotilla.realtime.api.publishing import encode_data
 from flotilla.realtime.conf import get_config, reset_config
 from flotilla.realtime.node.node import Node
 from flotilla.realtime.protocol.codes import CommandError
-from flotilla.store import place
+from flotilla.store import placement_of
 from tests.realtime.api.test_views import ROOM, Api, api
 from tests.realtime.client.nodes import REALTIME
 from tests.realtime.client.peers import Peer
@@ -318,6 +318,8 @@ class TestVersions:
 
     async def test_a_new_stream_knows_no_version(self, api: Api, node: Node) -> None:
         await apublish(ROOM, 1, version=5)
-        await node.store.shard_for(place(ROOM)).execute("DEL", place(ROOM).key("meta"), place(ROOM).key("stream"))
+        await node.store.shard_for(placement_of(ROOM)).execute(
+            "DEL", placement_of(ROOM).key("meta"), placement_of(ROOM).key("stream")
+        )
         await apublish(ROOM, 2, version=1)
         assert await api.data() == [2]

@@ -23,7 +23,7 @@ from flotilla.realtime.blocks import blocklist
 from flotilla.realtime.node.control import _answer_key
 from flotilla.realtime.node.node import Node
 from flotilla.realtime.node.operations.count import Count
-from flotilla.store import Script, StoreRefused, get_store, place
+from flotilla.store import Script, StoreRefused, get_store, placement_of
 from flotilla.store.partitions import REST
 from tests.realtime.client.peers import Peer
 from tests.store.redis_process import RedisProcess, until
@@ -120,7 +120,7 @@ async def history(world: World) -> Any:
 
 async def history_of_another_era(world: World) -> Any:
     """The stream that was there has gone, so a reader's position is of an era that is made now."""
-    placement, options = place("open:gone"), options_for("open:gone", world.node.config)
+    placement, options = placement_of("open:gone"), options_for("open:gone", world.node.config)
     world.put("HSET", placement.partition_key("partition"), "s", "1")
     await world.node.broker.history("open:gone", options)
     assert world.redis.ask("HGET", placement.partition_key("partition"), "s") != b"1"
@@ -206,16 +206,16 @@ async def arrive(world: World) -> Any:
     shard = world.node.store.first
     partitions = shard.partitions
     assert partitions is not None
-    world.put("HSET", place("open:a").partition_key("partition"), "r", "another run")
-    world.redis.ask("DEL", place("open:new").partition_key("partition"))
+    world.put("HSET", placement_of("open:a").partition_key("partition"), "r", "another run")
+    world.redis.ask("DEL", placement_of("open:new").partition_key("partition"))
     questions = partitions.questions(partitions.run, range(64))
     found = await asyncio.gather(*(shard.call(*one) for one in questions))
     assert all(len(one) == 3 for one in found)
-    partition = place("x").partition_key("partition")
+    partition = placement_of("x").partition_key("partition")
     for _ in range(2):
         world.put("HSET", partition, "r", "another run", "g", "g")
-        world.put("HSET", place("x").partition_key("votes"), "else", "0")
-        asked = [partition, place("x").partition_key("votes")]
+        world.put("HSET", placement_of("x").partition_key("votes"), "else", "0")
+        asked = [partition, placement_of("x").partition_key("votes")]
         named = next(one for one in Script.registered.values() if one.name == "flotilla.store.arrive")
         assert await world.run(named, asked, partitions.run, "f", "g", 0, "r", "me", 3000, 0, "me", "else")
 
@@ -223,7 +223,7 @@ async def arrive(world: World) -> Any:
 async def rest(world: World) -> Any:
     partitions = world.node.store.first.partitions
     assert partitions is not None
-    assert await world.run(REST, [place("open:a").partition_key("partition")], partitions.run) == 1
+    assert await world.run(REST, [placement_of("open:a").partition_key("partition")], partitions.run) == 1
 
 
 async def take(world: World) -> Any:

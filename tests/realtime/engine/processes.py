@@ -15,7 +15,7 @@ from flotilla.realtime.engine.layer import ChannelLayer
 from flotilla.realtime.engine.subscription import Subscription
 from flotilla.realtime.node.heartbeat import Heartbeat
 from flotilla.realtime.protocol.frames import Frame
-from flotilla.store import Store, place
+from flotilla.store import Store, placement_of
 from tests.store.redis_process import RedisProcess
 
 Make = Callable[..., Awaitable["Process"]]
@@ -166,5 +166,5 @@ def expect(client: Client, first: int, last: int) -> Callable[[], bool]:
 
 def topics(redis_process: RedisProcess, channel: str) -> list[bytes]:
     """What a Redis is subscribed to of a channel."""
-    found: list[bytes] = redis_process.ask("PUBSUB", "CHANNELS", place(channel).topic)
+    found: list[bytes] = redis_process.ask("PUBSUB", "CHANNELS", placement_of(channel).topic)
     return found

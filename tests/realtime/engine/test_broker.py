@@ -13,7 +13,7 @@ from flotilla.realtime.conf import ChannelOptions
 from flotilla.realtime.engine.broker import Broker
 from flotilla.realtime.engine.publication import Page, StreamPosition
 from flotilla.realtime.engine.recovery import recover
-from flotilla.store import Store, StoreUnavailable, place
+from flotilla.store import Store, StoreUnavailable, placement_of
 from tests.store.redis_process import RedisProcess, until
 
 pytestmark = pytest.mark.asyncio
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.asyncio
 OPTIONS = ChannelOptions(history_size=100, history_ttl=60, history_meta_ttl=7200)
 NONE = ChannelOptions()
 ROOM = "room"
-META, STREAM = place(ROOM).key("meta"), place(ROOM).key("stream")
+META, STREAM = placement_of(ROOM).key("meta"), placement_of(ROOM).key("stream")
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ class Ear:
 async def ear(redis_url: str) -> AsyncIterator[Ear]:
     client = aioredis.Redis.from_url(redis_url)
     pubsub = client.pubsub()
-    await pubsub.subscribe(place(ROOM).topic)
+    await pubsub.subscribe(placement_of(ROOM).topic)
     assert await pubsub.get_message(timeout=5)
     yield Ear(pubsub)
     await pubsub.aclose()
@@ -199,7 +199,7 @@ class TestIdempotency:
         await broker.publish(ROOM, b"1", OPTIONS, idempotency_key="key")
         await broker.publish("other", b"1", OPTIONS, idempotency_key="key")
         assert (await broker.history("other", OPTIONS)).top.offset == 1
-        (remembered,) = redis_process.ask("KEYS", f"*once*{place(ROOM).tag}*")
+        (remembered,) = redis_process.ask("KEYS", f"*once*{placement_of(ROOM).tag}*")
         assert 295_000 < redis_process.ask("PTTL", remembered) <= 300_000
 
 
@@ -279,9 +279,11 @@ class TestHistory:
         """Of the others in the partition, a position without a stream holds on; a stream keeps its epoch."""
         brief = ChannelOptions(history_size=10, history_ttl=60, history_meta_ttl=0.2)
         top = (await broker.history(ROOM, OPTIONS)).top
-        other = next(name for name in map(str, range(1000)) if place(name).partition == place(ROOM).partition)
+        other = next(
+            name for name in map(str, range(1000)) if placement_of(name).partition == placement_of(ROOM).partition
+        )
         first = await broker.publish(other, b"{}", brief)
-        await until(lambda: not redis_process.ask("EXISTS", place(other).key("meta")))
+        await until(lambda: not redis_process.ask("EXISTS", placement_of(other).key("meta")))
         second = await broker.publish(other, b"{}", brief)
         assert (first.offset, second.offset) == (1, 1)
         assert first.epoch != second.epoch
@@ -311,7 +313,7 @@ class TestHistory:
         for _ in range(20):
             epochs.add((await broker.publish(ROOM, b"{}", OPTIONS)).epoch)
             redis_process.ask("DEL", META)
-        redis_process.ask("HSET", place(ROOM).partition_key("partition"), "s", 2**42)  # ahead of the clock
+        redis_process.ask("HSET", placement_of(ROOM).partition_key("partition"), "s", 2**42)  # ahead of the clock
         for _ in range(3):
             epochs.add((await broker.publish(ROOM, b"{}", OPTIONS)).epoch)
             redis_process.ask("DEL", META)

@@ -3,7 +3,7 @@
 from flotilla.realtime.conf import ChannelOptions
 from flotilla.realtime.engine import calls
 from flotilla.realtime.engine.publication import StreamPosition
-from flotilla.store import place
+from flotilla.store import placement_of
 
 OPTIONS = ChannelOptions(history_size=10, history_ttl=60, history_meta_ttl=3600)
 
@@ -11,7 +11,7 @@ OPTIONS = ChannelOptions(history_size=10, history_ttl=60, history_meta_ttl=3600)
 def test_keys_of_a_call_share_the_channels_tag() -> None:
     """A script touches keys of one tag only, whatever the name and the idempotency key hold."""
     for channel in ("room", "a}b{c", "x" * 255):
-        tag = f"{{p{place(channel).partition}}}"
+        tag = f"{{p{placement_of(channel).partition}}}"
         found = [
             calls.publish(channel, b"{}", OPTIONS, idempotency_key="a}{b"),
             calls.history(channel, OPTIONS),

@@ -9,7 +9,7 @@ from flotilla.realtime.engine import synchronizer
 from flotilla.realtime.engine.publication import Page
 from flotilla.realtime.engine.synchronizer import NotLive
 from flotilla.realtime.node import heartbeat
-from flotilla.store import StoreUnavailable, place
+from flotilla.store import StoreUnavailable, placement_of
 from tests.realtime.engine.processes import Make, Process, drop, expect, topics
 from tests.store import faults
 from tests.store.faults import FAULTS
@@ -214,7 +214,7 @@ class TestConfirming:
 
 
 def on_shard(process: Process, name: str) -> int:
-    return process.store.shard_for(place(name)).index
+    return process.store.shard_for(placement_of(name)).index
 
 
 class TestPoisoned:
@@ -229,7 +229,7 @@ class TestPoisoned:
         well, _, _ = await one.subscribe("well")
         await two.publish(2)
         await until(expect(client, 1, 2))
-        key = place("room").key(kind)
+        key = placement_of("room").key(kind)
         redis_process.ask("DEL", key)
         redis_process.ask("SET", key, "poison")
         for _ in range(2):

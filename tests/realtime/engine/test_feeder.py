@@ -14,7 +14,7 @@ from flotilla.realtime.engine.pace import MIN
 from flotilla.realtime.engine.publication import Publication
 from flotilla.realtime.engine.subscription import Subscription
 from flotilla.realtime.protocol.frames import Frame
-from flotilla.store import StoreUnavailable, place
+from flotilla.store import StoreUnavailable, placement_of
 from tests.realtime.engine.processes import OPTIONS, Client, Make, Process, drop
 from tests.store.redis_process import until
 
@@ -170,7 +170,7 @@ class TestMeanwhile:
         one.hub.feeder.release(joined, subscription, page.top.offset, page.publications)
         await until(lambda: reader.waiting > MIN)
         await one.broker.publish("room", b'{"data":"passing"}', OPTIONS, skip_history=True)
-        await one.layer.group_send(place("room").group, {"type": "join", "c": "room", "d": b'{"user":"u"}'})
+        await one.layer.group_send(placement_of("room").group, {"type": "join", "c": "room", "d": b'{"user":"u"}'})
         await until(lambda: any("join" in push for push in reader.pushes))
         assert 0 in reader.offsets
         assert joined.feeds

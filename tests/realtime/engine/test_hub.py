@@ -7,7 +7,7 @@ import pytest
 from flotilla.realtime.conf import ChannelOptions
 from flotilla.realtime.engine.layer import LAYER_FAULTS
 from flotilla.realtime.engine.subscription import Subscription
-from flotilla.store import place
+from flotilla.store import placement_of
 from tests.realtime.engine.processes import OPTIONS, Client, Make, Process, expect
 from tests.store.redis_process import RedisProcess, until
 
@@ -79,7 +79,7 @@ class TestDelivering:
         channel = await one.hub.subscribe(subscription, OPTIONS)
         channel.release(subscription, 0)
         message = {"type": "join", "c": "room", "d": b'{"user":"u"}'}
-        await one.layer.group_send(place("room").group, message)
+        await one.layer.group_send(placement_of("room").group, message)
         await until(lambda: client.pushes == [{"channel": "room", "join": {"info": {"user": "u"}}}])
 
     async def test_a_message_that_cannot_be_handled_stops_nothing(
@@ -89,7 +89,7 @@ class TestDelivering:
         one = await make()
         client, _, _ = await one.subscribe()
         for message in ({"type": "pub", "c": "room"}, {"type": "?", "c": "room"}, {"type": "pub"}):
-            await one.layer.group_send(place("room").group, message)
+            await one.layer.group_send(placement_of("room").group, message)
         await one.publish()
         await until(expect(client, 1, 1))
         assert "could not be handled" in caplog.text

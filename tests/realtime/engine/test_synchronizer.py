@@ -14,7 +14,7 @@ from flotilla.realtime.engine.publication import Page
 from flotilla.realtime.engine.subscription import Subscription
 from flotilla.realtime.engine.synchronizer import NotLive
 from flotilla.realtime.node import heartbeat
-from flotilla.store import StoreUnavailable, place
+from flotilla.store import StoreUnavailable, placement_of
 from tests.realtime.engine.processes import OPTIONS, Client, Make, Proxy, drop, expect, topics
 from tests.store.redis_process import RedisProcess, until
 
@@ -236,7 +236,7 @@ class TestGaps:
         client, subscription, _ = await one.subscribe()
         await one.publish(3)
         await until(expect(client, 1, 3))
-        redis_process.ask("DEL", place("room").key("meta"))
+        redis_process.ask("DEL", placement_of("room").key("meta"))
         await one.publish(2)
         await until(lambda: client.lost == [subscription])
         _, _, start = await one.subscribe()
@@ -256,7 +256,7 @@ class TestGaps:
             subscription = Subscription(Client(one.hub), "room", positioned=positioned)
             await one.hub.subscribe(subscription, OPTIONS)
             waiting.append(subscription)
-        redis_process.ask("DEL", place("room").key("meta"))
+        redis_process.ask("DEL", placement_of("room").key("meta"))
         await one.publish(1)
         await until(lambda: first.broken)
         assert [subscription.broken for subscription in waiting] == [True, True]

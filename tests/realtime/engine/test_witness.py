@@ -15,7 +15,7 @@ from flotilla.realtime.engine.broker import Broker
 from flotilla.realtime.engine.publication import StreamPosition
 from flotilla.realtime.engine.recovery import recover
 from flotilla.realtime.engine.witness import Watch
-from flotilla.store import Store, StoreUnavailable, place
+from flotilla.store import Store, StoreUnavailable, placement_of
 from tests.store.redis_process import RedisProcess, until
 
 pytestmark = pytest.mark.asyncio
@@ -364,7 +364,7 @@ async def test_two_restarts_in_a_row_are_one_doubt(mortal_redis: RedisProcess, b
     second = partitions.run
     assert (await until_published(a, "two")).epoch != before.epoch  # b was there, and did not come
     assert partitions.run == second
-    trusted = mortal_redis.ask("HGET", place(ROOM).partition_key("partition"), "r")
+    trusted = mortal_redis.ask("HGET", placement_of(ROOM).partition_key("partition"), "r")
     assert trusted.decode() == second
 
 

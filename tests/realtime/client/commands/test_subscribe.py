@@ -8,7 +8,7 @@ import pytest
 from flotilla.realtime.access.tokens import make_subscription_token
 from flotilla.realtime.engine.publication import StreamPosition
 from flotilla.realtime.node.node import Node
-from flotilla.store import place
+from flotilla.store import placement_of
 from tests.realtime.client.peers import error, fill, joined
 from tests.store.redis_process import RedisProcess, until
 
@@ -130,7 +130,7 @@ class TestSubscribing:
 
             def top(of: Any, channel: str = channel, inner: Any = inner) -> StreamPosition:
                 found: StreamPosition = inner(of)
-                redis_process.ask("DEL", place(channel).key("meta"))
+                redis_process.ask("DEL", placement_of(channel).key("meta"))
                 node.hub.resync()
                 return found
 
