@@ -27,7 +27,7 @@ def layers(contract: str) -> list[list[str]]:
 
 
 def wrong_imports(contract: str) -> list[tuple[str, str]]:
-    """Imports that break a contract: into the layer above, within a row of layers, of what is forbidden, in a circle."""
+    """Imports that break a contract: into the layer above, within a row of layers, what is forbidden, in circles."""
     match CONTRACTS[contract]:
         case {"type": "layers"}:
             rows = layers(contract)
