@@ -50,7 +50,7 @@ def test_any_method_may_have_a_body(server: Server, method: str) -> None:
         assert client.ask(get()).json["method"] == "GET"
 
 
-@pytest.mark.parametrize("path", ["/generic/unread", "/nowhere", "/api/info", "/static/realtime/demo.js"])
+@pytest.mark.parametrize("path", ["/generic/unread", "/nowhere", "/api/info", "/static/realtime/admin/live.js"])
 @pytest.mark.parametrize("size", [10, 100_000, 3_000_000])
 def test_a_body_that_nobody_reads_hurts_no_next_request(server: Server, path: str, size: int) -> None:
     """It is read and thrown away, or the connection ends: its bytes are never taken for a request."""

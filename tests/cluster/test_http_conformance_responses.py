@@ -13,7 +13,7 @@ from tests.cluster.support.http_client import HOST, Client, chunked, get, lasts,
 from tests.cluster.support.processes import PATIENCE, wait_until
 
 TIMEOUT = 2  # seconds until a response must have begun, in the tests of time
-STATIC = "/static/realtime/demo.js"
+STATIC = "/static/realtime/admin/live.js"
 BODIES = {
     "an application": "/generic/sink",
     "one without length": "/generic/events",

@@ -17,7 +17,7 @@ from tests.ratelimit.conftest import claim
 from tests.store.redis_process import RedisProcess
 
 SCRIPT = limiter_module._TAKE.text
-WITH_CLOCK = re.sub(r", 'PX', .*\)\n", ")\n", SCRIPT).replace("redis.call('TIME')", "{ARGV[#ARGV - 1], ARGV[#ARGV]}")
+WITH_CLOCK = re.sub(r", 'PX', \w+\)", ")", SCRIPT).replace("redis.call('TIME')", "{ARGV[#ARGV - 1], ARGV[#ARGV]}")
 """The same script, its clock in the last two arguments; its keys stay, for Redis expires them by its own clock."""
 EPOCH = 1767225600
 BEGIN = EPOCH + 100_000_000

@@ -25,7 +25,7 @@ METHODS = (
 )
 TARGETS = (
     *("/generic/request", "/generic/request?a=%20b", "/generic/sink", "/http/body", "/http/cookies", "/http/host"),
-    *("/health/live", "/nowhere", "/static/realtime/demo.js", "/admin/login/", "/api/info", "/api/publish"),
+    *("/health/live", "/nowhere", "/static/realtime/admin/live.js", "/admin/login/", "/api/info", "/api/publish"),
     *("/connection/websocket", "/generic/echo"),
     *("/generic/events", "/generic/source?size=200000", "/generic/status?code=204"),
     *("*", "/%ff", "/%00", "//", "http://127.0.0.1/generic/request", "127.0.0.1:80", "", "/\xff", "/" + "x" * 3000),
