@@ -36,6 +36,7 @@ logger = logging.getLogger("realtime.http")
 LINGER = 5.0  # seconds, and
 MOST_LINGERING = 64 * 1024 * 1024  # bytes that are read after the last answer
 MOST_IGNORED = 64 * 1024  # bytes of a body that nobody wanted, for which a connection is kept
+TURN = 64 * 1024  # bytes of a response that are written before others have their turn
 CLOSE_WITHIN = 5.0  # seconds until a connection ends when everything has left
 
 
@@ -54,8 +55,8 @@ class HttpConnection:
     """A connection, from its first byte."""
 
     __slots__ = ("__weakref__", "_ahead", "_direct", "_eof", "_head", "_is_first", "_lingered", "_paused", "_progress",
-                 "_rate", "_request", "_room", "_since", "_state", "_throttled", "_written", "factory", "peer",
-                 "transport")  # fmt: skip
+                 "_rate", "_request", "_room", "_since", "_state", "_throttled", "_turn_began", "_written", "factory",
+                 "peer", "transport")  # fmt: skip
 
     def __init__(self, factory: "Factory", peer: str) -> None:
         self.factory = factory
@@ -72,6 +73,7 @@ class HttpConnection:
         self._room: asyncio.Event | None = None
         self._direct: Any = None
         self._written = 0  # bytes, ever
+        self._turn_began = 0  # `_written`, when others had their turn last
         self._since = 0.0  # of the state
         self._lingered = 0
         self._progress = Progress()
@@ -263,7 +265,13 @@ class HttpConnection:
         transport.write(data)
 
     async def has_room(self) -> None:
-        """Wait until the transport has room again (64 KiB are Twisted's own bound)."""
+        """Wait until the transport has room again (64 KiB are Twisted's own bound).
+
+        Others have their turn after each TURN bytes, also while the client takes everything at once.
+        """
+        if self._written - self._turn_began >= TURN:
+            self._turn_began = self._written
+            await asyncio.sleep(0)
         while self._room is not None:
             await self._room.wait()
 

@@ -11,6 +11,7 @@ import pytest
 from twisted.internet.error import ConnectionDone
 from twisted.python.failure import Failure
 
+from realtime.server.http import connection as connection_module
 from realtime.server.http.connection import HttpConnection
 from realtime.server.http.request import MOST_HELD, logger
 from realtime.server.http.waiting import responses_waiting
@@ -288,3 +289,31 @@ async def test_who_is_the_oldest_gives_way_even_with_something_unread(wire: Wire
     served.connection.give_up()
     assert not served.factory._undecided
     assert not served.factory.door.waiting
+
+
+async def test_others_have_their_turn_while_a_client_takes_everything_at_once(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An application whose client never makes it wait would write all it has in one turn of the loop."""
+    monkeypatch.setattr(connection_module, "TURN", 1000)  # less than a socket takes at once
+    turns: list[str] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200})
+        for _ in range(3):
+            await send({"type": "http.response.body", "body": bytes(2000), "more_body": True})
+            turns.append("written")
+        await send({"type": "http.response.body", "body": b"the end"})
+
+    async def another() -> None:
+        while turns.count("written") < 3:
+            turns.append("another")
+            await asyncio.sleep(0)
+
+    served = Served(wire)
+    served.app = app
+    waiting = asyncio.create_task(another())
+    wire.push(GET)
+    await served.answer(b"the end")
+    await waiting
+    assert "another" in turns[turns.index("written") :][:3]
