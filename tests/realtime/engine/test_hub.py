@@ -64,6 +64,20 @@ def expect(client: Client, first: int, last: int) -> Callable[[], bool]:
 
 
 class TestDelivering:
+    async def test_what_comes_together_leaves_in_messages_of_a_bounded_size(
+        self, make: Make, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        process = await make()
+        client, _, _ = await process.subscribe()
+        sizes: list[int] = []
+        send = client.send
+        monkeypatch.setattr(client, "send", lambda frame: (sizes.append(len(frame.payload)), send(frame)))
+        body = b'{"data":"%b"}' % (b"x" * 4000)
+        await asyncio.gather(*(process.broker.publish("room", body, OPTIONS) for _ in range(40)))
+        await until(expect(client, 1, 40))
+        assert len(sizes) < 40
+        assert max(sizes) < 32768 + 5000  # a message is ended when it has reached the bound
+
     async def test_everybody_sees_one_order(self, make: Make) -> None:
         """Both processes publish and subscribers come at any time: each sees all above its start, once, in order."""
         processes = [await make(), await make()]
