@@ -29,10 +29,11 @@ LOOK_EVERY = 0.05
 def socket_path(home: Path) -> Path:
     """Where the Redis with its data in `home` listens; elsewhere when that path is too long for a socket."""
     path = home.absolute() / "redis.sock"
-    if len(os.fsencode(path)) <= LONGEST_SOCKET_PATH:
-        return path
     digest = hashlib.blake2b(os.fsencode(path), digest_size=8).hexdigest()
-    return Path(tempfile.gettempdir()) / f"flotilla-{os.getuid()}" / f"{digest}.sock"
+    elsewhere = Path(f"flotilla-{os.getuid()}") / f"{digest}.sock"
+    last = Path("/tmp") / elsewhere
+    tried = (path, Path(tempfile.gettempdir()) / elsewhere)
+    return next((one for one in tried if len(os.fsencode(one)) <= LONGEST_SOCKET_PATH), last)
 
 
 class EmbeddedRedis:

@@ -7,6 +7,7 @@ import socket
 import stat
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -46,6 +47,13 @@ def free_port() -> int:
         return port
 
 
+@pytest.fixture
+def temporary() -> Iterator[Path]:
+    """A place for temporary files whose path leaves room for a socket's."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as path:
+        yield Path(path)
+
+
 @contextmanager
 def served(var: Path, temporary: Path, umask: int) -> Iterator[None]:
     """`make run`'s command with one instance, from when a page was served until it has ended."""
@@ -53,7 +61,7 @@ def served(var: Path, temporary: Path, umask: int) -> Iterator[None]:
     env = {name: value for name, value in os.environ.items() if not name.startswith(INHERITED)}
     env |= {"FLOTILLA_VAR": str(var), "METRICS_PORT": str(free_port()), "TMPDIR": str(temporary)}
     command = [sys.executable, "manage.py", "serve", "--demo", "--instances", "1", "--port", str(port)]
-    log = temporary.parent / "serve.log"
+    log = temporary / "serve.log"
     with log.open("wb") as output:
         process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=output, stderr=output, umask=umask)
     try:
@@ -77,10 +85,8 @@ def _answers(url: str) -> bool:
 @needs_redis
 @pytest.mark.timeout(200)
 @pytest.mark.parametrize("umask", [0o022, 0o000])
-def test_a_run_leaves_nothing_that_others_can_read(tmp_path: Path, umask: int) -> None:
+def test_a_run_leaves_nothing_that_others_can_read(tmp_path: Path, temporary: Path, umask: int) -> None:
     """Secrets, the database with what stands beside it, Redis's files and log, the socket, also where it is in /tmp."""
-    temporary = tmp_path / "temporary"
-    temporary.mkdir()
     var = tmp_path / ("deep" * 25) / "var"  # too long for the address of a socket
     with served(var, temporary, umask):
         names = everything(var)
@@ -96,14 +102,13 @@ def test_a_run_leaves_nothing_that_others_can_read(tmp_path: Path, umask: int) -
 
 @needs_redis
 @pytest.mark.timeout(200)
-def test_what_was_open_before_is_mended_at_the_start(tmp_path: Path) -> None:
+def test_what_was_open_before_is_mended_at_the_start(tmp_path: Path, temporary: Path) -> None:
     var = tmp_path / "var"
-    (tmp_path / "temporary").mkdir()
-    with served(var, tmp_path / "temporary", 0o022):
+    with served(var, temporary, 0o022):
         pass
     for path in (var, *var.rglob("*")):
         path.chmod(0o777 if path.is_dir() else 0o666)
-    with served(var, tmp_path / "temporary", 0o022):
+    with served(var, temporary, 0o022):
         assert open_to_others(var) == {}
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import tempfile
 import shutil
 import signal
 import stat
@@ -162,6 +163,12 @@ def test_path_too_long_for_a_socket_is_replaced_by_a_short_one(tmp_path: Path) -
     assert len(os.fsencode(short)) <= LONGEST_SOCKET_PATH
     assert short == socket_path(deep) != socket_path(tmp_path / ("y" * LONGEST_SOCKET_PATH))
     assert socket_path(tmp_path) == tmp_path / "redis.sock"
+
+
+def test_temporary_files_may_lie_too_deep_for_a_socket_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    deep = tmp_path / ("x" * LONGEST_SOCKET_PATH)
+    monkeypatch.setattr(tempfile, "tempdir", str(deep))
+    assert len(os.fsencode(socket_path(deep))) <= LONGEST_SOCKET_PATH
 
 
 # The binary
