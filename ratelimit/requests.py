@@ -28,7 +28,8 @@ def trusted_proxies() -> tuple[Network, ...]:
 
 def is_trusted_proxy(address: str) -> bool:
     """Whether an address is a trusted proxy's."""
-    return is_trusted(address, trusted_proxies())
+    proxies = trusted_proxies()
+    return bool(proxies) and is_trusted(address, proxies)
 
 
 def address_of(request: HttpRequest) -> str:

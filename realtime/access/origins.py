@@ -14,12 +14,15 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
+from django.conf import settings
 from django.core.exceptions import DisallowedHost
 from django.http import HttpRequest
 
 from realtime.conf import RealtimeConfig
 from realtime.origin import ANY, listed, parse
 
+_ASKED = frozenset({b"origin", b"host", b"x-forwarded-host", b"x-forwarded-port"})  # what `refusal` depends on
+MOST_REMEMBERED = 1000  # bytes of headers that an answer is remembered for: strangers choose them
 _PAGE = {"ws": "http", "wss": "https"}  # a handshake's scheme → that of a page over the same connection
 
 
@@ -30,13 +33,27 @@ def origin_allowed(scope: Mapping[str, Any], config: RealtimeConfig) -> bool:
 
 def refusal(scope: Mapping[str, Any], config: RealtimeConfig) -> str:
     """Why a handshake may not go on, for the log; "" when it may."""
-    handshake = _Handshake(scope)
+    headers = tuple((name, value) for name, value in scope.get("headers", ()) if name in _ASKED)
+    ask = _refusal if sum(len(value) for _, value in headers) <= MOST_REMEMBERED else _refusal.__wrapped__
+    return ask(headers, config.allowed_origins, tuple(settings.ALLOWED_HOSTS), _of_django())
+
+
+@lru_cache(maxsize=1024)  # a storm of reconnecting browsers asks the same again and again
+def _refusal(
+    headers: tuple[tuple[bytes, bytes], ...], allowed_origins: tuple[str, ...], hosts: tuple[str, ...], django: Any
+) -> str:
+    """`refusal`, by all that it depends on: `hosts` and `django` are settings that Django itself looks at."""
+    handshake = _Handshake({"headers": headers})
     origin = handshake.origin
-    if origin is None or ANY in config.allowed_origins or _listed(origin, config.allowed_origins):
+    if origin is None or ANY in allowed_origins or listed(origin, allowed_origins):
         return ""
     if _same_host(origin, handshake.host):
         return ""
     return f"the origin {origin[:200]!r} is neither this host's nor in REALTIME_ALLOWED_ORIGINS"
+
+
+def _of_django() -> tuple[bool, bool, bool]:
+    return bool(settings.DEBUG), settings.USE_X_FORWARDED_HOST, settings.USE_X_FORWARDED_PORT
 
 
 def cookie_counts(scope: Mapping[str, Any], config: RealtimeConfig) -> bool:
@@ -52,7 +69,7 @@ def cookie_refusal(scope: Mapping[str, Any], config: RealtimeConfig) -> str:
         return ""
     parsed, own = parse(origin), handshake.own_origin
     names_a_site = parsed is not None and parsed.names_a_site
-    if names_a_site and (parsed == parse(own) or _listed(origin, config.allowed_origins)):
+    if names_a_site and (parsed == parse(own) or listed(origin, config.allowed_origins)):
         return ""
     why = f"the origin {origin[:200]!r} is neither {own or 'this host'!r} nor a site in REALTIME_ALLOWED_ORIGINS"
     forgotten = own.startswith("http:") and parsed == parse(f"https:{own.removeprefix('http:')}")
@@ -100,8 +117,3 @@ def _same_host(origin: str, host: str) -> bool:
     """Whether the page is of this host, by whichever scheme."""
     parsed = parse(origin)
     return parsed is not None and parsed.names_a_site and parsed == parse(f"{parsed.scheme}://{host}")
-
-
-@lru_cache(maxsize=1024)  # a storm of reconnecting browsers asks the same again and again
-def _listed(origin: str, allowed_origins: tuple[str, ...]) -> bool:
-    return listed(origin, allowed_origins)

@@ -4,12 +4,14 @@ An IPv4 address stands for itself. An IPv6 address is in a /64 (a household, or 
 networks) and a /32 (a provider): without the wider ones somebody with a /48 would count as 65,536 clients. Pure.
 """
 
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 
 WIDTHS = (32, 48, 64)  # bits of an IPv6 address that name its networks
 LOOSER = 4  # a wider network may hold so many times what the next narrower one may
 
 
+@lru_cache(maxsize=8192)  # whoever comes is asked for several times, and after an outage everybody comes again
 def networks_of(address: str) -> tuple[str, ...]:
     """The networks of an address, widest first; what is no address counts as one network of its own."""
     try:

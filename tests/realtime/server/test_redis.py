@@ -3,12 +3,12 @@
 import asyncio
 import contextlib
 import os
-import tempfile
 import shutil
 import signal
 import stat
 import subprocess
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
