@@ -6,7 +6,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 p
 VENV := .venv
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip install --quiet --disable-pip-version-check --require-hashes
-WORKERS ?= 2
+WORKERS ?= 3
 # Not for other servers: the supervisor starts ours, and what they log of broken frames is theirs.
 OURS_ALONE := --ignore tests/cluster/test_served.py --deselect tests/cluster/test_hostile_input.py::test_bytes_of_any_kind \
 	--ignore-glob 'tests/cluster/test_*http_*.py'
