@@ -46,6 +46,7 @@ class Shard:
         self._current: tuple[asyncio.AbstractEventLoop, Link] | None = None  # the one asked for last
         self._client: redis.Redis | None = None
         self._beside: list[AbstractConnection] = []
+        self._beside_pool: aioredis.ConnectionPool | None = None  # kept: behind sentinels, connections only borrow it
 
     async def run(self, script: Script, keys: Sequence[str], args: Sequence[Argument]) -> Any:
         """Run `script`; raises StoreUnavailable: StoreRefused where Redis answers with an error."""
@@ -189,7 +190,9 @@ class Shard:
 
     def beside(self) -> AbstractConnection:
         """A connection beside the shared one, for the caller alone, who connects it; `close` ends it."""
-        connection: AbstractConnection = self._async_pool().make_connection()
+        if self._beside_pool is None:
+            self._beside_pool = self._async_pool()
+        connection: AbstractConnection = self._beside_pool.make_connection()
         self._beside.append(connection)
         return connection
 
