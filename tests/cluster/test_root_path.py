@@ -58,7 +58,9 @@ async def test_sockets_are_below_it(below: Server) -> None:
     assert (await asyncio.to_thread(ask, below, f"{ROOT}/connection/websocket")).status == 426
 
 
-@pytest.mark.parametrize("path", ["/admin/", "/api/info", "/real/timeless/admin/", "/real", "/static/realtime/admin/live.js"])
+@pytest.mark.parametrize(
+    "path", ["/admin/", "/api/info", "/real/timeless/admin/", "/real", "/static/realtime/admin/live.js"]
+)
 def test_nothing_is_outside_of_it(below: Server, path: str) -> None:
     assert ask(below, path).status == 404
     assert ask(below, path, f"Daphne-Root-Path: {path}").status == 404
