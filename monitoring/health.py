@@ -22,8 +22,9 @@ from flotilla.monitoring.probe import LimitsProbe, ShardProbe, Unready
 from flotilla.ratelimit.service import get_limits
 from flotilla.realtime.node.node import Node, current_node, get_node
 from flotilla.realtime.server.drain import is_leaving
-from flotilla.store import Store, StoreRefused, StoreUnavailable, get_store, supervised
+from flotilla.store import Store, StoreRefused, StoreUnavailable, get_store
 from flotilla.store.once import Once
+from flotilla.store.supervised import SupervisedTask
 
 logger = logging.getLogger("flotilla.monitoring.health")
 
@@ -137,13 +138,13 @@ async def _run(name: str, check: Check) -> dict[str, Any]:
     return result | ({"problem": problem} if problem else {})
 
 
-class Watch:
+class Watch(SupervisedTask):
     """The process's looks at its own readiness, so that metrics can tell of it from another thread."""
 
     def __init__(self) -> None:
+        super().__init__("readiness", self._look)
         self._checks: dict[str, bool] = {}
         self._at = float("-inf")
-        self._task: asyncio.Task[None] | None = None
 
     @property
     def checks(self) -> dict[str, bool]:
@@ -156,17 +157,10 @@ class Watch:
         """Whether this instance should get clients, as it saw itself last."""
         return all(self.checks.values())
 
-    async def start(self, **_: Any) -> None:
-        """Begin to look, in the running event loop."""
-        if self._task is None:
-            self._task = supervised("readiness", self._look)
-
     async def stop(self, **_: Any) -> None:
         """The process ends: it is not ready any more."""
-        task, self._task, self._at = self._task, None, float("-inf")
-        if task is not None:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+        self._at = float("-inf")
+        await super().stop()
 
     async def _look(self) -> None:
         while True:

@@ -20,8 +20,9 @@ from flotilla.realtime.conf import ChannelOptions
 from flotilla.realtime.node.node import Node, current_node
 from flotilla.realtime.protocol.codes import ErrorCode
 from flotilla.realtime.protocol.replies import publication_body
-from flotilla.store import StoreUnavailable, supervised
+from flotilla.store import StoreUnavailable
 from flotilla.store.stats import TIMES, quantile
+from flotilla.store.supervised import SupervisedTask
 
 logger = logging.getLogger("flotilla.monitoring.live_figures")
 
@@ -88,23 +89,11 @@ def _refused_requests() -> int:
     return int(sum(s.value for s in samples if s.labels.get("status") == "429" and s.name.endswith("_total")))
 
 
-class Publisher:
+class Publisher(SupervisedTask):
     """Publishes from `start` to `stop`. Figures that Redis does not take are dropped, not kept."""
 
     def __init__(self) -> None:
-        self._task: asyncio.Task[None] | None = None
-
-    async def start(self, **_: Any) -> None:
-        """Begin, in the running event loop."""
-        if self._task is None:
-            self._task = supervised("live-figures", self._publish)
-
-    async def stop(self, **_: Any) -> None:
-        """Stop."""
-        task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+        super().__init__("live-figures", self._publish)
 
     async def _publish(self) -> None:
         process, before = psutil.Process(), None

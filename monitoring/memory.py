@@ -14,7 +14,8 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Warning, register
 
 from flotilla.ratelimit.service import get_limits
-from flotilla.store import Shard, StoreUnavailable, get_store, reading, supervised
+from flotilla.store import Shard, StoreUnavailable, get_store, reading
+from flotilla.store.supervised import SupervisedTask
 
 logger = logging.getLogger("flotilla.monitoring.memory")
 
@@ -54,25 +55,13 @@ def complaint(name: str, memory: Memory) -> str:
     )
 
 
-class MemoryWatch:
+class MemoryWatch(SupervisedTask):
     """Looks from `start` to `stop`. `known` has what each Redis said last; who does not answer is not in it."""
 
     def __init__(self) -> None:
+        super().__init__("redis-memory", self._watch)
         self.known: dict[str, Memory] = {}
         self._warned: dict[str, str] = {}
-        self._task: asyncio.Task[None] | None = None
-
-    async def start(self, **_: Any) -> None:
-        """Begin, in the running event loop."""
-        if self._task is None:
-            self._task = supervised("redis-memory", self._watch)
-
-    async def stop(self, **_: Any) -> None:
-        """Stop."""
-        task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
 
     async def look(self) -> None:
         """Ask each Redis once."""

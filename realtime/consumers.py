@@ -8,6 +8,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from flotilla.ratelimit.http.requests import address_of_scope
 from flotilla.realtime.access.origins import refusal
 from flotilla.realtime.client import handshake
 from flotilla.realtime.client.client import Client
@@ -43,7 +44,7 @@ class ConnectionConsumer:
             logger.warning("handshake refused: %s", problem)
             await send({"type": "websocket.close", "code": DisconnectCode.PERMISSION_DENIED})
             return
-        address = handshake.address_of(scope)
+        address = address_of_scope(scope)
         place = await enter(node.admission, address, scope, receive, send)
         if place is None:
             return

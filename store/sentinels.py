@@ -12,8 +12,9 @@ import atexit
 import logging
 import os
 import threading
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Coroutine
 from concurrent.futures import Future
+from contextlib import asynccontextmanager
 from typing import Any, NamedTuple, Protocol, TypeVar
 from weakref import WeakSet
 
@@ -160,22 +161,13 @@ class Sentinels:
         return best.master
 
     async def _ask_one(self, sentinel: tuple[str, int]) -> Said:
-        connection = self._connection(sentinel)
-        name = self._address.master
-        try:
-            await connection.connect()
+        async with self._connected(sentinel) as connection:
             for command in ("GET-MASTER-ADDR-BY-NAME", "MASTER"):  # only the first knows who was just promoted
-                await connection.send_command("SENTINEL", command, name)
+                await connection.send_command("SENTINEL", command, self._address.master)
             at, facts = await connection.read_response(), await connection.read_response()
             with reading("where a master is"):
                 numbered = dict(zip(facts[::2], facts[1::2], strict=True))
                 return Said(int(numbered[b"config-epoch"]), (at[0].decode(), int(at[1])))
-        except StoreUnavailable:
-            raise
-        except Exception as error:
-            raise from_client(error) from error
-        finally:
-            await connection.disconnect(nowait=True)
 
     def _learn(self, said: Said) -> None:
         known = self._said
@@ -205,9 +197,7 @@ class Sentinels:
 
     async def _subscribed(self, sentinel: tuple[str, int], backoff: Backoff) -> None:
         """Listen to a sentinel as long as it lasts. Raises StoreUnavailable."""
-        connection = self._connection(sentinel)
-        try:
-            await connection.connect()
+        async with self._connected(sentinel) as connection:
             await connection.send_command("SUBSCRIBE", *EVENTS)
             for _ in EVENTS:
                 await connection.read_response()
@@ -216,12 +206,6 @@ class Sentinels:
             while True:
                 await self._hear(connection)
                 self._learn(await self._ask_one(sentinel))
-        except StoreUnavailable:
-            raise
-        except Exception as error:
-            raise from_client(error) from error
-        finally:
-            await connection.disconnect(nowait=True)
 
     async def _hear(self, connection: AbstractConnection) -> None:
         """Wait until an event comes. A sentinel that is silent must answer a PING now and then."""
@@ -232,6 +216,20 @@ class Sentinels:
             asked = reply is None
             if asked:
                 await connection.send_command("PING")
+
+    @asynccontextmanager
+    async def _connected(self, sentinel: tuple[str, int]) -> AsyncIterator[AbstractConnection]:
+        """A connection to a sentinel, for as long as it is used. Whatever fails raises StoreUnavailable."""
+        connection = self._connection(sentinel)
+        try:
+            await connection.connect()
+            yield connection
+        except StoreUnavailable:
+            raise
+        except Exception as error:
+            raise from_client(error) from error
+        finally:
+            await connection.disconnect(nowait=True)
 
     def _connection(self, sentinel: tuple[str, int]) -> AbstractConnection:
         options: dict[str, Any] = {

@@ -32,6 +32,28 @@ def supervised(name: str, work: Work) -> "asyncio.Task[None]":
     return asyncio.get_running_loop().create_task(keep(name, work), name=name)
 
 
+class SupervisedTask:
+    """A supervised task that has a beginning and an end. Both may be receivers of a signal; doing either twice does
+    nothing."""
+
+    def __init__(self, name: str, work: Work) -> None:
+        self._name = name
+        self._work = work
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self, **_: Any) -> None:
+        """Begin, in the running event loop."""
+        if self._task is None:
+            self._task = supervised(self._name, self._work)
+
+    async def stop(self, **_: Any) -> None:
+        """End it, and wait until it has ended."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+
 async def keep(name: str, work: Work, clock: Callable[[], float] | None = None) -> None:
     """Run `work` until it returns."""
     clock, task = clock or asyncio.get_running_loop().time, asyncio.current_task()

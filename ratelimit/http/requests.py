@@ -3,8 +3,9 @@
 The user is read from the session, which views read anyway: no query for the user itself.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from typing import Any
 
 from django.conf import settings
 from django.contrib.auth import SESSION_KEY
@@ -36,6 +37,13 @@ def address_of(request: HttpRequest) -> str:
     """The address of the client behind the trusted proxies."""
     peer, forwarded = request.META.get("REMOTE_ADDR") or "", request.META.get("HTTP_X_FORWARDED_FOR", "")
     return client_address(peer, forwarded, trusted_proxies())
+
+
+def address_of_scope(scope: Mapping[str, Any]) -> str:
+    """`address_of`, for an ASGI connection: of any kind, and before there is a request."""
+    client = scope.get("client")
+    forwarded = b", ".join(value for name, value in scope.get("headers", ()) if name.lower() == b"x-forwarded-for")
+    return client_address(client[0] if client else "", forwarded.decode("latin-1"), trusted_proxies())
 
 
 def subject_of(request: HttpRequest, policies: Sequence[Policy]) -> Subject:

@@ -9,8 +9,7 @@ import math
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from flotilla.ratelimit.http.addresses import client_address
-from flotilla.ratelimit.http.requests import trusted_proxies
+from flotilla.ratelimit.http.requests import address_of_scope
 from flotilla.ratelimit.service import get_limits
 from flotilla.ratelimit.subjects import Subject
 from flotilla.realtime.protocol import replies
@@ -20,19 +19,13 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 RESPONSE = "websocket.http.response"
 
 
-def address_of(scope: Mapping[str, Any]) -> str:
-    """The address of the client behind the trusted proxies; "" where there is none."""
-    client = scope.get("client")
-    return client_address(client[0] if client else "", _header(scope, "x-forwarded-for"), trusted_proxies())
-
-
 async def refused(scope: Mapping[str, Any], send: Send) -> bool:
     """Whether there are too many handshakes from where this one comes; if so, it has been answered."""
     limits = get_limits()
     policies = limits.guarding("ws.connect")
     if not policies:
         return False
-    subject = Subject(address_of(scope), header=lambda name: _header(scope, name))
+    subject = Subject(address_of_scope(scope), header=lambda name: _header(scope, name))
     decision = await limits.ask(policies, subject)
     if not decision.allowed:
         await refuse(scope, send, 429, max(1, math.ceil(decision.retry_after)))

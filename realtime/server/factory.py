@@ -13,7 +13,7 @@ from twisted.internet.interfaces import IProtocolNegotiationFactory
 from twisted.internet.protocol import Factory as TwistedFactory
 from zope.interface import implementer
 
-from flotilla.ratelimit.http.requests import is_trusted_proxy, trusted_proxies
+from flotilla.ratelimit.http.requests import is_trusted_proxy
 from flotilla.realtime.server.http.answering import answering
 from flotilla.realtime.server.http.connection import HttpConnection
 from flotilla.realtime.server.http.limits import Limits
@@ -51,7 +51,7 @@ class Factory(TwistedFactory):  # type: ignore[misc]
 
     def is_proxy(self, address: str) -> bool:
         """Whether it speaks for others."""
-        return bool(trusted_proxies()) and is_trusted_proxy(address)
+        return is_trusted_proxy(address)
 
     # Told by a connection
 

@@ -11,9 +11,9 @@ import pytest_asyncio
 
 from tests.cluster.support import sdk
 from tests.cluster.support.api_client import Api
-from tests.cluster.support.generic_server import Server, self_signed
-from tests.cluster.support.harness import CONFIG, Cluster, Served, environment, manage, migrate, running
-from tests.cluster.support.processes import Redis
+from tests.cluster.support.generic_server import Server
+from tests.cluster.support.harness import CONFIG, Cluster, Served, manage, running
+from tests.cluster.support.http_client import one_server
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -107,15 +107,6 @@ async def api(cluster: Cluster) -> AsyncIterator[Api]:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One instance of ours under an application of the tests, on TCP and TLS, with a Redis of its own."""
-    home = tmp_path_factory.mktemp("server")
-    redis = Redis(home)
-    env = environment(home, redis.url, CONFIG | {"ping_interval": 60, "pong_timeout": 30, "connect_timeout": 30})
-    made = Server("server", home, env, certificate=self_signed(home))
-    try:
-        redis.start()
-        migrate(env)
-        made.start()
+    patient = CONFIG | {"ping_interval": 60, "pong_timeout": 30, "connect_timeout": 30}
+    with one_server(tmp_path_factory.mktemp("server"), patient) as made:
         yield made
-    finally:
-        made.stop()
-        redis.stop()

@@ -6,28 +6,19 @@ traceback and does not grow.
 
 import contextlib
 import json
-import os
-from pathlib import Path
+import random
 
 import pytest
 import websockets
 
+from tests.cluster.support.fuzzed import play
 from tests.cluster.support.generic_server import Server
-from tests.cluster.support.processes import eventually
 from tests.cluster.support.raw_client import RawClient, token
-from tests.cluster.test_hostile_input import Witness
-from tests.fuzzing import MAX_SECONDS, cases, messages
+from tests.fuzzing import MAX_SECONDS, messages
 
-GROWTH = 40 * 2**20  # bytes
-WARM = 100  # cases after which the process has what it needs
 CODES = {None, 1009, 3005, 3013, 3500, 3501, 3508}
 
 pytestmark = pytest.mark.timeout(MAX_SECONDS)
-
-
-def resident(pid: int) -> int:
-    """Bytes of memory of a process."""
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 async def outcome(url: str, sent: list[str]) -> int | None:
@@ -48,21 +39,9 @@ async def outcome(url: str, sent: list[str]) -> int | None:
 
 
 async def test_commands_of_any_kind_over_sockets(server: Server) -> None:
-    pid = server.ask("state")["pid"]
-    witness = Witness(server.log)
-    before = 0
-    async with RawClient(server.url) as client:
-        await client.connect("8")
-        for number, (name, chance) in enumerate(cases(WARM + 1)):
-            sent = messages(chance)
-            code = await outcome(server.url, sent)
-            assert code in CODES, f"{code}: {name}: {json.dumps(sent)[:2000]}"
-            if number == WARM:
-                before = resident(pid)
-            if number % 20 == 0:
-                await client.round_trip()
-                client.received.clear()
-                witness.check()
-        await eventually(lambda: server.ask("census")["sessions"] == 1, "all others are gone")
-    witness.check()
-    assert resident(pid) - before < GROWTH
+    async def attempt(chance: random.Random) -> str:
+        sent = messages(chance)
+        code = await outcome(server.url, sent)
+        return "" if code in CODES else f"{code}: {json.dumps(sent)[:2000]}"
+
+    await play(server, attempt, counted="sessions")

@@ -11,7 +11,6 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,8 +21,8 @@ from hypothesis import strategies as st
 from tests.cluster.support.harness import API_KEY, Cluster
 from tests.cluster.support.processes import PATIENCE
 from tests.cluster.support.raw_client import RawClient, token
+from tests.cluster.support.witness import Witness
 
-TRACES = ("Traceback", "Unhandled", '"CRITICAL"')
 few = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 
 HARD = (
@@ -96,23 +95,6 @@ def commands(draw: st.DrawFn) -> str:
     body = draw(objects(FIELDS[method]) if draw(st.integers(0, 9)) else ANY)
     id = draw(st.integers(1, 99).map(str) if draw(st.integers(0, 9)) else ANY)
     return "{" + ("" if method == "send" else f'"id":{id},') + f'"{method}":{body}' + "}"
-
-
-class Witness:
-    """Reads what the first instance logs."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._read = path.stat().st_size
-
-    def check(self) -> None:
-        """Fail if a traceback was logged since the last look, so that the input that was just sent is shown."""
-        with self._path.open("rb") as file:
-            file.seek(self._read)
-            news = file.read()
-        self._read += len(news)
-        found = [line for line in news.decode(errors="replace").splitlines() if any(t in line for t in TRACES)]
-        assert not found, found[0]
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from flotilla.store import StoreUnavailable
-from flotilla.store.supervised import restarts, supervised
+from flotilla.store.supervised import SupervisedTask, restarts, supervised
 from tests.store.redis_process import until
 
 pytestmark = pytest.mark.asyncio
@@ -90,3 +90,28 @@ async def test_a_task_that_always_fails_does_not_spin() -> None:
     pauses = [after - before for before, after in itertools.pairwise(runs)]
     assert pauses[0] >= 0.025
     assert pauses[3] >= 0.2
+
+
+async def test_a_task_is_started_and_stopped_once_however_often_it_is_said() -> None:
+    """Both may be receivers of a signal, which gives them arguments."""
+    begun: list[int] = []
+    ended: list[int] = []
+
+    async def work() -> None:
+        begun.append(1)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append(1)
+
+    task = SupervisedTask("test-task", work)
+    await task.stop()
+    for _ in range(2):
+        await task.start(sender=None)
+    await until(lambda: bool(begun))
+    for _ in range(2):
+        await task.stop(sender=None)
+    assert (begun, ended) == ([1], [1])
+    await task.start()
+    await until(lambda: len(begun) == 2)
+    await task.stop()

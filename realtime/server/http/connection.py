@@ -19,6 +19,7 @@ from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.protocols.policies import ProtocolWrapper
 from zope.interface import implementer
 
+from flotilla.ratelimit.http.requests import address_of_scope
 from flotilla.realtime.server import handshake
 from flotilla.realtime.server.connection import Connection
 from flotilla.realtime.server.connection import Server as WebSocketServer
@@ -27,7 +28,7 @@ from flotilla.realtime.server.http.body import Body, Length, body_of
 from flotilla.realtime.server.http.limits import Limits
 from flotilla.realtime.server.http.progress import Progress, Rate
 from flotilla.realtime.server.http.request import Request, internal_error
-from flotilla.realtime.server.http.scope import forwarded_address, http_scope, websocket_scope
+from flotilla.realtime.server.http.scope import http_scope, websocket_scope
 from flotilla.realtime.server.transports import cut_off, has_open_buffers, in_flight, let_go, unsent
 
 logger = logging.getLogger("flotilla.realtime.http")
@@ -205,7 +206,7 @@ class HttpConnection:
         scope = http_scope(server, self.transport, head, self._is_secure())
         path = scope["path"].removeprefix(server.root_path)
         body: Body = body_of(head, self.factory.limits.max_body_at(path)) if head.has_body else Length(0)
-        self.factory.knows(self, forwarded_address(scope) if self.factory.is_proxy(self.peer) else self.peer)
+        self.factory.knows(self, address_of_scope(scope) if self.factory.is_proxy(self.peer) else self.peer)
         request = self._request = Request(self, head, body)
         self._enter(State.ANSWERING)
         self._rate.reset()

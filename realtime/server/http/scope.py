@@ -9,8 +9,6 @@ from urllib.parse import unquote
 
 from daphne.utils import parse_x_forwarded_for
 
-from flotilla.ratelimit.http.addresses import client_address
-from flotilla.ratelimit.http.requests import trusted_proxies
 from flotilla.realtime.server.head import Head, Headers, Refused
 
 _ROOT_PATH = b"daphne-root-path"  # stock Daphne believes it, whoever sends it
@@ -69,9 +67,3 @@ def _client(server: Any, transport: Any, headers: Headers, scheme: str) -> tuple
 def _address(ask: Callable[[], Any]) -> list[Any] | None:
     found = ask()
     return [str(found.host), found.port] if hasattr(found, "host") and hasattr(found, "port") else None
-
-
-def forwarded_address(scope: dict[str, Any]) -> str:
-    """The address of the client behind trusted proxies; "" where there is none."""
-    forwarded = b", ".join(value for name, value in scope["headers"] if name == b"x-forwarded-for")
-    return client_address(scope["client"][0] if scope["client"] else "", forwarded.decode("latin-1"), trusted_proxies())
