@@ -279,5 +279,3 @@ class TestInsideOfTestCase(TestCase):
             publishing.watchers.pop()
         assert seen[0] == (ROOM, b'{"data":{"secret":0}}')
         assert seen[MANY:] == [("plain:b", b'{"data":1,"tags":{"kind":"x"}}')]
-
-

@@ -9,6 +9,4 @@ REALTIME = {"without_namespace": {"history_size": 100, "history_ttl": "60s"}}
 REALTIME_CONFIG = None
 ROOT_URLCONF = "tests.realtime.publishers.places"
 MIDDLEWARE: list[str] = []
-DATABASES = {
-    alias: {"ENGINE": "django.db.backends.sqlite3", "NAME": f"file:{alias}?mode=memory"} for alias in ("default", "other")
-}
+DATABASES = {name: {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"} for name in ("default", "other")}

@@ -9,7 +9,7 @@ from celery.signals import worker_init
 
 django.setup()
 
-from tests.realtime.publishers.places import committed, sent
+from tests.realtime.publishers.places import committed, sent  # noqa: E402  which needs the apps
 
 FOLDER = os.environ["PUBLISHERS_FOLDER"]
 

@@ -19,7 +19,7 @@ from tests.store.redis_process import RedisProcess, until
 
 ROOT = Path(__file__).resolve().parents[3]
 WITHIN = 100.0  # seconds for a process that is no longer there
-COMPLAINTS = re.compile(r"Task was destroyed|never retrieved|ResourceWarning|RuntimeWarning|Traceback|Exception ignored")
+COMPLAINTS = re.compile(r"was destroyed|never retrieved|ResourceWarning|RuntimeWarning|Traceback|Exception ignored")
 PYTHON = (sys.executable, "-X", "dev", "-W", "ignore::DeprecationWarning", "-W", "ignore::PendingDeprecationWarning")
 TASKS = 6
 
