@@ -3,9 +3,11 @@
 import asyncio
 import logging
 import time
+import unittest
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -22,6 +24,7 @@ from flotilla.realtime.protocol.codes import CommandError
 from flotilla.store import StoreUnavailable, get_store
 from flotilla.store.errors import StoreNotAsked
 from flotilla.store.shards import reset_store
+from tests.cluster.support.documents import snippets
 from tests.ratelimit.slow_redis import SlowRedis
 from tests.store.pausing import hung
 from tests.store.redis_process import RedisProcess, until
@@ -280,3 +283,22 @@ class TestInsideOfTestCase(TestCase):
             publishing.watchers.pop()
         assert seen[0] == (ROOM, b'{"data":{"secret":0}}')
         assert seen[MANY:] == [("plain:b", b'{"data":1,"tags":{"kind":"x"}}')]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_documents_example_is_a_test_that_passes(configured: Any) -> None:
+    """As it is printed, and it fails when nothing is published."""
+    found: dict[str, Any] = {"__name__": "documented"}
+    for code in snippets("PUBLISHING.md", "python"):
+        exec(code, found)
+    configured.REALTIME = {"without_namespace": {"history_size": 10, "history_ttl": "60s"}}
+    urls: Any = ModuleType("urls")
+    urls.urlpatterns = [path("rename/", found["rename"])]
+    configured.ROOT_URLCONF = urls
+    for works in (True, False):
+        if not works:
+            found["publish"] = lambda *_: None
+        get_store().first.execute_sync("FLUSHALL")
+        result = unittest.TestResult()
+        unittest.TestLoader().loadTestsFromTestCase(found["Renaming"]).run(result)
+        assert (result.testsRun, result.wasSuccessful()) == (1, works), result.errors + result.failures
