@@ -21,7 +21,7 @@ from flotilla import abroadcast, apublish, broadcast, history, publish, reauthor
 from flotilla.realtime.api import publishing
 from flotilla.realtime.losses import losses
 from flotilla.realtime.protocol.codes import CommandError
-from flotilla.store import StoreUnavailable, get_store
+from flotilla.store import StoreUnavailable, get_store, patience
 from flotilla.store.errors import StoreNotAsked
 from flotilla.store.shards import reset_store
 from tests.cluster.support.documents import snippets
@@ -61,6 +61,7 @@ def _site(configured: Any) -> Iterator[None]:
     configured.ROOT_URLCONF = __name__
     configured.MIDDLEWARE = []
     hooks.clear()
+    patience.begin()
     yield
     asyncio.run(get_store().close())
 
