@@ -30,9 +30,18 @@ TIMEOUT = 2.0  # seconds a call may take
 
 class Shard:
     """One Redis. `index` is its number in REDIS_URL. `partitions`: None where it does not matter if Redis comes back
-    with an older state."""
+    with an older state. `wait_once`: threads do not ask a Redis that is known to be silent (`flotilla.store.outage`).
+    """
 
-    def __init__(self, index: int, url: str, timeout: float = TIMEOUT, partitions: Partitions | None = None) -> None:
+    def __init__(
+        self,
+        index: int,
+        url: str,
+        timeout: float = TIMEOUT,
+        partitions: Partitions | None = None,
+        *,
+        wait_once: bool = False,
+    ) -> None:
         self.index = index
         self.url = url
         self.timeout = timeout
@@ -40,7 +49,7 @@ class Shard:
         self.stats = RedisStats(f"Redis {index}")
         self._links: WeakKeyDictionary[asyncio.AbstractEventLoop, Link] = WeakKeyDictionary()
         self._current: tuple[asyncio.AbstractEventLoop, Link] | None = None  # the one asked for last
-        self._threads = Threads(f"Redis {index}", url, timeout, self.stats, partitions)
+        self._threads = Threads(f"Redis {index}", url, timeout, self.stats, partitions, wait_once=wait_once)
         self._beside: list[AbstractConnection] = []
         self._beside_pool: aioredis.ConnectionPool | None = None  # kept: behind sentinels, connections only borrow it
 
@@ -131,7 +140,7 @@ class Store:
 
     def __init__(self, urls: Sequence[str], timeout: float = TIMEOUT) -> None:
         self.urls = tuple(urls)
-        self.shards = [Shard(index, url, timeout, Partitions()) for index, url in enumerate(urls)]
+        self.shards = [Shard(index, url, timeout, Partitions(), wait_once=True) for index, url in enumerate(urls)]
 
     @property
     def first(self) -> Shard:

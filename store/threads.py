@@ -1,7 +1,8 @@
 """One Redis as threads call it: a pool of connections, shared by all threads of the process.
 
-Calls keep the deadline of their thread (`deadline`), and fail at once while Redis is known to be silent (`outage`). A
-new connection begins as those of coroutines do, by comparing what is known of the partitions (`link`). Behind
+Calls keep the deadline of their thread (`deadline`), and where that is wanted they fail at once while Redis is known to
+be silent (`outage`): the rate limits have a breaker of their own instead, which tells slow from silent. A new
+connection begins as those of coroutines do, by comparing what is known of the partitions (`link`). Behind
 sentinels, `moved` has the next call begin with the new master.
 """
 
@@ -28,12 +29,22 @@ from flotilla.store.stats import RedisStats
 class Threads:
     """Calls of threads. Every one raises StoreUnavailable: StoreRefused where Redis answers with an error."""
 
-    def __init__(self, name: str, url: str, timeout: float, stats: RedisStats, partitions: Partitions | None) -> None:
+    def __init__(
+        self,
+        name: str,
+        url: str,
+        timeout: float,
+        stats: RedisStats,
+        partitions: Partitions | None,
+        *,
+        wait_once: bool,
+    ) -> None:
         self._name = name
         self._url = url
         self._timeout = timeout
         self._stats = stats
         self._partitions = partitions
+        self._wait_once = wait_once
         self._client: redis.Redis | None = None
         self.outage = self._no_outage()
 
@@ -123,7 +134,7 @@ class Threads:
             yield self._connected()
         except (RedisError, OSError) as error:
             found = from_client(error)
-            if not isinstance(found, StoreRefused):
+            if self._wait_once and not isinstance(found, StoreRefused):
                 self.outage.silent(time.monotonic() - began, self._timeout)
             raise found from error
         self.outage.answered()

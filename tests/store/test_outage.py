@@ -95,7 +95,7 @@ async def test_the_thread_ends_with_what_it_asks() -> None:
 
 async def test_threads_wait_once_and_go_on_soon(mortal_redis: RedisProcess) -> None:
     """Calls of every kind; coroutines have their own way of finding out."""
-    shard = Shard(0, mortal_redis.url, 1.0)
+    shard = Shard(0, mortal_redis.url, 1.0, wait_once=True)
     assert shard.execute_sync("PING") == b"PONG"
     with hung(mortal_redis):
         with pytest.raises(StoreSilent):
@@ -112,10 +112,22 @@ async def test_threads_wait_once_and_go_on_soon(mortal_redis: RedisProcess) -> N
     await shard.close()
 
 
+def test_who_has_a_breaker_of_its_own_is_not_spared(mortal_redis: RedisProcess) -> None:
+    """The rate limits: to them a slow Redis is not one that is away."""
+    shard = Shard(0, mortal_redis.url, 0.2)
+    with hung(mortal_redis):
+        for _ in range(3):
+            with pytest.raises(StoreSilent):
+                shard.execute_sync("PING")
+    assert not shard.silent
+    assert shard.execute_sync("PING") == b"PONG"
+    shard.close_sync()
+
+
 async def test_a_refused_connection_is_tried_each_time() -> None:
     """It costs no time, and the first call after a restart shall be served."""
     with refusing() as url:
-        shard = Shard(0, url, 5.0)
+        shard = Shard(0, url, 5.0, wait_once=True)
         for _ in range(5):
             with pytest.raises(StoreUnavailable) as caught:
                 shard.execute_sync("PING")
@@ -127,7 +139,7 @@ async def test_a_refused_connection_is_tried_each_time() -> None:
 
 def test_what_was_closed_asks_no_more(mortal_redis: RedisProcess) -> None:
     """And can be used again."""
-    shard = Shard(0, mortal_redis.url, 0.5)
+    shard = Shard(0, mortal_redis.url, 0.5, wait_once=True)
     with hung(mortal_redis):
         with pytest.raises(StoreSilent):
             shard.execute_sync("PING")
