@@ -1,7 +1,7 @@
 """The Django app of the real-time core; on start it registers the system checks and begins to watch for changes."""
 
 from django.apps import AppConfig
-from django.core.signals import request_started
+from django.core.signals import request_finished, request_started
 
 
 class RealtimeAppConfig(AppConfig):
@@ -21,4 +21,5 @@ class RealtimeAppConfig(AppConfig):
 
         changes.connect()
         request_started.connect(patience.begin, dispatch_uid="flotilla.store.patience")
+        request_finished.connect(patience.end, dispatch_uid="flotilla.store.patience")
         set_source(Source(lambda: get_config().rate_limits, lambda: get_config().namespaces))
