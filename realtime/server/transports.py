@@ -11,7 +11,10 @@ import struct
 import termios
 from typing import Any
 
-from twisted.protocols.policies import ProtocolWrapper
+try:
+    from twisted.protocols.policies import ProtocolWrapper
+except ImportError:  # without the extra `daphne` no transport is one of Twisted's
+    ProtocolWrapper = ()
 
 _BUFFERS = ("dataBuffer", "offset", "_tempDataBuffer", "_tempDataLen", "socket")
 
