@@ -24,6 +24,11 @@ if TYPE_CHECKING:
 __version__ = VERSION
 
 
+def apps() -> list[str]:
+    """The platform's apps, for INSTALLED_APPS: `[..., *flotilla.apps()]`."""
+    return [f"flotilla.{name}" for name in ("realtime", "presence", "ratelimit", "monitoring", "ops")]
+
+
 def __getattr__(name: str) -> Any:
     if name == "presence":
         return import_module("flotilla.presence")
