@@ -66,7 +66,8 @@ test-versions: $(DEV_STAMP) ## tests in this Python on another DJANGO (6.0, 6.1)
 	@$(if $(OLDEST),$(PY) -m uv pip compile --quiet --resolution lowest-direct --all-extras --no-header --no-annotate \
 		--output-file $(VERSIONS)/overrides.txt pyproject.toml,echo "Django~=$(or $(DJANGO),5.2).0" > $(VERSIONS)/overrides.txt)
 	@$(PY) -m uv venv --quiet --python $(PY) $(VERSIONS)/venv
-	@$(PY) -m uv pip install --quiet --python $(VERSIONS)/venv/bin/python --override $(VERSIONS)/overrides.txt -r requirements-dev.txt
+	@$(PY) -m uv pip install --quiet --python $(VERSIONS)/venv/bin/python \
+		--override $(VERSIONS)/overrides.txt -r $(VERSIONS)/overrides.txt -r requirements-dev.txt
 	@exec $(VERSIONS)/venv/bin/python -m pytest -n $(WORKERS) --dist loadfile $(or $(ARGS),$(COVERED))
 
 .PHONY: fuzz
