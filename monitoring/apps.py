@@ -9,6 +9,7 @@ class MonitoringConfig(AppConfig):
     name = "flotilla.monitoring"
     label = "flotilla_monitoring"
     verbose_name = "Monitoring"
+    default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
         """Nothing is opened here: management commands load the apps as well."""

@@ -111,6 +111,7 @@ from django.test import Client
 answer = Client().get("/")
 said = {"page": f"{answer.status_code} {answer.content.decode()}"}
 said["check"] = [f"{found.id}: {found.msg}" for found in run_checks(tags=["flotilla_monitoring"])]
+said["models"] = [str(found) for found in run_checks(tags=["models"])]
 for words in json.loads(sys.argv[1]):
     try:
         call_command(*words)
@@ -305,6 +306,11 @@ def test_a_middleware_that_counts_nothing_is_named(said: dict[str, Any]) -> None
     (warning,) = said["check"]
     assert "flotilla_monitoring.W002" in warning
     assert 'pip install "django-flotilla[metrics]"' in warning
+
+
+def test_the_models_want_nothing_of_a_projects_settings(said: dict[str, Any]) -> None:
+    """As DEFAULT_AUTO_FIELD, which is another one in older Djangos: no warning, no migration of ours in the project."""
+    assert said["models"] == []
 
 
 @pytest.mark.parametrize("words", WITHOUT, ids="_".join)
