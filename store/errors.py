@@ -7,32 +7,22 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from redis.exceptions import (
-    AuthenticationError,
-    BusyLoadingError,
-    ExecAbortError,
-    NoPermissionError,
-    NoScriptError,
-    OutOfMemoryError,
-    ReadOnlyError,
-    RedisError,
-    ResponseError,
-)
+from redis.exceptions import RedisError, ResponseError
 
 ELSEWHERE = frozenset({"READONLY", "LOADING", "MASTERDOWN"})
 """Codes of a server that is not, or not yet, the right one: the address may lead to another one by now."""
 
 UNKNOWN_SCRIPT = "NOSCRIPT"
-_BY_CLASS = {
-    AuthenticationError: "NOAUTH",
-    BusyLoadingError: "LOADING",
-    ExecAbortError: "EXECABORT",
-    NoPermissionError: "NOPERM",
-    NoScriptError: "NOSCRIPT",
-    OutOfMemoryError: "OOM",
-    ReadOnlyError: "READONLY",
+_OF_CLASS = {
+    "AuthenticationError": "NOAUTH",
+    "BusyLoadingError": "LOADING",
+    "ExecAbortError": "EXECABORT",
+    "NoPermissionError": "NOPERM",
+    "NoScriptError": "NOSCRIPT",
+    "OutOfMemoryError": "OOM",
+    "ReadOnlyError": "READONLY",
 }
-"""The codes of redis-py's errors, which do not carry them before 7.2."""
+"""The codes of redis-py's errors by the names of their classes: before 7.2 they carry none."""
 _CODE = re.compile(r"[A-Z][A-Z0-9]+(?= |$)")
 _NO_RIGHT = (
     "The user executing the script can't ",
@@ -97,9 +87,7 @@ def _code_of(error: BaseException | None) -> str:
     """The code that redis-py took off an error reply's text; "" when it took none."""
     if not isinstance(error, RedisError):
         return ""
-    return getattr(error, "status_code", None) or next(
-        (code for kind, code in _BY_CLASS.items() if isinstance(error, kind)), ""
-    )
+    return getattr(error, "status_code", None) or _OF_CLASS.get(type(error).__name__, "")
 
 
 @contextmanager
