@@ -61,13 +61,15 @@ wheel: $(DEV_STAMP) ## the distribution django-flotilla, as sdist and wheel, in 
 
 # The pins of requirements-dev.txt, but for what is overridden; the other packages are the newest that fit.
 VERSIONS = var/versions/$(if $(OLDEST),oldest,$(or $(DJANGO),5.2))
+COMPILE = $(PY) -m uv pip compile --quiet --no-header --no-annotate
 test-versions: $(DEV_STAMP) ## tests in this Python on another DJANGO (6.0, 6.1), or on the oldest packages of our ranges (OLDEST=1)
 	@rm -rf $(VERSIONS) && mkdir -p $(VERSIONS)
-	@$(if $(OLDEST),$(PY) -m uv pip compile --quiet --resolution lowest-direct --all-extras --no-header --no-annotate \
-		--output-file $(VERSIONS)/overrides.txt pyproject.toml,echo "Django~=$(or $(DJANGO),5.2).0" > $(VERSIONS)/overrides.txt)
+	@$(if $(OLDEST),$(COMPILE) --resolution lowest-direct --all-extras --output-file $(VERSIONS)/overrides.txt pyproject.toml, \
+		echo "Django~=$(or $(DJANGO),5.2).0" > $(VERSIONS)/overrides.txt)
+	@$(COMPILE) --generate-hashes --override $(VERSIONS)/overrides.txt --output-file $(VERSIONS)/requirements.lock \
+		$(VERSIONS)/overrides.txt requirements-dev.txt
 	@$(PY) -m uv venv --quiet --python $(PY) $(VERSIONS)/venv
-	@$(PY) -m uv pip install --quiet --python $(VERSIONS)/venv/bin/python \
-		--override $(VERSIONS)/overrides.txt -r $(VERSIONS)/overrides.txt -r requirements-dev.txt
+	@$(PY) -m uv pip install --quiet --python $(VERSIONS)/venv/bin/python --require-hashes -r $(VERSIONS)/requirements.lock
 	@exec $(VERSIONS)/venv/bin/python -m pytest -n $(WORKERS) --dist loadfile $(or $(ARGS),$(COVERED))
 
 .PHONY: fuzz
