@@ -9,10 +9,11 @@ class MonitoringConfig(AppConfig):
     name = "flotilla.monitoring"
     label = "flotilla_monitoring"
     verbose_name = "Monitoring"
+    default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
         """Nothing is opened here: management commands load the apps as well."""
-        from flotilla.monitoring import exporter, limits, metrics
+        from flotilla.monitoring import checks, exporter, limits, metrics  # noqa: F401  the checks register themselves
         from flotilla.monitoring.health import watch
         from flotilla.monitoring.live_figures import NAMESPACE, OPTIONS, publisher
         from flotilla.monitoring.memory import memory_watch

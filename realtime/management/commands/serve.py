@@ -13,6 +13,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import connection, connections
 from django.db.migrations.executor import MigrationExecutor
 
+from flotilla._extras import MissingExtra, require
 from flotilla.presence.leases import expire_sync
 from flotilla.realtime.server.child import Plan
 from flotilla.realtime.server.console import say
@@ -46,6 +47,10 @@ class Command(BaseCommand):
 
     def handle(self, *, instances: int, host: str, port: int, root_path: str, demo: bool, **_: Any) -> None:
         """Serve until told to stop."""
+        try:
+            require("manage.py serve", "daphne", "daphne", "twisted", "httptools")
+        except MissingExtra as error:
+            raise CommandError(f"{error}, or serve with another ASGI server") from None
         _set_root_path(root_path)
         if demo and not settings.FLOTILLA_DEMO:
             raise CommandError("write --demo directly after `manage.py serve`, or set FLOTILLA_DEMO=1")
