@@ -5,19 +5,22 @@ what works but should be known before it meets the internet. No check repeats a 
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from importlib.util import find_spec
 from typing import Any
 
 from django.apps import AppConfig
 from django.core.checks import CheckMessage, Error, Warning, register
 
+from flotilla.conf import problems
+from flotilla.config_reader import ConfigProblems
 from flotilla.realtime.access import trust
 from flotilla.realtime.access.authentication_hook import resolved
 from flotilla.realtime.access.hooks import name_of, resolve
 from flotilla.realtime.access.public_keys import CryptographyMissing, UnusableKey, read_pem
 from flotilla.realtime.conf import ChannelOptions, RealtimeConfig, get_config
-from flotilla.realtime.config_reader import ConfigProblems
 from flotilla.realtime.origin import covers_a_top_level
+from flotilla.store.conf import NO_REDIS_MEND, get_store_config
 
 MIN_SECRET = 32
 """Bytes of a token secret that no one can guess: the size of the hash in HS256 (RFC 7518, 3.2)."""
@@ -27,11 +30,16 @@ INSTALL = 'Install it, as with `pip install "django-flotilla[jwt]"`.'
 @register("realtime")
 def check_realtime(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
     """Everything that can be said of the configuration without starting."""
+    found: list[CheckMessage] = [
+        Error(item.fault, hint=item.hint or None, id="flotilla_realtime.E001") for item in dict.fromkeys(problems())
+    ]
     try:
         config = get_config()
-    except ConfigProblems as error:
-        return [Error(item.fault, hint=item.hint or None, id="flotilla_realtime.E001") for item in error.problems]
+    except ConfigProblems:
+        return found
     return [
+        *found,
+        *_redis(),
         *_hooks(config),
         *_secrets(config),
         *_public_keys(config),
@@ -39,6 +47,12 @@ def check_realtime(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[Ch
         *_open_reading(config),
         *_without_effect(config),
     ]
+
+
+def _redis() -> Iterator[CheckMessage]:
+    with suppress(ConfigProblems):
+        if not get_store_config().redis_urls:
+            yield Error("No Redis is configured.", hint=NO_REDIS_MEND, id="flotilla_realtime.E003")
 
 
 def _hooks(config: RealtimeConfig) -> Iterator[CheckMessage]:
@@ -77,13 +91,13 @@ def _public_keys(config: RealtimeConfig) -> Iterator[CheckMessage]:
             try:
                 read_pem(pem)
             except CryptographyMissing as error:
-                yield Error(f"{name}: {error}.", hint=INSTALL, id="flotilla_realtime.E003")
+                yield Error(f"{name}: {error}.", hint=INSTALL, id="flotilla_realtime.E010")
             except UnusableKey as error:
                 hint = 'Write the PEM text of a public key, "-----BEGIN PUBLIC KEY-----…".'
-                yield Error(f"{name}[{position}] cannot be used: {error}.", hint=hint, id="flotilla_realtime.E003")
+                yield Error(f"{name}[{position}] cannot be used: {error}.", hint=hint, id="flotilla_realtime.E010")
     for name in ("token_jwks_url", "subscription_token_jwks_url"):
         if getattr(config, name) and find_spec("cryptography") is None:
-            yield Error(f"{name}: {CryptographyMissing()}.", hint=INSTALL, id="flotilla_realtime.E003")
+            yield Error(f"{name}: {CryptographyMissing()}.", hint=INSTALL, id="flotilla_realtime.E010")
 
 
 def _openness(config: RealtimeConfig) -> Iterator[CheckMessage]:
