@@ -47,7 +47,8 @@ def request_of(
 ) -> HandshakeRequest:
     """The request; `token`, `data` and `headers` are those of the connect command."""
     refused = bool(cookie_refusal(scope, config))
-    kept = [(name, value) for name, value in scope.get("headers", ()) if not (refused and name in _BY_ITSELF)]
+    of_handshake = [(name.lower(), value) for name, value in scope.get("headers", ())]
+    kept = [(name, value) for name, value in of_handshake if not (refused and name in _BY_ITSELF)]
     names = {name for name, _ in kept}
     for name, value in (headers or {}).items():
         given = name.lower()

@@ -7,11 +7,13 @@ no algorithm here. With several secrets the first signs and all verify.
 `payload_of` uses the keys at hand. Where tokens come from a JWKS URL, `fetch_key` first has the token's key there.
 """
 
+import base64
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 import jwt
+import msgspec
 from jwt import algorithms as pyjwt
 from jwt.algorithms import HMACAlgorithm
 
@@ -34,6 +36,11 @@ class Head(NamedTuple):
 
     algorithm: str
     kid: str
+
+
+class _Header(msgspec.Struct):
+    alg: str
+    kid: str | None = None
 
 
 class _Hmac(HMACAlgorithm):
@@ -63,6 +70,7 @@ def _jws() -> jwt.PyJWS:
 
 
 _JWS = _jws()
+_ALGORITHMS = frozenset(_JWS.get_algorithms())
 
 
 def sign(payload: bytes, trust: Trust) -> str:
@@ -102,17 +110,21 @@ async def fetch_key(token: str, trust: Trust) -> None:
 
 
 def _head(token: str) -> Head:
-    """Raises BadSignature for what is no token, or not signed with an algorithm that is known here."""
+    """Raises BadSignature for what is no token, or not signed with an algorithm that is known here.
+
+    This reads as much as is needed to choose a key. PyJWT reads the same strictly, and takes no other algorithm than
+    this, so that a difference between the two is a refusal.
+    """
     try:
-        header = _JWS.get_unverified_header(token)
-    except (jwt.PyJWTError, ValueError, RecursionError) as error:
-        raise BadSignature(str(error)) from None
-    algorithm, kid = header.get("alg"), header.get("kid", "")
-    if not isinstance(algorithm, str) or algorithm not in _JWS.get_algorithms():
+        text = token.partition(".")[0]
+        header = msgspec.json.decode(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)), type=_Header)
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        raise BadSignature(f"no head of a token: {error}") from None
+    if header.alg not in _ALGORITHMS:
         raise BadSignature("no algorithm of its signature is accepted")
-    if not isinstance(kid, str) or len(kid) > MAX_KEY_ID:
-        raise BadSignature("its key id is not a text, or too long")
-    return Head(algorithm, kid)
+    if len(header.kid or "") > MAX_KEY_ID:
+        raise BadSignature("its key id is too long")
+    return Head(header.alg, header.kid or "")
 
 
 def _candidates(head: Head, trust: Trust) -> Iterator[Any]:
