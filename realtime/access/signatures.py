@@ -41,6 +41,7 @@ class Head(NamedTuple):
 class _Header(msgspec.Struct):
     alg: str
     kid: str | None = None
+    crit: msgspec.Raw = msgspec.Raw()
 
 
 class _Hmac(HMACAlgorithm):
@@ -122,6 +123,8 @@ def _head(token: str) -> Head:
         raise BadSignature(f"no head of a token: {error}") from None
     if header.alg not in _ALGORITHMS:
         raise BadSignature("no algorithm of its signature is accepted")
+    if bytes(header.crit):
+        raise BadSignature("its head has members that must be understood (crit), and none is")
     if len(header.kid or "") > MAX_KEY_ID:
         raise BadSignature("its key id is too long")
     return Head(header.alg, header.kid or "")
