@@ -4,6 +4,7 @@ The clock is the test's. Where a site is asked, it is a real one on this machine
 """
 
 import asyncio
+import itertools
 import json
 import threading
 from collections.abc import Awaitable, Callable
@@ -201,6 +202,24 @@ async def test_known_keys_are_used_on_while_the_issuer_is_away(caplog: Any) -> N
     assert await office.has("p256")
     await office.settle()
     assert not office.issuer.find("p256", "ES256"), "it was withdrawn"
+
+
+async def test_an_issuer_that_is_away_is_asked_more_and_more_seldom() -> None:
+    """However many come, with keys that are known or not."""
+    office = Office("p256")
+    assert await office.has("p256")
+    office.go_away()
+    asked_at = []
+    for second in range(int(REFRESH_AFTER) + 1, int(REFRESH_AFTER) + 601):
+        office.time = float(second)
+        before = office.fetches
+        assert await office.has("p256")
+        with pytest.raises(KeysUnavailable):
+            await office.has("made up")
+        await office.settle()
+        asked_at += [second] * (office.fetches > before)
+    pauses = [later - earlier for earlier, later in itertools.pairwise(asked_at)]
+    assert pauses == [1, 2, 4, 8, 16, 32, *[RETRY_MOST] * (len(pauses) - 6)]
 
 
 async def test_old_keys_are_renewed_in_the_background() -> None:
