@@ -6,9 +6,12 @@ then on messages are handed over as they are read, and neither a task nor a queu
 What is sent goes straight to the kernel while nothing waits before it, else behind what waits; the order of calls is
 kept. At most `max_unsent` bytes are held for a client that does not read: then `on_slow` is called, once.
 
-What is read is counted (`flotilla.realtime.server.budget`): who sends more is closed with 1008, or as the receiver
-says. At most `MAX_PER_TURN` frames are handled in a turn of the loop; nothing more is read until the rest was handled
-in others.
+What is read of a connection that was adopted is bounded as its receiver says (`Bounds`): a larger message is refused
+with 1009, and who sends more than the budget (`flotilla.realtime.server.budget`) is closed with 1008, or as the receiver
+says. Any other application has the server's bounds, which are Daphne's: messages of 1 MiB, no budget; what it has not
+received stops the reading (`flotilla.realtime.server.asgi`), and a client that does not answer pings is given up
+(`flotilla.realtime.server.keepalive`). At most `MAX_PER_TURN` frames are handled in a turn of the loop, whoever has the
+connection; nothing more is read until the rest was handled in others.
 """
 
 import asyncio
@@ -20,7 +23,7 @@ from typing import Any, Protocol
 from flotilla.realtime.protocol.frames import Frame, Wire, close_frame, frame_header
 from flotilla.realtime.server import handshake
 from flotilla.realtime.server.asgi import AsgiSide
-from flotilla.realtime.server.budget import Allowance, Budget
+from flotilla.realtime.server.budget import Bounds, Budget
 from flotilla.realtime.server.handshake import Handshake, Headers
 from flotilla.realtime.server.incoming_frames import (
     FIN_PING,
@@ -32,6 +35,7 @@ from flotilla.realtime.server.incoming_frames import (
     whole_ping,
     whole_text,
 )
+from flotilla.realtime.server.keepalive import Keepalive
 from flotilla.realtime.server.transports import has_open_buffers, in_flight, let_go, unsent
 
 logger = logging.getLogger("flotilla.realtime.connection")
@@ -76,8 +80,9 @@ class Server(Protocol):
     """What a connection needs of its server."""
 
     application: Any
-    max_message_bytes: int
-    allowance: Allowance
+    bounds: Bounds  # of connections that nobody has adopted
+    ping_interval: float  # seconds between pings to their clients; 0: none
+    ping_timeout: float  # seconds that the answer may take
 
     def websocket_opened(self, connection: "Connection") -> None: ...
 
@@ -111,9 +116,9 @@ class Connection:
         self._state = State.CONNECTING
         self._clear = False  # open, and nothing waited in the transport at the last look: only we write to it
         self._direct: Callable[[bytes], int] | None = transport.socket.send if has_open_buffers(transport) else None
-        self._most = server.max_message_bytes
+        self._most = server.bounds.message
         self._reader: Reader | None = None
-        self._budget = Budget(server.allowance)
+        self._budget = Budget(server.bounds.allowance)
         self._behind: asyncio.Handle | None = None  # there is more to handle than one turn's worth: the next turn
         self._paused = False  # the application wants nothing more for now
         self._receiver: Receiver | None = None
@@ -127,10 +132,14 @@ class Connection:
         scope["extensions"] = {EXTENSION: self, "websocket.http.response": {}}
         self._asgi.run(server.application, scope)
 
-    def adopt(self, receiver: Receiver) -> None:
-        """From now on `receiver` gets what is read, and the application may return."""
+    def adopt(self, receiver: Receiver, bounds: Bounds) -> None:
+        """From now on `receiver` gets what is read, within its bounds, and the application may return."""
         asgi, self._asgi = self._asgi, None
         self._receiver = receiver
+        self._most = bounds.message
+        self._budget = Budget(bounds.allowance)
+        if self._reader is not None:
+            self._reader.most = bounds.message
         for event in asgi.release() if asgi is not None else ():
             if event["type"] == "websocket.receive":
                 self._hand_over(event["bytes"] if event["text"] is None else event["text"])
@@ -414,6 +423,26 @@ class Connection:
     def throttle(self, producer: Any) -> None:
         """Have a producer (Twisted's IPushProducer) told when it should stop writing, and when it may go on."""
         self._transport.registerProducer(producer, True)
+
+    # Keeping alive (realtime.server.keepalive)
+
+    def keepalive(self) -> Keepalive | None:
+        """Pings to the client, for an application that sends none itself; None where the server sends none."""
+        server = self._server
+        return Keepalive(self, server.ping_interval, server.ping_timeout) if server.ping_interval > 0 else None
+
+    @property
+    def heard(self) -> int:
+        """A number that is another one whenever something was read, of a connection without a budget."""
+        return self._budget.bytes_left
+
+    def ping(self) -> None:
+        """Send a ping, if something can be sent."""
+        self.send(Wire(frame_header(_PING, 0)))
+
+    def give_up(self) -> None:
+        """Cut the connection off."""
+        self._transport.abortConnection()
 
     def ended(self) -> None:
         """The application has returned; unless it has adopted the connection, this is its end."""

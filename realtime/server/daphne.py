@@ -18,6 +18,7 @@ from typing import Any
 from daphne.cli import CommandLineInterface as DaphneCommandLine  # first: it installs the reactor
 from daphne.server import Server as DaphneServer
 from daphne.server import twisted_loop
+from django.conf import settings
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import serverFromString
@@ -29,8 +30,7 @@ from twisted.logger import (
     globalLogPublisher,
 )
 
-from flotilla.realtime.conf import get_config
-from flotilla.realtime.server.budget import Allowance
+from flotilla.realtime.server.budget import UNBOUNDED, Bounds
 from flotilla.realtime.server.conf import get_server_config
 from flotilla.realtime.server.connection import Connection
 from flotilla.realtime.server.drain import drain
@@ -48,13 +48,13 @@ GC_THRESHOLD = (20_000, 20, 50)  # docs/decisions/0007
 LOOK_EVERY = 0.05  # seconds
 MIN_SHUTDOWN = 1.0  # seconds the application has for its shutdown, though the drain's deadline has passed
 LOOK_AFTER_OPENINGS = 1.0  # seconds
+MAX_MESSAGE = 2**20  # bytes, Daphne's default
 
 
 class Server(DaphneServer):  # type: ignore[misc]
     """One process's server."""
 
     def __init__(self, application: Any, endpoints: list[str], **options: Any) -> None:
-        config = get_config()
         options |= {
             "signal_handlers": False,
             "root_path": get_server_config().root_path or options.get("root_path", ""),
@@ -63,8 +63,7 @@ class Server(DaphneServer):  # type: ignore[misc]
         super().__init__(application, endpoints, **options)
         self.endpoints: list[str] = []  # Daphne would listen with its own factory
         self._listen_on = endpoints
-        self.max_message_bytes = config.max_message_bytes
-        self.allowance = Allowance(config.max_frames_per_second, config.max_bytes_per_second)
+        self.bounds = Bounds(_max_message(self), UNBOUNDED)
         self.ports: list[Any] = []
         self.websockets: set[Connection] = set()
         self._draining = False
@@ -193,6 +192,15 @@ class Server(DaphneServer):  # type: ignore[misc]
         """Wait until every WebSocket and request has ended."""
         while self.websockets or any(connection.owes for connection in self.factory.busy):
             await asyncio.sleep(LOOK_EVERY)
+
+
+def _max_message(server: DaphneServer) -> int:
+    """Bytes in a message to an application that has no bounds of its own: as the command line, the setting of Daphne's
+    runserver or Daphne's default has it. A frame is never larger than its message here."""
+    given: int = server.websocket_max_message_size
+    if given == MAX_MESSAGE:
+        given = getattr(settings, "DAPHNE_WEBSOCKET_MAX_MESSAGE_SIZE", given)
+    return given or sys.maxsize
 
 
 def _settle_garbage_collector() -> None:

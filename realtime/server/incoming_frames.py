@@ -119,10 +119,10 @@ def can_be_sent(code: int) -> bool:
 class Reader:
     """Takes bytes as they come, gives messages as they become whole."""
 
-    __slots__ = ("_buffer", "_most", "_opcode", "_parts", "_start", "left")
+    __slots__ = ("_buffer", "_opcode", "_parts", "_start", "left", "most")
 
     def __init__(self, most: int) -> None:
-        self._most = most
+        self.most = most  # bytes of a message
         self._buffer = bytearray()
         self._start = 0  # of what was not taken yet in the buffer
         self._parts = bytearray()  # of the message that is in fragments: one buffer, however many they are
@@ -182,7 +182,7 @@ class Reader:
                 return None
             length = _long(buffer[start:behind])
             start = behind
-        if opcode < _CLOSE and len(self._parts) + length > self._most:
+        if opcode < _CLOSE and len(self._parts) + length > self.most:
             raise Violation(DisconnectCode.MESSAGE_TOO_BIG, "message too big")
         end = start + 4 + length
         if size < end:
