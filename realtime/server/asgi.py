@@ -1,8 +1,8 @@
 """The ASGI side of a WebSocket that nobody has adopted: its application's task and the events it has not received yet.
 
-What waits for a slow application is bounded: at `MAX_EVENTS` or `MAX_HELD` nothing more is read from the client until it
-catches up. So is what waits for a slow client: `send` returns when the transport has room again (Twisted's own bound,
-64 KiB). From the first event after its acceptance on, the client is pinged (`keepalive`).
+What waits for a slow application is bounded: at `MAX_EVENTS` or `MAX_HELD` nothing more is read from the client until
+it catches up. So is what waits for a slow client: `send` returns when the transport has room again (Twisted's own
+bound, 64 KiB). From the first event after its acceptance on, the client is pinged (`keepalive`).
 """
 
 import asyncio

@@ -7,11 +7,11 @@ What is sent goes straight to the kernel while nothing waits before it, else beh
 kept. At most `max_unsent` bytes are held for a client that does not read: then `on_slow` is called, once.
 
 What is read of a connection that was adopted is bounded as its receiver says (`Bounds`): a larger message is refused
-with 1009, and who sends more than the budget (`flotilla.realtime.server.budget`) is closed with 1008, or as the receiver
-says. Any other application has the server's bounds, which are Daphne's: messages of 1 MiB, no budget; what it has not
-received stops the reading (`flotilla.realtime.server.asgi`), and a client that does not answer pings is given up
-(`flotilla.realtime.server.keepalive`). At most `MAX_PER_TURN` frames are handled in a turn of the loop, whoever has the
-connection; nothing more is read until the rest was handled in others.
+with 1009, and who sends more than the budget (`flotilla.realtime.server.budget`) is closed with 1008, or as the
+receiver says. Any other application has the server's bounds, which are Daphne's: messages of 1 MiB, no budget; what it
+has not received stops the reading (`flotilla.realtime.server.asgi`), and a client that does not answer pings is given
+up (`flotilla.realtime.server.keepalive`). At most `MAX_PER_TURN` frames are handled in a turn of the loop, whoever has
+the connection; nothing more is read until the rest was handled in others.
 """
 
 import asyncio

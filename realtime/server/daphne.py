@@ -30,16 +30,17 @@ from twisted.logger import (
     globalLogPublisher,
 )
 
+from flotilla.conf import set_for_this_process
 from flotilla.realtime.server.budget import UNBOUNDED, Bounds
 from flotilla.realtime.server.conf import get_server_config
 from flotilla.realtime.server.connection import Connection
 from flotilla.realtime.server.drain import drain
 from flotilla.realtime.server.factory import Factory
-from flotilla.realtime.server.lifespan import Lifespan, StartupFailed
+from flotilla.realtime.server.lifespan import Lifespan, StartupFailed, serve_here
 from flotilla.realtime.server.listeners import BACKLOG, accept_queued_and_close, adopt, without_delay
 from flotilla.realtime.server.open_files import open_as_many_as_allowed
 from flotilla.realtime.server.parent_death import PARENT, READY_FD, die_with_parent
-from flotilla.realtime.server.signals import on_boot
+from flotilla.realtime.server.signals import boot
 
 logger = logging.getLogger("flotilla.realtime.server")
 
@@ -69,6 +70,7 @@ class Server(DaphneServer):  # type: ignore[misc]
         self._draining = False
         self._ends = 0.0  # loop time: the deadline of the drain
         self._lifespan = Lifespan(application)
+        serve_here()
         self._tasks: set[asyncio.Task[None]] = set()
 
     def run(self) -> None:
@@ -82,7 +84,7 @@ class Server(DaphneServer):  # type: ignore[misc]
         twisted_loop.run_until_complete(self._lifespan.shutdown(max(MIN_SHUTDOWN, self._ends - twisted_loop.time())))
 
     async def _boot(self) -> None:
-        await on_boot.asend(sender=None)
+        await boot()
         await self._lifespan.startup()
 
     def listen_success(self, port: Any) -> None:
@@ -243,6 +245,7 @@ def main() -> None:
         for number in (signal.SIGINT, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)  # a terminal sends them to everyone; the supervisor decides
         die_with_parent(signal.SIGTERM, int(os.environ[PARENT]))
+        set_for_this_process(instance_id=os.environ["INSTANCE_ID"], metrics_port=int(os.environ["METRICS_PORT"]))
     open_as_many_as_allowed()
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
     CommandLine().run(sys.argv[1:])
