@@ -39,15 +39,15 @@ def name_worker() -> int:
     return _number[1]
 
 
-def lock_file(*of: object) -> Path:
+def lock_file(*of: str) -> Path:
     """The file in which workers of one project under one name take their numbers."""
-    digest = hashlib.blake2b(repr(of).encode(), digest_size=8).hexdigest()
+    digest = hashlib.blake2b("\0".join(of).encode(), digest_size=8).hexdigest()
     return Path(tempfile.gettempdir()) / f"flotilla-{os.getuid()}" / f"{digest}.workers"
 
 
 def _take() -> int:
     store, server = get_store_config(), get_server_config()
-    number = lock(lock_file(store.prefix, store.instance_id, store.redis_urls))
+    number = lock(lock_file(store.prefix, store.instance_id, *store.redis_urls))
     if number:
         port = server.metrics_port and min(server.metrics_port + number, 65535)
         set_for_this_process(instance_id=f"{store.instance_id}-{number}", metrics_port=port)

@@ -105,9 +105,7 @@ class Command(BaseCommand):
 
     def greeting(self, url: str, instances: int, *, has_endpoint: bool) -> Iterator[str]:
         """What is said when all instances serve `url`; `has_endpoint`: our clients among others."""
-        yield (
-            f"{instances} instances serve {url}{self.root_path}" if instances > 1 else f"serving {url}{self.root_path}"
-        )
+        yield f"{instances} {'instances serve' if instances > 1 else 'instance serves'} {url}{self.root_path}"
         yield from (f"  {name:<8} {url}{path}" for name, path in self.pages())
         if has_endpoint:
             yield f"  client   {url.replace('http', 'ws', 1)}{self.root_path}{ENDPOINT}"
