@@ -164,14 +164,17 @@ class Project:
 
 
 class Serving(Process):
-    """A server of that project. `{port}`, `{app}` and `{manage}` in its command stand for what they say."""
+    """A server of that project. `{port}`, `{app}`, `{manage}` and `{home}` in its command stand for what they say."""
 
     def __init__(self, name: str, project: Project, command: str, app: str = "application", **env: str) -> None:
         super().__init__(name, project.home)
         self.port = free_port()
         self.http = f"http://127.0.0.1:{self.port}"
-        self.url = f"ws://127.0.0.1:{self.port}/connection/websocket"
+        self.ws = f"ws://127.0.0.1:{self.port}"
+        self.url = f"{self.ws}/connection/websocket"
+        self.metrics_port = project.metrics_port
         words = {"port": self.port, "app": f"mysite.asgi:{app}", "manage": project.home / "manage.py"}
+        words["home"] = project.home
         self._command = [word.format(**words) for word in command.split()]
         if self._command[0] != str(words["manage"]):
             self._command.insert(0, "-m")
