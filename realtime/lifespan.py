@@ -69,6 +69,9 @@ async def _serve(own: Lifespan | None, scope: dict[str, Any], receive: Receive, 
         return
     except Exception as error:
         logger.exception("the node could not be started")
+        await _end(clients, register is not None)
+        if own is not None:
+            await own.shutdown(get_server_config().drain_deadline)
         await send({"type": "lifespan.startup.failed", "message": f"the node could not be started: {error!r}"})
         return
     await send({"type": "lifespan.startup.complete"})

@@ -26,6 +26,7 @@ class OtherServer:
         self._clients = clients
         self._stop = stop
         self._owner = owner
+        self._has_signal = False
 
     def stop_listening(self) -> None:
         """Close the listeners that we know: uvicorn's; those of others stay open."""
@@ -43,7 +44,13 @@ class OtherServer:
         """The server waits for its requests itself."""
 
     def stop(self) -> None:
-        """Let the server have its signal."""
+        """Let the server have its signal, unless it has had it."""
+        if not self._has_signal:
+            self.give_signal()
+
+    def give_signal(self) -> None:
+        """Let the server have its signal now."""
+        self._has_signal = True
         self._stop()
 
 
@@ -62,7 +69,7 @@ class Turn:
     def come(self) -> None:
         """The signal has come: drain, or end at once when it comes again."""
         if self._draining is not None:
-            self._server.stop()
+            self._server.give_signal()
             return
         config = get_server_config()
         work = drain(self._server, grace=config.drain_grace, deadline=config.drain_deadline, alarm=False)
