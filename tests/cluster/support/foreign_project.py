@@ -156,7 +156,7 @@ class Project:
     def start(self) -> None:
         """Start its Redis, and make its tables."""
         self.redis.start()
-        manage(self.env, "migrate", "--verbosity", "0")
+        manage(self.env, "migrate", "--verbosity", "0", "--skip-checks")
 
     def stop(self) -> None:
         """End its Redis."""
@@ -178,11 +178,11 @@ class Serving(Process):
         self._command = [word.format(**words) for word in command.split()]
         if self._command[0] != str(words["manage"]):
             self._command.insert(0, "-m")
-        self._env = project.env | env
+        self.environment = project.env | env
 
     def launch(self) -> None:
         """Start it."""
-        self.spawn([sys.executable, *self._command], self._env)
+        self.spawn([sys.executable, *self._command], self.environment)
 
     def start(self) -> None:
         """Start it, and wait until it says that it is ready."""
