@@ -7,10 +7,12 @@ bound, 64 KiB). From the first event after its acceptance on, the client is ping
 
 import asyncio
 import logging
+import sys
 from typing import Any, Protocol
 
 from flotilla.realtime.protocol.frames import BINARY, Frame, Wire
 from flotilla.realtime.server import handshake
+from flotilla.realtime.server.budget import Allowance, Budget
 from flotilla.realtime.server.handshake import Headers
 from flotilla.realtime.server.incoming_frames import can_be_sent
 from flotilla.realtime.server.keepalive import Keepalive
@@ -18,6 +20,8 @@ from flotilla.realtime.server.keepalive import Keepalive
 logger = logging.getLogger("flotilla.realtime.connection")
 
 MAX_EVENTS = 64
+MAX_AT_ONCE = 16  # events an application receives before others have their turn
+UNSEEN = Allowance(2000, sys.maxsize)  # frames of which it sees nothing
 MAX_HELD = 2**20  # bytes of text or binary in them, and what one turn adds
 
 
@@ -53,8 +57,8 @@ class WebSocket(Protocol):
 class AsgiSide:
     """Runs one application for one connection."""
 
-    __slots__ = ("_body", "_connection", "_events", "_has_room", "_held", "_is_full", "_keepalive", "_key", "_refusing",
-                 "_told", "task")  # fmt: skip
+    __slots__ = ("_at_once", "_body", "_connection", "_events", "_has_room", "_held", "_is_full", "_keepalive", "_key",
+                 "_refusing", "_told", "task", "unseen")  # fmt: skip
 
     task: "asyncio.Task[None]"
 
@@ -68,6 +72,8 @@ class AsgiSide:
         self._has_room: asyncio.Event | None = None  # whether the client takes what is sent
         self._told = False  # the application was told that it is over
         self._held = 0  # bytes of messages that the application has not received
+        self._at_once = 0  # events received since others had their turn
+        self.unseen = Budget(UNSEEN)
         self._is_full = False  # and so nothing more is read
         self._keepalive: Keepalive | None = None
 
@@ -105,6 +111,10 @@ class AsgiSide:
     async def _receive(self) -> dict[str, Any]:
         if self._keepalive is None and self._connection.is_open and not self._told:
             self._keepalive = self._connection.keepalive()
+        self._at_once = 0 if self._events.empty() else self._at_once + 1
+        if self._at_once >= MAX_AT_ONCE:
+            self._at_once = 0
+            await asyncio.sleep(0)
         event = await self._events.get()
         self._held -= len(event.get("text") or event.get("bytes") or "")
         if self._is_full and self._events.qsize() < MAX_EVENTS and self._held < MAX_HELD:

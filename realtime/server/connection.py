@@ -8,10 +8,11 @@ kept. At most `max_unsent` bytes are held for a client that does not read: then 
 
 What is read of a connection that was adopted is bounded as its receiver says (`Bounds`): a larger message is refused
 with 1009, and who sends more than the budget (`flotilla.realtime.server.budget`) is closed with 1008, or as the
-receiver says. Any other application has the server's bounds, which are Daphne's: messages of 1 MiB, no budget; what it
-has not received stops the reading (`flotilla.realtime.server.asgi`), and a client that does not answer pings is given
-up (`flotilla.realtime.server.keepalive`). At most `MAX_PER_TURN` frames are handled in a turn of the loop, whoever has
-the connection; nothing more is read until the rest was handled in others.
+receiver says. Any other application has the server's bounds, which are Daphne's: messages of 1 MiB, and as many as it
+takes; what it has not received stops the reading (`flotilla.realtime.server.asgi`). Who floods it with frames of which
+it sees nothing (pings, pongs, tiny fragments) is closed with 1008, and who answers no pings is given up
+(`flotilla.realtime.server.keepalive`). At most `MAX_PER_TURN` frames are handled in a turn of the loop, whoever has the
+connection; nothing more is read until the rest was handled in others.
 """
 
 import asyncio
@@ -254,7 +255,7 @@ class Connection:
                 return
             payload = whole_ping(data)
             if payload is not None:
-                if not self._budget.spend(1, len(data)):
+                if not self._budget.spend(1, len(data)) or not self._spend_unseen(1):
                     self._overrun()
                 elif data[0] == FIN_PING:
                     self._answer([payload])
@@ -286,7 +287,8 @@ class Connection:
             self._violated(violation)
             return
         taken = MAX_PER_TURN - reader.left
-        if taken > 1 and not self._budget.spend(taken - 1, 0):
+        unseen, reader.unseen = reader.unseen, 0
+        if (taken > 1 and not self._budget.spend(taken - 1, 0)) or not self._spend_unseen(unseen):
             self._overrun()
         elif reader.idle:
             self._reader = None
@@ -343,6 +345,11 @@ class Connection:
             self._hand_over(text(payload))
         else:
             self._hand_over(payload)
+
+    def _spend_unseen(self, frames: int) -> bool:
+        """Count frames of which an application sees nothing; False when they are more than a client may send. Where the
+        connection was adopted, they are counted like all others."""
+        return self._asgi is None or not frames or self._asgi.unseen.spend(frames, 0)
 
     def _count(self, more: int) -> None:
         """Messages that came within one: they are frames to the budget and to the turn."""

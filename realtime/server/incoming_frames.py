@@ -119,7 +119,7 @@ def can_be_sent(code: int) -> bool:
 class Reader:
     """Takes bytes as they come, gives messages as they become whole."""
 
-    __slots__ = ("_buffer", "_opcode", "_parts", "_start", "left", "most")
+    __slots__ = ("_buffer", "_opcode", "_parts", "_start", "left", "most", "unseen")
 
     def __init__(self, most: int) -> None:
         self.most = most  # bytes of a message
@@ -127,6 +127,7 @@ class Reader:
         self._start = 0  # of what was not taken yet in the buffer
         self._parts = bytearray()  # of the message that is in fragments: one buffer, however many they are
         self._opcode = _CONTINUATION  # of that message
+        self.unseen = 0  # frames of which applications see nothing: control frames, fragments of next to nothing
         self.left = sys.maxsize  # frames that may still be taken: whoever reads in turns sets it for each
 
     @property
@@ -152,7 +153,10 @@ class Reader:
             self.left -= 1
             final, opcode, payload = frame
             if opcode >= _CLOSE:
+                self.unseen += 1
                 return Message(opcode, payload)
+            if not final and len(payload) <= MAX_CONTROL:
+                self.unseen += 1
             if opcode is not _CONTINUATION:
                 if final:
                     return Message(opcode, payload)

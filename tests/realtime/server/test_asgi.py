@@ -22,12 +22,12 @@ Event = dict[str, Any]
 class Peer:
     """A client and the application that serves it, whose steps the test takes."""
 
-    def __init__(self, wire: Wire) -> None:
+    def __init__(self, wire: Wire, max_message_bytes: int = 65536) -> None:
         self.wire = wire
         self.ending: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.receive: Callable[[], Awaitable[Event]]
         self.send: Callable[[Event], Awaitable[None]]
-        self.server = Server(self._application)
+        self.server = Server(self._application, max_message_bytes)
         self.connection = Connection(self.server, wire.transport, request(), {})
         wire.transport.protocol = self.connection
 
@@ -256,6 +256,38 @@ async def test_there_is_no_budget_of_frames(peer: Peer) -> None:
         peer.wire.push(frame(TEXT, b"x"))
         assert (await peer.receive())["text"] == "x", number
     assert peer.connection.is_open
+
+
+FLOODS = {
+    "pings": frame(PING),
+    "pongs": frame(PONG, b"x" * 125),
+    "empty fragments": frame(0, final=False),
+    "tiny fragments": frame(0, b"x", final=False),
+}
+
+
+@pytest.mark.parametrize("alone", [True, False], ids=["one by one", "together"])
+@pytest.mark.parametrize("flood", FLOODS.values(), ids=FLOODS)
+async def test_a_flood_of_which_the_application_sees_nothing_ends(peer: Peer, flood: bytes, alone: bool) -> None:
+    if flood[0] == 0:
+        peer.wire.push(frame(TEXT, final=False))
+    for _ in range(100):
+        for _ in range(100 if alone else 1):
+            peer.wire.push(flood if alone else flood * 100)
+        await asyncio.sleep(0)
+    assert await peer.receive() == {"type": "websocket.disconnect", "code": 1008}
+
+
+async def test_large_fragments_are_no_flood(wire: Wire) -> None:
+    """A message of 1 MB in pieces of 200 bytes: more of them than there may be unseen frames."""
+    peer = await Peer(wire, 2**20).opened()
+    peer.wire.push(frame(TEXT, final=False))
+    for _ in range(500):
+        peer.wire.push(frame(0, b"x" * 200, final=False) * 10)
+        await asyncio.sleep(0)
+    peer.wire.push(frame(0))
+    assert (await peer.receive())["text"] == "x" * 200 * 5000
+    peer.ending.set_result(None)
 
 
 class TestPings:
