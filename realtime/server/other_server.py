@@ -87,8 +87,8 @@ def drain_at_sigterm(clients: Clients) -> bool:
     if of_loop is not None:
         loop.add_signal_handler(number, Turn(OtherServer(clients, of_loop._run), loop).come)
         return True
-    if callable(of_process):
-        owner = getattr(of_process, "__self__", None)
+    owner = getattr(of_process, "__self__", None)
+    if callable(of_process) and owner is not loop:  # uvloop's is the loop's own, behind which nobody gets
         turn = Turn(OtherServer(clients, lambda: of_process(number, None), owner), loop)
         signal.signal(number, turn.interrupt)
         return True

@@ -4,9 +4,12 @@ It is written into a test's directory and knows of the platform what its users w
 line of ASGI and one of URLs.
 """
 
+import atexit
 import json
 import os
+import shutil
 import sys
+import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
@@ -18,8 +21,6 @@ import psutil
 
 from tests.cluster.support.harness import API_KEY, SECRET, manage
 from tests.cluster.support.processes import ROOT, Process, Redis, free_port, wait_until
-
-MANY_PORTS = 8  # free ones behind a metrics port, for workers
 
 SETTINGS = """
     import os
@@ -115,6 +116,8 @@ MANAGE = """
     execute_from_command_line(sys.argv)
 """
 
+DATABASE = "db.sqlite3"
+_tables: list[Path] = []  # a database with its tables, once one was made in this process
 OPEN = {"history_size": 100, "history_ttl": "5m", "allow_subscribe_for_client": True, "allow_publish_for_client": True}
 
 
@@ -139,7 +142,7 @@ class Project:
         package.mkdir()
         values = {
             "flotilla": {key: value for key, value in config.items() if value is not None},
-            "database": str(home / "db.sqlite3"),
+            "database": str(home / DATABASE),
             "first": '"daphne", ' if daphne else "",
             "debug": debug,
         }
@@ -154,9 +157,15 @@ class Project:
         self.env = kept | {"PYTHONPATH": os.pathsep.join(paths), "DJANGO_SETTINGS_MODULE": "mysite.settings"}
 
     def start(self) -> None:
-        """Start its Redis, and make its tables."""
+        """Start its Redis, and make its tables: once in this process, and copied from then on."""
         self.redis.start()
+        if _tables:
+            shutil.copyfile(_tables[0], self.home / DATABASE)
+            return
         manage(self.env, "migrate", "--verbosity", "0", "--skip-checks")
+        kept = Path(tempfile.mkdtemp(prefix="flotilla-tables-"))
+        atexit.register(shutil.rmtree, kept, ignore_errors=True)
+        _tables.append(Path(shutil.copyfile(self.home / DATABASE, kept / DATABASE)))
 
     def stop(self) -> None:
         """End its Redis."""

@@ -97,3 +97,10 @@ thread.join()
 """
     )
     assert run(code).stdout == "False\n"
+
+
+def test_a_handler_of_the_loop_itself_stays() -> None:
+    """As uvloop's, which the loop calls by a way of its own."""
+    server = "signal.signal(signal.SIGTERM, loop.call_exception_handler)"
+    code = PROCESS.replace("os.kill(os.getpid(), signal.SIGTERM)", "return", 1).format(server=server, more="")
+    assert run(code).stdout == "False\n"
