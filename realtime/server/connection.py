@@ -45,6 +45,7 @@ EXTENSION = "flotilla.socket"
 CLOSE_WITHIN = 2.0  # seconds a client has to take its close frame and answer it
 MAX_PER_TURN = 64  # frames, or commands
 MAX_EARLY = 16 * 1024  # bytes that are kept of a client that does not wait until its handshake is answered
+MAX_PONGS = 64 * 1024  # bytes that may wait for a client whose pings are answered
 ABNORMAL = 1006
 POLICY = 1008
 INTERNAL = 1011
@@ -332,7 +333,7 @@ class Connection:
 
     def _answer(self, pings: list[bytes]) -> None:
         """Answer pings that came together with one call of the kernel; a client that does not read needs no answer."""
-        if pings and self._state is OPEN and (self._clear or self.unsent <= self._most):
+        if pings and self._state is OPEN and (self._clear or self.unsent <= min(self._most, MAX_PONGS)):
             self.send(Wire(b"".join([frame_header(_PONG, len(payload)) + payload for payload in pings])))
         pings.clear()
 

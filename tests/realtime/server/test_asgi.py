@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from flotilla.realtime.server.asgi import MAX_EVENTS, MAX_HELD
+from flotilla.realtime.server.asgi import MAX_AT_ONCE, MAX_EVENTS, MAX_HELD
 from flotilla.realtime.server.budget import UNBOUNDED, Bounds
 from flotilla.realtime.server.connection import Connection
 from tests.raw_frames import CLOSE, PING, PONG, TEXT, frame
@@ -322,3 +322,14 @@ class TestPings:
         await asyncio.sleep(0.35)  # three times the interval
         assert not parse(pinged.wire.drain())
         assert pinged.connection.is_open
+
+
+async def test_others_have_their_turn_between_many_events(peer: Peer) -> None:
+    """An application that always finds one does not keep the loop for itself."""
+    peer.wire.push(frame(TEXT, b"x") * (MAX_AT_ONCE + 1))
+    await asyncio.sleep(0)
+    had_turn: list[int] = []
+    asyncio.get_running_loop().call_soon(had_turn.append, 1)
+    for _ in range(MAX_AT_ONCE + 1):
+        await peer.receive()
+    assert had_turn
