@@ -12,7 +12,7 @@ class MonitoringConfig(AppConfig):
 
     def ready(self) -> None:
         """Nothing is opened here: management commands load the apps as well."""
-        from flotilla.monitoring import exporter, limits, metrics
+        from flotilla.monitoring import checks, exporter, limits, metrics  # noqa: F401
         from flotilla.monitoring.health import watch
         from flotilla.monitoring.live_figures import NAMESPACE, OPTIONS, publisher
         from flotilla.monitoring.memory import memory_watch

@@ -2,10 +2,8 @@
 
 from typing import Any
 
-from django.contrib.auth import get_user_model
-
+from flotilla.natural_names import NamedUser
 from flotilla.realtime.access.hooks import users_of
-from flotilla.realtime.access.tokens import user_id
 
 
 def name_users(rows: list[dict[str, Any]]) -> None:
@@ -16,8 +14,7 @@ def name_users(rows: list[dict[str, Any]]) -> None:
         row["username"] = user.get_username() if user is not None else ""
 
 
-def user_named(name: str) -> str | None:
-    """The id of the user of Django with exactly this name."""
-    model = get_user_model()
-    found = model._default_manager.filter(**{model.USERNAME_FIELD: name}).first() if name and "\0" not in name else None
-    return None if found is None else user_id(found)
+def named(user_id: str) -> NamedUser:
+    """The user of an id, with the name where it is a user of Django."""
+    user = users_of([user_id]).get(user_id) if user_id else None
+    return NamedUser(user_id, user.get_username() if user is not None else "")

@@ -1,0 +1,53 @@
+"""What all commands share: how they name a user, and how errors of the API are shown in a shell."""
+
+from argparse import ArgumentParser
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from django.core.management.base import CommandError
+from django.db import DatabaseError
+
+from flotilla.natural_names import USER_HELP, NamedUser, UnknownName, user_named
+from flotilla.realtime.protocol.codes import CommandError as ProtocolError
+from flotilla.store import StoreUnavailable
+
+Result = TypeVar("Result")
+
+
+def told(action: Callable[[], Result], failed: str = "This cannot be done") -> Result:
+    """What a call of the API returns; its errors as a sentence, with which the command ends (status 1). `failed` begins
+    the sentence where the API refuses what was asked."""
+    try:
+        return action()
+    except ValueError as error:
+        raise CommandError(f"{error}.") from None
+    except ProtocolError as error:
+        raise CommandError(f"{failed}: {error.message}.") from None
+    except StoreUnavailable as error:
+        raise CommandError(f"{error}. Is Redis running, and is REDIS_URL right?") from None
+
+
+def add_user(parser: ArgumentParser) -> None:
+    """The option `--user`."""
+    parser.add_argument("--user", metavar="USER", help=USER_HELP)
+
+
+def asked_user(options: dict[str, Any]) -> NamedUser | None:
+    """The user that `--user` names; None without the option. Raises CommandError for nobody."""
+    return None if options["user"] is None else known_user(options["user"])
+
+
+def known_user(text: str) -> NamedUser:
+    """The user whom people call so. Raises CommandError, with what to write instead."""
+    try:
+        return user_named(text)
+    except UnknownName as error:
+        raise CommandError(f"{_sentence(error)}.") from None
+    except DatabaseError as error:
+        why = str(error).partition("\n")[0]
+        raise CommandError(f"The user cannot be looked up: {why}. With id: before an id nobody is looked up.") from None
+
+
+def _sentence(error: Exception) -> str:
+    text = str(error)
+    return text[:1].upper() + text[1:]
