@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     from flotilla._public import *  # noqa: F403
 
 
+def apps() -> list[str]:
+    """The platform's apps, for INSTALLED_APPS: `[..., *flotilla.apps()]`."""
+    return [f"flotilla.{name}" for name in ("realtime", "presence", "ratelimit", "monitoring", "ops")]
+
+
 def __getattr__(name: str) -> Any:
     if name == "presence":
         return import_module("flotilla.presence")

@@ -4,6 +4,8 @@ Readers collect problems instead of raising at the first, so that the system che
 problem repeats a value that may be a secret. Imports nothing of ours: every layer may use it.
 """
 
+import difflib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -24,3 +26,10 @@ class Problem:
 
     def __str__(self) -> str:
         return f"{self.fault} {self.hint}".rstrip()
+
+
+def unknown_key(key: str, path: str, where: str, known: Sequence[str]) -> Problem:
+    """A key that nobody reads, with the one that was probably meant."""
+    close = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+    hint = f"Did you mean {close[0]!r}?" if close else f"Known keys: {', '.join(known)}."
+    return Problem(path, "unknown key", hint, where)

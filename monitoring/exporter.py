@@ -12,9 +12,8 @@ import socket
 import threading
 from typing import Any
 
-from django.conf import settings
-
 from flotilla.monitoring.scrapes import serve
+from flotilla.realtime.server.conf import get_server_config
 
 logger = logging.getLogger("flotilla.monitoring.exporter")
 
@@ -89,8 +88,9 @@ _exporter: Exporter | None = None
 def open_port(**_: Any) -> None:
     """Begin to serve this process's metrics as the settings say; nothing at METRICS_PORT=0."""
     global _exporter
-    if settings.METRICS_PORT and _exporter is None:
-        _exporter = Exporter(settings.METRICS_HOST, settings.METRICS_PORT)
+    config = get_server_config()
+    if config.metrics_port and _exporter is None:
+        _exporter = Exporter(config.metrics_host, config.metrics_port)
         _exporter.start()
 
 

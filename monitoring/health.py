@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from channels.db import DatabaseSyncToAsync
-from django.conf import settings
 from django.db import connection
 
 from flotilla.monitoring.probe import LimitsProbe, ShardProbe, Unready
@@ -23,6 +22,7 @@ from flotilla.ratelimit.service import get_limits
 from flotilla.realtime.node.node import Node, current_node, get_node
 from flotilla.realtime.server.drain import is_leaving
 from flotilla.store import Store, StoreRefused, StoreUnavailable, get_store
+from flotilla.store.conf import get_store_config
 from flotilla.store.once import Once
 from flotilla.store.supervised import SupervisedTask
 
@@ -43,14 +43,18 @@ class Check:
 
 def live() -> dict[str, Any]:
     """The process answers."""
-    return {"instance": settings.INSTANCE_ID, "live": True}
+    return {"instance": get_store_config().instance_id, "live": True}
 
 
 async def ready() -> dict[str, Any]:
     """The answer of /health/ready: `instance`, `ready`, and `checks` with each one's `ok` and time in `ms`."""
     found = await asyncio.gather(*map(_shared, CHECKS))
     checks = dict(zip(CHECKS, found, strict=True)) | _node()
-    return {"instance": settings.INSTANCE_ID, "ready": all(check["ok"] for check in checks.values()), "checks": checks}
+    return {
+        "instance": get_store_config().instance_id,
+        "ready": all(check["ok"] for check in checks.values()),
+        "checks": checks,
+    }
 
 
 async def _redis() -> None:

@@ -12,7 +12,6 @@ from typing import Any
 
 import msgspec
 import psutil
-from django.conf import settings
 from django_prometheus.middleware import Metrics
 
 from flotilla.realtime.access.channels import options_for
@@ -21,6 +20,7 @@ from flotilla.realtime.node.node import Node, current_node
 from flotilla.realtime.protocol.codes import ErrorCode
 from flotilla.realtime.protocol.replies import publication_body
 from flotilla.store import StoreUnavailable
+from flotilla.store.conf import get_store_config
 from flotilla.store.stats import TIMES, quantile
 from flotilla.store.supervised import SupervisedTask
 
@@ -105,7 +105,7 @@ class Publisher(SupervisedTask):
             now = snapshot(node)
             if before is not None:
                 found = {
-                    "instance": settings.INSTANCE_ID,
+                    "instance": get_store_config().instance_id,
                     "connections": len(node.clients),
                     "memory": process.memory_info().rss,
                     "draining": node.draining,

@@ -10,11 +10,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from django.apps import AppConfig
-from django.conf import settings
 from django.core.checks import CheckMessage, Warning, register
 
+from flotilla.ratelimit.conf import limits_redis_url
 from flotilla.ratelimit.service import get_limits
 from flotilla.store import Shard, StoreUnavailable, get_store, reading
+from flotilla.store.conf import get_store_config
 from flotilla.store.supervised import SupervisedTask
 
 logger = logging.getLogger("flotilla.monitoring.memory")
@@ -87,7 +88,7 @@ class MemoryWatch(SupervisedTask):
 def _redises() -> Iterator[tuple[str, Shard]]:
     for shard in get_store().shards:
         yield str(shard.index), shard
-    if settings.RATE_LIMIT_REDIS_URL not in settings.REDIS_URLS:
+    if limits_redis_url() not in get_store_config().redis_urls:
         yield LIMITS, get_limits().limiter.shard
 
 
@@ -97,13 +98,13 @@ memory_watch = MemoryWatch()
 @register("redis", deploy=True)
 def check_eviction(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
     """Each Redis that can be asked now and would throw keys away."""
-    return list(_complaints(dict.fromkeys([*settings.REDIS_URLS, settings.RATE_LIMIT_REDIS_URL])))
+    return list(_complaints(dict.fromkeys(filter(None, [*get_store_config().redis_urls, limits_redis_url()]))))
 
 
 def _complaints(urls: Iterable[str]) -> Iterator[CheckMessage]:
     for index, url in enumerate(urls):
         shard = Shard(index, url, ASK_WITHIN)
-        name = str(index) if index < len(settings.REDIS_URLS) else LIMITS
+        name = str(index) if index < len(get_store_config().redis_urls) else LIMITS
         try:
             found = read(shard.execute_sync("INFO", "memory"))
         except StoreUnavailable:

@@ -13,7 +13,6 @@ from importlib.metadata import version
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
-from django.conf import settings
 from prometheus_client import REGISTRY
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -25,6 +24,7 @@ from flotilla.realtime.server.http.answering import responses_waiting
 from flotilla.realtime.server.waiting_connections import current_waiting_connections
 from flotilla.realtime.version import VERSION
 from flotilla.store import get_store
+from flotilla.store.conf import get_store_config
 from flotilla.store.stats import Histogram
 from flotilla.store.supervised import restarts
 
@@ -113,7 +113,7 @@ def _readiness() -> Iterator[Metric]:
     for name, holds in checks.items():
         family.add_metric([name], float(holds))
     yield family
-    about = {"version": VERSION, "name": settings.INSTANCE_ID, "python": platform.python_version()}
+    about = {"version": VERSION, "name": get_store_config().instance_id, "python": platform.python_version()}
     about |= {package: version(package) for package in ("django", "daphne", "channels")}
     build = GaugeMetricFamily("flotilla_build_info", "1; the labels say what runs here.", labels=list(about))
     build.add_metric(list(about.values()), 1.0)

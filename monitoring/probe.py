@@ -10,8 +10,6 @@ import time
 from types import SimpleNamespace
 from typing import Any
 
-from django.conf import settings
-
 from flotilla.monitoring.echo import Echo
 from flotilla.monitoring.mends import mend
 from flotilla.monitoring.rights import KEPT, Command, ProbeKeys, commands, commands_of_limits
@@ -22,6 +20,7 @@ from flotilla.ratelimit import keys as limit_keys
 from flotilla.realtime.engine import calls
 from flotilla.realtime.node.control import ANSWER
 from flotilla.store import Script, Shard, StoreRefused, StoreUnavailable, placement_of
+from flotilla.store.conf import get_store_config
 from flotilla.store.link import Argument
 
 _HEALTH = Script.load("flotilla.monitoring", "health")
@@ -125,7 +124,7 @@ class LimitsProbe:
 
     def __init__(self, shard: Shard) -> None:
         self._shard = shard
-        name = f"{settings.REALTIME_PREFIX}:health:{_PROCESS}"
+        name = f"{get_store_config().prefix}:health:{_PROCESS}"
         self._keys = ProbeKeys(*(f"{limit_keys.TAG}:{name}:{kind}" for kind in ProbeKeys._fields))
 
     async def run(self) -> None:

@@ -10,10 +10,9 @@ import re
 from dataclasses import dataclass
 from hashlib import blake2b
 
-from django.conf import settings
-
 from flotilla.presence.scopes import Scope
 from flotilla.store import Placement, placement_of
+from flotilla.store.conf import get_store_config
 
 ENDS = "e:"  # noted among an incarnation's scopes: a district where ends of its connections are still to be told
 DISTRICTS = 16  # never to be changed in a living cluster
@@ -121,7 +120,7 @@ def safe_name(instance: str) -> str:
 
 
 def _cluster(kind: str) -> str:
-    return Placement("leases", settings.REALTIME_PREFIX).key(kind)
+    return Placement("leases", get_store_config().prefix).key(kind)
 
 
 def leases() -> str:

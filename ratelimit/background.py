@@ -11,12 +11,13 @@ import threading
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from django.conf import settings
 from django.db import DatabaseError, connections
 
 from flotilla.ratelimit import keys
+from flotilla.ratelimit.conf import get_limits_config
 from flotilla.ratelimit.limiter import Limiter
 from flotilla.store import Script, StoreUnavailable
+from flotilla.store.conf import get_store_config
 
 logger = logging.getLogger("flotilla.ratelimit")
 
@@ -41,10 +42,10 @@ class BackgroundSync:
     """Keeps the process's limits in step with Redis and the database. A daemon thread: no process waits for its end."""
 
     def __init__(self, limits: Limits) -> None:
-        self.instances: int = getattr(settings, "INSTANCES", 1)  # until Redis has said
+        self.instances: int = get_limits_config().instances  # until Redis has said
         self.running = False
         self._limits = limits
-        self._name = f"{settings.INSTANCE_ID}-{os.getpid()}" if hasattr(settings, "INSTANCE_ID") else str(os.getpid())
+        self._name = f"{get_store_config().instance_id}-{os.getpid()}"
         self._version: int | None = None
         self._rounds = 0
         self._wake = threading.Event()
@@ -57,7 +58,7 @@ class BackgroundSync:
             if self.running:
                 return
             self.running = True
-        if getattr(settings, "RATE_LIMIT_BACKGROUND_SYNC", True):
+        if get_limits_config().rate_limit_background_sync:
             threading.Thread(target=self._run, name="limits-sync", daemon=True).start()
 
     def stop(self) -> None:

@@ -9,6 +9,7 @@ from django.core.checks import CheckMessage, Error, register
 from django.core.exceptions import ImproperlyConfigured
 from django.urls import URLPattern, URLResolver, get_resolver
 
+from flotilla.ratelimit.conf import get_limits_config
 from flotilla.ratelimit.http.addresses import networks
 from flotilla.ratelimit.policies import HTTP, Policy
 from flotilla.ratelimit.service import configured
@@ -55,7 +56,7 @@ def _names(resolver: URLResolver, prefix: str = "") -> Iterator[str]:
 
 def _proxies() -> Iterator[CheckMessage]:
     try:
-        networks(getattr(settings, "RATE_LIMIT_TRUSTED_PROXIES", ()))
+        networks(get_limits_config().trusted_proxies)
     except ValueError as error:
         hint = "Write addresses or networks, as 10.0.0.0/8 or 2001:db8::1, separated by commas."
         yield Error(f"RATE_LIMIT_TRUSTED_PROXIES: {error}.", hint=hint, id="flotilla_ratelimit.E003")

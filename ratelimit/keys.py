@@ -7,9 +7,8 @@ and nobody can read from Redis which address or user was here.
 from base64 import urlsafe_b64encode
 from hashlib import blake2b
 
-from django.conf import settings
-
 from flotilla.ratelimit.algorithms.rates import Rate
+from flotilla.store.conf import get_store_config
 
 TAG = "{rl}"
 
@@ -17,12 +16,12 @@ TAG = "{rl}"
 def bucket(policy: str, identity: str, rate: Rate) -> str:
     """The state of one identity under one policy. The kinds of rate keep different states, so each has its own key."""
     kind = "s" if rate.strict else "g"
-    name = f"{settings.REALTIME_PREFIX}\0{kind}\0{policy}\0{identity}"
+    name = f"{get_store_config().prefix}\0{kind}\0{policy}\0{identity}"
     return TAG + urlsafe_b64encode(blake2b(name.encode(errors="replace"), digest_size=12).digest()).decode()
 
 
 def _of_cluster(name: str) -> str:
-    return f"{TAG}:{settings.REALTIME_PREFIX}:{name}"
+    return f"{TAG}:{get_store_config().prefix}:{name}"
 
 
 def version() -> str:

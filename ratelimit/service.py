@@ -10,7 +10,6 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 from django.dispatch import receiver
@@ -18,6 +17,7 @@ from django.dispatch import receiver
 from flotilla.problems import Problem
 from flotilla.ratelimit import keys
 from flotilla.ratelimit.background import BackgroundSync
+from flotilla.ratelimit.conf import get_limits_config, limits_redis_url
 from flotilla.ratelimit.decisions import ALLOWED, Claim, Decision
 from flotilla.ratelimit.limiter import Limiter, Patience
 from flotilla.ratelimit.policies import Policy, read_policies, with_wider
@@ -39,7 +39,7 @@ class Source(NamedTuple):
 
 
 def _from_settings() -> object:
-    return getattr(settings, "RATE_LIMITS", {})
+    return get_limits_config().rate_limits
 
 
 _source = Source(_from_settings, lambda: None)
@@ -65,10 +65,10 @@ class Limits:
         self.by_name = {policy.name: policy for policy in self.policies}
         self.personal: Mapping[tuple[str, str], Any] = {}
         self.background = BackgroundSync(self)
-        journal = getattr(settings, "RATE_LIMIT_JOURNAL", "")
+        journal = get_limits_config().rate_limit_journal
         self.limiter = Limiter(
-            Shard(0, settings.RATE_LIMIT_REDIS_URL, TIMEOUT),
-            Shard(0, settings.RATE_LIMIT_REDIS_URL, SYNC_TIMEOUT),
+            Shard(0, limits_redis_url(), TIMEOUT),
+            Shard(0, limits_redis_url(), SYNC_TIMEOUT),
             instances=lambda: self.background.instances,
             journal=keys.journal(journal) if journal else "",
             patience=PATIENCE,

@@ -5,15 +5,18 @@ before it meets the internet. No check repeats a secret.
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 from django.apps import AppConfig
 from django.core.checks import CheckMessage, Error, Warning, register
 
+from flotilla.conf import problems
+from flotilla.config_reader import ConfigProblems
 from flotilla.realtime.access.hooks import name_of, resolve
 from flotilla.realtime.conf import ChannelOptions, RealtimeConfig, get_config
-from flotilla.realtime.config_reader import ConfigProblems
 from flotilla.realtime.origin import covers_a_top_level
+from flotilla.store.conf import NO_REDIS_MEND, get_store_config
 
 MIN_SECRET = 32
 """Bytes of a token secret that no one can guess: the size of the hash in HS256 (RFC 7518, 3.2)."""
@@ -22,11 +25,28 @@ MIN_SECRET = 32
 @register("realtime")
 def check_realtime(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
     """Everything that can be said of the configuration without starting."""
+    found: list[CheckMessage] = [
+        Error(item.fault, hint=item.hint or None, id="flotilla_realtime.E001") for item in dict.fromkeys(problems())
+    ]
     try:
         config = get_config()
-    except ConfigProblems as error:
-        return [Error(item.fault, hint=item.hint or None, id="flotilla_realtime.E001") for item in error.problems]
-    return [*_hooks(config), *_secret(config), *_openness(config), *_open_reading(config), *_without_effect(config)]
+    except ConfigProblems:
+        return found
+    return [
+        *found,
+        *_redis(),
+        *_hooks(config),
+        *_secret(config),
+        *_openness(config),
+        *_open_reading(config),
+        *_without_effect(config),
+    ]
+
+
+def _redis() -> Iterator[CheckMessage]:
+    with suppress(ConfigProblems):
+        if not get_store_config().redis_urls:
+            yield Error("No Redis is configured.", hint=NO_REDIS_MEND, id="flotilla_realtime.E003")
 
 
 def _hooks(config: RealtimeConfig) -> Iterator[CheckMessage]:

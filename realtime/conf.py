@@ -1,23 +1,21 @@
 """Every setting of the real-time app: names, types, defaults, and the rules between them.
 
-The values come from `settings.REALTIME`, overridden option by option by the file `settings.REALTIME_CONFIG`, and from
-`settings.REALTIME_TOKEN_SECRET`, `REALTIME_API_KEYS` and `REALTIME_ALLOWED_ORIGINS`, which win where they are set.
-A configuration with any fault is refused as a whole: `get_config()` never returns half of one.
+The values come from `settings.REALTIME`, overridden option by option by the file `settings.REALTIME_CONFIG`, by
+`settings.REALTIME_TOKEN_SECRET`, `REALTIME_API_KEYS` and `REALTIME_ALLOWED_ORIGINS`, and by the same keys in
+`settings.FLOTILLA`. A configuration with any fault is refused as a whole: `get_config()` never returns half of one.
 """
 
 import re
 from collections.abc import Callable, Iterator
-from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from django.conf import settings
-from django.core.signals import setting_changed
-from django.dispatch import receiver
 from msgspec import Meta, Struct, field
 
+from flotilla.conf import Part
+from flotilla.config_reader import CALLABLE, PositiveSeconds, Reader, Seconds
 from flotilla.problems import Problem
-from flotilla.realtime.config_reader import CALLABLE, ConfigProblems, PositiveSeconds, Reader, Seconds
 from flotilla.realtime.origin import fault_of
 
 Count = Annotated[int, Meta(ge=0, le=10_000_000)]
@@ -113,13 +111,14 @@ class RealtimeConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             yield f"namespaces.{name}", options
 
 
+_OWN_SETTINGS = ("token_secret", "api_keys", "allowed_origins")  # as REALTIME_TOKEN_SECRET
 _provided: dict[str, ChannelOptions] = {}
 
 
 def provide_namespace(name: str, options: ChannelOptions) -> None:
     """Let an app of the platform have a namespace of its own, beside those that are configured: the name is taken."""
     _provided[name] = options
-    reset_config()
+    get_config.reset()
 
 
 def provided_namespace(name: str) -> ChannelOptions | None:
@@ -127,40 +126,17 @@ def provided_namespace(name: str) -> ChannelOptions | None:
     return _provided.get(name)
 
 
-@cache
-def get_config() -> RealtimeConfig:
-    """The configuration of this process, read once. Raises ConfigProblems (an ImproperlyConfigured)."""
-    return read_config()
-
-
-def reset_config() -> None:
-    """Forget what was read: the next `get_config()` reads again."""
-    get_config.cache_clear()
-
-
-@receiver(setting_changed)
-def _on_setting_changed(*, setting: str, **_: Any) -> None:
-    if setting.startswith("REALTIME") or setting == "RATE_LIMITS":
-        reset_config()
-
-
-def read_config() -> RealtimeConfig:
-    """Read and check all sources. Raises ConfigProblems with every fault found."""
-    reader = Reader(RealtimeConfig)
+def _sources(reader: Reader) -> None:
+    """The settings that FLOTILLA unites, a later one winning over an earlier one."""
     if limits := getattr(settings, "RATE_LIMITS", None):
         reader.add({"rate_limits": limits}, "settings.RATE_LIMITS")
     reader.add(getattr(settings, "REALTIME", {}), "settings.REALTIME")
     if path := getattr(settings, "REALTIME_CONFIG", None):
         reader.add_file(Path(path))
-    for key in ("token_secret", "api_keys", "allowed_origins"):
+    for key in _OWN_SETTINGS:
         name = f"REALTIME_{key.upper()}"
         if value := getattr(settings, name, None):
             reader.add({key: value}, f"settings.{name}")
-    config = _build(reader)
-    problems = [*reader.problems, *_rules(config, reader)]
-    if problems:
-        raise ConfigProblems(problems)
-    return config
 
 
 def _build(reader: Reader) -> RealtimeConfig:
@@ -168,7 +144,9 @@ def _build(reader: Reader) -> RealtimeConfig:
     values["without_namespace"] = ChannelOptions(**values.get("without_namespace", {}))
     namespaces = values.get("namespaces", {})
     values["namespaces"] = {name: ChannelOptions(**options) for name, options in namespaces.items()}
-    return RealtimeConfig(**values)
+    made = RealtimeConfig(**values)
+    reader.problems += _rules(made, reader)
+    return made
 
 
 def _rules(config: RealtimeConfig, reader: Reader) -> Iterator[Problem]:
@@ -234,3 +212,12 @@ def _is_abuse(abuse: dict[str, Any] | None) -> bool:
         and all(isinstance(value, numbers) and not isinstance(value, bool) and value > 0 for value in abuse.values())
         and abuse.get("denials", 1) >= 1
     )
+
+
+get_config: Part[RealtimeConfig] = Part(
+    RealtimeConfig,
+    also=("REALTIME", "REALTIME_CONFIG", "RATE_LIMITS", *(f"REALTIME_{key.upper()}" for key in _OWN_SETTINGS)),
+    sources=_sources,
+    build=_build,
+)
+"""The configuration of this process. Raises ConfigProblems (an ImproperlyConfigured)."""

@@ -10,9 +10,8 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from django.conf import settings
-
 from flotilla.realtime.node.node import current_node, get_node
+from flotilla.realtime.server.conf import get_server_config
 from flotilla.realtime.server.lifespan import EXTENSION
 
 logger = logging.getLogger("flotilla.realtime.drain")
@@ -53,5 +52,5 @@ async def lifespan(
     await send({"type": "lifespan.startup.complete"})
     await receive()  # lifespan.shutdown
     if register is None:  # else the server has had them sent away
-        await clients.send_away(settings.DRAIN_DEADLINE)
+        await clients.send_away(get_server_config().drain_deadline)
     await send({"type": "lifespan.shutdown.complete"})

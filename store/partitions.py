@@ -14,8 +14,7 @@ import secrets
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, NamedTuple
 
-from django.conf import settings
-
+from flotilla.store.conf import get_store_config
 from flotilla.store.errors import StoreUnavailable, reading
 from flotilla.store.fitness import require_fit
 from flotilla.store.placement import PARTITIONS, partition_key
@@ -91,9 +90,9 @@ class Partitions:
     def questions(self, run: str, numbers: Iterable[int]) -> list[Command]:
         """The calls that compare these partitions with a run of Redis."""
         witness = self.witness()
-        durable = getattr(settings, "REDIS_DURABLE", False) if self._durable is None else self._durable
+        durable = get_store_config().redis_durable if self._durable is None else self._durable
         rest = (witness.name, int(VOTES_WITHIN * 1000), int(durable), *witness.living)
-        prefix, found = settings.REALTIME_PREFIX, []
+        prefix, found = get_store_config().prefix, []
         for number in numbers:
             known = self.all[number]
             keys = (partition_key(prefix, "partition", number), partition_key(prefix, "votes", number))
@@ -117,7 +116,7 @@ class Partitions:
 
     def looks(self) -> list[Command]:
         """The calls that read each partition's generation and count, which cost Redis next to nothing."""
-        prefix = settings.REALTIME_PREFIX
+        prefix = get_store_config().prefix
         return [("HMGET", partition_key(prefix, "partition", n), "g", "n", "r", "d") for n in range(PARTITIONS)]
 
     def looked(self, answers: Sequence[Sequence[bytes | None]]) -> None:
@@ -143,7 +142,7 @@ class Partitions:
 
     def marks(self) -> list[Command]:
         """The calls by which the last instance of a cluster that ends in order leaves a mark that nothing was lost."""
-        prefix = settings.REALTIME_PREFIX
+        prefix = get_store_config().prefix
         keys = [partition_key(prefix, "partition", number) for number in range(PARTITIONS)]
         return [("EVALSHA", REST.sha, 1, key, self.run) for key in keys]
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
 
-from django.conf import settings
+from flotilla.store.conf import get_store_config
 
 CACHED_PLACEMENTS = 16384
 PARTITIONS = 64  # of each Redis; another number moves every key, so every stream begins anew
@@ -62,4 +62,4 @@ def partition_key(prefix: str, kind: str, partition: int) -> str:
 def placement_of(name: str) -> Placement:
     """The placement of `name`, the same in every process of the cluster."""
     digest = blake2b(name.encode(), digest_size=10)
-    return Placement(digest.hexdigest(), settings.REALTIME_PREFIX, digest.digest()[0] % PARTITIONS)
+    return Placement(digest.hexdigest(), get_store_config().prefix, digest.digest()[0] % PARTITIONS)

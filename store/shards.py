@@ -14,12 +14,13 @@ from weakref import WeakKeyDictionary
 import redis
 import redis.asyncio as aioredis
 from channels_redis.utils import _consistent_hash as layer_hash
-from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 from redis.asyncio.connection import AbstractConnection
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
+from flotilla.store.conf import NO_REDIS_MEND, get_store_config
 from flotilla.store.errors import ELSEWHERE, UNKNOWN_SCRIPT, StoreRefused, StoreUnavailable, from_client
 from flotilla.store.link import COMPARE_EVERY, HELD_WITHIN, Argument, Link, pack
 from flotilla.store.partitions import DOUBT, Partitions, run_of
@@ -247,6 +248,7 @@ class Store:
     """All shards. The hash over them is the channel layer's own, so keys live where their group's messages go."""
 
     def __init__(self, urls: Sequence[str], timeout: float = TIMEOUT) -> None:
+        self.urls = tuple(urls)
         self.shards = [Shard(index, url, timeout, Partitions()) for index, url in enumerate(urls)]
 
     @property
@@ -279,10 +281,16 @@ _store: tuple[int, Store] | None = None
 
 
 def get_store() -> Store:
-    """The process's Store, made from `settings.REDIS_URLS` at the first call (and again after a fork)."""
+    """The process's Store, made from the settings at the first call (and again after a fork).
+
+    Raises ImproperlyConfigured where no Redis is configured.
+    """
     global _store
     if _store is None or _store[0] != os.getpid():
-        _store = (os.getpid(), Store(settings.REDIS_URLS))
+        urls = get_store_config().redis_urls
+        if not urls:
+            raise ImproperlyConfigured(f"No Redis is configured. {NO_REDIS_MEND}")
+        _store = (os.getpid(), Store(urls))
     return _store[1]
 
 

@@ -16,10 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from django.conf import settings
-
 from flotilla.ops.drill.processes import DrillFailed, Program
 from flotilla.ops.drill.timeline import Say
+from flotilla.realtime.server.conf import get_server_config
 
 PROFILE = Path(__file__).parent / "profile"  # what a load is, and the versions of what makes it
 PROFILES = ("smoke", "soft", "hard", "reconnect", "nightly")
@@ -60,7 +59,7 @@ def home() -> Path:
 
     The code itself may lie where nothing can be written.
     """
-    return Path(settings.VAR_DIR) / "artillery"
+    return Path(get_server_config().var_dir) / "artillery"
 
 
 def install(say: Say) -> None:

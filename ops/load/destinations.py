@@ -7,14 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from django.conf import settings
-
 from flotilla.ops.drill.processes import DrillFailed, Program, free_ports, wait_for
 from flotilla.ops.drill.stack import answers
 from flotilla.ops.drill.timeline import Say
 from flotilla.ops.load.artillery import home, node
 from flotilla.ops.load.cluster import Cluster
 from flotilla.ratelimit.algorithms.rates import Rate
+from flotilla.realtime.server.conf import get_server_config
 from flotilla.realtime.server.private_files import private_folder
 
 Variables = Mapping[str, str | int | float]
@@ -78,7 +77,7 @@ def new_folder(name: str) -> Path:
     """A folder of this run's own under var/load."""
     stamp = time.strftime("%Y%m%d-%H%M%S")
     for number in range(1000):
-        folder = Path(settings.VAR_DIR) / "load" / f"{name}-{stamp}{f'-{number}' if number else ''}"
+        folder = Path(get_server_config().var_dir) / "load" / f"{name}-{stamp}{f'-{number}' if number else ''}"
         private_folder(folder.parent)
         with contextlib.suppress(FileExistsError):
             folder.mkdir(mode=0o700)

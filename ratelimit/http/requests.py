@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from django.conf import settings
 from django.contrib.auth import SESSION_KEY
 from django.http import HttpRequest
 from django.urls import Resolver404, resolve
 
+from flotilla.ratelimit.conf import get_limits_config
 from flotilla.ratelimit.http.addresses import Network, client_address, is_trusted, networks
 from flotilla.ratelimit.policies import HTTP, Policy
 from flotilla.ratelimit.subjects import Subject
@@ -24,7 +24,7 @@ def _networks(values: tuple[str, ...]) -> tuple[Network, ...]:
 
 def trusted_proxies() -> tuple[Network, ...]:
     """The networks whose X-Forwarded-For is believed (RATE_LIMIT_TRUSTED_PROXIES); by default none."""
-    return _networks(tuple(getattr(settings, "RATE_LIMIT_TRUSTED_PROXIES", ())))
+    return _networks(get_limits_config().trusted_proxies)
 
 
 def is_trusted_proxy(address: str) -> bool:

@@ -7,11 +7,10 @@ with the last one's end. The version grows with every change, so that instances 
 import json
 from typing import Any, NamedTuple
 
-from django.conf import settings
-
 from flotilla.ratelimit.http.addresses import counted
 from flotilla.realtime.protocol.codes import CommandError, ErrorCode
 from flotilla.store import Placement, Script, Store, reading
+from flotilla.store.conf import get_store_config
 from flotilla.store.link import Argument
 
 BLOCK, UNBLOCK, READ, REBLOCK = (
@@ -56,7 +55,7 @@ def who_of(user: str | None, address: str) -> str:
 
 
 def _keys(*kinds: str) -> list[str]:
-    placement = Placement("blocks", settings.REALTIME_PREFIX)
+    placement = Placement("blocks", get_store_config().prefix)
     return [placement.key(f"block-{kind}") for kind in kinds]
 
 

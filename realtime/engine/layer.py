@@ -9,9 +9,11 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from logging import ERROR, WARNING
 from typing import Any
 
+from channels.layers import channel_layers
 from channels_redis.pubsub import RedisPubSubChannelLayer, RedisPubSubLoopLayer, RedisSingleShardConnection
 from channels_redis.utils import _wrap_close, create_pool, decode_hosts
 from redis.asyncio import ConnectionPool, Redis
@@ -20,9 +22,11 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from flotilla.store import Backoff, ReplyStream, StoreRefused, StoreUnavailable, supervised
+from flotilla.store import Backoff, ReplyStream, StoreRefused, StoreUnavailable, get_store, supervised
+from flotilla.store.conf import get_store_config
 from flotilla.store.once import Once
 from flotilla.store.pools import async_pool, sentinels
+from flotilla.store.urls import layer_host
 
 logger = logging.getLogger("flotilla.realtime.layer")
 
@@ -31,6 +35,7 @@ LAYER_FAULTS = (StoreUnavailable, RedisError, OSError, TimeoutError)  # what a c
 Listener = Callable[[list[bytes]], None]
 """Takes the encoded messages that arrived in one read, in order. Must not raise."""
 
+ALIAS = "flotilla"  # in CHANNEL_LAYERS
 FIRST_PAUSE = 0.05  # seconds
 MAX_PAUSE = 1.0
 STEADY = 5.0  # seconds without a fault after which the next one counts as the first
@@ -56,6 +61,21 @@ class ChannelLayer(RedisPubSubChannelLayer):  # type: ignore[misc]
     def loop_layer(self) -> "LoopLayer":
         """The running event loop's part of the layer."""
         return self._get_layer()
+
+
+@cache
+def _made(urls: tuple[str, ...], prefix: str) -> ChannelLayer:
+    return ChannelLayer(hosts=[layer_host(url) for url in urls], prefix=prefix)
+
+
+def get_layer() -> ChannelLayer:
+    """The platform's own layer: `CHANNEL_LAYERS["flotilla"]`, or without it one of the store's Redises.
+
+    A project's `default` stays the project's.
+    """
+    if ALIAS in channel_layers.configs:
+        return channel_layers[ALIAS]  # type: ignore[no-any-return]
+    return _made(get_store().urls, get_store_config().prefix)
 
 
 class LoopLayer(RedisPubSubLoopLayer):  # type: ignore[misc]

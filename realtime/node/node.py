@@ -16,8 +16,6 @@ from functools import partial
 from typing import Any
 
 import msgspec
-from channels.layers import get_channel_layer
-from django.conf import settings
 
 from flotilla.presence import Announcement, Fenced, Presence, Reaped
 from flotilla.presence.scopes import Scope
@@ -31,7 +29,7 @@ from flotilla.realtime.conf import RealtimeConfig, get_config
 from flotilla.realtime.engine import envelope
 from flotilla.realtime.engine.broker import get_broker
 from flotilla.realtime.engine.hub import Hub
-from flotilla.realtime.engine.layer import LAYER_FAULTS
+from flotilla.realtime.engine.layer import LAYER_FAULTS, get_layer
 from flotilla.realtime.engine.stats import NodeStats
 from flotilla.realtime.engine.subscription import Subscription
 from flotilla.realtime.engine.witness import Watch
@@ -51,6 +49,7 @@ from flotilla.realtime.protocol.codes import CommandError, DisconnectCode, Disco
 from flotilla.realtime.server.open_files import affordable
 from flotilla.realtime.version import VERSION
 from flotilla.store import Backoff, Store, StoreUnavailable, get_store, placement_of, supervised
+from flotilla.store.conf import get_store_config
 
 logger = logging.getLogger("flotilla.realtime.node")
 
@@ -82,7 +81,7 @@ class Node:
         self._background: set[asyncio.Task[Any]] = set()
         self._joined = asyncio.Event()
         self.broker = get_broker(store)
-        self._layer = get_channel_layer().loop_layer()
+        self._layer = get_layer().loop_layer()
         self.hub = Hub(
             self._layer,
             self.broker,
@@ -364,7 +363,7 @@ async def get_node() -> Node:
     global _node
     node = current_node()
     if node is None:
-        node = Node(get_config(), get_store(), settings.INSTANCE_ID or socket.gethostname())
+        node = Node(get_config(), get_store(), get_store_config().instance_id)
         _node = (os.getpid(), node)
         await node.start()
     return node

@@ -18,7 +18,6 @@ from typing import Any
 from daphne.cli import CommandLineInterface as DaphneCommandLine  # first: it installs the reactor
 from daphne.server import Server as DaphneServer
 from daphne.server import twisted_loop
-from django.conf import settings
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import serverFromString
@@ -32,6 +31,7 @@ from twisted.logger import (
 
 from flotilla.realtime.conf import get_config
 from flotilla.realtime.server.budget import Allowance
+from flotilla.realtime.server.conf import get_server_config
 from flotilla.realtime.server.connection import Connection
 from flotilla.realtime.server.drain import drain
 from flotilla.realtime.server.factory import Factory
@@ -57,7 +57,7 @@ class Server(DaphneServer):  # type: ignore[misc]
         config = get_config()
         options |= {
             "signal_handlers": False,
-            "root_path": getattr(settings, "ROOT_PATH", options.get("root_path", "")),
+            "root_path": get_server_config().root_path or options.get("root_path", ""),
             "ready_callable": self._before_first_connection,
         }
         super().__init__(application, endpoints, **options)
@@ -132,8 +132,9 @@ class Server(DaphneServer):  # type: ignore[misc]
         if self._draining:
             return
         self._draining = True
-        self._ends = twisted_loop.time() + settings.DRAIN_DEADLINE
-        self._background(drain(self, grace=settings.DRAIN_GRACE, deadline=settings.DRAIN_DEADLINE))
+        config = get_server_config()
+        self._ends = twisted_loop.time() + config.drain_deadline
+        self._background(drain(self, grace=config.drain_grace, deadline=config.drain_deadline))
 
     def _background(self, work: Any) -> None:
         task = twisted_loop.create_task(work)

@@ -8,15 +8,14 @@ import logging
 import time
 from typing import Any
 
-from django.conf import settings
 from twisted.internet.interfaces import IProtocolNegotiationFactory
 from twisted.internet.protocol import Factory as TwistedFactory
 from zope.interface import implementer
 
 from flotilla.ratelimit.http.requests import is_trusted_proxy
+from flotilla.realtime.server.conf import get_server_config
 from flotilla.realtime.server.http.answering import answering
 from flotilla.realtime.server.http.connection import HttpConnection
-from flotilla.realtime.server.http.limits import Limits
 from flotilla.realtime.server.http.request import Request
 from flotilla.realtime.server.waiting_connections import new_waiting_connections
 
@@ -34,7 +33,7 @@ class Factory(TwistedFactory):  # type: ignore[misc]
     def __init__(self, server: Any) -> None:
         self.server = server
         self.server_name = (getattr(server, "server_name", "") or "").encode("latin-1")
-        self.limits = Limits.of(settings)
+        self.limits = get_server_config()
         self.waiting = new_waiting_connections()
         self.requests: set[Request] = set()  # whose application runs
         self.busy: set[HttpConnection] = set()
@@ -119,7 +118,7 @@ class Factory(TwistedFactory):  # type: ignore[misc]
     def give_up_silent(self) -> None:
         """Close connections that have not sent a request in time; call it now and then."""
         now = time.monotonic()
-        for waiting, within in ((self._undecided, HEAD_WITHIN), (self._idle, self.limits.keep_alive)):
+        for waiting, within in ((self._undecided, HEAD_WITHIN), (self._idle, self.limits.http_keep_alive)):
             for connection, since in list(waiting.items()):
                 if since > now - within:
                     break

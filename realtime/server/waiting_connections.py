@@ -9,9 +9,8 @@ there, as for a Unix socket. Nothing here does I/O; every call costs the same ho
 from collections.abc import Callable
 from typing import Protocol
 
-from django.conf import settings
-
 from flotilla.ratelimit.http.requests import is_trusted_proxy
+from flotilla.realtime.server.conf import get_server_config
 from flotilla.realtime.server.networks import bounds_of, networks_of
 from flotilla.realtime.server.open_files import affordable
 from flotilla.realtime.server.shares import Path, Shares
@@ -75,8 +74,9 @@ _current: WaitingConnections | None = None
 def new_waiting_connections() -> WaitingConnections:
     """For a new server: none yet, bounded as the settings say and as the process may open files."""
     global _current
+    config = get_server_config()
     _current = WaitingConnections(
-        settings.HTTP_MAX_WAITING_PER_ADDRESS, affordable(settings.HTTP_MAX_WAITING), is_trusted_proxy
+        config.http_max_waiting_per_address, affordable(config.http_max_waiting), is_trusted_proxy
     )
     return _current
 

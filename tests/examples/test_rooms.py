@@ -14,7 +14,7 @@ from examples.rooms.models import Membership, Message, Room
 from examples.rooms.namespaces import NAMESPACES
 from examples.rooms.rules import is_member
 from flotilla import history
-from flotilla.realtime.conf import reset_config
+from flotilla.realtime.conf import get_config
 from flotilla.realtime.protocol.codes import CommandError
 from flotilla.store import get_store
 
@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.urls("tests.e
 @pytest.fixture(autouse=True)
 def _example(configured: Any) -> Iterator[None]:
     configured.REALTIME = {"namespaces": NAMESPACES}
-    reset_config()
+    get_config.reset()
     yield
     asyncio.run(get_store().close())
 

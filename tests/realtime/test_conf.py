@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from flotilla.config_reader import ConfigProblems, parse_duration
 from flotilla.problems import Problem
-from flotilla.realtime.conf import ChannelOptions, RealtimeConfig, get_config, read_config, reset_config
-from flotilla.realtime.config_reader import ConfigProblems, parse_duration
+from flotilla.realtime.conf import ChannelOptions, RealtimeConfig, get_config
 
 
 @pytest.fixture(autouse=True)
@@ -22,14 +22,14 @@ def _bare_settings(settings: Any) -> Any:
     settings.RATE_LIMITS = {}
     for name in ("REALTIME_CONFIG", "REALTIME_TOKEN_SECRET", "REALTIME_API_KEYS", "REALTIME_ALLOWED_ORIGINS"):
         setattr(settings, name, None)
-    reset_config()
+    get_config.reset()
     yield
-    reset_config()
+    get_config.reset()
 
 
 def problems_of(realtime: object) -> list[Problem]:
     with override_settings(REALTIME=realtime), pytest.raises(ConfigProblems) as caught:
-        read_config()
+        get_config.read()
     return list(caught.value.problems)
 
 
@@ -39,7 +39,7 @@ def the_problem(realtime: object) -> Problem:
 
 
 def test_nothing_set_gives_the_closed_defaults() -> None:
-    config = read_config()
+    config = get_config.read()
     assert config == RealtimeConfig()
     assert (config.insecure, config.anonymous, config.user_personal_channel) == (False, False, False)
     assert config.without_namespace == ChannelOptions()
@@ -55,7 +55,7 @@ def test_nothing_set_gives_the_closed_defaults() -> None:
 def test_durations_are_numbers_or_text_with_units(given_value: object, seconds: float) -> None:
     options = {"history_size": 10, "history_ttl": given_value}
     with override_settings(REALTIME={"without_namespace": options}):
-        assert read_config().without_namespace.history_ttl == seconds
+        assert get_config.read().without_namespace.history_ttl == seconds
 
 
 @given(st.integers(0, 10**6), st.sampled_from([("ms", 0.001), ("s", 1), ("m", 60), ("h", 3600), ("d", 86400)]))
@@ -146,13 +146,13 @@ def test_a_position_may_not_expire_before_its_publications() -> None:
 def test_pong_timeout_must_be_below_ping_interval_unless_pings_are_off() -> None:
     assert the_problem({"ping_interval": 5, "pong_timeout": 5}).path == "pong_timeout"
     with override_settings(REALTIME={"ping_interval": 0}):
-        assert read_config().ping_interval == 0
+        assert get_config.read().ping_interval == 0
 
 
 def test_a_policy_is_one_of_those_there_are() -> None:
     assert the_problem({"connection_limit_policy": "eldest"}).path == "connection_limit_policy"
     with override_settings(REALTIME={"connection_limit_policy": "oldest", "max_connections_per_user": 3}):
-        assert read_config().connection_limit_policy == "oldest"
+        assert get_config.read().connection_limit_policy == "oldest"
 
 
 def test_a_lease_is_renewed_before_it_ends() -> None:
@@ -162,7 +162,7 @@ def test_a_lease_is_renewed_before_it_ends() -> None:
 def test_a_message_that_is_allowed_is_no_more_than_a_second_s_bytes() -> None:
     assert the_problem({"max_message_bytes": 70_000, "max_bytes_per_second": 69_999}).path == "max_bytes_per_second"
     with override_settings(REALTIME={"max_message_bytes": 70_000, "max_bytes_per_second": 70_000}):
-        assert read_config().max_bytes_per_second == 70_000
+        assert get_config.read().max_bytes_per_second == 70_000
 
 
 @pytest.mark.parametrize("key", ["connect_timeout", "lease_ttl", "max_message_bytes", "recovery_max_publications"])
@@ -207,19 +207,19 @@ def test_origins_and_the_star_are_accepted() -> None:
         *("null", "file://", "capacitor://localhost", "app://.", "chrome-extension://abcdefghij"),
     )
     with override_settings(REALTIME_ALLOWED_ORIGINS=list(origins)):
-        assert read_config().allowed_origins == origins
+        assert get_config.read().allowed_origins == origins
 
 
 def test_a_list_given_as_text_is_refused() -> None:
     with override_settings(REALTIME_ALLOWED_ORIGINS="https://a.com"), pytest.raises(ConfigProblems) as caught:
-        read_config()
+        get_config.read()
     assert caught.value.problems[0].where == "settings.REALTIME_ALLOWED_ORIGINS"
 
 
 @pytest.mark.parametrize("hook", ["app.permissions.may", lambda user, channel, info: True, None])
 def test_a_hook_is_a_callable_or_its_dotted_path(hook: object) -> None:
     with override_settings(REALTIME={"without_namespace": {"subscribe_permission": hook}}):
-        assert read_config().without_namespace.subscribe_permission == hook
+        assert get_config.read().without_namespace.subscribe_permission == hook
 
 
 @pytest.mark.parametrize("hook", ["", "nodots", "a b.c", "a..b", 5, True])
@@ -236,27 +236,27 @@ def test_a_wrong_secret_is_not_repeated(key: str) -> None:
 
 def test_the_dedicated_settings_win_where_they_are_set() -> None:
     with override_settings(REALTIME={"token_secret": "low", "api_keys": ["low"]}, REALTIME_TOKEN_SECRET="high"):
-        assert (read_config().token_secret, read_config().api_keys) == ("high", ("low",))
+        assert (get_config.read().token_secret, get_config.read().api_keys) == ("high", ("low",))
 
 
 @pytest.mark.parametrize("abuse", [{"denials": 0}, {"window": -1}, {"denials": True}, {"denial": 3}, {"window": "10"}])
 def test_abuse_that_makes_no_sense_is_refused(abuse: dict[str, Any]) -> None:
     with override_settings(REALTIME={"abuse": abuse}), pytest.raises(ConfigProblems, match="denials and window"):
-        read_config()
+        get_config.read()
 
 
 def test_abuse_is_kept_as_given_or_switched_off() -> None:
     with override_settings(REALTIME={"abuse": None}):
-        assert read_config().abuse is None
+        assert get_config.read().abuse is None
     with override_settings(REALTIME={"abuse": {"denials": 3, "window": 1}}):
-        assert read_config().abuse == {"denials": 3, "window": 1}
+        assert get_config.read().abuse == {"denials": 3, "window": 1}
 
 
 def test_rate_limits_are_merged_by_name_and_kept_as_given() -> None:
     with override_settings(
         RATE_LIMITS={"a": {"rate": "1/s"}, "b": {}}, REALTIME={"rate_limits": {"a": {"rate": "2/s"}}}
     ):
-        assert read_config().rate_limits == {"a": {"rate": "2/s"}, "b": {}}
+        assert get_config.read().rate_limits == {"a": {"rate": "2/s"}, "b": {}}
 
 
 BASE = {"insecure": True, "namespaces": {"chat": {"presence": True, "history_size": 5, "history_ttl": 60}, "old": {}}}
@@ -274,7 +274,7 @@ def test_the_file_overrides_settings_option_by_option(tmp_path: Path, name: str,
     path = tmp_path / name
     path.write_text(text, encoding="utf-8")
     with override_settings(REALTIME=BASE, REALTIME_CONFIG=str(path)):
-        config = read_config()
+        config = get_config.read()
     assert config.insecure
     assert config.namespaces["chat"] == ChannelOptions(presence=True, history_size=9, history_ttl=60)
     assert set(config.namespaces) == {"chat", "old", "new"}
@@ -284,7 +284,7 @@ def test_a_fault_in_the_file_names_the_file(tmp_path: Path) -> None:
     path = tmp_path / "c.json"
     path.write_text('{"namespaces": {"chat": {"presence": "yes"}}}')
     with override_settings(REALTIME=BASE, REALTIME_CONFIG=path), pytest.raises(ConfigProblems) as caught:
-        read_config()
+        get_config.read()
     (problem,) = caught.value.problems
     assert (problem.path, problem.where) == ("namespaces.chat.presence", str(path))
 
@@ -297,7 +297,7 @@ def test_a_fault_between_two_sources_names_both(tmp_path: Path) -> None:
         override_settings(REALTIME={"namespaces": {"chat": chat}}, REALTIME_CONFIG=path),
         pytest.raises(ConfigProblems) as caught,
     ):
-        read_config()
+        get_config.read()
     assert caught.value.problems[0].where == f"settings.REALTIME and {path}"
 
 
@@ -320,7 +320,7 @@ def test_an_unreadable_file_is_named_with_the_reason(
     if content is not None:
         path.write_bytes(content)
     with override_settings(REALTIME_CONFIG=str(path)), pytest.raises(ConfigProblems) as caught:
-        read_config()
+        get_config.read()
     (problem,) = caught.value.problems
     assert problem.where == str(path)
     assert expected in problem.message
@@ -348,7 +348,7 @@ OPTIONS = st.dictionaries(KEYS, JSON_VALUES, max_size=4) | JSON_VALUES
 def test_any_mapping_gives_a_config_or_named_problems_and_nothing_else(realtime: dict[str, Any]) -> None:
     with override_settings(REALTIME=realtime):
         try:
-            assert isinstance(read_config(), RealtimeConfig)
+            assert isinstance(get_config.read(), RealtimeConfig)
         except ConfigProblems as error:
             assert all(problem.message and problem.where for problem in error.problems)
 
@@ -357,4 +357,4 @@ def test_a_namespace_of_the_platform_s_own_cannot_be_configured() -> None:
     """Whoever configured it would open what is staff's."""
     taken = {"namespaces": {"flotilla": {"allow_subscribe_for_client": True}}}
     with override_settings(REALTIME=taken), pytest.raises(ConfigProblems, match="taken"):
-        read_config()
+        get_config.read()

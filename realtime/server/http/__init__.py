@@ -5,7 +5,6 @@ response.py    an ASGI application's response as bytes, exactly as long as it sa
 request.py     one request's ASGI side: receive, send, and how it ends
 scope.py       the ASGI scope of a request or a handshake
 connection.py  Twisted's protocol of a connection: one request after another, until an upgrade or the end
-limits.py      how much and how long, from the settings
 progress.py    whether a client takes its response, and sends its body, fast enough
 answering.py   the connections that are answered now, for a metric
 """

@@ -21,11 +21,11 @@ from zope.interface import implementer
 
 from flotilla.ratelimit.http.requests import address_of_scope
 from flotilla.realtime.server import handshake
+from flotilla.realtime.server.conf import ServerConfig
 from flotilla.realtime.server.connection import Connection
 from flotilla.realtime.server.connection import Server as WebSocketServer
 from flotilla.realtime.server.head import MAX_HEAD, Head, HeadReader, Refused
 from flotilla.realtime.server.http.body import Body, Length, body_of
-from flotilla.realtime.server.http.limits import Limits
 from flotilla.realtime.server.http.progress import Progress, Rate
 from flotilla.realtime.server.http.request import Request, internal_error
 from flotilla.realtime.server.http.scope import http_scope, websocket_scope
@@ -65,7 +65,7 @@ class Connections(Protocol):
 
     server: Server
     server_name: bytes
-    limits: Limits
+    limits: ServerConfig
     requests: set[Request]  # whose application runs
 
     def is_proxy(self, address: str) -> bool: ...
@@ -476,8 +476,8 @@ class HttpConnection:
             if not request.has_whole_body and now - request.over_since > LINGER:
                 self._close()
         elif request.waits_for_client:
-            if self._rate.too_slow(now, request.received, limits.body_rate):
-                self.refuse(Refused(408, f"a body comes with {limits.body_rate} bytes a second at least"))
+            if self._rate.too_slow(now, request.received, limits.http_least_body_rate):
+                self.refuse(Refused(408, f"a body comes with {limits.http_least_body_rate} bytes a second at least"))
         else:
             self._rate.reset()
             if not request.response.started and now - request.since > limits.response_within:

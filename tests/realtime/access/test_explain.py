@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from flotilla.realtime.access import hooks, permissions
 from flotilla.realtime.access.channels import options_for
 from flotilla.realtime.access.explain import explain
-from flotilla.realtime.conf import ChannelOptions, RealtimeConfig, reset_config
+from flotilla.realtime.conf import ChannelOptions, RealtimeConfig, get_config
 from flotilla.realtime.protocol.codes import CommandError as Refused
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -192,7 +192,7 @@ def test_the_command(settings: Any) -> None:
     """By id or by name; one line a rule, one a verdict."""
     settings.REALTIME = {"namespaces": {"asked": {"subscribe_permission": only_ann}}}
     settings.REALTIME_CONFIG = None
-    reset_config()
+    get_config.reset()
     ann = User.objects.create_user("ann")
 
     def run(*words: str) -> str:
@@ -208,5 +208,5 @@ def test_the_command(settings: Any) -> None:
     assert "connect: denied" in run("", "asked:a")
     with pytest.raises(CommandError, match="not JSON"):
         run("ann", "asked:a", "--data", "{")
-    reset_config()
+    get_config.reset()
     assert async_to_sync(explain)("x", "room", RealtimeConfig())

@@ -10,7 +10,7 @@ import pytest
 from flotilla import abroadcast, ahistory, apresence, apublish, make_connection_token
 from flotilla.realtime.api.methods import METHODS
 from flotilla.realtime.api.publishing import encode_data
-from flotilla.realtime.conf import get_config, reset_config
+from flotilla.realtime.conf import get_config
 from flotilla.realtime.node.node import Node
 from flotilla.realtime.protocol.codes import CommandError
 from flotilla.store import placement_of
@@ -216,7 +216,7 @@ class TestTooLarge:
     async def test_what_no_client_could_be_sent_is_refused(self, api: Api, configured: Any, node: Node) -> None:
         """107 with words, each for itself, where it would be kept; Python gets the exception at once."""
         configured.REALTIME = REALTIME | {"max_outgoing_bytes": 5000}
-        reset_config()
+        get_config.reset()
         assert get_config().max_outgoing_bytes == 5000
         large = "x" * 5000
         error = (await api("publish", channel=ROOM, data=large))["error"]

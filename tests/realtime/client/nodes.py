@@ -7,7 +7,7 @@ import msgspec
 import pytest
 import pytest_asyncio
 
-from flotilla.realtime.conf import get_config, reset_config
+from flotilla.realtime.conf import get_config
 from flotilla.realtime.node.node import Node
 from flotilla.store import get_store
 from flotilla.store.shards import reset_store
@@ -41,20 +41,14 @@ REALTIME = {
 def configured(settings: Any, redis_url: str) -> Any:
     """Settings for this Redis."""
     settings.REDIS_URLS = [redis_url]
-    settings.CHANNEL_LAYERS = {
-        "default": {
-            "BACKEND": "flotilla.realtime.engine.layer.ChannelLayer",
-            "CONFIG": {"hosts": [redis_url], "prefix": settings.REALTIME_PREFIX},
-        }
-    }
     settings.REALTIME = REALTIME
     settings.REALTIME_CONFIG = None
     settings.REALTIME_TOKEN_SECRET = "s" * 40
     settings.REALTIME_API_KEYS = ("k" * 32, "l" * 32)
-    reset_config()
+    get_config.reset()
     reset_store()
     yield settings
-    reset_config()
+    get_config.reset()
     reset_store()
 
 

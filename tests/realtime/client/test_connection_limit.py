@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from flotilla import make_connection_token
-from flotilla.realtime.conf import reset_config
+from flotilla.realtime.conf import get_config
 from flotilla.realtime.node.node import Node
 from tests.realtime.client.nodes import REALTIME
 from tests.realtime.client.peers import Peer
@@ -25,7 +25,7 @@ def policy(request: pytest.FixtureRequest) -> str:
 def configured(configured: Any, policy: str) -> Any:
     """Two connections for each user."""
     configured.REALTIME = REALTIME | {"max_connections_per_user": 2, "connection_limit_policy": policy}
-    reset_config()
+    get_config.reset()
     return configured
 
 

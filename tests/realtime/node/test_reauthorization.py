@@ -16,7 +16,7 @@ from django.test import Client
 
 from flotilla import Affected, affects, areauthorize, asubscribe, make_connection_token, make_subscription_token
 from flotilla.realtime.access.hooks import Cached
-from flotilla.realtime.conf import reset_config
+from flotilla.realtime.conf import get_config
 from flotilla.realtime.node import reauthorization
 from flotilla.realtime.node.node import Node
 from flotilla.store.shards import reset_store
@@ -74,7 +74,7 @@ def configured(configured: Any) -> Iterator[Any]:
     configured.REALTIME = REALTIME | {"namespaces": REALTIME["namespaces"] | asked, "anonymous": False}
     configured.SESSION_ENGINE = "django.contrib.sessions.backends.db"
     configured.ALLOWED_HOSTS = ["me.com"]
-    reset_config()
+    get_config.reset()
     return configured
 
 
@@ -242,7 +242,7 @@ class TestRounds:
     @pytest.fixture
     def configured(self, configured: Any) -> Any:
         configured.REALTIME |= {"recheck_interval": 0.5}
-        reset_config()
+        get_config.reset()
         return configured
 
     async def test_bulk_updates_are_found(self, node: Node, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,24 +1,23 @@
 """Reads a mapping or a JSON/TOML file against a msgspec struct, and says exactly what is wrong with it.
 
-Owns parsing, types, unknown keys, and merging of several sources; knows no option by name (`flotilla.realtime.conf`
-holds the schema). All faults are collected, never only the first. Every Problem names the key's path, what was
+Owns parsing, types, unknown keys, and merging of several sources; knows no option by name (each app's `conf.py`
+holds its schema). All faults are collected, never only the first. Every Problem names the key's path, what was
 expected, the source, and how to mend it. Only a value of the right type but out of its range is repeated: never text,
 so no secret.
 """
 
-import difflib
 import json
 import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import msgspec
 from django.core.exceptions import ImproperlyConfigured
 
-from flotilla.problems import Problem
+from flotilla.problems import Problem, unknown_key
 
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h|d))+", re.ASCII)
@@ -82,7 +81,7 @@ class Reader:
         level = Level()
         for key, value in self._items(raw, path, where):
             if key not in hints:
-                self._unknown(key, path, where, sorted(hints))
+                self.problems.append(unknown_key(key, _join(path, key), where, sorted(hints)))
             else:
                 self._read(level, key, hints[key], value, _join(path, key), where)
         return level
@@ -117,11 +116,6 @@ class Reader:
                 self.problems.append(Problem(path or "(top)", f"expected string keys, got {_shown(key)}", hint, where))
         return [(key, value) for key, value in raw.items() if isinstance(key, str)]
 
-    def _unknown(self, key: str, path: str, where: str, known: list[str]) -> None:
-        close = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
-        hint = f"Did you mean {close[0]!r}?" if close else f"Known keys: {', '.join(known)}."
-        self.problems.append(Problem(_join(path, key), "unknown key", hint, where))
-
     def _wrong(self, error: Exception, hint: Any, value: object, path: str, where: str) -> None:
         text = str(error)
         if inner := _INNER_PATH.search(text):
@@ -139,7 +133,7 @@ def convert(hint: Any, value: object) -> Any:
         return _callable(value)
     if _kind(hint) == "duration" and isinstance(value, str):
         value = parse_duration(value)
-    return msgspec.convert(value, hint)
+    return msgspec.convert(str(value) if isinstance(value, PurePath) else value, hint)
 
 
 def parse_duration(text: str) -> float:

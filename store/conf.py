@@ -1,0 +1,70 @@
+"""The settings of the store: which Redises, and what this process and the cluster are called there."""
+
+import os
+import platform
+
+import msgspec
+
+from flotilla.conf import Part
+from flotilla.config_reader import Reader
+from flotilla.problems import Problem
+from flotilla.store.address import WrongAddress
+from flotilla.store.urls import checked_urls
+
+REDIS_MEND = (
+    "Write redis://[:password@]host[:port][/db], rediss://… for TLS, unix:///path/to/socket, or sentinel://name/host:"
+    "port,…; percent-encode what is not a letter or digit in a password."
+)
+
+
+NO_REDIS_MEND = 'Set FLOTILLA = {"redis_url": "redis://localhost:6379/0"}, or the variable REDIS_URL.'
+
+
+class StoreConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where the cluster keeps what its processes share."""
+
+    redis_url: str | tuple[str, ...] = ()
+    """One Redis, or a list of them to share the load (each a shard): addresses as `redis://localhost:6379/0`, also
+    separated by commas. Without it, the setting or the environment's variable REDIS_URL."""
+    redis_durable: bool = False
+    """Redis loses nothing that it answered (`appendfsync always`), so its restart ends no stream."""
+    prefix: str = "flotilla"
+    """What every key in Redis begins with. Clusters with different prefixes on one Redis do not see each other."""
+    instance_id: str = ""
+    """This process's name in metrics and in the admin; by default the name of the host. Each process has its own."""
+
+    @property
+    def redis_urls(self) -> tuple[str, ...]:
+        """The addresses; none where no Redis is configured."""
+        return (self.redis_url,) if isinstance(self.redis_url, str) else self.redis_url
+
+
+def _sources(reader: Reader) -> None:
+    from django.conf import settings
+
+    found = getattr(settings, "REDIS_URLS", None) or getattr(settings, "REDIS_URL", None)
+    if found:
+        reader.add({"redis_url": found}, "settings.REDIS_URL")
+    elif url := os.environ.get("REDIS_URL", ""):
+        reader.add({"redis_url": url}, "the environment's REDIS_URL")
+
+
+def _build(reader: Reader) -> StoreConfig:
+    given = reader.values.pop("redis_url", ())
+    try:
+        urls = checked_urls(given if isinstance(given, str) else ",".join(given)) if given else []
+    except WrongAddress as error:
+        reader.problems.append(Problem("redis_url", str(error), REDIS_MEND, reader.where("redis_url")))
+        urls = []
+    name = reader.values.pop("instance_id", "") or platform.node() or "flotilla"
+    return StoreConfig(**reader.values, redis_url=tuple(urls), instance_id=name)
+
+
+get_store_config = Part(
+    StoreConfig,
+    {"redis_durable": "REDIS_DURABLE", "prefix": "REALTIME_PREFIX", "instance_id": "INSTANCE_ID"},
+    also=("REDIS_URLS", "REDIS_URL"),
+    sources=_sources,
+    build=_build,
+)
+"""The store's settings as they are now."""

@@ -1,0 +1,130 @@
+"""The one dictionary of settings: what wins, what is refused and how it is said."""
+
+from typing import Any
+
+import pytest
+from django.core.checks import run_checks
+from django.core.exceptions import ImproperlyConfigured
+
+from flotilla import apps
+from flotilla.conf import _of_this_process as of_this_process
+from flotilla.conf import problems, set_for_this_process
+from flotilla.config_reader import ConfigProblems
+from flotilla.ratelimit.conf import get_limits_config, limits_redis_url
+from flotilla.realtime.conf import get_config
+from flotilla.realtime.server.conf import get_server_config
+from flotilla.store import get_store
+from flotilla.store.conf import get_store_config
+from flotilla.store.shards import reset_store
+
+FORMER = ("REDIS_URLS", "REALTIME_PREFIX", "INSTANCE_ID", "METRICS_PORT", "HTTP_MAX_BODY", "RATE_LIMIT_REDIS_URL")
+
+
+@pytest.fixture
+def foreign(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Settings that know nothing of the platform."""
+    for name in FORMER:
+        delattr(settings, name)
+    settings.REALTIME, settings.RATE_LIMITS = {}, {}
+    monkeypatch.delenv("REDIS_URL", raising=False)
+    reset_store()
+    yield settings
+    reset_store()
+
+
+def test_nothing_is_needed(foreign: Any) -> None:
+    assert get_store_config().redis_urls == ()
+    assert get_store_config().prefix == "flotilla"
+    assert get_store_config().instance_id
+    assert get_server_config().http_max_body == 10_000_000
+    assert get_limits_config().trusted_proxies == ()
+
+
+def test_the_dictionary_wins_over_the_former_settings(settings: Any) -> None:
+    settings.METRICS_PORT, settings.REALTIME_PREFIX = 9500, "former"
+    settings.REALTIME = {"anonymous": False, "max_channels": 5}
+    settings.FLOTILLA = {"metrics_port": 9600, "prefix": "mine", "anonymous": True, "redis_url": "redis://there:1/2"}
+    assert (get_server_config().metrics_port, get_store_config().prefix) == (9600, "mine")
+    assert (get_config().anonymous, get_config().max_channels) == (True, 5)
+    assert get_store_config().redis_urls == ("redis://there:1/2",)
+    assert limits_redis_url() == settings.RATE_LIMIT_REDIS_URL
+
+
+def test_a_change_of_the_dictionary_is_seen(settings: Any) -> None:
+    settings.FLOTILLA = {"metrics_port": 9600}
+    assert get_server_config().metrics_port == 9600
+    settings.FLOTILLA = {}
+    assert get_server_config().metrics_port == settings.METRICS_PORT
+
+
+@pytest.mark.parametrize("name", ["REDIS_URL", "environment"])
+def test_redis_is_found_where_projects_have_it(foreign: Any, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    if name == "environment":
+        monkeypatch.setenv("REDIS_URL", "redis://a:1/0, redis://b:2/0")
+        assert get_store_config().redis_urls == ("redis://a:1/0", "redis://b:2/0")
+    else:
+        foreign.REDIS_URL = "redis://a:1/0"
+        assert get_store_config().redis_urls == ("redis://a:1/0",)
+    assert limits_redis_url() == "redis://a:1/0"
+
+
+def test_several_redises(foreign: Any) -> None:
+    foreign.FLOTILLA = {"redis_url": ["redis://a:1/0", "redis://b:2/0"]}
+    assert get_store_config().redis_urls == ("redis://a:1/0", "redis://b:2/0")
+
+
+def test_this_process_may_be_called_otherwise(settings: Any) -> None:
+    settings.FLOTILLA = {"instance_id": "all"}
+    try:
+        set_for_this_process(instance_id="one", metrics_port=9999)
+        assert (get_store_config().instance_id, get_server_config().metrics_port) == ("one", 9999)
+    finally:
+        of_this_process.clear()
+        set_for_this_process()
+    assert get_store_config().instance_id == "all"
+
+
+@pytest.mark.parametrize(
+    ("given", "fault", "hint"),
+    [
+        ({"redis_ulr": "redis://a"}, "redis_ulr: unknown key", "Did you mean 'redis_url'?"),
+        ({"metrics_port": "9400"}, "metrics_port: expected `int`, got `str`", "Correct the value"),
+        ({"metrics_port": 99999}, "metrics_port: expected `int` <= 65535", "Correct the value"),
+        ({"redis_url": "redis//a"}, "redis_url:", "Write redis://"),
+        ({"redis_url": ["redis://a:1/0", "redis://a:1/0"]}, "redis_url:", "Write redis://"),
+        ({"namespaces": {"chat": {"history": 5}}}, "namespaces.chat.history: unknown key", "history"),
+        ({"http_timeout": -1}, "http_timeout: expected `float` >= 0", "duration"),
+        (["redis_url"], "FLOTILLA: expected a dictionary, got list", "Write FLOTILLA = {"),
+    ],
+)
+def test_what_is_wrong_is_named_with_its_mend(foreign: Any, given: Any, fault: str, hint: str) -> None:
+    foreign.FLOTILLA = given
+    found = [item for item in problems() if fault in item.fault]
+    assert found, list(problems())
+    assert hint in found[0].hint
+    assert any(fault in message.msg for message in run_checks(tags=["realtime"]))
+
+
+def test_a_part_with_a_fault_is_refused_as_a_whole(settings: Any) -> None:
+    settings.FLOTILLA = {"metrics_port": "x"}
+    with pytest.raises(ConfigProblems, match="metrics_port"):
+        get_server_config()
+    assert get_store_config().redis_urls, "the other parts are not concerned"
+
+
+def test_no_fault_shows_a_password(foreign: Any) -> None:
+    foreign.FLOTILLA = {"redis_url": "redis://:s3cret/word@host"}
+    assert "s3cret" not in " ".join(map(str, problems()))
+    assert list(problems())
+
+
+def test_no_redis_is_said_by_the_checks_and_at_the_first_use(foreign: Any) -> None:
+    assert [message.id for message in run_checks(tags=["realtime"]) if "Redis" in message.msg] == [
+        "flotilla_realtime.E003"
+    ]
+    with pytest.raises(ImproperlyConfigured, match="redis_url"):
+        get_store()
+
+
+def test_the_apps_are_those_of_this_project(settings: Any) -> None:
+    assert [name for name in settings.INSTALLED_APPS if name.startswith("flotilla.")] == apps()
