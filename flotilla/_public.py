@@ -1,6 +1,7 @@
 """The public names, from where they are at home. Needs Django's apps, so `flotilla` imports it at the first use of
 one."""
 
+from flotilla.admin_sites import register_admin
 from flotilla.realtime.access.tokens import make_connection_token, make_subscription_token
 from flotilla.realtime.api.blocks import ablock, aunblock, block, unblock
 from flotilla.realtime.api.control import (
@@ -53,6 +54,7 @@ __all__ = [
     "publish",
     "reauthorize",
     "refresh",
+    "register_admin",
     "send_message",
     "subscribe",
     "unblock",

@@ -84,7 +84,9 @@ def _by_name(model: Any, text: str) -> Any:
     except model.DoesNotExist:
         return None
     except model.MultipleObjectsReturned:
-        raise UnknownName(f"several {_plural(model)} are called {_short(text)}: write pk: and the primary key") from None
+        raise UnknownName(
+            f"several {_plural(model)} are called {_short(text)}: write pk: and the primary key"
+        ) from None
     except (ValueError, ValidationError, OverflowError):  # nothing that the column could hold
         return None
 

@@ -7,9 +7,10 @@ from django.apps import AppConfig
 from django.conf import settings
 from django.core.checks import CheckMessage, register
 
+from flotilla.monitoring.urls import urlpatterns
 from flotilla.realtime.collisions import path_collisions
 
-PATHS = ("/health/live", "/health/ready")
+PATHS = tuple(f"/{route.pattern}" for route in urlpatterns)
 
 
 @register("flotilla_names")

@@ -34,7 +34,9 @@ def check_commands(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[Ch
                 hint = f"Move Flotilla's apps before {owners[0].name} in INSTALLED_APPS: it is the way to all others."
         else:
             message = f"`manage.py {name}` runs Flotilla's command, not that of {others}."
-            hint = f"Move Flotilla's apps behind {others} in INSTALLED_APPS: `manage.py {SELF} {name}` works all the same."
+            hint = (
+                f"Move Flotilla's apps behind {others} in INSTALLED_APPS: `manage.py {SELF} {name}` works all the same."
+            )
         found.append(Warning(message, hint=hint, id="flotilla_realtime.W020"))
     return found
 
@@ -112,7 +114,9 @@ def _shared(beside: Mapping[str, Sequence[Route]]) -> Iterator[CheckMessage]:
     for folder, routes in beside.items():
         if routes:
             message = f"{folder} has paths of Flotilla and of others: {routes[0]}."
-            hint = 'Both work, in the order of the URLs; path("flotilla/", include(…)) gives Flotilla\'s their own place.'
+            hint = (
+                'Both work, in the order of the URLs; path("flotilla/", include(…)) gives Flotilla\'s their own place.'
+            )
             yield Info(message, hint=hint, id="flotilla_realtime.I021")
 
 

@@ -60,7 +60,9 @@ class LookCommand(BaseCommand):
         else:
             self._show(found)
         if found.silent:
-            raise CommandError(f"{found.silent} instances have not answered within the deadline: their rows are missing.")
+            raise CommandError(
+                f"{found.silent} instances have not answered within the deadline: their rows are missing."
+            )
 
     def _show(self, found: Listing) -> None:
         if found.rows:

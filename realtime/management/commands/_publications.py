@@ -1,4 +1,4 @@
-"""Publications as commands show them: as rows of a document, whose payload keeps every byte, and as cells of a table."""
+"""Publications as commands show them: rows of a document, whose payload keeps every byte, and cells of a table."""
 
 from typing import Any
 

@@ -4,6 +4,7 @@ from argparse import ArgumentParser
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import CommandError
 from django.db import DatabaseError
 
@@ -23,6 +24,8 @@ def told(action: Callable[[], Result], failed: str = "This cannot be done") -> R
         raise CommandError(f"{error}.") from None
     except ProtocolError as error:
         raise CommandError(f"{failed}: {error.message}.") from None
+    except ImproperlyConfigured as error:
+        raise CommandError(str(error)) from None
     except StoreUnavailable as error:
         raise CommandError(f"{error}. Is Redis running, and is REDIS_URL right?") from None
 

@@ -31,7 +31,5 @@ class Command(LookCommand):
         super().add_arguments(parser)
 
     def look(self, **options: Any) -> Listing:
-        page = channels(
-            text=options["text"], after=options["after"], limit=options["limit"], within=options["within"]
-        )
+        page = channels(text=options["text"], after=options["after"], limit=options["limit"], within=options["within"])
         return of_instances(page, "channel", "channels")

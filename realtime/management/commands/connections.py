@@ -29,7 +29,9 @@ class Command(LookCommand):
         parser.add_argument("--channel", default="", help="only those in a channel")
         parser.add_argument("--client", default="", help="one connection, by its id")
         parser.add_argument(
-            "--text", default="", help="only those whose user id, address or id begins so, or whose client's name has it"
+            "--text",
+            default="",
+            help="only those whose user id, address or id begins so, or whose client's name has it",
         )
         add_within(parser)
         super().add_arguments(parser)

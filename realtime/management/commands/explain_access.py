@@ -59,7 +59,7 @@ class Command(BaseCommand):
             self.stdout.write(style(f"{verdict.action}: {'allowed' if verdict.allowed else 'denied'}{why}"))
 
     def _judge(self, user: NamedUser, action: str, channel: str, verdicts: list[Verdict]) -> None:
-        """Where the channel cannot be, there are verdicts on connecting and subscribing alone: subscribing is denied."""
+        """Where the channel cannot be, connecting and subscribing alone have verdicts: subscribing is denied."""
         by_action = {verdict.action: verdict for verdict in verdicts}
         verdict = by_action.get(action) or by_action["subscribe"]
         if not verdict.allowed:

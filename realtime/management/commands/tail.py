@@ -23,8 +23,8 @@ class Command(BaseCommand):
     """Follow a channel."""
 
     help = (
-        "Show what is published into a channel, as it comes, until Ctrl-C. It ends with status 1 when the connection to "
-        "Redis is lost, for something may have been missed then."
+        "Show what is published into a channel, as it comes, until Ctrl-C. Ends with status 1 when the connection to "
+        "Redis is lost, because something may be missing then."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
