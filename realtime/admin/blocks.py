@@ -48,4 +48,5 @@ class BlockAdmin(LiveAdmin):
     ) -> tuple[int, str]:
         """A user or an address that need not be connected."""
         hit, words = block_each(self, request, [whom], seconds, note)
-        return hit, f"{whom[0] or whom[1]}: {words}"
+        user, address = whom
+        return hit, f"{f'user {user}' if user is not None else f'address {address}'}: {words}"

@@ -22,7 +22,7 @@ ASK_EVERY = 5.0  # seconds of silence after which Redis is asked whether it is t
 
 
 class Heard(NamedTuple):
-    """A publication, the epoch of its stream ("" without history), and when Redis had it: Unix seconds, 0 if unknown."""
+    """A publication, the epoch of its stream ("" without history), and when Redis had it (Unix seconds, 0: unknown)."""
 
     publication: Publication
     epoch: str
