@@ -130,7 +130,7 @@ def _answering(path: str) -> Route | None:
         match = get_resolver().resolve(path)
     except Resolver404:
         return None
-    return Route(f"/{match.route}", path, match.func)
+    return Route(f"/{_plain(match.route)}", path, match.func)
 
 
 def _routes(resolver: URLResolver, text: str, path: str) -> Iterator[Route]:
@@ -138,15 +138,16 @@ def _routes(resolver: URLResolver, text: str, path: str) -> Iterator[Route]:
         sample = _sample(pattern)
         if sample is None:
             continue
-        written = f"{text}{_written(pattern)}"
+        written = f"{text}{_plain(str(pattern.pattern))}"
         if isinstance(pattern, URLPattern):
             yield Route(f"/{written}", f"/{path}{sample}", pattern.callback)
         else:
             yield from _routes(pattern, written, f"{path}{sample}")
 
 
-def _written(pattern: URLPattern | URLResolver) -> str:
-    return str(pattern.pattern).removeprefix("^").removesuffix("$").removesuffix(r"\Z")
+def _plain(route: str) -> str:
+    """A route without the signs for its beginning and its end, where it is a regular expression."""
+    return route.replace("^", "").removesuffix("$").removesuffix(r"\Z")
 
 
 def _sample(pattern: URLPattern | URLResolver) -> str | None:

@@ -32,9 +32,8 @@ class Heard(NamedTuple):
 class Listener:
     """Listens to a channel while it is entered; iterating waits for what is published, without an end."""
 
-    def __init__(self, store: Store, channel: str, ask_every: float = ASK_EVERY) -> None:
+    def __init__(self, store: Store, channel: str) -> None:
         self._channel = channel
-        self._ask_every = ask_every
         self._topic = placement_of(channel).topic
         shard = store.shard_for(placement_of(channel))
         self._timeout = shard.timeout
@@ -67,7 +66,7 @@ class Listener:
         asked = False
         while True:
             try:
-                said = self._pubsub.get_message(timeout=self._timeout if asked else self._ask_every)
+                said = self._pubsub.get_message(timeout=self._timeout if asked else ASK_EVERY)
                 if said is None and not asked:
                     self._pubsub.ping()
             except (RedisError, OSError) as error:

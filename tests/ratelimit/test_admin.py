@@ -114,12 +114,12 @@ def test_the_page_says_so_while_redis_is_away(admin: Client, limited: Any) -> No
 
 
 def test_a_key_is_shown_and_reset(limited: Any) -> None:
-    assert "2 of 2 left; the next request would be allowed" in run("show", "users", "user:42")
+    assert "2 of 2 left; the next request would be allowed" in run("show", "users", "user:id:42")
     ask(3, user="42")
-    assert "0 of 2 left; the next request is denied for" in run("show", "users", "user:42")
-    assert "again" in run("reset", "users", "user:42")
+    assert "0 of 2 left; the next request is denied for" in run("show", "users", "user:id:42")
+    assert "again" in run("reset", "users", "user:id:42")
     get_limits().background.sync()  # as the thread does within a second
-    assert "2 of 2 left" in run("show", "users", "user:42")
+    assert "2 of 2 left" in run("show", "users", "user:id:42")
     before = get_limits().limiter.counts.outcomes["users", "allowed"]
     ask(1, user="42")
     assert get_limits().limiter.counts.outcomes["users", "allowed"] == before + 1
@@ -157,4 +157,4 @@ def test_a_rate_is_explained(limited: Any) -> None:
 def test_the_command_says_so_while_redis_is_away(limited: Any) -> None:
     limited.RATE_LIMIT_REDIS_URL = "unix:///nowhere/redis.sock"
     with pytest.raises(CommandError, match="RATE_LIMIT_REDIS_URL"):
-        run("show", "users", "user:42")
+        run("show", "users", "user:id:42")
