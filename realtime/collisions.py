@@ -89,7 +89,7 @@ def path_collisions(answered: Iterable[str], others: Sequence[Route] | None = No
             message = f"{path} is answered by Flotilla before Django: {found} is never asked for it."
             hint = "Give your own view another path."
             yield Warning(message, hint=hint, id="flotilla_realtime.W021")
-        elif inside := [route for route in others if route.path.startswith(path.rpartition("/")[0] + "/")]:
+        elif found is None and (inside := [route for route in others if route.path.startswith(_folder_of(path))]):
             message = f"{path} is answered by Flotilla, and the paths beside it by {inside[0]}."
             yield Info(message, hint="Both work; keep your own views from that path.", id="flotilla_realtime.I020")
 
@@ -118,6 +118,10 @@ def _shared(beside: Mapping[str, Sequence[Route]]) -> Iterator[CheckMessage]:
                 'Both work, in the order of the URLs; path("flotilla/", include(…)) gives Flotilla\'s their own place.'
             )
             yield Info(message, hint=hint, id="flotilla_realtime.I021")
+
+
+def _folder_of(path: str) -> str:
+    return path.rpartition("/")[0] + "/"
 
 
 def _takes(found: Route | None) -> TypeGuard[Route]:

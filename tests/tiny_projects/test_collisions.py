@@ -50,6 +50,44 @@ def test_a_command_of_a_later_app_is_said_to_be_hidden(tmp_path: Path, redis_url
     assert "HINT: Move Flotilla's apps behind store in INSTALLED_APPS" in said
 
 
+def test_an_extension_of_our_command_is_the_command(tmp_path: Path, redis_url: str) -> None:
+    extended = """
+    from flotilla.realtime.management.commands.publish import Command as Publish
+
+    class Command(Publish):
+        def handle(self, **options):
+            self.stdout.write("first the store's own")
+            super().handle(**options)
+    """
+    files = STORE | {"store/management/commands/publish.py": extended}
+    project = TinyProject(tmp_path / "extends", redis_url, 'INSTALLED_APPS.insert(0, "store")', files=files)
+    assert "no issues" in project.manage("check")
+    for words in (("publish",), ("flotilla", "publish")):
+        assert project.manage(*words, "chat:a", "1").startswith("first the store's own\nPublished into chat:a")
+
+
+def test_flotilla_lists_runs_and_explains_its_commands(tmp_path: Path, redis_url: str) -> None:
+    project = TinyProject(tmp_path / "lists", redis_url)
+    for words in (("flotilla",), ("flotilla", "help"), ("flotilla", "--help"), ("help", "flotilla")):
+        said = project.manage(*words)
+        for name in ("block", "connections", "loadtest", "publish", "ratelimit", "serve", "tail"):
+            assert f"\n  {name} " in said, (words, name)
+    assert "usage: manage.py flotilla publish" in project.manage("flotilla", "help", "publish")
+    assert "usage: manage.py flotilla tail" in project.manage("flotilla", "tail", "--help")
+    assert "Did you mean publish?" in project.manage("flotilla", "publis", status=1)
+    assert "unrecognized arguments: --nonsense" in project.manage("flotilla", "connections", "--nonsense", status=2)
+    said = project.manage("flotilla", "publish", "nowhere:a", "1", status=1)
+    assert said == "CommandError: Cannot publish into 'nowhere:a': unknown channel.\n"
+    code = """
+        from io import StringIO
+        from django.core.management import call_command
+        out = StringIO()
+        call_command("flotilla", "publish", "chat:a", "1", "--idempotency-key", "k", stdout=out)
+        print(json.dumps(out.getvalue()))
+    """
+    assert project.told(code).startswith("Published into chat:a")
+
+
 @pytest.mark.parametrize(
     ("patterns", "prefix", "found", "named"),
     [

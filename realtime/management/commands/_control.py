@@ -3,13 +3,13 @@
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
-from flotilla.realtime.management.commands._shell import add_user, asked_user, told
+from flotilla.realtime.management.commands._shell import ClusterCommand, add_user, asked_user, told
 from flotilla.realtime.node.control import Acknowledged
 
 
-class ControlCommand(BaseCommand):
+class ControlCommand(ClusterCommand):
     """A command to every instance. `act` carries it out, with the user's id as `user` (None: no user was named);
     `done` says what it did, with `{}` for how many."""
 

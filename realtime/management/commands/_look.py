@@ -9,13 +9,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.db import DatabaseError
 
 from flotilla.realtime.api.inspection import Page
 from flotilla.realtime.api.user_names import name_users
 from flotilla.realtime.management.commands._documents import document
-from flotilla.realtime.management.commands._shell import told
+from flotilla.realtime.management.commands._shell import ClusterCommand, told
 from flotilla.realtime.management.commands._table import printable, table
 
 
@@ -31,7 +31,7 @@ class Listing:
     silent: int = 0
 
 
-class LookCommand(BaseCommand):
+class LookCommand(ClusterCommand):
     """A command that shows a page of rows. `rows_are` names them in the document."""
 
     rows_are: ClassVar[str]

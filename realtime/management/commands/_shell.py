@@ -2,17 +2,36 @@
 
 from argparse import ArgumentParser
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
+from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
-from django.core.management.base import CommandError
+from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError
 
+from flotilla.conf import set_for_this_process
 from flotilla.natural_names import USER_HELP, NamedUser, UnknownName, user_named
 from flotilla.realtime.protocol.codes import CommandError as ProtocolError
+from flotilla.realtime.server.conf import get_server_config
+from flotilla.realtime.server.embedded_redis import running_at
 from flotilla.store import StoreUnavailable
+from flotilla.store.conf import get_store_config
 
 Result = TypeVar("Result")
+
+
+class ClusterCommand(BaseCommand):
+    """A command about the instances that run. Where no Redis is configured, `serve` may have brought one along for this
+    project: then that is the one."""
+
+    def execute(self, *args: Any, **options: Any) -> str | None:
+        """As the base's, which begins with the system checks: they want a Redis."""
+        if settings.DEBUG and not told(get_store_config).redis_urls:
+            brought = running_at(Path(get_server_config().var_dir) / "redis")
+            if brought:
+                set_for_this_process(redis_url=brought)
+        return super().execute(*args, **options)
 
 
 def told(action: Callable[[], Result], failed: str = "This cannot be done") -> Result:

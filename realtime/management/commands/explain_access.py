@@ -8,18 +8,18 @@ from argparse import ArgumentParser
 from typing import Any
 
 from asgiref.sync import async_to_sync
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from flotilla.natural_names import NamedUser
 from flotilla.realtime.access.explain import Verdict, explain
 from flotilla.realtime.conf import get_config
 from flotilla.realtime.management.commands._documents import document
-from flotilla.realtime.management.commands._shell import known_user
+from flotilla.realtime.management.commands._shell import ClusterCommand, known_user
 
 ACTIONS = ("connect", "subscribe", "publish", "presence", "history")
 
 
-class Command(BaseCommand):
+class Command(ClusterCommand):
     """Explain who may do what."""
 
     help = (

@@ -4,13 +4,13 @@ import json
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from flotilla.realtime.api.python import Published, publish
-from flotilla.realtime.management.commands._shell import told
+from flotilla.realtime.management.commands._shell import ClusterCommand, told
 
 
-class Command(BaseCommand):
+class Command(ClusterCommand):
     """Publish one message into a channel."""
 
     help = "Publish one message into a channel."

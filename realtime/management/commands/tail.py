@@ -4,14 +4,12 @@ from argparse import ArgumentParser
 from itertools import chain, islice
 from typing import Any
 
-from django.core.management.base import BaseCommand
-
 from flotilla.realtime.api.publishing import broker, options_of
 from flotilla.realtime.engine.listener import Heard, Listener
 from flotilla.realtime.management.commands._documents import line
 from flotilla.realtime.management.commands._look import whole_number
 from flotilla.realtime.management.commands._publications import author, payload_text, row_of
-from flotilla.realtime.management.commands._shell import told
+from flotilla.realtime.management.commands._shell import ClusterCommand, told
 from flotilla.realtime.management.commands._table import clock, printable
 from flotilla.store import get_store
 
@@ -19,7 +17,7 @@ MAX_LAST = 1000  # publications of the past
 MAX_BYTES = 10_000_000  # of them
 
 
-class Command(BaseCommand):
+class Command(ClusterCommand):
     """Follow a channel."""
 
     help = (

@@ -3,13 +3,13 @@
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from flotilla.realtime.api.blocks import unblock
-from flotilla.realtime.management.commands._shell import add_user, asked_user, told
+from flotilla.realtime.management.commands._shell import ClusterCommand, add_user, asked_user, told
 
 
-class Command(BaseCommand):
+class Command(ClusterCommand):
     """Unblock a user or an address."""
 
     help = "Let a user or an address in again."
