@@ -17,6 +17,7 @@ from uuid import UUID
 
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
+from django.db import DatabaseError
 from django.db.models import Model
 
 NAME, KEY, ID = "name", "pk", "id"
@@ -72,6 +73,18 @@ def natural_name(found: Any) -> str:
     """How people write an object so that `object_named` finds it again."""
     name = _natural(found)
     return f"{NAME}:{name}" if name.partition(":")[0] in (NAME, KEY, ID) and ":" in name else name
+
+
+def sentence(error: UnknownName) -> str:
+    """What is wrong, as a sentence."""
+    text = str(error)
+    return f"{text[:1].upper()}{text[1:]}."
+
+
+def unreachable(error: DatabaseError) -> str:
+    """That the database did not answer, as a sentence."""
+    why = str(error).partition("\n")[0]
+    return f"The user cannot be looked up, the database does not answer: {why}."
 
 
 def _by_name(model: Any, text: str) -> Any:

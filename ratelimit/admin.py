@@ -17,9 +17,8 @@ from django.db.models import ForeignKey, Model
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
-from django.utils.text import capfirst
 
-from flotilla.natural_names import UnknownName, natural_name, object_named
+from flotilla.natural_names import UnknownName, natural_name, object_named, sentence
 from flotilla.ratelimit import inspection
 from flotilla.ratelimit.algorithms.rates import parse_rate
 from flotilla.ratelimit.models import PersonalLimit
@@ -105,7 +104,7 @@ class NamedChoice(_Choice):
         try:
             return object_named(self._model, str(value))
         except UnknownName as error:
-            raise ValidationError(f"{capfirst(str(error))}.") from None
+            raise ValidationError(sentence(error)) from None
 
     def prepare_value(self, value: Any) -> Any:
         """What stands in the input: the name for a key; what was typed is left as it is."""

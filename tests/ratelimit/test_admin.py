@@ -133,8 +133,11 @@ def test_a_personal_limit_is_shown(limited: Any) -> None:
     user = User.objects.create(username="ann")
     PersonalLimit.objects.create(policy="users", user=user, rate="9/m")
     assert "9/m (personal; others have 2/m)" in run("show", "users", f"user:{user.pk}")
+    assert f"user: ann (id {user.pk})\nusers, user:{user.pk}: 9/m (personal" in run("show", "users", "user:ann")
     PersonalLimit.objects.update(exempt=True)
     assert "exempt" in run("show", "users", f"user:{user.pk}")
+    with pytest.raises(CommandError, match=r"There is no user 'bob'.*id:bob"):
+        run("reset", "users", "user:bob")
 
 
 def test_policies_and_the_hottest_are_listed(limited: Any) -> None:

@@ -4,8 +4,9 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.db import DatabaseError
 
-from flotilla.natural_names import UnknownName, user_named
+from flotilla.natural_names import UnknownName, sentence, unreachable, user_named
 from flotilla.ratelimit import inspection
 from flotilla.ratelimit.algorithms.rates import EXACT_UP_TO, MEND, TICKS, Rate, parse_rate
 from flotilla.ratelimit.policies import Policy
@@ -102,7 +103,9 @@ class Command(BaseCommand):
         try:
             user = user_named(name)
         except UnknownName as error:
-            raise CommandError(f"{error}.") from None
+            raise CommandError(sentence(error)) from None
+        except DatabaseError as error:
+            raise CommandError(f"{unreachable(error)} With user:id: before an id nobody is looked up.") from None
         self.stdout.write(f"user: {user}")
         return by_user(user.id)
 

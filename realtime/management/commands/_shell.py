@@ -11,7 +11,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError
 
 from flotilla.conf import set_for_this_process
-from flotilla.natural_names import USER_HELP, NamedUser, UnknownName, user_named
+from flotilla.natural_names import USER_HELP, NamedUser, UnknownName, sentence, unreachable, user_named
 from flotilla.realtime.protocol.codes import CommandError as ProtocolError
 from flotilla.realtime.server.conf import get_server_config
 from flotilla.realtime.server.embedded_redis import running_at
@@ -64,12 +64,6 @@ def known_user(text: str) -> NamedUser:
     try:
         return user_named(text)
     except UnknownName as error:
-        raise CommandError(f"{_sentence(error)}.") from None
+        raise CommandError(sentence(error)) from None
     except DatabaseError as error:
-        why = str(error).partition("\n")[0]
-        raise CommandError(f"The user cannot be looked up: {why}. With id: before an id nobody is looked up.") from None
-
-
-def _sentence(error: Exception) -> str:
-    text = str(error)
-    return text[:1].upper() + text[1:]
+        raise CommandError(f"{unreachable(error)} With id: before an id nobody is looked up.") from None
