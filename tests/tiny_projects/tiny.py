@@ -92,19 +92,27 @@ class TinyProject:
         """Run a command and return what it printed, errors included; it must end with this status."""
         return self._run("manage.py", *words, status=status)
 
+    def start(self, *words: str) -> "subprocess.Popen[str]":
+        """Start a command that the caller ends."""
+        return subprocess.Popen(
+            [sys.executable, "manage.py", *words],
+            cwd=self.home,
+            env=self._environment(),
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+
     def told(self, code: str) -> Any:
         """Run code after `django.setup()` and return what it printed as JSON."""
         printed = self._run("-c", SETUP + textwrap.dedent(code), errors=False)
         return json.loads(printed.splitlines()[-1])
 
     def _run(self, *words: str, status: int = 0, errors: bool = True) -> str:
-        kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
-        paths = os.pathsep.join([str(self.home), str(ROOT)])
-        environment = kept | {"PYTHONPATH": paths, "DJANGO_SETTINGS_MODULE": "settings"}
         done = subprocess.run(
             [sys.executable, *words],
             cwd=self.home,
-            env=environment,
+            env=self._environment(),
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT if errors else subprocess.PIPE,
@@ -112,3 +120,8 @@ class TinyProject:
         )
         assert done.returncode == status, f"{words} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
         return done.stdout
+
+    def _environment(self) -> dict[str, str]:
+        kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+        paths = os.pathsep.join([str(self.home), str(ROOT)])
+        return kept | {"PYTHONPATH": paths, "DJANGO_SETTINGS_MODULE": "settings"}

@@ -45,7 +45,9 @@ class Command(BaseCommand):
         try:
             getattr(self, f"_{options['command']}")(options)
         except StoreUnavailable as error:
-            raise CommandError(f"{error}. Is Redis running, and is RATE_LIMIT_REDIS_URL right?") from None
+            raise CommandError(
+                f"{str(error).rstrip('.')}. Is Redis running, and is RATE_LIMIT_REDIS_URL right?"
+            ) from None
 
     def _policies(self, options: dict[str, Any]) -> None:
         for policy in get_limits().policies:

@@ -1,5 +1,7 @@
 """What all commands share: how they name a user, and how errors of the API are shown in a shell."""
 
+import os
+import sys
 from argparse import ArgumentParser
 from collections.abc import Callable
 from pathlib import Path
@@ -31,7 +33,13 @@ class ClusterCommand(BaseCommand):
             brought = running_at(Path(get_server_config().var_dir) / "redis")
             if brought:
                 set_for_this_process(redis_url=brought)
-        return super().execute(*args, **options)
+        try:
+            done = super().execute(*args, **options)
+            self.stdout.flush()
+        except BrokenPipeError:  # whoever reads it, as `head`, has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return None
+        return done
 
 
 def told(action: Callable[[], Result], failed: str = "This cannot be done") -> Result:
@@ -46,7 +54,8 @@ def told(action: Callable[[], Result], failed: str = "This cannot be done") -> R
     except ImproperlyConfigured as error:
         raise CommandError(str(error)) from None
     except StoreUnavailable as error:
-        raise CommandError(f"{error}. Is Redis running, and is REDIS_URL right?") from None
+        why = str(error).rstrip(".")
+        raise CommandError(f"{why}. Is Redis running, and is REDIS_URL right?") from None
 
 
 def add_user(parser: ArgumentParser) -> None:

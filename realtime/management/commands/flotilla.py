@@ -7,6 +7,7 @@ first in INSTALLED_APPS has it. This one asks Flotilla's own apps alone.
 import difflib
 import sys
 from argparse import REMAINDER, ArgumentParser, RawDescriptionHelpFormatter
+from pathlib import Path
 from typing import Any
 
 from django.core.management import call_command
@@ -30,14 +31,14 @@ class Command(BaseCommand):
         elif name == "help" and words[1:2] and words[1] in our_commands():
             load(words[1]).print_help(argv[0], f"{argv[1]} {words[1]}")
         elif not name or name in ("help", "-h", "--help"):
-            self.print_help(argv[0], argv[1])
+            self.stdout.write(f"usage: {Path(argv[0]).name} {argv[1]} COMMAND …\n\n{self.help}\n\n{_epilog()}")
         else:
             self.stderr.write(f"CommandError: {_unknown(name)}")
             sys.exit(1)
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.formatter_class = RawDescriptionHelpFormatter
-        parser.epilog = "\n".join(["commands:", *_listed(), "", "`flotilla help COMMAND` says more of one."])
+        parser.epilog = _epilog()
         parser.add_argument("words", nargs=REMAINDER, metavar="COMMAND …", help="one of those below, and its arguments")
 
     def handle(self, *args: Any, words: list[str], **options: Any) -> None:
@@ -46,6 +47,10 @@ class Command(BaseCommand):
         if name not in our_commands():
             raise CommandError(_unknown(name))
         call_command(load(name), *words[1:], stdout=self.stdout, stderr=self.stderr)
+
+
+def _epilog() -> str:
+    return "\n".join(["commands:", *_listed(), "", f"`{SELF} help COMMAND` says more of one."])
 
 
 def _listed() -> list[str]:
