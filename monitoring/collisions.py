@@ -7,10 +7,9 @@ from django.apps import AppConfig
 from django.conf import settings
 from django.core.checks import CheckMessage, register
 
-from flotilla.monitoring.urls import urlpatterns
 from flotilla.realtime.collisions import path_collisions
 
-PATHS = tuple(f"/{route.pattern}" for route in urlpatterns)
+PATHS = ("/health/live", "/health/ready")
 
 
 @register("flotilla_names")
