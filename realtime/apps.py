@@ -15,7 +15,7 @@ class RealtimeAppConfig(AppConfig):
     def ready(self) -> None:
         """Import what registers itself, and say where limits are configured besides settings.RATE_LIMITS."""
         from flotilla.ratelimit.service import Source, set_source
-        from flotilla.realtime import changes, checks  # noqa: F401
+        from flotilla.realtime import changes, checks, collisions  # noqa: F401
         from flotilla.realtime.conf import get_config
         from flotilla.store import patience
 
