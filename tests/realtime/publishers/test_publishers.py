@@ -17,6 +17,8 @@ from tests.realtime.publishers.places import PLACES
 from tests.store.pausing import hung
 from tests.store.redis_process import RedisProcess, until
 
+pytestmark = pytest.mark.timeout(300)
+
 ROOT = Path(__file__).resolve().parents[3]
 WITHIN = 100.0  # seconds for a process that is no longer there
 COMPLAINTS = re.compile(r"was destroyed|never retrieved|ResourceWarning|RuntimeWarning|Traceback|Exception ignored")
@@ -91,7 +93,6 @@ def send_tasks(env: dict[str, str]) -> None:
     subprocess.run([sys.executable, "-c", code], env=env, cwd=ROOT, check=True, timeout=WITHIN)
 
 
-@pytest.mark.timeout(300)
 async def test_celery_workers_publish_and_end(mortal_redis: RedisProcess, tmp_path: Path) -> None:
     """Their parent has published before it forked them; SIGTERM ends them."""
     env = environment(mortal_redis, tmp_path)
