@@ -153,12 +153,27 @@ def test_a_redis_that_refuses_is_no_error_of_the_request_either(
     assert (lost(), hooks) == ({"refused": MANY}, ["mail"])
 
 
+def a_request() -> None:
+    """One that publishes in a commit."""
+    assert Client().post("/order/").status_code == 200
+
+
+def a_task() -> None:
+    """The same commit in a worker."""
+    order(HttpRequest())
+
+
 @pytest.mark.django_db(transaction=True)
-async def test_a_slow_redis_is_waited_for_once_by_a_request(
-    configured: Any, redis_url: str, tmp_path: Path, lost: Callable[[], dict[str, int]]
+@pytest.mark.parametrize("commit", [a_request, a_task])
+async def test_a_slow_redis_is_waited_for_once_by_a_commit(
+    configured: Any,
+    redis_url: str,
+    tmp_path: Path,
+    lost: Callable[[], dict[str, int]],
+    commit: Callable[[], None],
 ) -> None:
-    """What it answers in the time of the request is sent, what it would answer later is given up; the next request
-    has its own time."""
+    """What it answers in the time of the request is sent, what it would answer later is given up; the next one has
+    its own time."""
     slow = await SlowRedis(redis_url, str(tmp_path / "slow.sock")).start()
     await get_store().close()
     configured.REDIS_URLS = [slow.url]
@@ -167,7 +182,7 @@ async def test_a_slow_redis_is_waited_for_once_by_a_request(
     slow.delay = lambda: 0.9
     for number in (1, 2):
         began = time.monotonic()
-        assert (await asyncio.to_thread(Client().post, "/order/")).status_code == 200
+        await asyncio.to_thread(commit)
         assert time.monotonic() - began < BOUND
         assert len(hooks) == number
         assert sum(lost().values()) >= (MANY - 3) * number
