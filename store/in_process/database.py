@@ -33,8 +33,8 @@ class Database:
         found = COMMANDS.get(words[0].upper())
         if found is None:
             name = words[0].decode(errors="replace")[:128]
-            given = " ".join(f"'{word.decode(errors='replace')[:128]}'" for word in words[1:21])
-            raise Error(f"ERR unknown command '{name}', with args beginning with: {given} ")
+            given = "".join(f"'{word.decode(errors='replace')[:128]}' " for word in words[1:21])
+            raise Error(f"ERR unknown command '{name}', with args beginning with: {given}")
         if not found.fits(len(words)):
             raise Error(f"ERR wrong number of arguments for '{found.name.lower()}' command")
         self.calls[found.name] += 1

@@ -67,7 +67,8 @@ class Engine:
         """End it, with everything it knew; its connections are closed. Doing it again does nothing."""
         if not self._ended.is_set():
             self._ended.set()
-            self._rope.send(b"x")
+            with contextlib.suppress(OSError):  # it has ended by itself
+                self._rope.send(b"x")
             self._thread.join()
 
     def abandon(self) -> None:

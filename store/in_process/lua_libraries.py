@@ -28,8 +28,11 @@ class Packer:
             return _head(len(value), (0xA0, 32), 0xD9, 0xDA, 0xDB) + value
         if self._lua_type(value) == "table":
             return self._table(value)
-        if isinstance(value, float) and value.is_integer():
-            value = int(value)
+        if isinstance(value, float):
+            if value.is_integer():
+                value = int(value)
+            elif struct.unpack("f", struct.pack("f", value))[0] == value:
+                return bytes(msgpack.packb(value, use_single_float=True))
         return bytes(msgpack.packb(value))
 
     def _table(self, table: Any) -> bytes:

@@ -50,10 +50,11 @@ fix(surroundings, {
   end,
 })
 
+-- the script, or the text of what is wrong with it
 local function compile(source)
   local script, problem = load(source, '@user_script')
   if script then surround(script, surroundings) end
-  return script, problem
+  return script or problem
 end
 
 -- (true, what the script returned), or (false, the error's text)

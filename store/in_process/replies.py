@@ -27,6 +27,10 @@ class Push(list[Reply]):
     """What a client gets without having asked: a message of pub/sub, or the answer to a subscription."""
 
 
+class Pairs(list[tuple[Reply, Reply]]):
+    """Members with their scores, or fields with their values: pairs in RESP3, one list in RESP2."""
+
+
 class Several(list[Reply]):
     """More than one reply to one command, or none."""
 
@@ -50,8 +54,8 @@ def flat(reply: Reply) -> Reply:
     """A reply as RESP2 has it, and as scripts get it: no maps, sets and doubles."""
     if isinstance(reply, float):
         return double(reply)
-    if isinstance(reply, dict):
-        return [flat(part) for pair in reply.items() for part in pair]
+    if isinstance(reply, (dict, Pairs)):
+        return [flat(part) for pair in (reply.items() if isinstance(reply, dict) else reply) for part in pair]
     if isinstance(reply, (list, frozenset)) and not isinstance(reply, (Push, Several)):
         return [flat(part) for part in reply]
     return reply
@@ -86,6 +90,8 @@ def _write(out: bytearray, reply: Reply, protocol: int) -> None:
 
 
 def _write_many(out: bytearray, reply: Reply, protocol: int) -> None:
+    if isinstance(reply, Pairs) and protocol == RESP2:
+        reply = flat(reply)
     if isinstance(reply, dict):
         parts = [part for pair in reply.items() for part in pair]
         head = b"%%%d\r\n" % len(reply) if protocol == RESP3 else b"*%d\r\n" % len(parts)
@@ -93,7 +99,7 @@ def _write_many(out: bytearray, reply: Reply, protocol: int) -> None:
         parts, head = list(reply), (b"~%d\r\n" if protocol == RESP3 else b"*%d\r\n") % len(reply)
     else:
         kind = b">%d\r\n" if protocol == RESP3 and isinstance(reply, Push) else b"*%d\r\n"
-        parts, head = reply, kind % len(reply)
+        parts, head = [list(one) if isinstance(one, tuple) else one for one in reply], kind % len(reply)
     out += head
     for part in parts:
         _write(out, part, protocol)

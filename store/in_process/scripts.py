@@ -51,8 +51,8 @@ class Scripts:
         digest = sha1(source, usedforsecurity=False).hexdigest().encode()
         if digest not in self._known:
             compiled = self._compile(source)
-            if isinstance(compiled, tuple):
-                raise Error(f"ERR Error compiling script (new function): {compiled[1].decode(errors='replace')}")
+            if isinstance(compiled, bytes):
+                raise Error(f"ERR Error compiling script (new function): {compiled.decode(errors='replace')}")
             self._known[digest] = compiled
         return digest
 

@@ -3,6 +3,7 @@
 Commands of a connection are run in order. One that waits (BLPOP) holds up those behind it, and nobody else.
 """
 
+import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -13,6 +14,8 @@ import hiredis
 
 from flotilla.store.in_process.database import Database
 from flotilla.store.in_process.replies import RESP2, Error, Push, Reply, encode
+
+logger = logging.getLogger("flotilla.store.in_process")
 
 MAX_UNREAD = 32 * 1024 * 1024  # bytes that may wait for a connection that does not read, as Redis has it for pub/sub
 _NOT_YET = object()
@@ -76,6 +79,9 @@ class Session:
             return command.run(self if command.of_session else self.db, *words[1:])
         except Error as error:
             return error
+        except Exception as error:  # a mistake in the engine ends no other connection
+            logger.exception("the engine in the process failed in %s", words[0].decode(errors="replace"))
+            return Error(f"ERR the engine in the process failed: {error!r}")
 
     def answer(self, reply: Reply) -> None:
         """Send a reply."""

@@ -5,7 +5,7 @@ from flotilla.store.in_process.commands.keys import page
 from flotilla.store.in_process.commands.strings import OVERFLOW
 from flotilla.store.in_process.database import Database
 from flotilla.store.in_process.registry import command
-from flotilla.store.in_process.replies import OK, Error, Reply, Status
+from flotilla.store.in_process.replies import OK, Error, Pairs, Reply, Status
 from flotilla.store.in_process.values import Hash, some
 
 
@@ -92,16 +92,14 @@ def hincrby(db: Database, name: bytes, field: bytes, number: bytes) -> int:
 
 @command("HRANDFIELD", -2)
 def hrandfield(db: Database, name: bytes, *options: bytes) -> Reply:
-    known = _read(db, name)
-    if not options:
-        return some(known, 1)[0] if known else None
-    count = integer(options[0])
+    count = integer(options[0]) if options else 1
     if len(options) > 2 or (len(options) == 2 and word(options[1]) != b"WITHVALUES"):
         raise Error(SYNTAX)
+    known = _read(db, name)
     chosen = some(known, count)
-    if len(options) == 1:
-        return chosen
-    return [part for field in chosen for part in (field, known[field])]
+    if not options:
+        return chosen[0] if chosen else None
+    return Pairs((field, known[field]) for field in chosen) if len(options) == 2 else chosen
 
 
 @command("HSCAN", -3)

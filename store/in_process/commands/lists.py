@@ -26,10 +26,10 @@ def lpush(db: Database, name: bytes, *elements: bytes) -> int:
 
 
 def _pop(db: Database, name: bytes, count: tuple[bytes, ...], *, left: bool) -> Reply:
-    known = db.keys.find(name, List)
     wanted = integer(count[0], "ERR value is out of range, must be positive") if count else 1
     if wanted < 0:
         raise Error("ERR value is out of range, must be positive")
+    known = db.keys.find(name, List)
     if known is None:
         return None
     found = [known.popleft() if left else known.pop() for _ in range(min(wanted, len(known)))]
@@ -54,6 +54,7 @@ def llen(db: Database, name: bytes) -> int:
 
 @command("LRANGE", 4)
 def lrange(db: Database, name: bytes, start: bytes, stop: bytes) -> list[bytes]:
+    span(start, stop, 0)
     known = db.keys.find(name, List) or ()
     first, after = span(start, stop, len(known))
     return list(islice(known, first, after))

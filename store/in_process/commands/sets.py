@@ -48,10 +48,11 @@ def scard(db: Database, name: bytes) -> int:
 
 @command("SRANDMEMBER", -2)
 def srandmember(db: Database, name: bytes, *count: bytes) -> Reply:
-    known = _read(db, name)
-    if not count:
-        return some(known, 1)[0] if known else None
-    return some(known, integer(count[0]))
+    wanted = integer(count[0]) if count else 1
+    chosen = some(_read(db, name), wanted)
+    if count:
+        return chosen
+    return chosen[0] if chosen else None
 
 
 @command("SSCAN", -3)

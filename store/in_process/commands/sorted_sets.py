@@ -1,16 +1,16 @@
 """Commands about sorted sets."""
 
 from bisect import bisect_left, bisect_right
+from dataclasses import dataclass
 
 from flotilla.store.in_process.arguments import SYNTAX, integer, pairs, real, span, word
 from flotilla.store.in_process.database import Database
 from flotilla.store.in_process.registry import command
-from flotilla.store.in_process.replies import Error, Reply
+from flotilla.store.in_process.replies import Error, Pairs, Reply
 from flotilla.store.in_process.values import SortedSet
 
 NOT_BOUND = "ERR min or max is not a float"
 _FLAGS = {b"NX", b"XX", b"GT", b"LT", b"CH", b"INCR"}
-_AFTER = b"\xff" * 64  # above every member that has a score: members are compared by their bytes
 
 
 def _read(db: Database, name: bytes) -> SortedSet:
@@ -93,11 +93,22 @@ def zrank(db: Database, name: bytes, member: bytes) -> int | None:
     return None if score is None else bisect_left(known.order, (score, member))
 
 
-def _between(known: SortedSet, low: bytes, high: bytes) -> tuple[int, int]:
-    """The first place of a range of scores and the one after its last; `(` before a bound leaves the bound out."""
-    first, last = real(low.removeprefix(b"("), NOT_BOUND), real(high.removeprefix(b"("), NOT_BOUND)
-    begin = _place(known, first, after=low.startswith(b"("))
-    return begin, max(_place(known, last, after=not high.startswith(b"(")), begin)
+@dataclass(frozen=True, slots=True)
+class _Scores:
+    """A range of scores; `(` before a bound leaves the bound out."""
+
+    low: bytes
+    high: bytes
+
+    def __post_init__(self) -> None:
+        for bound in (self.low, self.high):
+            real(bound.removeprefix(b"("), NOT_BOUND)
+
+    def of(self, known: SortedSet) -> tuple[int, int]:
+        """The first place and the one after the last."""
+        first, last = (float(bound.removeprefix(b"(")) for bound in (self.low, self.high))
+        begin = _place(known, first, after=self.low.startswith(b"("))
+        return begin, max(_place(known, last, after=not self.high.startswith(b"(")), begin)
 
 
 def _place(known: SortedSet, score: float, *, after: bool) -> int:
@@ -107,14 +118,14 @@ def _place(known: SortedSet, score: float, *, after: bool) -> int:
 
 @command("ZCOUNT", 4)
 def zcount(db: Database, name: bytes, low: bytes, high: bytes) -> int:
-    begin, end = _between(_read(db, name), low, high)
+    begin, end = _Scores(low, high).of(_read(db, name))
     return end - begin
 
 
-def _listed(found: list[tuple[float, bytes]], with_scores: bool) -> list[Reply]:
+def _listed(found: list[tuple[float, bytes]], with_scores: bool) -> Reply:
     if not with_scores:
         return [member for _, member in found]
-    return [part for score, member in found for part in (member, score)]
+    return Pairs((member, score) for score, member in found)
 
 
 def _options(options: tuple[bytes, ...]) -> tuple[bool, int, int]:
@@ -138,23 +149,23 @@ def _limited(found: list[tuple[float, bytes]], offset: int, count: int) -> list[
 
 
 @command("ZRANGEBYSCORE", -4)
-def zrangebyscore(db: Database, name: bytes, low: bytes, high: bytes, *options: bytes) -> list[Reply]:
-    with_scores, offset, count = _options(options)
+def zrangebyscore(db: Database, name: bytes, low: bytes, high: bytes, *options: bytes) -> Reply:
+    (with_scores, offset, count), scores = _options(options), _Scores(low, high)
     known = _read(db, name)
-    begin, end = _between(known, low, high)
+    begin, end = scores.of(known)
     return _listed(_limited(known.order[begin:end], offset, count), with_scores)
 
 
 @command("ZREVRANGEBYSCORE", -4)
-def zrevrangebyscore(db: Database, name: bytes, high: bytes, low: bytes, *options: bytes) -> list[Reply]:
-    with_scores, offset, count = _options(options)
+def zrevrangebyscore(db: Database, name: bytes, high: bytes, low: bytes, *options: bytes) -> Reply:
+    (with_scores, offset, count), scores = _options(options), _Scores(low, high)
     known = _read(db, name)
-    begin, end = _between(known, low, high)
+    begin, end = scores.of(known)
     return _listed(_limited(known.order[begin:end][::-1], offset, count), with_scores)
 
 
 @command("ZRANGE", -4)
-def zrange(db: Database, name: bytes, start: bytes, stop: bytes, *options: bytes) -> list[Reply]:
+def zrange(db: Database, name: bytes, start: bytes, stop: bytes, *options: bytes) -> Reply:
     chosen = {word(option) for option in options} & {b"REV", b"BYSCORE"}
     rest = tuple(option for option in options if word(option) not in chosen)
     if chosen == {b"BYSCORE"}:
@@ -165,15 +176,16 @@ def zrange(db: Database, name: bytes, start: bytes, stop: bytes, *options: bytes
 
 
 @command("ZREVRANGE", -4)
-def zrevrange(db: Database, name: bytes, start: bytes, stop: bytes, *options: bytes) -> list[Reply]:
+def zrevrange(db: Database, name: bytes, start: bytes, stop: bytes, *options: bytes) -> Reply:
     return _by_rank(db, name, start, stop, options, reverse=True)
 
 
 def _by_rank(
     db: Database, name: bytes, start: bytes, stop: bytes, options: tuple[bytes, ...], *, reverse: bool
-) -> list[Reply]:
+) -> Reply:
     if any(word(option) != b"WITHSCORES" for option in options):
         raise Error(SYNTAX)
+    span(start, stop, 0)
     order = _read(db, name).order
     first, after = span(start, stop, len(order))
     return _listed((order[::-1] if reverse else order)[first:after], bool(options))
@@ -189,6 +201,7 @@ def _remove(db: Database, name: bytes, found: list[tuple[float, bytes]]) -> int:
 
 @command("ZREMRANGEBYRANK", 4)
 def zremrangebyrank(db: Database, name: bytes, start: bytes, stop: bytes) -> int:
+    span(start, stop, 0)
     order = _read(db, name).order
     first, after = span(start, stop, len(order))
     return _remove(db, name, order[first:after])
@@ -196,6 +209,6 @@ def zremrangebyrank(db: Database, name: bytes, start: bytes, stop: bytes) -> int
 
 @command("ZREMRANGEBYSCORE", 4)
 def zremrangebyscore(db: Database, name: bytes, low: bytes, high: bytes) -> int:
-    known = _read(db, name)
-    begin, end = _between(known, low, high)
+    scores, known = _Scores(low, high), _read(db, name)
+    begin, end = scores.of(known)
     return _remove(db, name, known.order[begin:end])

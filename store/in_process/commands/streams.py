@@ -11,6 +11,7 @@ from flotilla.store.in_process.values import Id, Stream
 WRONG_ID = "ERR Invalid stream ID specified as stream command argument"
 NOT_ABOVE = "ERR The ID specified in XADD is equal or smaller than the target stream top item"
 MOST = 2**64 - 1
+_NOTHING = Stream()
 
 
 def _id(text: bytes, sequence: int) -> Id:
@@ -41,12 +42,12 @@ def xadd(db: Database, name: bytes, *given: bytes) -> Reply:
             make = False
         else:
             most = _length(words)
+    asked = None if not words or words[0] == b"*" else _id(words[0], 0)
     if len(words) < 3 or len(words) % 2 == 0:
         raise Error("ERR wrong number of arguments for 'xadd' command")
-    stream = db.keys.find(name, Stream)
-    asked = None if words[0] == b"*" else _id(words[0], 0)
     if asked == (0, 0):
         raise Error("ERR The ID specified in XADD must be greater than 0-0")
+    stream = db.keys.find(name, Stream)
     if stream is None and not make:
         return None
     if asked is not None and asked <= (stream.last if stream is not None else (0, 0)):
@@ -114,12 +115,15 @@ def _excluded(bound: bytes, sequence: int, edge: Id, which: str) -> Id:
 
 
 def _range(db: Database, name: bytes, start: bytes, end: bytes, options: tuple[bytes, ...], *, reverse: bool) -> Reply:
+    first, after = _first(_NOTHING, start), _after(_NOTHING, end)
     if options and (len(options) != 2 or word(options[0]) != b"COUNT"):
         raise Error(SYNTAX)
     count = max(integer(options[1]), 0) if options else None
     stream = db.keys.find(name, Stream)
     if stream is None:
-        stream = Stream()
+        return []
+    if count == 0:
+        return None
     first, after = _first(stream, start), _after(stream, end)
     places = range(after - 1, first - 1, -1) if reverse else range(first, after)
     return [[_text(stream.ids[place]), list(stream.entries[place])] for place in places[:count]]
@@ -138,8 +142,10 @@ def xrevrange(db: Database, name: bytes, end: bytes, start: bytes, *options: byt
 @command("XDEL", -3)
 def xdel(db: Database, name: bytes, *ids: bytes) -> int:
     stream, gone = db.keys.find(name, Stream), 0
-    for number in (_id(text, 0) for text in ids):
-        if stream is not None and number in stream.ids:
+    if stream is None:
+        return 0
+    for number in [_id(text, 0) for text in ids]:
+        if number in stream.ids:
             place = stream.ids.index(number)
             del stream.ids[place], stream.entries[place]
             gone += 1

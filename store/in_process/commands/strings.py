@@ -1,6 +1,6 @@
 """Commands about strings, the numbers and the bits in them."""
 
-from flotilla.store.in_process.arguments import NOT_INTEGER, SYNTAX, in_range, integer, pairs, real, span, word
+from flotilla.store.in_process.arguments import SYNTAX, in_range, integer, pairs, real, word
 from flotilla.store.in_process.database import Database
 from flotilla.store.in_process.registry import command
 from flotilla.store.in_process.replies import OK, Error, Reply, Status, double
@@ -81,7 +81,8 @@ def mset(db: Database, *flat: bytes) -> Status:
 
 
 def _add(db: Database, name: bytes, number: int) -> int:
-    known = integer(get(db, name) or b"0")
+    value = get(db, name)
+    known = 0 if value is None else integer(value)
     total = in_range(known + number, OVERFLOW)
     db.keys.put(name, b"%d" % total)
     return total
@@ -109,7 +110,8 @@ def decrby(db: Database, name: bytes, number: bytes) -> int:
 
 @command("INCRBYFLOAT", 3)
 def incrbyfloat(db: Database, name: bytes, number: bytes) -> bytes:
-    total = double(real(get(db, name) or b"0") + real(number))
+    value = get(db, name)
+    total = double((0.0 if value is None else real(value)) + real(number))
     db.keys.put(name, total)
     return total
 
@@ -128,9 +130,12 @@ def strlen(db: Database, name: bytes) -> int:
 
 @command("GETRANGE", 4)
 def getrange(db: Database, name: bytes, start: bytes, stop: bytes) -> bytes:
+    first, last = integer(start), integer(stop)
     value = get(db, name) or b""
-    first, after = span(start, stop, len(value))
-    return value[first:after]
+    if first < 0 and last < first:
+        return b""
+    first, last = (max(place + len(value), 0) if place < 0 else place for place in (first, last))
+    return value[first : last + 1]
 
 
 def _bit(text: bytes) -> tuple[int, int]:
@@ -164,6 +169,3 @@ def setbit(db: Database, name: bytes, offset: bytes, bit: bytes) -> int:
 @command("BITCOUNT", 2)
 def bitcount(db: Database, name: bytes) -> int:
     return int.from_bytes(get(db, name) or b"").bit_count()
-
-
-__all__ = ["NOT_INTEGER", "get", "put"]
