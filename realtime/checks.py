@@ -9,13 +9,15 @@ from contextlib import suppress
 from typing import Any
 
 from django.apps import AppConfig
-from django.core.checks import CheckMessage, Error, Warning, register
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Info, Warning, register
 
 from flotilla.conf import problems
 from flotilla.config_reader import ConfigProblems
 from flotilla.realtime.access.hooks import name_of, resolve
 from flotilla.realtime.conf import ChannelOptions, RealtimeConfig, get_config
 from flotilla.realtime.origin import covers_a_top_level
+from flotilla.store import in_process
 from flotilla.store.conf import NO_REDIS_MEND, get_store_config
 
 MIN_SECRET = 32
@@ -47,6 +49,19 @@ def _redis() -> Iterator[CheckMessage]:
     with suppress(ConfigProblems):
         if not get_store_config().redis_urls:
             yield Error("No Redis is configured.", hint=NO_REDIS_MEND, id="flotilla_realtime.E003")
+        if get_store_config().in_process:
+            yield from _in_process()
+
+
+def _in_process() -> Iterator[CheckMessage]:
+    if not in_process.can_run():
+        yield Error("The engine in the process cannot run.", hint=in_process.NEEDS_LUPA, id="flotilla_realtime.E020")
+    elif settings.DEBUG:
+        message = "No Redis: the engine in this process is used. It serves this process alone, and keeps nothing."
+        yield Info(message, hint=NO_REDIS_MEND, id="flotilla_realtime.I020")
+    else:
+        message = "The engine in the process is used with DEBUG off: other processes reach none of its clients."
+        yield Warning(message, hint=NO_REDIS_MEND, id="flotilla_realtime.W020")
 
 
 def _hooks(config: RealtimeConfig) -> Iterator[CheckMessage]:

@@ -11,6 +11,7 @@ from redis.asyncio.sentinel import SentinelConnectionPool as AsyncSentinelPool
 from redis.asyncio.sentinel import SentinelManagedConnection as AsyncManaged
 from redis.sentinel import SentinelConnectionPool, SentinelManagedConnection
 
+from flotilla.store import in_process
 from flotilla.store.address import Address, parse
 from flotilla.store.sentinels import Sentinels, sentinels_of
 from flotilla.store.tls import AsyncTlsConnection, AsyncTlsMaster, TlsConnection, TlsMaster
@@ -18,7 +19,7 @@ from flotilla.store.tls import AsyncTlsConnection, AsyncTlsMaster, TlsConnection
 
 def async_pool(url: str, **options: Any) -> aioredis.ConnectionPool:
     """A pool for coroutines. Raises WrongAddress."""
-    address = parse(url)
+    address = _reached(url)
     options |= _arguments(address)
     if address.master:
         kind = AsyncManaged if address.tls is None else AsyncTlsMaster
@@ -31,7 +32,7 @@ def async_pool(url: str, **options: Any) -> aioredis.ConnectionPool:
 
 def sync_client(url: str, **options: Any) -> redis.Redis:
     """A client for threads, with a pool of its own. Raises WrongAddress."""
-    address = parse(url)
+    address = _reached(url)
     options |= _arguments(address)
     if address.master:
         kind = SentinelManagedConnection if address.tls is None else TlsMaster
@@ -56,6 +57,12 @@ class _OfThreads:
 
     def discover_master(self, _: str) -> tuple[str, int]:
         return self._sentinels.discover_master_sync()
+
+
+def _reached(url: str) -> Address:
+    """Where an address leads to; the engine in the process is started when somebody first connects to it."""
+    address = parse(url)
+    return parse(in_process.engine().url) if address.in_process else address
 
 
 def _arguments(address: Address) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The engine of this process: started when its address is first asked for, ended with the process.
+"""The engine of this process: started when it is first asked for, ended with the process.
 
 A process that was forked afterwards (a worker of a pool) has the address too, and reaches the engine of its parent.
 """
@@ -9,10 +9,11 @@ import os
 import threading
 from typing import TYPE_CHECKING, Optional
 
+from django.core.exceptions import ImproperlyConfigured
+
 if TYPE_CHECKING:
     from flotilla.store.in_process.listener import Engine
 
-MEMORY = "memory://"
 NEEDS_LUPA = (
     "the engine in the process needs the package lupa, which runs its Lua scripts: "
     "pip install 'django-flotilla[testing]', or give a Redis in FLOTILLA[\"redis_url\"]"
@@ -23,7 +24,7 @@ _engine: Optional["Engine"] = None
 _owner = 0
 
 
-class InProcessUnavailable(RuntimeError):
+class InProcessUnavailable(ImproperlyConfigured):
     """The engine cannot run here. The text says why and what to do."""
 
 
@@ -44,11 +45,6 @@ def engine() -> "Engine":
             _engine, _owner = Engine(), os.getpid()
             atexit.register(_end)
         return _engine
-
-
-def address_of(url: str) -> str:
-    """The address to connect to: that of the engine for `memory://`, any other as it is."""
-    return engine().url if url == MEMORY else url
 
 
 def _end() -> None:
