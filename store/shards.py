@@ -7,7 +7,8 @@ same Redis with the same deadline and raise the same errors.
 import asyncio
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -21,8 +22,10 @@ from redis.exceptions import RedisError
 from redis.retry import Retry
 
 from flotilla.store.conf import NO_REDIS_MEND, get_store_config
+from flotilla.store.deadline import bounded
 from flotilla.store.errors import ELSEWHERE, UNKNOWN_SCRIPT, StoreRefused, StoreUnavailable, from_client
 from flotilla.store.link import COMPARE_EVERY, HELD_WITHIN, Argument, Link, pack
+from flotilla.store.outage import Outage
 from flotilla.store.partitions import DOUBT, Partitions, run_of
 from flotilla.store.placement import Placement
 from flotilla.store.pools import async_pool, sentinels, sync_client
@@ -43,6 +46,7 @@ class Shard:
         self.timeout = timeout
         self.partitions = partitions
         self.stats = RedisStats(f"Redis {index}")
+        self.outage = self._no_outage()
         self._links: WeakKeyDictionary[asyncio.AbstractEventLoop, Link] = WeakKeyDictionary()
         self._current: tuple[asyncio.AbstractEventLoop, Link] | None = None  # the one asked for last
         self._client: redis.Redis | None = None
@@ -84,7 +88,7 @@ class Shard:
 
     def run_sync(self, script: Script, keys: Sequence[str], args: Sequence[Argument]) -> Any:
         """`run` for code without an event loop; safe in threads."""
-        gives_up = time.monotonic() + HELD_WITHIN
+        gives_up = time.monotonic() + bounded(HELD_WITHIN)
         while True:
             try:
                 return self._run_once(script, keys, args)
@@ -117,14 +121,41 @@ class Shard:
             raise self._failed_sync(error) from error.__cause__
 
     def _ask_sync(self, *command: Argument) -> Any:
-        self.stats.commands += 1
         try:
-            return self._threads().execute_command(*command)
+            with self._asking(1) as client:
+                return client.execute_command(*command)
+        except StoreRefused:
+            raise
+        except StoreUnavailable as error:
+            raise self._failed_sync(error) from error.__cause__
+
+    @contextmanager
+    def _asking(self, commands: int) -> Iterator[redis.Redis]:
+        """The client of threads, for one round trip. Raises StoreUnavailable: StoreNotAsked at once in an outage."""
+        self.outage.require_none()
+        self.stats.commands += commands
+        with self._timed() as client:
+            yield client
+
+    @contextmanager
+    def _timed(self) -> Iterator[redis.Redis]:
+        began = time.monotonic()
+        try:
+            yield self._threads()
         except (RedisError, OSError) as error:
             found = from_client(error)
-            if isinstance(found, StoreRefused):
-                raise found from error
-            raise self._failed_sync(found) from error
+            if not isinstance(found, StoreRefused):
+                self.outage.silent(time.monotonic() - began, self.timeout)
+            raise found from error
+        self.outage.answered()
+
+    def _ask_again(self) -> None:
+        """Ask in an outage whether it is over. Raises StoreUnavailable."""
+        with self._timed() as client:
+            client.execute_command("PING")
+
+    def _no_outage(self) -> Outage:
+        return Outage(f"Redis {self.index}", self._ask_again)
 
     def _failed_sync(self, error: StoreUnavailable) -> StoreUnavailable:
         """Count a failure; connections to a server that is not the right one are given up."""
@@ -150,14 +181,14 @@ class Shard:
         """Several commands in one round trip, for threads; an error among the replies is raised."""
         if not commands:
             return []
-        self.stats.commands += len(commands)
-        pipeline = self._threads().pipeline(transaction=False)
-        for command in commands:
-            pipeline.execute_command(*command)
         try:
-            replies = list(pipeline.execute(raise_on_error=False))
-        except (RedisError, OSError) as error:
-            raise self._failed_sync(from_client(error)) from error
+            with self._asking(len(commands)) as client:
+                pipeline = client.pipeline(transaction=False)
+                for command in commands:
+                    pipeline.execute_command(*command)
+                replies = list(pipeline.execute(raise_on_error=False))
+        except StoreUnavailable as error:
+            raise self._failed_sync(error) from error.__cause__
         for reply in replies:
             if isinstance(reply, Exception):
                 raise self._failed_sync(from_client(reply)) from reply
@@ -176,6 +207,8 @@ class Shard:
 
     def close_sync(self) -> None:
         """Close the connections of threads."""
+        self.outage.end()
+        self.outage = self._no_outage()
         if self._client is not None:
             self._leave(self)
             self._client.close()
