@@ -17,7 +17,7 @@ from flotilla.config_reader import ConfigProblems
 from flotilla.realtime.access.hooks import name_of, resolve
 from flotilla.realtime.conf import ChannelOptions, RealtimeConfig, get_config
 from flotilla.realtime.origin import covers_a_top_level
-from flotilla.store import in_process
+from flotilla.store import in_process, isolation
 from flotilla.store.conf import NO_REDIS_MEND, get_store_config
 
 MIN_SECRET = 32
@@ -56,6 +56,8 @@ def _redis() -> Iterator[CheckMessage]:
 def _in_process() -> Iterator[CheckMessage]:
     if not in_process.can_run():
         yield Error("The engine in the process cannot run.", hint=in_process.NEEDS_LUPA, id="flotilla_realtime.E020")
+    elif isolation.begun():
+        return
     elif settings.DEBUG:
         message = "No Redis: the engine in this process is used. It serves this process alone, and keeps nothing."
         yield Info(message, hint=NO_REDIS_MEND, id="flotilla_realtime.I020")

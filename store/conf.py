@@ -21,7 +21,7 @@ REDIS_MEND = (
 
 NO_REDIS_MEND = (
     'Set FLOTILLA = {"redis_url": "redis://localhost:6379/0"}, or the variable REDIS_URL. '
-    f'For tests and a first try, {MEMORY} is a Redis inside of the process.'
+    f"For tests and a first try, {MEMORY} is a Redis inside of the process."
 )
 
 

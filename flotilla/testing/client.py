@@ -237,9 +237,7 @@ class RealtimeClient:
         found: list[Push] = []
 
         def here() -> bool:
-            fitting = (
-                one for one in self._pushes if channel in (None, one.channel) and kind in (None, one.kind)
-            )
+            fitting = (one for one in self._pushes if channel in (None, one.channel) and kind in (None, one.kind))
             found.extend(itertools.islice(fitting, 1))
             return bool(found) or self._end is not None
 

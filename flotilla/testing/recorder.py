@@ -2,7 +2,7 @@
 
 A publication is in the list from the moment it is asked for, also while it waits for a commit that a TestCase never
 makes: there it is `pending`. What a rollback took away, and what failed, is not in the list (`Recorder.unsent` has it).
-Publications by clients over their connections are not the server's: see them with a client (`RealtimeClient.next_push`).
+What clients publish over their connections is not the server's: see it with a client (`RealtimeClient.next_push`).
 """
 
 import weakref

@@ -30,7 +30,7 @@ class Database:
 
     def command(self, words: Sequence[bytes]) -> Command:
         """The command that is meant. Raises Error for an unknown one, or for too few or too many words."""
-        found = COMMANDS.get(words[0].upper())
+        found = COMMANDS.get(words[0]) or COMMANDS.get(words[0].upper())
         if found is None:
             name = words[0].decode(errors="replace")[:128]
             given = "".join(f"'{word.decode(errors='replace')[:128]}' " for word in words[1:21])

@@ -52,6 +52,8 @@ def double(number: float) -> bytes:
 
 def flat(reply: Reply) -> Reply:
     """A reply as RESP2 has it, and as scripts get it: no maps, sets and doubles."""
+    if type(reply) is bytes or type(reply) is int:
+        return reply
     if isinstance(reply, float):
         return double(reply)
     if isinstance(reply, (dict, Pairs)):

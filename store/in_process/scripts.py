@@ -90,7 +90,7 @@ class Scripts:
         if not given:
             raise Error("ERR Please specify at least one argument for this redis.call() call")
         words = [_argument(one) for one in given]
-        known = COMMANDS.get(words[0].upper())
+        known = COMMANDS.get(words[0]) or COMMANDS.get(words[0].upper())
         if known is None:
             raise Error("ERR Unknown Redis command called from script")
         if not known.fits(len(words)):
@@ -102,25 +102,25 @@ class Scripts:
 
     def _value(self, reply: Reply) -> Any:
         """A reply as a script gets it."""
-        reply = flat(reply)
+        if type(reply) is bytes or type(reply) is int:
+            return reply
         if reply is None:
             return False
+        reply = flat(reply)
         if isinstance(reply, Status):
             return self._lua.table_from({b"ok": bytes(reply)})
-        if isinstance(reply, (list, tuple)):
-            return self._lua.table_from([self._value(one) for one in reply])
+        if isinstance(reply, list):
+            return self._lua.table_from(list(map(self._value, reply)))
         return reply
 
     def _reply(self, value: Any) -> Reply:
         """What a script returned as a reply: fractions are cut off, and a list ends before its first nil."""
-        if value is True:
-            return 1
+        if isinstance(value, bytes):
+            return value
         if value is None or value is False:
             return None
         if isinstance(value, (int, float)):
             return int(value)
-        if isinstance(value, bytes):
-            return value
         if lua51.lua_type(value) != "table":
             return None
         if (problem := value[b"err"]) is not None:

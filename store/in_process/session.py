@@ -59,7 +59,7 @@ class Session:
         """Take what was received, and run the commands that are complete."""
         self._reader.feed(data)
         while (words := self._reader.gets()) is not _NOT_YET:
-            if not isinstance(words, list) or not all(isinstance(one, bytes) for one in words):
+            if not isinstance(words, list) or set(map(type, words)) - {bytes}:
                 raise hiredis.ProtocolError("a command is an array of bulk strings")
             if words:
                 self._asked.append(words)
@@ -122,4 +122,3 @@ class Session:
         flags = b"P" if self.subscribed else b"N"
         told = (self.number, self.name, flags, len(self.topics), len(self.patterns), len(self.out))
         return b"id=%d name=%b flags=%b sub=%d psub=%d omem=%d\n" % told
-
