@@ -26,6 +26,7 @@ FLOTILLA = {
         "room": {
             "history_size": 20,
             "history_ttl": "10m",
+            "force_recovery": True,
             "presence": True,
             "join_leave": True,
             "force_push_join_leave": True,
