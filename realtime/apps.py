@@ -5,7 +5,7 @@ import sys
 from django.apps import AppConfig
 from django.core.signals import request_started
 
-from flotilla.store import isolation
+from flotilla.store import test_run
 
 
 class RealtimeAppConfig(AppConfig):
@@ -19,7 +19,7 @@ class RealtimeAppConfig(AppConfig):
     def ready(self) -> None:
         """Import what registers itself, and say where limits are configured besides settings.RATE_LIMITS."""
         if sys.argv[1:2] == ["test"]:  # `manage.py test`, and the processes that it starts
-            isolation.begin()
+            test_run.begin()
         from flotilla.ratelimit.service import Source, set_source
         from flotilla.realtime import changes, checks  # noqa: F401
         from flotilla.realtime.conf import get_config

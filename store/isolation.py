@@ -2,23 +2,18 @@
 
 After `begin`, the names of this process in Redis have a prefix that no other process has, and where no Redis is
 configured the engine in the process is used. `renew` gives other names again: what was before is not there any more.
-What was written on a real Redis is removed when the run ends.
+`flotilla.store.test_run` begins it, and removes what was written when the run ends.
 """
 
-import logging
 import os
 import secrets
 from itertools import count
-from multiprocessing.util import Finalize
 
 from flotilla import conf
-
-logger = logging.getLogger("flotilla.store.isolation")
 
 OF_TESTS = {"rate_limit_background_sync": False, "metrics_port": 0}
 """Keys of FLOTILLA that tests have: no thread keeps a connection to their database, no port is opened."""
 
-_FIRST = 100  # of finalizers: before multiprocessing ends anything of its own
 _numbers = count(1)
 _run, _number = "", 0
 
@@ -28,7 +23,6 @@ def begin() -> None:
     global _run
     if not _run:
         _run = secrets.token_hex(4)
-        Finalize(None, remove, exitpriority=_FIRST)
         conf.set_for_this_process(**OF_TESTS)
 
 
@@ -46,28 +40,12 @@ def renew() -> None:
 
 def own(prefix: str) -> str:
     """A prefix as this process has it: the configured one, and while it runs tests a part of its own."""
-    return f"{prefix}-{_mark()}{os.getpid()}-{_number}" if _run else prefix
+    return f"{prefix}-{mark()}{os.getpid()}-{_number}" if _run else prefix
 
 
-def _mark() -> str:
+def mark() -> str:
+    """What the names of this run's processes have in common, and no others have."""
     return f"test-{_run}-"
-
-
-def remove() -> None:
-    """Remove what this run wrote to a real Redis, in whichever of its processes."""
-    from flotilla.store.conf import get_store_config
-    from flotilla.store.errors import StoreUnavailable
-    from flotilla.store.shards import get_store
-
-    config = get_store_config()
-    if config.in_process or not config.redis_urls:
-        return
-    try:
-        for shard in get_store().shards:
-            if found := shard.execute_sync("KEYS", f"*{_mark()}*"):
-                shard.execute_sync("DEL", *found)
-    except StoreUnavailable as error:
-        logger.warning("what the tests wrote to Redis could not be removed: %s", error)
 
 
 os.register_at_fork(after_in_child=lambda: conf.reset() if _run else None)  # the prefix names the process

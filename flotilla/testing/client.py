@@ -123,8 +123,8 @@ class RealtimeClient:
 
     async def _connect(self, data: Any) -> dict[str, Any]:
         application = self._application or _endpoint()
-        self._communicator = communicator = ApplicationCommunicator(application, await self._scope())
-        await communicator.send_input({"type": "websocket.connect"})
+        self._communicator = communicator = ApplicationCommunicator(application, await self._scope())  # type: ignore[no-untyped-call]
+        await communicator.send_input({"type": "websocket.connect"})  # type: ignore[no-untyped-call]
         self._reader = asyncio.create_task(self._read(communicator))
         asked: dict[str, Any] = {"token": self._token} if self._token else {}
         if data is not None:
@@ -169,11 +169,11 @@ class RealtimeClient:
         reader, self._reader = self._reader, None
         if communicator is not None:
             if self._end is None:
-                await communicator.send_input({"type": "websocket.disconnect", "code": code})
+                await communicator.send_input({"type": "websocket.disconnect", "code": code})  # type: ignore[no-untyped-call]
             if reader is not None:
                 reader.cancel()
                 await asyncio.gather(reader, return_exceptions=True)
-            await communicator.wait(self.within)
+            await communicator.wait(self.within)  # type: ignore[no-untyped-call]
         self._end = self._end or (code, "")
         await leave(self)
 
@@ -228,7 +228,7 @@ class RealtimeClient:
     async def _say(self, text: str) -> None:
         if self._communicator is None:
             raise AssertionError("this client is not connected: use it in `async with`, or call connect()")
-        await self._communicator.send_input({"type": "websocket.receive", "text": text})
+        await self._communicator.send_input({"type": "websocket.receive", "text": text})  # type: ignore[no-untyped-call]
 
     # What comes
 
@@ -282,7 +282,7 @@ class RealtimeClient:
 
     async def _event(self, communicator: ApplicationCommunicator) -> dict[str, Any]:
         try:
-            return dict(await communicator.receive_output(timeout=None))
+            return dict(await communicator.receive_output(timeout=None))  # type: ignore[no-untyped-call]
         except asyncio.CancelledError:
             raise
         except BaseException as error:

@@ -11,7 +11,7 @@ from typing import Any
 from flotilla.conf import set_for_this_process
 from flotilla.ratelimit.service import reset_limits
 from flotilla.realtime.node.node import current_node, forget_node, get_node
-from flotilla.store import StoreUnavailable, isolation
+from flotilla.store import StoreUnavailable, isolation, test_run
 from flotilla.store.address import MEMORY
 from flotilla.store.shards import current_store, reset_store
 
@@ -28,7 +28,7 @@ def isolated() -> Iterator[None]:
     Names in Redis are other ones, and the engine in the process is emptied. A block in a block changes nothing.
     """
     global _depth
-    isolation.begin()
+    test_run.begin()
     if _depth == 0:
         _forget()
         isolation.renew()

@@ -18,9 +18,9 @@ def pytest_sessionstart() -> None:
     """Give the run names of its own in Redis, where Django knows Flotilla."""
     apps = sys.modules.get("django.apps")
     if apps is not None and apps.apps.ready and apps.apps.is_installed("flotilla.realtime"):
-        from flotilla.store import isolation
+        from flotilla.store import test_run
 
-        isolation.begin()
+        test_run.begin()
 
 
 @pytest.fixture

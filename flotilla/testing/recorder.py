@@ -12,6 +12,7 @@ from typing import Any, overload
 from unittest.mock import ANY
 
 from flotilla.realtime.api import publishing
+from flotilla.realtime.engine.calls import PublishKeywords
 from flotilla.realtime.engine.publication import StreamPosition
 from flotilla.realtime.protocol import foreign
 
@@ -110,7 +111,7 @@ class Recorder(Sequence[Publication]):
     def __repr__(self) -> str:
         return repr(self._known())
 
-    def note(self, channel: str, body: bytes, keywords: publishing.PublishKeywords) -> publishing.Sent:
+    def note(self, channel: str, body: bytes, keywords: PublishKeywords) -> publishing.Sent:
         """A watcher of publications (`flotilla.realtime.api.publishing.watchers`)."""
         publication = Publication(channel, body, keywords)
         self._all.append(publication)

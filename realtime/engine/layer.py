@@ -22,7 +22,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from flotilla.store import Backoff, ReplyStream, StoreRefused, StoreUnavailable, get_store, supervised
+from flotilla.store import Backoff, ReplyStream, StoreRefused, StoreUnavailable, get_store, isolation, supervised
 from flotilla.store.conf import get_store_config
 from flotilla.store.once import Once
 from flotilla.store.pools import async_pool, sentinels

@@ -19,7 +19,7 @@ class Database:
     def __init__(self, clock: Callable[[], int] = time.time_ns) -> None:
         self.keys = Keyspace(clock)
         self.subscriptions = Subscriptions()
-        self.scripts = Scripts(self)
+        self.scripts = Scripts(self._call_of_script)
         self.run_id = secrets.token_hex(20)
         self.pid = os.getpid()
         self.began = self.keys.now_ms
@@ -40,6 +40,14 @@ class Database:
         self.calls[found.name] += 1
         return found
 
-    def call(self, words: Sequence[bytes]) -> Reply:
-        """Run a command about keys. Raises Error."""
-        return self.command(words).run(self, *words[1:])
+    def _call_of_script(self, words: list[bytes]) -> Reply:
+        """Run a command that a script calls. Raises Error."""
+        known = COMMANDS.get(words[0]) or COMMANDS.get(words[0].upper())
+        if known is None:
+            raise Error("ERR Unknown Redis command called from script")
+        if not known.fits(len(words)):
+            raise Error("ERR Wrong number of args calling Redis command from script")
+        if known.of_session:
+            raise Error("ERR This Redis command is not allowed from script")
+        self.calls[known.name] += 1
+        return known.run(self, *words[1:])

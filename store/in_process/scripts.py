@@ -6,26 +6,22 @@ Lua itself is the real one (5.1, of the package lupa), so that numbers, patterns
 from collections.abc import Callable, Sequence
 from hashlib import sha1
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lupa import lua51
 
 from flotilla.store.in_process import lua_libraries
-from flotilla.store.in_process.registry import COMMANDS
 from flotilla.store.in_process.replies import Error, Reply, Status, flat
-
-if TYPE_CHECKING:
-    from flotilla.store.in_process.database import Database
 
 NO_SCRIPT = "NOSCRIPT No matching script. Please use EVAL."
 ARGUMENTS = "ERR Lua redis lib command arguments must be strings or integers"
 
 
 class Scripts:
-    """The scripts that were loaded, and the Lua that runs them."""
+    """The scripts that were loaded, and the Lua that runs them. `call` runs a command for a script."""
 
-    def __init__(self, database: "Database") -> None:
-        self._database = database
+    def __init__(self, call: Callable[[list[bytes]], Reply]) -> None:
+        self._call = call
         self._lua = lua51.LuaRuntime(
             encoding=None,
             unpack_returned_tuples=True,
@@ -82,23 +78,11 @@ class Scripts:
     def _dispatch(self, *given: Any) -> tuple[bool, Any]:
         """A call out of a script."""
         try:
-            return True, self._value(self._call(given))
+            if not given:
+                raise Error("ERR Please specify at least one argument for this redis.call() call")
+            return True, self._value(self._call(list(map(_argument, given))))
         except Error as error:
             return False, error.text.encode("utf-8", "surrogateescape")
-
-    def _call(self, given: Sequence[Any]) -> Reply:
-        if not given:
-            raise Error("ERR Please specify at least one argument for this redis.call() call")
-        words = [_argument(one) for one in given]
-        known = COMMANDS.get(words[0]) or COMMANDS.get(words[0].upper())
-        if known is None:
-            raise Error("ERR Unknown Redis command called from script")
-        if not known.fits(len(words)):
-            raise Error("ERR Wrong number of args calling Redis command from script")
-        if known.of_session:
-            raise Error("ERR This Redis command is not allowed from script")
-        self._database.calls[known.name] += 1
-        return known.run(self._database, *words[1:])
 
     def _value(self, reply: Reply) -> Any:
         """A reply as a script gets it."""

@@ -14,12 +14,18 @@ class Room(models.Model):
     name = models.SlugField(unique=True)
     members = models.ManyToManyField(settings.AUTH_USER_MODEL)
 
+    def __str__(self) -> str:
+        return self.name
+
 
 class Message(models.Model):
     """Something said, which the room is told."""
 
     room = models.ForeignKey(Room, models.CASCADE)
     text = models.TextField()
+
+    def __str__(self) -> str:
+        return self.text
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         super().save(*args, **kwargs)
