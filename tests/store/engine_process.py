@@ -35,6 +35,8 @@ class EngineProcess:
             self._cannot(str(command[0]))
         if str(command[0]) == "CONFIG" and command[1] != "RESETSTAT":
             self._cannot("CONFIG")
+        if command[:2] == ("CLIENT", "PAUSE"):
+            self._cannot("CLIENT PAUSE")
         with self.client() as client:
             return client.execute_command(*command)
 

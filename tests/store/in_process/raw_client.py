@@ -23,7 +23,11 @@ class RawClient:
     def __init__(self, path: str) -> None:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._socket.settimeout(DEADLINE)
-        self._socket.connect(path)
+        try:
+            self._socket.connect(path)
+        except OSError:
+            self._socket.close()
+            raise
         self._nothing = object()
         self._reader: Any = hiredis.Reader(replyError=Wrong, notEnoughData=self._nothing)
 
