@@ -5,13 +5,13 @@ The node begins with the first client of a test and ends with its last one, in t
 
 import asyncio
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
 
 from flotilla.conf import set_for_this_process
-from flotilla.ratelimit.service import reset_limits
+from flotilla.ratelimit.service import current_limits, reset_limits
 from flotilla.realtime.node.node import current_node, forget_node, get_node
-from flotilla.store import StoreUnavailable, isolation, test_run
+from flotilla.store import in_process, isolation, test_run
 from flotilla.store.address import MEMORY
 from flotilla.store.shards import current_store, reset_store
 
@@ -52,15 +52,15 @@ def _forget() -> None:
     if node is not None:  # of a loop that has ended
         forget_node(node)
     _clients.clear()
+    limits, store = current_limits(), current_store()
     reset_limits()
-    store = current_store()
-    if store is not None:
-        reset_store()
-        for shard in store.shards:
-            if shard.url == MEMORY:
-                with suppress(StoreUnavailable):  # it has ended with its process, as after a fork
-                    shard.execute_sync("FLUSHALL")
-            shard.close_sync()
+    reset_store()
+    if limits is not None:
+        limits.limiter.shard.close_sync()
+        limits.limiter.sync_shard.close_sync()
+    for shard in store.shards if store is not None else ():
+        shard.close_sync()
+    in_process.forget()
 
 
 async def enter(client: object) -> None:

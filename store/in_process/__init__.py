@@ -5,6 +5,6 @@ production: scripts, streams, subscriptions, leases, limits. It knows the comman
 Redis does, errors included. It keeps nothing, belongs to one process, and is no store for a service.
 """
 
-from flotilla.store.in_process.of_this_process import NEEDS_LUPA, InProcessUnavailable, can_run, engine
+from flotilla.store.in_process.of_this_process import NEEDS_LUPA, InProcessUnavailable, can_run, engine, forget
 
-__all__ = ["NEEDS_LUPA", "InProcessUnavailable", "can_run", "engine"]
+__all__ = ["NEEDS_LUPA", "InProcessUnavailable", "can_run", "engine", "forget"]

@@ -13,6 +13,7 @@ import socket
 import tempfile
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable
 
 import hiredis
@@ -45,6 +46,7 @@ class Engine:
         self._selector.register(self._door, selectors.EVENT_READ)
         self._selector.register(self._bell, selectors.EVENT_READ)
         self._ended = threading.Event()
+        self._forgetting: deque[threading.Event] = deque()  # who waits for it
         self._thread = threading.Thread(target=self._live, name="flotilla-engine", daemon=True)
         self._thread.start()
 
@@ -71,6 +73,15 @@ class Engine:
                 self._rope.send(b"x")
             self._thread.join()
 
+    def forget(self) -> None:
+        """Forget all keys; whoever is connected stays so. Does nothing once it has ended."""
+        forgotten = threading.Event()
+        self._forgetting.append(forgotten)
+        with contextlib.suppress(OSError):  # it has ended
+            self._rope.send(b"x")
+            while self._thread.is_alive() and not forgotten.wait(0.1):
+                pass
+
     def abandon(self) -> None:
         """For a process that was forked: the engine lives on in the parent, and this copy of its sockets must not keep
         its door open when the parent has ended."""
@@ -87,6 +98,8 @@ class Engine:
                 for key, events in self._selector.select(self._patience(sweep_at)):
                     if key.fileobj is self._door:
                         self._accept()
+                    elif key.fileobj is self._bell:
+                        self._answer_bell()
                     elif isinstance(key.data, Session):
                         self._serve(key.fileobj, key.data, events)  # type: ignore[arg-type]
                 self._settle()
@@ -96,6 +109,12 @@ class Engine:
                     self.db.keys.sweep()
         finally:
             self._clean_up()
+
+    def _answer_bell(self) -> None:
+        self._bell.recv(4096)
+        while self._forgetting:
+            self.db.keys.clear()
+            self._forgetting.popleft().set()
 
     def _patience(self, sweep_at: float) -> float:
         moments = [one.waiting.until for one in self._sessions.values() if one.waiting and one.waiting.until]

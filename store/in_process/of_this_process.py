@@ -47,6 +47,12 @@ def engine() -> "Engine":
         return _engine
 
 
+def forget() -> None:
+    """Have the engine of this process forget everything, if there is one."""
+    if _engine is not None and _owner == os.getpid():
+        _engine.forget()
+
+
 def _end() -> None:
     if _engine is not None and _owner == os.getpid():
         _engine.close()

@@ -234,6 +234,14 @@ def test_nothing_is_left_of_it(engine: Engine) -> None:
     engine.close()  # again
 
 
+def test_it_can_forget_everything(engine: Engine, client: RawClient) -> None:
+    client.ask("SET", "key", "value")
+    engine.forget()
+    assert client.ask("GET", "key") is None
+    engine.close()
+    engine.forget()
+
+
 def test_a_forked_process_reaches_it_and_keeps_no_door_open(engine: Engine) -> None:
     pid = os.fork()
     if not pid:  # the child
