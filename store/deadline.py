@@ -83,5 +83,5 @@ class Timed(AbstractConnection):
             raise
 
     def _keep_deadline(self) -> None:
-        if self._sock is not None:
-            self._sock.settimeout(self.socket_timeout)
+        if self._sock is not None and self._sock.gettimeout() != (seconds := self.socket_timeout):
+            self._sock.settimeout(seconds)

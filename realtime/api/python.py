@@ -90,33 +90,13 @@ def publish(
 
 @overload
 async def apublish(
-    channel: str,
-    data: Any,
-    *,
-    on_commit: bool = ...,
-    using: str | None = ...,
-    on_error: Literal["raise"] | None = ...,
-    idempotency_key: str | None = ...,
-    tags: Mapping[str, str] | None = ...,
-    skip_history: bool = ...,
-    version: int = ...,
-    version_epoch: str = ...,
+    channel: str, data: Any, *, on_error: Literal["raise"] | None = None, **options: Unpack[PublishKeywords]
 ) -> Published: ...
 
 
 @overload
 async def apublish(
-    channel: str,
-    data: Any,
-    *,
-    on_commit: bool = ...,
-    using: str | None = ...,
-    on_error: OnError | None,
-    idempotency_key: str | None = ...,
-    tags: Mapping[str, str] | None = ...,
-    skip_history: bool = ...,
-    version: int = ...,
-    version_epoch: str = ...,
+    channel: str, data: Any, *, on_error: OnError | None, **options: Unpack[PublishKeywords]
 ) -> Published | None: ...
 
 
@@ -148,11 +128,7 @@ def broadcast(
 
 @overload
 async def abroadcast(
-    channels: Iterable[str],
-    data: Any,
-    *,
-    on_error: Literal["raise"] | None = ...,
-    **options: Unpack[PublishKeywords],
+    channels: Iterable[str], data: Any, *, on_error: Literal["raise"] | None = None, **options: Unpack[PublishKeywords]
 ) -> list[Published]: ...
 
 
