@@ -4,6 +4,7 @@ Errors are what `get_config()` refuses and hooks that cannot be imported; warnin
 before it meets the internet. No check repeats a secret.
 """
 
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any
@@ -18,7 +19,7 @@ from flotilla.realtime.access.hooks import name_of, resolve
 from flotilla.realtime.conf import ChannelOptions, RealtimeConfig, get_config
 from flotilla.realtime.origin import covers_a_top_level
 from flotilla.store import in_process, isolation
-from flotilla.store.conf import NO_REDIS_MEND, get_store_config
+from flotilla.store.conf import ALONE, NO_REDIS_MEND, get_store_config, serves
 
 MIN_SECRET = 32
 """Bytes of a token secret that no one can guess: the size of the hash in HS256 (RFC 7518, 3.2)."""
@@ -58,12 +59,14 @@ def _in_process() -> Iterator[CheckMessage]:
         yield Error("The engine in the process cannot run.", hint=in_process.NEEDS_LUPA, id="flotilla_realtime.E020")
     elif isolation.begun():
         return
-    elif settings.DEBUG:
-        message = "No Redis: the engine in this process is used. It serves this process alone, and keeps nothing."
-        yield Info(message, hint=NO_REDIS_MEND, id="flotilla_realtime.I020")
-    else:
+    elif serves():
+        yield Error(f"{ALONE} `serve` starts several.", hint=NO_REDIS_MEND, id="flotilla_realtime.E021")
+    elif not settings.DEBUG:
         message = "The engine in the process is used with DEBUG off: other processes reach none of its clients."
         yield Warning(message, hint=NO_REDIS_MEND, id="flotilla_realtime.W020")
+    elif sys.argv[1:2] in (["runserver"], ["check"]):
+        message = "No Redis: the engine in this process is used. It serves this process alone, and keeps nothing."
+        yield Info(message, hint=NO_REDIS_MEND, id="flotilla_realtime.I020")
 
 
 def _hooks(config: RealtimeConfig) -> Iterator[CheckMessage]:

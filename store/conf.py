@@ -5,11 +5,12 @@ import platform
 import sys
 
 import msgspec
+from django.core.exceptions import ImproperlyConfigured
 
 from flotilla.conf import Part
 from flotilla.config_reader import Reader
 from flotilla.problems import Problem
-from flotilla.store import isolation
+from flotilla.store import in_process, isolation
 from flotilla.store.address import MEMORY, WrongAddress
 from flotilla.store.urls import checked_urls
 
@@ -23,6 +24,7 @@ NO_REDIS_MEND = (
     'Set FLOTILLA = {"redis_url": "redis://localhost:6379/0"}, or the variable REDIS_URL. '
     f"For tests and a first try, {MEMORY} is a Redis inside of the process."
 )
+ALONE = "Other processes cannot be reached: each has an engine of its own instead of a Redis."
 
 
 class StoreConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -31,8 +33,8 @@ class StoreConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     redis_url: str | tuple[str, ...] = ()
     """One Redis, or a list of them to share the load (each a shard): addresses as `redis://localhost:6379/0`, also
     separated by commas. Without it, the setting or the environment's variable REDIS_URL. `memory://` is an engine
-    inside of the process, for tests and for `runserver`, which uses it by itself while DEBUG is on and no Redis is
-    named."""
+    inside of the process, for tests and a first try; where no Redis is named, tests use it, and while DEBUG is on
+    everything but `serve`."""
     redis_durable: bool = False
     """Redis loses nothing that it answered (`appendfsync always`), so its restart ends no stream."""
     prefix: str = "flotilla"
@@ -59,8 +61,8 @@ def _sources(reader: Reader) -> None:
         reader.add({"redis_url": found}, "settings.REDIS_URL")
     elif url := os.environ.get("REDIS_URL", ""):
         reader.add({"redis_url": url}, "the environment's REDIS_URL")
-    elif isolation.begun() or (settings.DEBUG and sys.argv[1:2] == ["runserver"]):
-        reader.add({"redis_url": MEMORY}, "what tests and runserver use where no Redis is configured")
+    elif isolation.begun() or (settings.DEBUG and not serves() and in_process.can_run()):
+        reader.add({"redis_url": MEMORY}, "what tests and DEBUG use where no Redis is configured")
 
 
 def _build(reader: Reader) -> StoreConfig:
@@ -73,6 +75,17 @@ def _build(reader: Reader) -> StoreConfig:
     name = reader.values.pop("instance_id", "") or platform.node() or "flotilla"
     made = StoreConfig(**reader.values, redis_url=tuple(urls), instance_id=name)
     return msgspec.structs.replace(made, prefix=isolation.own(made.prefix))
+
+
+def serves() -> bool:
+    """Whether this is `manage.py serve`, whose processes share a Redis."""
+    return "serve" in sys.argv[1:3]  # or `manage.py flotilla serve`
+
+
+def require_shared_store() -> None:
+    """For a process that is to reach others. Raises ImproperlyConfigured where each has an engine of its own."""
+    if get_store_config().in_process:
+        raise ImproperlyConfigured(f"{ALONE} {NO_REDIS_MEND}")
 
 
 get_store_config = Part(

@@ -5,14 +5,20 @@ A process that was forked afterwards (a worker of a pool) has the address too, a
 
 import atexit
 import importlib.util
+import logging
 import os
 import threading
 from typing import TYPE_CHECKING, Optional
 
+from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
+
+from flotilla.store import isolation
 
 if TYPE_CHECKING:
     from flotilla.store.in_process.listener import Engine
+
+logger = logging.getLogger("flotilla.store.in_process")
 
 NEEDS_LUPA = (
     "the engine in the process needs the package lupa, which runs its Lua scripts: "
@@ -43,6 +49,8 @@ def engine() -> "Engine":
             from flotilla.store.in_process.listener import Engine
 
             _engine, _owner = Engine(), os.getpid()
+            if not settings.DEBUG and not isolation.begun():
+                logger.warning("the engine in this process is used instead of a Redis: it serves this process alone")
             atexit.register(_end)
         return _engine
 

@@ -2,6 +2,6 @@
 
 from django.urls import path
 
-from rooms.views import say
+from rooms.views import announce, say
 
-urlpatterns = [path("rooms/<slug:name>/say/", say)]
+urlpatterns = [path("rooms/<slug:name>/say/", say), path("news/<slug:text>/", announce)]

@@ -4,7 +4,14 @@ from django.contrib.auth.decorators import login_required
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 
+from flotilla import publish
 from rooms.models import Message, Room
+
+
+def announce(request: HttpRequest, text: str) -> HttpResponse:
+    """Tell everybody who reads the news."""
+    publish("news:today", {"text": text})
+    return HttpResponse("told")
 
 
 @login_required
