@@ -204,7 +204,7 @@ SCRIPTS = st.one_of(
 COMMANDS = st.one_of(STRINGS, KEYS, HASHES, SETS, SORTED_SETS, LISTS, STREAMS, SCRIPTS)
 UNORDERED = {"SMEMBERS", "KEYS", "HRANDFIELD", "SRANDMEMBER", "HGETALL", "HKEYS"}
 SESSIONS = settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
 )
 
 

@@ -188,7 +188,7 @@ def test_scripts_do_not_reach_the_system(client: RawClient) -> None:
 
 def test_a_scan_meets_what_is_there_all_the_time(client: RawClient) -> None:
     staying = [f"stays-{number}" for number in range(500)]
-    client.ask("SADD", "set", *staying)
+    client.ask("SADD", "set", *(name for number in range(500) for name in (f"goes-{number}", f"stays-{number}")))
     met, cursor, number = set[bytes](), b"0", 0
     while True:
         cursor, page = client.ask("SSCAN", "set", cursor, "COUNT", 20)
@@ -196,7 +196,7 @@ def test_a_scan_meets_what_is_there_all_the_time(client: RawClient) -> None:
         if cursor == b"0":
             break
         client.ask("SADD", "set", f"comes-{number}")
-        client.ask("SREM", "set", f"comes-{number - 3}")
+        client.ask("SREM", "set", f"comes-{number - 3}", *(f"goes-{number * 10 + n}" for n in range(10)))
         number += 1
     assert number > 10 and met >= {name.encode() for name in staying}
 
