@@ -10,8 +10,6 @@ from typing import Any, NoReturn
 import pytest
 import redis
 
-from flotilla.store.in_process.listener import Engine
-
 CHOSEN = os.environ.get("FLOTILLA_TEST_ENGINE") == "memory"
 """Whether tests that can do without a redis-server are to."""
 
@@ -20,6 +18,8 @@ class EngineProcess:
     """One engine; `url` is its address."""
 
     def __init__(self) -> None:
+        from flotilla.store.in_process.listener import Engine  # which needs lupa
+
         self._engine = Engine()
         self.url = self._engine.url
         self.socket = Path(self.url.removeprefix("unix://"))
