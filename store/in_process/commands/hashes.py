@@ -1,7 +1,7 @@
 """Commands about hashes."""
 
 from flotilla.store.in_process.arguments import SYNTAX, in_range, integer, pairs, word
-from flotilla.store.in_process.commands.keys import page
+from flotilla.store.in_process.commands.keys import page, place
 from flotilla.store.in_process.commands.strings import OVERFLOW
 from flotilla.store.in_process.database import Database
 from flotilla.store.in_process.registry import command
@@ -104,6 +104,6 @@ def hrandfield(db: Database, name: bytes, *options: bytes) -> Reply:
 
 @command("HSCAN", -3)
 def hscan(db: Database, name: bytes, cursor: bytes, *options: bytes) -> list[Reply]:
-    known = _read(db, name)
-    following, fields = page(list(known), cursor, options)
+    begin, known = place(cursor), _read(db, name)
+    following, fields = page(begin, list(known), options)
     return [following, [part for field in fields for part in (field, known[field])]]

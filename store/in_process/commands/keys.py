@@ -96,14 +96,23 @@ def matching(db: Database, glob: bytes) -> list[bytes]:
 
 @command("SCAN", -2)
 def scan(db: Database, cursor: bytes, *options: bytes) -> list[Reply]:
-    following, found = page(list(db.keys), cursor, options)
+    following, found = page(place(cursor), list(db.keys), options)
     return [following, found]
 
 
-def page(names: list[bytes], cursor: bytes, options: tuple[bytes, ...]) -> tuple[bytes, list[bytes]]:
+def place(cursor: bytes) -> int:
+    """A cursor, which is read before anything else."""
+    if not cursor.isdigit() or int(cursor) >= 2**64:
+        raise Error("ERR invalid cursor")
+    return int(cursor)
+
+
+def page(begin: int, names: list[bytes], options: tuple[bytes, ...]) -> tuple[bytes, list[bytes]]:
     """One page of a scan, and the cursor of the next: in the order of a hash, so that a name that is there all the
-    time is met, whatever comes and goes meanwhile."""
-    begin, count, glob = integer(cursor, "ERR invalid cursor"), 10, b"*"
+    time is met, whatever comes and goes meanwhile. Where there is nothing, options are not read."""
+    if not names:
+        return b"0", []
+    count, glob = 10, b"*"
     for option, value in zip(options[::2], options[1::2], strict=len(options) % 2 == 0):
         if word(option) == b"COUNT":
             count = integer(value)

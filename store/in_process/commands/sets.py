@@ -1,7 +1,7 @@
 """Commands about sets."""
 
 from flotilla.store.in_process.arguments import integer
-from flotilla.store.in_process.commands.keys import page
+from flotilla.store.in_process.commands.keys import page, place
 from flotilla.store.in_process.database import Database
 from flotilla.store.in_process.registry import command
 from flotilla.store.in_process.replies import Reply
@@ -57,5 +57,5 @@ def srandmember(db: Database, name: bytes, *count: bytes) -> Reply:
 
 @command("SSCAN", -3)
 def sscan(db: Database, name: bytes, cursor: bytes, *options: bytes) -> list[Reply]:
-    following, members = page(list(_read(db, name)), cursor, options)
+    following, members = page(place(cursor), list(_read(db, name)), options)
     return [following, members]

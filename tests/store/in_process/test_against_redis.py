@@ -88,6 +88,11 @@ HASHES = st.one_of(
     optional(said("HRANDFIELD", NAMES, st.just("100")), ["WITHVALUES"], ["ODD"]),
 )
 SETS = st.one_of(
+    optional(
+        said("SSCAN", NAMES, st.just("0")), ["COUNT", "100"], ["COUNT", "0"], ["COUNT", "x"], ["ODD", "1"], ["COUNT"]
+    ),
+    said("SSCAN", NAMES, st.sampled_from(["x", "18446744073709551616"])),
+    said("HSCAN", NAMES, st.just("0"), st.just("MATCH"), st.sampled_from(["*", "x*", "[01]"])),
     more("SADD", NAMES, WORDS),
     more("SREM", NAMES, WORDS),
     said("SMEMBERS", NAMES),
@@ -243,6 +248,8 @@ def compared(command: list[Any], reply: Any, same_texts: bool) -> Any:
         return reply if same_texts else reply.split(" ", 1)[0]
     if command[0] in UNORDERED and isinstance(reply, list):
         return sorted(map(repr, reply))
+    if command[0] in ("HSCAN", "SSCAN"):
+        return reply[0], sorted(map(repr, reply[1]))
     return reply
 
 
