@@ -1,5 +1,7 @@
 """The Django app `monitoring`; it watches the process that serves, and opens and releases its metrics port."""
 
+from importlib import import_module
+
 from django.apps import AppConfig
 
 
@@ -20,6 +22,7 @@ class MonitoringConfig(AppConfig):
         from flotilla.realtime.conf import provide_namespace
         from flotilla.realtime.server.signals import on_boot, on_drain
 
+        import_module("flotilla.monitoring.collisions")  # a check of the project's paths
         metrics.register()
         limits.register()
         provide_namespace(NAMESPACE, OPTIONS)
