@@ -19,6 +19,7 @@ from prometheus_client.registry import Collector
 
 from flotilla.realtime.client.states import State
 from flotilla.realtime.engine import recovery
+from flotilla.realtime.losses import losses
 from flotilla.realtime.protocol.codes import DisconnectCode, ErrorCode
 from flotilla.realtime.server.http.answering import responses_waiting
 from flotilla.realtime.server.waiting_connections import current_waiting_connections
@@ -90,6 +91,7 @@ class NodeCollector(Collector):
         node = current_node()
         yield from _readiness()
         yield from _redis()
+        yield _lost_publications()
         yield counters("task_restarts", "Tasks that failed and were started again, by name.", "task", dict(restarts))
         if node is not None:
             yield from _connections(node)
@@ -238,6 +240,11 @@ def _publications(node: "Node") -> Iterator[Metric]:
     yield counters("redis_losses", lost, "shard", losses)
     reconnects = _filled((shard.index for shard in node.store.shards), node.stats.pubsub_reconnects)
     yield counters("pubsub_reconnects", "Pub/sub connections that were made again.", "shard", reconnects)
+
+
+def _lost_publications() -> Metric:
+    says = "Publications given up because of Redis, of which nobody was told by an error, by what it did."
+    return counters("publications_lost", says, "reason", dict(losses.by_reason))
 
 
 def _presence(node: "Node") -> Iterator[Metric]:

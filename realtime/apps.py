@@ -1,6 +1,7 @@
 """The Django app of the real-time core; on start it registers the system checks and begins to watch for changes."""
 
 from django.apps import AppConfig
+from django.core.signals import request_started
 
 
 class RealtimeAppConfig(AppConfig):
@@ -16,6 +17,8 @@ class RealtimeAppConfig(AppConfig):
         from flotilla.ratelimit.service import Source, set_source
         from flotilla.realtime import changes, checks  # noqa: F401
         from flotilla.realtime.conf import get_config
+        from flotilla.store import patience
 
         changes.connect()
+        request_started.connect(patience.begin, dispatch_uid="flotilla.store.patience")
         set_source(Source(lambda: get_config().rate_limits, lambda: get_config().namespaces))

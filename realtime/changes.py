@@ -24,12 +24,14 @@ from django.db.models import Model
 from django.db.models.signals import m2m_changed, post_delete, post_save, pre_delete, pre_save
 
 from flotilla.realtime.access.tokens import user_id
+from flotilla.realtime.conf import get_config
 from flotilla.realtime.node.control import Command, Control
 from flotilla.realtime.node.operations.disconnect import Disconnect
 from flotilla.realtime.node.operations.reauthorize import Reauthorize
 from flotilla.realtime.node.selection import login_of
 from flotilla.realtime.protocol.codes import DisconnectCode
 from flotilla.store import StoreUnavailable, get_store
+from flotilla.store.patience import patiently
 
 logger = logging.getLogger("flotilla.realtime.changes")
 
@@ -190,11 +192,17 @@ def _announce(affected: Iterable[Affected], using: str) -> None:
 
 
 def _send(command: Command, using: str | None) -> None:
-    transaction.on_commit(partial(_tell, command), using=using)
+    transaction.on_commit(partial(_tell, command), using=using, robust=True)
 
 
 def _tell(command: Command) -> None:
     try:
-        Control(get_store()).tell_sync(command)
+        with patiently(get_config().publish_within):
+            Control(get_store()).tell_sync(command)
     except StoreUnavailable as error:
-        logger.warning("the instances could not be told that access changed: %s", error)
+        untold(error)
+
+
+def untold(error: StoreUnavailable) -> None:
+    """Log that instances do not know of a change: their next round will find it."""
+    logger.warning("the instances could not be told that access changed: %s", error)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 ELSEWHERE = frozenset({"READONLY", "LOADING", "MASTERDOWN"})
 """Codes of a server that is not, or not yet, the right one: the address may lead to another one by now."""
@@ -26,6 +27,15 @@ class StoreUnavailable(Exception):
 
     A write may or may not have happened. The caller tells its client to try again, or repeats an idempotent call.
     """
+
+
+class StoreSilent(StoreUnavailable):
+    """Redis did not answer within the time that the call had."""
+
+
+class StoreNotAsked(StoreUnavailable):
+    """Nothing was sent, for it would only have been waited for: Redis is known to be silent, or the caller's time is
+    used up."""
 
 
 class StoreRefused(StoreUnavailable):
@@ -70,7 +80,8 @@ def from_client(error: Exception) -> StoreUnavailable:
         return refused(f"{error.status_code} {text}")
     if isinstance(error, ResponseError):
         return refused(text)
-    return StoreUnavailable(f"Redis does not answer: {text or type(error).__name__}")
+    kind = StoreSilent if isinstance(error, TimeoutError | RedisTimeoutError) else StoreUnavailable
+    return kind(f"Redis does not answer: {text or type(error).__name__}")
 
 
 @contextmanager

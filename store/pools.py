@@ -12,8 +12,19 @@ from redis.asyncio.sentinel import SentinelManagedConnection as AsyncManaged
 from redis.sentinel import SentinelConnectionPool, SentinelManagedConnection
 
 from flotilla.store.address import Address, parse
+from flotilla.store.deadline import Timed
 from flotilla.store.sentinels import Sentinels, sentinels_of
 from flotilla.store.tls import AsyncTlsConnection, AsyncTlsMaster, TlsConnection, TlsMaster
+
+
+def options_of(timeout: float, retry: Any) -> dict[str, Any]:
+    """What all connections have: no read, write or connecting takes longer than so many seconds."""
+    return {
+        "protocol": 2,  # one shape of replies, whatever the server's version
+        "socket_timeout": timeout,
+        "socket_connect_timeout": timeout,
+        "retry": retry,
+    }
 
 
 def async_pool(url: str, **options: Any) -> aioredis.ConnectionPool:
@@ -29,16 +40,36 @@ def async_pool(url: str, **options: Any) -> aioredis.ConnectionPool:
     )
 
 
+class _Tcp(Timed, redis.Connection):
+    """A connection of threads."""
+
+
+class _Unix(Timed, redis.UnixDomainSocketConnection):
+    """The same over a Unix socket."""
+
+
+class _Tls(Timed, TlsConnection):
+    """The same over TLS."""
+
+
+class _Master(Timed, SentinelManagedConnection):
+    """The same to a master behind sentinels."""
+
+
+class _MasterOverTls(Timed, TlsMaster):
+    """The same to a master behind sentinels, over TLS."""
+
+
 def sync_client(url: str, **options: Any) -> redis.Redis:
-    """A client for threads, with a pool of its own. Raises WrongAddress."""
+    """A client for threads, with a pool of its own; it keeps deadlines (`store.deadline`). Raises WrongAddress."""
     address = parse(url)
     options |= _arguments(address)
     if address.master:
-        kind = SentinelManagedConnection if address.tls is None else TlsMaster
+        kind = _Master if address.tls is None else _MasterOverTls
         masters = _OfThreads(sentinels_of(address))
         return redis.Redis.from_pool(SentinelConnectionPool(address.master, masters, connection_class=kind, **options))
-    plain = redis.Connection if address.tls is None else TlsConnection
-    connection_class = redis.UnixDomainSocketConnection if address.path else plain
+    plain = _Tcp if address.tls is None else _Tls
+    connection_class = _Unix if address.path else plain
     return redis.Redis.from_pool(redis.ConnectionPool(connection_class=connection_class, **options))
 
 

@@ -4,7 +4,7 @@ import pytest
 import redis
 
 from flotilla.store import StoreRefused, StoreUnavailable, reading
-from flotilla.store.errors import Unreadable, from_client, refused
+from flotilla.store.errors import StoreSilent, Unreadable, from_client, refused
 
 
 @pytest.mark.parametrize(
@@ -47,11 +47,19 @@ def test_what_the_client_library_raises_for_an_error_reply_is_one(error: Excepti
     assert found.code == code
 
 
-@pytest.mark.parametrize("error", [redis.ConnectionError("Connection closed"), OSError("gone"), TimeoutError()])
-def test_a_lost_connection_is_no_refusal(error: Exception) -> None:
-    """It is the plain kind, with words."""
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (redis.ConnectionError("Connection closed"), StoreUnavailable),
+        (OSError("gone"), StoreUnavailable),
+        (TimeoutError(), StoreSilent),
+        (redis.TimeoutError("Timeout reading from socket"), StoreSilent),
+    ],
+)
+def test_a_lost_connection_is_no_refusal(error: Exception, kind: type[Exception]) -> None:
+    """It is the plain kind, or the one for a Redis that took too long, with words."""
     found = from_client(error)
-    assert type(found) is StoreUnavailable
+    assert type(found) is kind
     assert str(found) != "Redis does not answer: "
 
 
