@@ -12,7 +12,7 @@ OURS_ALONE := --ignore tests/cluster/test_served.py --deselect tests/cluster/tes
 	--ignore-glob 'tests/cluster/test_*http_*.py'
 # Campaigns in short, requests of every kind, whole installations, and the bench: each is half a minute or more.
 LONG_TESTS := $(wildcard $(addprefix tests/,bench/test_bench.py chaos/test_short.py \
-	hostile/test_short.py ops/load/test_correlation.py $(addprefix cluster/test_,api_document.py failover_under_load.py limits_burst.py \
+	hostile/test_short.py ops/load/test_correlation.py $(addprefix cluster/test_,api_document.py failover_under_load.py limits_burst.py other_servers.py \
 	many_behind_balancer.py redis_restarts_under_load.py rolling_short.py)))
 FOREIGN_SUITES := $(addprefix tests/foreign/,python_sdk.py go_sdk.py)
 COMPOSE_TESTS := $(addprefix tests/compose/,across.py faults.py rolling.py)
@@ -58,6 +58,23 @@ test-plain: $(DEV_STAMP) node-projects ## the cluster tests on another ASGI serv
 
 test-compose: $(DEV_STAMP) node-projects ## docker-compose.yml end to end: faults, alerts, a rolling restart; eight minutes and a container engine
 	@exec $(PY) -m pytest $(COMPOSE_TESTS) $(ARGS)
+
+.PHONY: wheel test-versions
+wheel: $(DEV_STAMP) ## the distribution django-flotilla, as sdist and wheel, in dist/
+	@rm -rf dist && exec $(PY) -m uv build --quiet --no-build-isolation --python $(PY)
+
+# The pins of requirements-dev.txt, but for what is overridden; the other packages are the newest that fit.
+VERSIONS = var/versions/$(if $(OLDEST),oldest,$(or $(DJANGO),5.2))
+COMPILE = $(PY) -m uv pip compile --quiet --no-header --no-annotate
+test-versions: $(DEV_STAMP) ## tests in this Python on another DJANGO (6.0, 6.1), or on the oldest packages of our ranges (OLDEST=1)
+	@rm -rf $(VERSIONS) && mkdir -p $(VERSIONS)
+	@$(if $(OLDEST),$(COMPILE) --resolution lowest-direct --all-extras --output-file $(VERSIONS)/overrides.txt pyproject.toml, \
+		echo "Django~=$(or $(DJANGO),5.2).0" > $(VERSIONS)/overrides.txt)
+	@$(COMPILE) --generate-hashes --override $(VERSIONS)/overrides.txt --output-file $(VERSIONS)/requirements.lock \
+		$(VERSIONS)/overrides.txt requirements-dev.txt
+	@$(PY) -m uv venv --quiet --python $(PY) $(VERSIONS)/venv
+	@$(PY) -m uv pip install --quiet --python $(VERSIONS)/venv/bin/python --require-hashes -r $(VERSIONS)/requirements.lock
+	@exec $(VERSIONS)/venv/bin/python -m pytest -n $(WORKERS) --dist loadfile $(or $(ARGS),$(COVERED))
 
 .PHONY: fuzz
 fuzz: $(DEV_STAMP) ## fuzzers of all that clients can send, by SEED (the time), each for SECONDS (60)

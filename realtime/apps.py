@@ -21,7 +21,7 @@ class RealtimeAppConfig(AppConfig):
         if sys.argv[1:2] == ["test"]:  # `manage.py test`, and the processes that it starts
             test_run.begin()
         from flotilla.ratelimit.service import Source, set_source
-        from flotilla.realtime import changes, checks  # noqa: F401
+        from flotilla.realtime import changes, checks, collisions  # noqa: F401
         from flotilla.realtime.conf import get_config
         from flotilla.store import patience
 

@@ -18,6 +18,16 @@ from flotilla.store.sentinels import Sentinels, sentinels_of
 from flotilla.store.tls import AsyncTlsConnection, AsyncTlsMaster, TlsConnection, TlsMaster
 
 
+def options_of(timeout: float, retry: Any) -> dict[str, Any]:
+    """What all connections have: no read, write or connecting takes longer than so many seconds."""
+    return {
+        "protocol": 2,  # one shape of replies, whatever the server's version
+        "socket_timeout": timeout,
+        "socket_connect_timeout": timeout,
+        "retry": retry,
+    }
+
+
 def async_pool(url: str, **options: Any) -> aioredis.ConnectionPool:
     """A pool for coroutines. Raises WrongAddress."""
     address = _reached(url)

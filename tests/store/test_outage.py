@@ -64,6 +64,7 @@ async def test_it_is_over_when_redis_says_anything(
     redis.answer = answer
     await until(lambda: not outage.known)
     outage.require_none()
+    await until(lambda: len(caplog.records) == 2)
     assert [record.getMessage() for record in caplog.records] == [
         "Redis 0 is silent: calls fail at once until it answers again",
         "Redis 0 answers again",
@@ -94,7 +95,7 @@ async def test_the_thread_ends_with_what_it_asks() -> None:
 
 async def test_threads_wait_once_and_go_on_soon(mortal_redis: RedisProcess) -> None:
     """Calls of every kind; coroutines have their own way of finding out."""
-    shard = Shard(0, mortal_redis.url, 1.0)
+    shard = Shard(0, mortal_redis.url, 1.0, wait_once=True)
     assert shard.execute_sync("PING") == b"PONG"
     with hung(mortal_redis):
         with pytest.raises(StoreSilent):
@@ -106,31 +107,43 @@ async def test_threads_wait_once_and_go_on_soon(mortal_redis: RedisProcess) -> N
         with pytest.raises(StoreUnavailable):
             shard.execute_sync("PING")
         assert shard.stats.commands == before
-    await until(lambda: not shard.outage.known, 30)
+    await until(lambda: not shard.silent, 30)
     assert shard.execute_sync("PING") == b"PONG"
     await shard.close()
+
+
+def test_who_has_a_breaker_of_its_own_is_not_spared(mortal_redis: RedisProcess) -> None:
+    """The rate limits: to them a slow Redis is not one that is away."""
+    shard = Shard(0, mortal_redis.url, 0.2)
+    with hung(mortal_redis):
+        for _ in range(3):
+            with pytest.raises(StoreSilent):
+                shard.execute_sync("PING")
+    assert not shard.silent
+    assert shard.execute_sync("PING") == b"PONG"
+    shard.close_sync()
 
 
 async def test_a_refused_connection_is_tried_each_time() -> None:
     """It costs no time, and the first call after a restart shall be served."""
     with refusing() as url:
-        shard = Shard(0, url, 5.0)
+        shard = Shard(0, url, 5.0, wait_once=True)
         for _ in range(5):
             with pytest.raises(StoreUnavailable) as caught:
                 shard.execute_sync("PING")
             assert not isinstance(caught.value, StoreNotAsked)
-    assert not shard.outage.known
-    assert shard.outage._asking is None
+    assert not shard.silent
+    assert shard._threads.outage._asking is None
     await shard.close()
 
 
 def test_what_was_closed_asks_no_more(mortal_redis: RedisProcess) -> None:
     """And can be used again."""
-    shard = Shard(0, mortal_redis.url, 0.5)
+    shard = Shard(0, mortal_redis.url, 0.5, wait_once=True)
     with hung(mortal_redis):
         with pytest.raises(StoreSilent):
             shard.execute_sync("PING")
-        thread = shard.outage._asking
+        thread = shard._threads.outage._asking
         assert thread is not None
         shard.close_sync()
     thread.join(30)
@@ -149,7 +162,7 @@ def test_a_late_answer_of_a_master_behind_sentinels_is_nobody_elses(tmp_path: Pa
         fleet.servers[0].send(signal.SIGSTOP)
         with pytest.raises(StoreSilent), within(0.1):
             shard.execute_sync("GET", "key")
-        [connection] = shard._threads().connection_pool._available_connections
+        [connection] = shard._threads._connected().connection_pool._available_connections
         assert not connection.is_connected
     finally:
         fleet.servers[0].send(signal.SIGCONT)

@@ -119,7 +119,7 @@ def test_a_silent_redis_delays_a_request_once(
         assert all(record.levelno == logging.ERROR and ROOM in record.getMessage() for record in told)
         assert "secret" not in caplog.text
     use(configured, mortal_redis.url if url else None)
-    asyncio.run(until(lambda: not get_store().first.outage.known, 30))
+    asyncio.run(until(lambda: not get_store().first.silent, 30))
     assert publish(ROOM, "after") is not None
 
 
@@ -173,7 +173,7 @@ async def test_a_slow_redis_is_waited_for_once_by_a_request(
         assert sum(lost().values()) >= (MANY - 3) * number
         assert lost().get("not_asked", 0) >= (MANY - 4) * number
     slow.delay = lambda: 0.0
-    await until(lambda: not get_store().first.outage.known, 30)
+    await until(lambda: not get_store().first.silent, 30)
     sent = (await asyncio.to_thread(history, ROOM, limit=-1)).offset - 1
     assert sent >= 2
     await get_store().close()
