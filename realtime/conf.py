@@ -100,6 +100,7 @@ class RealtimeConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     recheck_per_second: Positive = 200  # connections looked at so, in one process
     max_connections_per_user: Count = 0  # over all instances; 0: any number
     connection_limit_policy: Literal["refuse", "oldest"] = "refuse"
+    publish_within: PositiveSeconds = 2.0  # that one request waits for Redis in all, where it is told of no error
     token_secret: Texts = ""  # of several the first signs, and all verify
     token_public_keys: Texts = ()  # PEM
     token_jwks_url: Texts = ""
