@@ -4,13 +4,15 @@ Errors are what `get_config()` refuses, hooks that cannot be imported and public
 what works but should be known before it meets the internet. No check repeats a secret.
 """
 
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from importlib.util import find_spec
 from typing import Any
 
 from django.apps import AppConfig
-from django.core.checks import CheckMessage, Error, Warning, register
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Info, Warning, register
 
 from flotilla.conf import problems
 from flotilla.config_reader import ConfigProblems
@@ -20,7 +22,8 @@ from flotilla.realtime.access.hooks import name_of, resolve
 from flotilla.realtime.access.public_keys import CryptographyMissing, UnusableKey, read_pem
 from flotilla.realtime.conf import ChannelOptions, RealtimeConfig, get_config
 from flotilla.realtime.origin import covers_a_top_level
-from flotilla.store.conf import NO_REDIS_MEND, get_store_config
+from flotilla.store import in_process, isolation
+from flotilla.store.conf import ALONE, NO_REDIS_MEND, get_store_config, serves
 
 MIN_SECRET = 32
 """Bytes of a token secret that no one can guess: the size of the hash in HS256 (RFC 7518, 3.2)."""
@@ -53,6 +56,23 @@ def _redis() -> Iterator[CheckMessage]:
     with suppress(ConfigProblems):
         if not get_store_config().redis_urls:
             yield Error("No Redis is configured.", hint=NO_REDIS_MEND, id="flotilla_realtime.E003")
+        if get_store_config().in_process:
+            yield from _in_process()
+
+
+def _in_process() -> Iterator[CheckMessage]:
+    if not in_process.can_run():
+        yield Error("The engine in the process cannot run.", hint=in_process.NEEDS_LUPA, id="flotilla_realtime.E020")
+    elif isolation.begun():
+        return
+    elif serves():
+        yield Error(f"{ALONE} `serve` starts several.", hint=NO_REDIS_MEND, id="flotilla_realtime.E021")
+    elif not settings.DEBUG:
+        message = "The engine in the process is used with DEBUG off: other processes reach none of its clients."
+        yield Warning(message, hint=NO_REDIS_MEND, id="flotilla_realtime.W020")
+    elif sys.argv[1:2] in (["runserver"], ["check"]):
+        message = "No Redis: the engine in this process is used. It serves this process alone, and keeps nothing."
+        yield Info(message, hint=NO_REDIS_MEND, id="flotilla_realtime.I020")
 
 
 def _hooks(config: RealtimeConfig) -> Iterator[CheckMessage]:

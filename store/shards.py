@@ -202,6 +202,11 @@ def get_store() -> Store:
     return _store[1]
 
 
+def current_store() -> Store | None:
+    """The process's Store, if it was made."""
+    return _store[1] if _store is not None and _store[0] == os.getpid() else None
+
+
 def reset_store() -> None:
     """Forget the process's Store, so that the next call reads the settings again (tests)."""
     global _store
