@@ -16,8 +16,12 @@ from importlib.util import find_spec
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from flotilla.version import VERSION
+
 if TYPE_CHECKING:
     from flotilla._public import *  # noqa: F403
+
+__version__ = VERSION
 
 
 def apps() -> list[str]:

@@ -2,6 +2,7 @@
 one."""
 
 from flotilla._asgi import asgi
+from flotilla.admin_sites import register_admin
 from flotilla.realtime.access.tokens import make_connection_token, make_subscription_token
 from flotilla.realtime.api.blocks import ablock, aunblock, block, unblock
 from flotilla.realtime.api.control import (
@@ -55,6 +56,7 @@ __all__ = [
     "publish",
     "reauthorize",
     "refresh",
+    "register_admin",
     "send_message",
     "subscribe",
     "unblock",

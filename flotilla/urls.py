@@ -1,6 +1,7 @@
 """What the platform answers over HTTP: `path("", include("flotilla.urls"))` in a project's URLs.
 
     api/<method>, api/openapi.json    the HTTP API
+    flotilla/token/                   tokens for the SDKs of users who are logged in
     health/live, health/ready         for processes whose ASGI application is not made by `flotilla.asgi`, which answers
                                       them earlier
 

@@ -9,7 +9,7 @@ are "other" or "application", for a client may close with any. HTTP and database
 import platform
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
@@ -23,11 +23,11 @@ from flotilla.realtime.losses import losses
 from flotilla.realtime.protocol.codes import DisconnectCode, ErrorCode
 from flotilla.realtime.server.http.answering import responses_waiting
 from flotilla.realtime.server.waiting_connections import current_waiting_connections
-from flotilla.realtime.version import VERSION
 from flotilla.store import get_store
 from flotilla.store.conf import get_store_config
 from flotilla.store.stats import Histogram
 from flotilla.store.supervised import restarts
+from flotilla.version import VERSION
 
 if TYPE_CHECKING:
     from flotilla.realtime.node.node import Node
@@ -116,10 +116,18 @@ def _readiness() -> Iterator[Metric]:
         family.add_metric([name], float(holds))
     yield family
     about = {"version": VERSION, "name": get_store_config().instance_id, "python": platform.python_version()}
-    about |= {package: version(package) for package in ("django", "daphne", "channels")}
+    about |= {package: _version(package) for package in ("django", "daphne", "channels")}
     build = GaugeMetricFamily("flotilla_build_info", "1; the labels say what runs here.", labels=list(about))
     build.add_metric(list(about.values()), 1.0)
     yield build
+
+
+def _version(package: str) -> str:
+    """Of an installed package; "" for one that is not, as Daphne where another server runs."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
 
 
 def _redis() -> Iterator[Metric]:

@@ -154,7 +154,7 @@ def _rights_changed(instance: Any, action: str, reverse: bool, pk_set: set[Any] 
         if action.startswith("post_"):
             _announce([Affected(instance)], using)
     elif action == "pre_clear":  # afterwards nobody knows whose they were
-        _announce_users(instance.user_set.using(using), using)
+        _announce_users(_users_with(instance, using), using)
     elif action in ("post_add", "post_remove"):
         _announce([Affected(pk) for pk in pk_set or ()], using)
 
@@ -164,11 +164,18 @@ def _group_changed(instance: Any, action: str, reverse: bool, using: str, **_: A
         if reverse:
             _announce([Affected()], using)
         else:
-            _announce_users(instance.user_set.using(using), using)
+            _announce_users(_users_with(instance, using), using)
 
 
 def _group_ends(instance: Any, using: str, **_: Any) -> None:
-    _announce_users(instance.user_set.using(using), using)
+    _announce_users(_users_with(instance, using), using)
+
+
+def _users_with(granted: Group | Permission, using: str) -> Any:
+    """The users of a group or with a permission; a user model of the project's own may know neither."""
+    model, name = get_user_model(), "groups" if isinstance(granted, Group) else "user_permissions"
+    users = model._base_manager.using(using)
+    return users.filter(**{name: granted}) if hasattr(model, name) else users.none()
 
 
 def _permission_deleted(using: str, **_: Any) -> None:

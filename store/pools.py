@@ -11,6 +11,7 @@ from redis.asyncio.sentinel import SentinelConnectionPool as AsyncSentinelPool
 from redis.asyncio.sentinel import SentinelManagedConnection as AsyncManaged
 from redis.sentinel import SentinelConnectionPool, SentinelManagedConnection
 
+from flotilla.store import in_process
 from flotilla.store.address import Address, parse
 from flotilla.store.deadline import Timed
 from flotilla.store.sentinels import Sentinels, sentinels_of
@@ -29,7 +30,7 @@ def options_of(timeout: float, retry: Any) -> dict[str, Any]:
 
 def async_pool(url: str, **options: Any) -> aioredis.ConnectionPool:
     """A pool for coroutines. Raises WrongAddress."""
-    address = parse(url)
+    address = _reached(url)
     options |= _arguments(address)
     if address.master:
         kind = AsyncManaged if address.tls is None else AsyncTlsMaster
@@ -62,7 +63,7 @@ class _MasterOverTls(Timed, TlsMaster):
 
 def sync_client(url: str, **options: Any) -> redis.Redis:
     """A client for threads, with a pool of its own; it keeps deadlines (`store.deadline`). Raises WrongAddress."""
-    address = parse(url)
+    address = _reached(url)
     options |= _arguments(address)
     if address.master:
         kind = _Master if address.tls is None else _MasterOverTls
@@ -87,6 +88,12 @@ class _OfThreads:
 
     def discover_master(self, _: str) -> tuple[str, int]:
         return self._sentinels.discover_master_sync()
+
+
+def _reached(url: str) -> Address:
+    """Where an address leads to; the engine in the process is started when somebody first connects to it."""
+    address = parse(url)
+    return parse(in_process.engine().url) if address.in_process else address
 
 
 def _arguments(address: Address) -> dict[str, Any]:

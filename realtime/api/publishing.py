@@ -20,9 +20,12 @@ from flotilla.realtime.protocol.codes import CommandError, ErrorCode
 from flotilla.realtime.protocol.commands import UINT64
 from flotilla.store import get_store
 
-watchers: list[Callable[[str, bytes], object]] = []
-"""Told of every publication of the server's side, from Python or over HTTP, by its channel and its JSON object without
-an offset: when it is asked for and found right, whether or not a commit is still waited for."""
+Sent = Callable[[StreamPosition], object]
+Watcher = Callable[[str, bytes, PublishKeywords], Sent | None]
+watchers: list[Watcher] = []
+"""Told of every publication of the server's side, from Python or over HTTP, by its channel, its JSON object without an
+offset, and its keywords: when it is asked for and found right, whether or not a commit is still waited for. What a
+watcher returns is called with the position once the publication was sent, and forgotten if it never is."""
 
 
 def broker() -> Broker:
@@ -38,11 +41,18 @@ def prepared(
     _require_version(keywords.get("version", 0))
     for text in (keywords.get("idempotency_key", ""), keywords.get("version_epoch", "")):
         _require_text(text)
-    for watcher in watchers:
-        watcher(channel, body)
     where = broker()
     sync = partial(where.publish_sync, channel, body, options, **keywords)
-    return Prepared(sync, partial(where.publish, channel, body, options, **keywords))
+    call = Prepared(sync, partial(where.publish, channel, body, options, **keywords))
+    for watcher in watchers:
+        if (sent := watcher(channel, body, keywords)) is not None:
+            call = call.then(partial(_tell, sent))
+    return call
+
+
+def _tell(sent: Sent, position: StreamPosition) -> StreamPosition:
+    sent(position)
+    return position
 
 
 def encode_data(data: Any) -> bytes:

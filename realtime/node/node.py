@@ -48,9 +48,9 @@ from flotilla.realtime.node.vitals import Vitals
 from flotilla.realtime.protocol.codes import CommandError, DisconnectCode, DisconnectError
 from flotilla.realtime.server.budget import Allowance, Bounds
 from flotilla.realtime.server.open_files import affordable
-from flotilla.realtime.version import VERSION
 from flotilla.store import Backoff, Store, StoreUnavailable, get_store, placement_of, supervised
 from flotilla.store.conf import get_store_config
+from flotilla.version import VERSION
 
 logger = logging.getLogger("flotilla.realtime.node")
 

@@ -15,20 +15,27 @@ import sys
 from collections.abc import MutableMapping
 from typing import Any
 
-from daphne.cli import CommandLineInterface as DaphneCommandLine  # first: it installs the reactor
-from daphne.server import Server as DaphneServer
-from daphne.server import twisted_loop
+from flotilla._extras import MissingExtra
+
+try:
+    import httptools  # noqa: F401  `head` reads requests with it
+    from daphne.cli import CommandLineInterface as DaphneCommandLine  # first: it installs the reactor
+    from daphne.server import Server as DaphneServer
+    from daphne.server import twisted_loop
+    from twisted.internet import reactor
+    from twisted.internet.defer import Deferred
+    from twisted.internet.endpoints import serverFromString
+    from twisted.logger import (
+        FilteringLogObserver,
+        LogLevel,
+        LogLevelFilterPredicate,
+        STDLibLogObserver,
+        globalLogPublisher,
+    )
+except ImportError as error:
+    raise MissingExtra("Flotilla's server", "daphne", error.name or str(error)) from error
+
 from django.conf import settings
-from twisted.internet import reactor
-from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import serverFromString
-from twisted.logger import (
-    FilteringLogObserver,
-    LogLevel,
-    LogLevelFilterPredicate,
-    STDLibLogObserver,
-    globalLogPublisher,
-)
 
 from flotilla.conf import set_for_this_process
 from flotilla.realtime.server.budget import UNBOUNDED, Bounds

@@ -11,6 +11,7 @@ import fcntl
 import hashlib
 import os
 import signal
+import socket
 import stat
 import tempfile
 from pathlib import Path
@@ -34,6 +35,18 @@ def socket_path(home: Path) -> Path:
     last = Path("/tmp") / elsewhere  # noqa: S108  the folder is the user's own
     tried = (path, Path(tempfile.gettempdir()) / elsewhere)
     return next((one for one in tried if len(os.fsencode(one)) <= MAX_SOCKET_PATH), last)
+
+
+def running_at(home: Path) -> str:
+    """The address of a Redis with its data in `home` that takes connections; "" where none does."""
+    path = socket_path(home)
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(1.0)
+        try:
+            probe.connect(str(path))
+        except OSError:
+            return ""
+    return f"unix://{path}"
 
 
 class EmbeddedRedis:

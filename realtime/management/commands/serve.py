@@ -22,6 +22,7 @@ from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.migrations.executor import MigrationExecutor
 from django.urls import NoReverseMatch, Resolver404, resolve, reverse
 
+from flotilla._extras import MissingExtra, require
 from flotilla.conf import set_for_this_process
 from flotilla.presence.leases import expire_sync
 from flotilla.realtime.routing import ENDPOINT
@@ -57,6 +58,10 @@ class Command(BaseCommand):
 
     def handle(self, *, instances: int, host: str, port: int, root_path: str, **_: Any) -> None:
         """Serve until told to stop."""
+        try:
+            require("manage.py serve", "daphne", "daphne", "twisted", "httptools")
+        except MissingExtra as error:
+            raise CommandError(f"{error}, or serve with another ASGI server") from None
         application = asgi_application()
         self.root_path = root_path.rstrip("/")
         if not ROOT_PATH.fullmatch(self.root_path):

@@ -61,7 +61,7 @@ def _site(configured: Any) -> Iterator[None]:
     configured.ROOT_URLCONF = __name__
     configured.MIDDLEWARE = []
     hooks.clear()
-    patience.begin()
+    patience.end()
     yield
     asyncio.run(get_store().close())
 
@@ -276,7 +276,7 @@ class TestInsideOfTestCase(TestCase):
 
     def test_a_watcher_sees_it_without_that(self) -> None:
         seen: list[tuple[str, bytes]] = []
-        publishing.watchers.append(lambda channel, body: seen.append((channel, body)))
+        publishing.watchers.append(lambda channel, body, keywords: seen.append((channel, body)))
         try:
             assert self.client.post("/order/").status_code == 200
             asyncio.run(apublish("plain:b", 1, tags={"kind": "x"}))
