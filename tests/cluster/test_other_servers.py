@@ -43,6 +43,11 @@ KINDS = {
         " --worker-tmp-dir {home} --no-control-socket {app}",
         2,
     ),
+    "gunicorn alone": Kind(
+        "gunicorn --worker-class asgi --workers 2 --bind 127.0.0.1:{port} --worker-tmp-dir {home} --no-control-socket"
+        " {app}",
+        2,
+    ),
     "granian": Kind(f"granian --interface asgi {AT} --workers 2 {{app}}", 2),
     "hypercorn in one process": Kind("hypercorn --workers 0 --bind 127.0.0.1:{port} {app}"),
     # It tells its workers of the end by no signal, waits 3 s, and then cuts everybody off.

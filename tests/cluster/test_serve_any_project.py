@@ -64,6 +64,7 @@ async def test_it_greets_with_what_is_there(make: Make) -> None:
     assert greeted(server) == [
         f"1 instance serves {server.http}",
         f"  API      {server.http}/api/openapi.json",
+        f"  token    {server.http}/flotilla/token/",
         f"  client   {server.url}",
         f"  health   {server.http}/health/ready",
         f"  metrics  http://127.0.0.1:{server.metrics_port}/metrics",
@@ -114,6 +115,7 @@ async def test_an_application_without_the_platform_is_served_and_told_so(make: M
     assert f"  API      {server.http}/api/openapi.json" in said
     assert not [line for line in said if line.startswith(("  client", "  health"))]
     assert "  application = flotilla.asgi(get_asgi_application())" in said
+    assert server.status("/health/live") == 200  # one of Django's views
     assert server.get("/hello/") == (200, "hello")
 
 

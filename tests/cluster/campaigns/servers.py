@@ -20,7 +20,7 @@ from tests.cluster.support.processes import eventually
 from tests.cluster.support.raw_client import token
 
 CHANNEL = "open:crowd"
-AT_ONCE = 20  # clients on their way in
+AT_ONCE = 5  # clients on their way in: Daphne gives a handshake 5 s
 PATIENCE = 300.0  # seconds for whatever is waited for
 AT = "--host 127.0.0.1 --port {port}"
 SERVERS = {
