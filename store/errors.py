@@ -14,8 +14,9 @@ ELSEWHERE = frozenset({"READONLY", "LOADING", "MASTERDOWN"})
 """Codes of a server that is not, or not yet, the right one: the address may lead to another one by now."""
 
 UNKNOWN_SCRIPT = "NOSCRIPT"
+_NO_PASSWORD = "Authentication required."
 _OF_CLASS = {
-    "AuthenticationError": "NOAUTH",
+    "AuthenticationError": "WRONGPASS",
     "BusyLoadingError": "LOADING",
     "ExecAbortError": "EXECABORT",
     "NoPermissionError": "NOPERM",
@@ -87,9 +88,9 @@ def from_client(error: Exception) -> StoreUnavailable:
     for told in (error.__cause__, error):
         if code := _code_of(told):
             return refused(f"{code} {told}")
+        if isinstance(told, ResponseError):
+            return refused(str(told))
     text = str(error)
-    if isinstance(error, ResponseError):
-        return refused(text)
     kind = StoreSilent if isinstance(error, TimeoutError | RedisTimeoutError) else StoreUnavailable
     return kind(f"Redis does not answer: {text or type(error).__name__}")
 
@@ -98,6 +99,8 @@ def _code_of(error: BaseException | None) -> str:
     """The code that redis-py took off an error reply's text; "" when it took none."""
     if not isinstance(error, RedisError):
         return ""
+    if str(error) == _NO_PASSWORD:
+        return "NOAUTH"
     return getattr(error, "status_code", None) or _OF_CLASS.get(type(error).__name__, "")
 
 

@@ -45,6 +45,8 @@ def with_code(error: Exception, code: str) -> Exception:
         (redis.exceptions.ReadOnlyError("You can't write"), "READONLY"),
         (redis.exceptions.BusyLoadingError("Redis is loading"), "LOADING"),
         (redis.exceptions.NoScriptError("No matching script."), "NOSCRIPT"),
+        (redis.exceptions.AuthenticationError("Authentication required."), "NOAUTH"),
+        (redis.exceptions.AuthenticationError("invalid username-password pair or user is disabled."), "WRONGPASS"),
         (redis.exceptions.ResponseError("BUSY Redis is busy running a script."), "BUSY"),
     ],
 )
