@@ -26,10 +26,11 @@ from flotilla.realtime.access.tokens import make_connection_token
 from flotilla.realtime.api.publishing import encode_data
 from flotilla.realtime.node.control import Control
 from flotilla.realtime.node.operations.count import Count
+from flotilla.realtime.routing import ENDPOINT, endpoint
+from flotilla.store import get_store
 from flotilla.testing.environment import enter, leave
 
 WITHIN = 5.0  # seconds something may take to come
-PATH = "/connection/websocket"
 ADDRESS = ("127.0.0.1", 50000)
 
 
@@ -81,7 +82,7 @@ class RealtimeClient:
         token: str = "",
         cookies: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
-        path: str = PATH,
+        path: str = ENDPOINT,
         application: Any = None,
         within: float = WITHIN,
     ) -> None:
@@ -122,7 +123,7 @@ class RealtimeClient:
             raise
 
     async def _connect(self, data: Any) -> dict[str, Any]:
-        application = self._application or _endpoint()
+        application = self._application or endpoint
         self._communicator = communicator = ApplicationCommunicator(application, await self._scope())  # type: ignore[no-untyped-call]
         await communicator.send_input({"type": "websocket.connect"})  # type: ignore[no-untyped-call]
         self._reader = asyncio.create_task(self._read(communicator))
@@ -261,8 +262,6 @@ class RealtimeClient:
 
     async def settle(self) -> None:
         """Wait until everything that was published before this call has come to this process's clients."""
-        from flotilla.store import get_store
-
         done = await Control(get_store()).order(Count(), self.within)
         if not done.answered:
             raise AssertionError(f"the server did not answer within {self.within} s")
@@ -314,12 +313,6 @@ class RealtimeClient:
         except TimeoutError:
             came = f"what came: {list(self._pushes)}" if self._pushes else "nothing came"
             raise AssertionError(f"{what} within {limit} s; {came}") from None
-
-
-def _endpoint() -> Any:
-    from flotilla.realtime.routing import endpoint
-
-    return endpoint
 
 
 def _host() -> str:

@@ -84,3 +84,9 @@ def test_a_check_warns_of_it_with_debug_off(project: Project) -> None:
 def test_other_commands_run_without_a_redis(project: Project) -> None:
     said = project.manage("migrate", SITE_DEBUG="1", SITE_DATABASE=str(project.folder / "db.sqlite3"))
     assert "Running migrations" in said and "Redis" not in said
+
+
+def test_a_command_to_the_cluster_says_that_it_reaches_nobody(project: Project) -> None:
+    done = project.run("manage.py", "publish", "news:today", "1", SITE_DEBUG="1")
+    assert done.returncode == 1 and "Other processes cannot be reached" in done.stderr, done.stdout + done.stderr
+    assert "redis://" in done.stderr and "Traceback" not in done.stderr

@@ -18,7 +18,7 @@ from flotilla.realtime.protocol.codes import CommandError as ProtocolError
 from flotilla.realtime.server.conf import get_server_config
 from flotilla.realtime.server.embedded_redis import running_at
 from flotilla.store import StoreUnavailable
-from flotilla.store.conf import get_store_config
+from flotilla.store.conf import get_store_config, require_shared_store
 
 Result = TypeVar("Result")
 
@@ -29,10 +29,12 @@ class ClusterCommand(BaseCommand):
 
     def execute(self, *args: Any, **options: Any) -> str | None:
         """As the base's, which begins with the system checks: they want a Redis."""
-        if settings.DEBUG and not told(get_store_config).redis_urls:
+        config = told(get_store_config)
+        if settings.DEBUG and (config.in_process or not config.redis_urls):
             brought = running_at(Path(get_server_config().var_dir) / "redis")
             if brought:
                 set_for_this_process(redis_url=brought)
+        told(require_shared_store)
         try:
             done = super().execute(*args, **options)
             self.stdout.flush()

@@ -2,10 +2,9 @@
 
 import os
 
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "site_settings")
-
 from django.core.asgi import get_asgi_application
 
 import flotilla
 
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "site_settings")
 application = flotilla.asgi(get_asgi_application())

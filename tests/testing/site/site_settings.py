@@ -28,6 +28,7 @@ PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 FLOTILLA = {
     "token_secret": "the token secret of a project that is tested, long enough",
     "anonymous": True,
+    "metrics_port": 0,
     "namespaces": {
         "room": {
             "history_size": 20,
