@@ -1,0 +1,10 @@
+"""As in production, with more of what Flotilla can be told: for the running bazaar of the tests."""
+
+from bazaar.settings.production import *  # noqa: F403
+
+INSTALLED_APPS += ["live"]  # noqa: F405
+ROOT_URLCONF = "live.urls"
+FLOTILLA = FLOTILLA | {  # noqa: F405
+    "api_keys": [os.environ["BAZAAR_API_KEY"]],  # noqa: F405
+    "metrics_port": int(os.environ["BAZAAR_METRICS_PORT"]),  # noqa: F405
+}
