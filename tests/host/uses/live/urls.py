@@ -1,5 +1,9 @@
 from django.urls import include, path
 
-from live.views import greet
+from live.views import buy, greet
 
-urlpatterns = [path("live/greet/", greet), path("", include("bazaar.urls"))]
+urlpatterns = [
+    path("live/greet/", greet),
+    path("live/buy/<int:order_id>/<int:times>/", buy),
+    path("", include("bazaar.urls")),
+]
