@@ -4,6 +4,7 @@ Nothing of the repository is on its path: what it imports of Flotilla is what th
 """
 
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -50,12 +51,18 @@ class Project:
 
     def run(self, *words: str, within: float = RUN_WITHIN) -> Finished:
         """Run a command line, in which `python` is the project's, to its end. Raises TimeoutExpired."""
-        script = f"import os, resource, subprocess, sys\ncode = subprocess.run(sys.argv[2:]).returncode\n{_TELL_COST}"
-        report = self.home.parent / "cost"
-        timed = [str(self.python), "-c", script, str(report), *self.words(*words)]
-        options = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "stdin": subprocess.DEVNULL}
-        done = subprocess.run(timed, cwd=self.home, env=self.environment, timeout=within, **options)
-        return Finished(done.returncode, done.stdout, float(report.read_text()))
+        spent = _children_s_cpu()
+        done = subprocess.run(
+            self.words(*words),
+            cwd=self.home,
+            env=self.environment,
+            timeout=within,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        return Finished(done.returncode, done.stdout, _children_s_cpu() - spent)
 
     def must(self, *words: str, within: float = RUN_WITHIN) -> str:
         """Run what has no reason to fail, and return what it printed."""
@@ -72,11 +79,10 @@ class Project:
         return [str(self.python), *words[1:]] if words[0] == "python" else list(words)
 
 
-_TELL_COST = """
-used = resource.getrusage(resource.RUSAGE_CHILDREN)
-open(sys.argv[1], "w").write(str(used.ru_utime + used.ru_stime))
-sys.exit(code)
-"""
+def _children_s_cpu() -> float:
+    """Seconds of all processes that this one has waited for."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def build_wheel(target: Path) -> Path:

@@ -11,7 +11,6 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from jwt.algorithms import RSAAlgorithm
 
 KEY_ID = "the first key"
-ISSUER = "https://login.example"
 
 
 class Issuer:
@@ -40,13 +39,20 @@ class Issuer:
         self.url = f"http://127.0.0.1:{self._server.server_port}/jwks.json"
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
-    def token(self, user: str, **claims: Any) -> str:
+    def token(self, user: str) -> str:
         """A token for five minutes."""
         now = int(time.time())
-        payload = {"sub": user, "iss": ISSUER, "iat": now, "exp": now + 300} | claims
-        return jwt.encode(payload, self._key, algorithm="RS256", headers={"kid": KEY_ID})
+        return _signed({"user_id": user, "iat": now, "exp": now + 300}, self._key)
+
+    def forged_token(self, user: str) -> str:
+        """The same, by somebody who has not its key and says to have it."""
+        return _signed({"user_id": user}, rsa.generate_private_key(public_exponent=65537, key_size=2048))
 
     def close(self) -> None:
         """Stop serving."""
         self._server.shutdown()
         self._server.server_close()
+
+
+def _signed(claims: dict[str, Any], key: rsa.RSAPrivateKey) -> str:
+    return jwt.encode(claims, key, algorithm="RS256", headers={"kid": KEY_ID})

@@ -6,5 +6,6 @@ INSTALLED_APPS += ["live"]  # noqa: F405
 ROOT_URLCONF = "live.urls"
 FLOTILLA = FLOTILLA | {  # noqa: F405
     "api_keys": [os.environ["BAZAAR_API_KEY"]],  # noqa: F405
+    "token_jwks_url": os.environ["BAZAAR_JWKS"],  # noqa: F405
     "metrics_port": int(os.environ["BAZAAR_METRICS_PORT"]),  # noqa: F405
 }
