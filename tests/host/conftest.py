@@ -69,8 +69,9 @@ def before(home: Path) -> Before:
 def project(before: Before, wheel: Path) -> Project:
     """The bazaar with the added lines, and the wheel in its environment."""
     installation.add_flotilla(before.project.home)
-    asked = f"django-flotilla[daphne] @ {wheel.as_uri()}"
-    installation.install(before.project.python, "-r", str(before.project.home / "requirements-dev.txt"), asked)
+    files = (before.project.home / name for name in ("requirements-dev.txt", "requirements-live.txt"))
+    asked = [word for path in files for word in ("-r", str(path))]
+    installation.install(before.project.python, *asked, f"django-flotilla @ {wheel.as_uri()}")
     return before.project
 
 
