@@ -3,6 +3,7 @@
 from typing import reveal_type
 
 from flotilla import apublish, broadcast, publish
+
 from store.models import Order
 
 

@@ -1,8 +1,8 @@
 from django.db import transaction
 from django.http import HttpRequest, JsonResponse
 from django.views.decorators.http import require_POST
-
 from flotilla import apublish
+
 from live.models import receipts
 from store.services import change_status
 

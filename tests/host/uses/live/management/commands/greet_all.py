@@ -2,9 +2,9 @@ import asyncio
 from typing import Any
 
 from django.core.management.base import BaseCommand
+from flotilla import apublish
 
 from accounts.models import User
-from flotilla import apublish
 
 
 async def greet_all() -> None:
