@@ -20,6 +20,7 @@ from tests.host.support.installation import Finished, Project
 from tests.host.support.issuer import Issuer
 from tests.host.support.postgres import Postgres, programs
 
+NO_REDIS = "redis://127.0.0.1:1"  # where nobody listens
 collect_ignore = ["bazaar", "uses", "wrong"]  # they have tests of their own, which run where they are installed
 
 
@@ -61,7 +62,9 @@ def before(home: Path) -> Before:
     python = installation.new_environment(home / "environment")
     project = Project(installation.copy_project(home / "bazaar"), python)
     installation.install(python, "-r", str(project.home / "requirements-dev.txt"))
-    tests = project.run("python", "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests")
+    tests = project.under("bazaar.settings.test", BAZAAR_REDIS=NO_REDIS).run(
+        "python", "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests"
+    )
     return Before(project, tests, frozenset(distributions(python)), frozenset(top_level(python)))
 
 

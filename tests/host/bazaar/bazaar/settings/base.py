@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 BASE_DIR = Path(__file__).resolve().parent.parent.parent
-SECRET_KEY = os.environ.get("BAZAAR_SECRET_KEY", "")
+SECRET_KEY = os.environ.get("BAZAAR_SECRET_KEY", "only on a developer's machine, where it keeps nothing secret")
 ALLOWED_HOSTS = os.environ.get("BAZAAR_HOSTS", "127.0.0.1,localhost").split(",")
 REDIS_URL = os.environ.get("BAZAAR_REDIS", "redis://127.0.0.1:6379")
 

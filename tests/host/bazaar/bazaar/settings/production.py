@@ -1,6 +1,9 @@
+import os
+
 from bazaar.settings.base import *  # noqa: F403
 
-BEHIND_TLS = os.environ.get("BAZAAR_BEHIND_TLS", "1") == "1"  # noqa: F405
+SECRET_KEY = os.environ["BAZAAR_SECRET_KEY"]
+BEHIND_TLS = os.environ.get("BAZAAR_BEHIND_TLS", "1") == "1"
 DEBUG = False
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},

@@ -1,6 +1,5 @@
 from bazaar.settings.base import *  # noqa: F403
 
-SECRET_KEY = "only for the tests, which keep nothing secret from anybody either"
 DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}}
 CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
 CELERY_TASK_ALWAYS_EAGER = True
