@@ -1,6 +1,9 @@
 """What the bazaar's team writes about the page that follows orders: without a Redis and without a server."""
 
+from typing import Any
+
 import pytest
+from asgiref.sync import sync_to_async
 from flotilla.testing import FlotillaTestCase, Recorder
 from rest_framework.test import APIClient
 
@@ -27,6 +30,16 @@ class PaymentTests(FlotillaTestCase):
         order = new_order()
         APIClient().post(f"/api/orders/{order.pk}/pay/")
         self.assert_nothing_published()
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_the_owner_s_page_hears_of_it(flotilla_client: Any) -> None:
+    order = await sync_to_async(new_order)()
+    channel = f"orders:#{order.owner_id}"
+    async with flotilla_client(order.owner) as page:
+        await page.subscribe(channel)
+        await sync_to_async(change_status)(order.pk, "shipped", "a test")
+        assert (await page.next_publication(channel))["status"] == "shipped"
 
 
 @pytest.mark.django_db
