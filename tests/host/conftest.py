@@ -20,8 +20,16 @@ from tests.host.support.installation import Finished, Project
 from tests.host.support.issuer import Issuer
 from tests.host.support.postgres import Postgres, programs
 
+FIRST_WITHIN = 900  # seconds
 NO_REDIS = "redis://127.0.0.1:1"  # where nobody listens
 collect_ignore = ["bazaar", "uses", "wrong"]  # they have tests of their own, which run where they are installed
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The first test has to wait for all that is made once."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.timeout(FIRST_WITHIN))
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

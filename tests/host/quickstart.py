@@ -18,8 +18,6 @@ from tests.browser.conftest import CHROMIUM_ARGS, PATIENCE
 from tests.cluster.support.processes import ROOT, Process, free_port, wait_until
 from tests.host.support.installation import new_environment
 
-pytestmark = pytest.mark.timeout(600)
-
 MOST = 8  # commands and edits
 STEP = re.compile(r"^\*\*\d+\.\*\* (.*?)^```\w*\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 FILE = re.compile(r"`(mysite/[\w/.]+)`")
