@@ -46,7 +46,7 @@ async def test_from_a_worker_process(bazaar: Bazaar) -> None:
 async def test_from_a_celery_prefork_worker(bazaar: Bazaar) -> None:
     orders = [bazaar.order() for _ in range(4)]
     async with bazaar.watching() as page:
-        with bazaar.celery() as worker:
+        async with bazaar.celery() as worker:
             for order in orders:
                 answer = await asyncio.to_thread(bazaar.program(ANN).post, f"/api/orders/{order}/ship/")
                 assert answer.status == 202, answer

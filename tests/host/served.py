@@ -16,6 +16,7 @@ from tests.host.support.visitor import Visitor
 
 BIG = "x" * 100_000
 INVALID_TOKEN = 3500
+BLOCKED = 3503
 
 
 async def test_the_chat_that_was_there_goes_on_with_messages_of_100_kb(bazaar: Bazaar) -> None:
@@ -106,7 +107,6 @@ def test_the_admin_shows_the_cluster_to_the_chief(bazaar: Bazaar) -> None:
         assert path in index, path
         answer = chief.get(path)
         assert answer.status == 200, f"{path}: {answer.status}"
-    assert chief.get("/admin/flotilla_realtime/block/add/").status == 200
     assert Visitor(bazaar.http).get("/admin/flotilla_realtime/instance/").path == "/admin/login/"
 
 
@@ -114,4 +114,25 @@ async def test_the_admin_finds_a_connection_of_a_custom_user(bazaar: Bazaar) -> 
     chief = await asyncio.to_thread(bazaar.visitor, CHIEF)
     async with bazaar.watching(BOB):
         page = await asyncio.to_thread(chief.get, "/admin/flotilla_realtime/connection/")
-        assert bazaar.users[BOB] in page.text or BOB in page.text
+        assert BOB in page.text
+
+
+async def test_people_are_blocked_by_their_e_mail_address_and_let_in_again(bazaar: Bazaar) -> None:
+    chief, bob = [await asyncio.to_thread(bazaar.visitor, who) for who in (CHIEF, BOB)]
+    form = {"action": "block", "kind": "user", "whom": BOB, "duration": "", "seconds": "600", "note": "a test"}
+    try:
+        page = await asyncio.to_thread(lambda: chief.fill("/admin/flotilla_realtime/block/", **form))
+        assert page.status == 200 and f"user {BOB}" in page.text, page.text
+        async with RawClient(bazaar.url, additional_headers=bob.handshake) as client:
+            await client.send(client.command("connect"))
+            assert (await client.closed())[0] == BLOCKED
+    finally:
+        unblocked = await asyncio.to_thread(bazaar.run, "flotilla", "unblock", "--user", BOB)
+    assert unblocked.code == 0 and BOB in unblocked.output, unblocked.output
+    async with RawClient(bazaar.url, additional_headers=bob.handshake) as client:
+        await client.connect()
+
+
+def test_a_user_who_does_not_exist_is_not_blocked(bazaar: Bazaar) -> None:
+    done = bazaar.run("flotilla", "block", "--user", "nobody@bazaar.example")
+    assert done.code != 0 and "nobody@bazaar.example" in done.output, done.output

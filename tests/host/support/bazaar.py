@@ -4,10 +4,10 @@ import asyncio
 import contextlib
 import json
 import secrets
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
-from tests.cluster.support.processes import Process, free_port, wait_until
+from tests.cluster.support.processes import READY_WITHIN, Process, eventually, free_port, wait_until
 from tests.cluster.support.raw_client import RawClient
 from tests.host.support.installation import Finished, Project
 from tests.host.support.visitor import Visitor
@@ -125,19 +125,20 @@ class Bazaar(Process):
         """Run a management command to its end; one that hangs raises TimeoutExpired."""
         return self.project.run("python", "manage.py", *words, within=within)
 
-    @contextlib.contextmanager
-    def celery(self) -> Iterator[Process]:
+    @contextlib.asynccontextmanager
+    async def celery(self) -> AsyncIterator[Process]:
         """A Celery worker with two processes of its own, for the time of a block; it must end when it is told to."""
         worker = Process("celery", self.home)
         command = ["python", "-m", "celery", "-A", "bazaar", "worker", "--pool", "prefork", "--concurrency", "2"]
         quiet = ["--without-gossip", "--without-mingle", "--loglevel", "info"]
         worker.spawn(self.project.words(*command, *quiet), self.project.environment, self.project.home)
         try:
-            wait_until(lambda: not worker.running or " ready." in worker.log.read_text(), "Celery is ready")
+            said = lambda: not worker.running or " ready." in worker.log.read_text()  # noqa: E731
+            await eventually(said, "Celery is ready", READY_WITHIN)
             assert worker.running, worker.tail()
             yield worker
         finally:
-            worker.stop()
+            await asyncio.to_thread(worker.stop)
 
     def tails(self) -> str:
         """The end of its log, and of what else ran."""

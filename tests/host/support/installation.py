@@ -8,6 +8,7 @@ import resource
 import shutil
 import subprocess
 import sys
+import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -26,7 +27,8 @@ class Finished:
 
     code: int
     output: str
-    cpu: float  # seconds, its children's included
+    seconds: float
+    cpu: float  # of these; its children's included
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ class Project:
 
     def run(self, *words: str, within: float = RUN_WITHIN) -> Finished:
         """Run a command line, in which `python` is the project's, to its end. Raises TimeoutExpired."""
-        spent = _children_s_cpu()
+        began, spent = time.monotonic(), _children_s_cpu()
         done = subprocess.run(
             self.words(*words),
             cwd=self.home,
@@ -62,7 +64,7 @@ class Project:
             stderr=subprocess.STDOUT,
             text=True,
         )
-        return Finished(done.returncode, done.stdout, _children_s_cpu() - spent)
+        return Finished(done.returncode, done.stdout, time.monotonic() - began, _children_s_cpu() - spent)
 
     def must(self, *words: str, within: float = RUN_WITHIN) -> str:
         """Run what has no reason to fail, and return what it printed."""
