@@ -16,7 +16,7 @@ from tests.host.support.visitor import Visitor
 
 BIG = "x" * 100_000
 INVALID_TOKEN = 3500
-BLOCKED = 3503
+BLOCKED = 3507
 
 
 async def test_the_chat_that_was_there_goes_on_with_messages_of_100_kb(bazaar: Bazaar) -> None:
