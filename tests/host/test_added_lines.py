@@ -7,6 +7,7 @@ from tests.cluster.support.processes import ROOT
 from tests.host.support.installation import ADDED_LINES, HOST
 
 MOST = 10
+DOCUMENT = ROOT / "docs" / "ADD_TO_YOUR_PROJECT.md"
 
 
 def added() -> list[str]:
@@ -31,3 +32,9 @@ def test_they_fit_the_project_as_it_is() -> None:
 def test_the_project_has_nothing_of_ours_before() -> None:
     named = [path.name for path in (HOST / "bazaar").rglob("*.py") if "flotilla" in path.read_text()]
     assert named == []
+
+
+def test_the_document_has_each_of_them_and_counts_them() -> None:
+    text = DOCUMENT.read_text()
+    assert [line for line in added() if line.strip() not in text] == []
+    assert re.findall(r"^\| together \| *\| (\d+) \|$", text, re.MULTILINE) == [str(len(added()))]
