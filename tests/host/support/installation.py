@@ -88,8 +88,9 @@ def _children_s_cpu() -> float:
 
 
 def build_wheel(target: Path) -> Path:
-    """The distribution as it would be published, made from a copy of the checkout."""
-    _uv("build", "--wheel", "--quiet", "--out-dir", str(target), str(ROOT))
+    """The distribution as `make wheel` makes it."""
+    as_here = ("--no-build-isolation", "--python", sys.executable)
+    _uv("build", "--wheel", "--quiet", *as_here, "--out-dir", str(target), str(ROOT))
     (wheel,) = target.glob("django_flotilla-*.whl")
     return wheel
 
