@@ -16,12 +16,16 @@ from msgspec import Meta, Struct, field
 from flotilla.conf import Part
 from flotilla.config_reader import CALLABLE, PositiveSeconds, Reader, Seconds
 from flotilla.problems import Problem
+from flotilla.realtime import token_settings
 from flotilla.realtime.origin import fault_of
 
 Count = Annotated[int, Meta(ge=0, le=10_000_000)]
 Positive = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 Hook = str | Callable[..., Any] | None
 """A permission hook: a callable `(user, channel, info) -> bool`, sync or async, or its dotted path."""
+Leeway = Annotated[float, Meta(ge=0, le=300, extra={"kind": "duration"})]
+Texts = str | tuple[str, ...]
+"""One text or a list of them."""
 
 _Rule = Callable[..., Iterator[Problem]]
 _NAMESPACE_NAME = re.compile(r"[-A-Za-z0-9_.]+")
@@ -56,6 +60,7 @@ class ChannelOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     allowed_delta_types: tuple[str, ...] = ()
     subscribe_permission: Annotated[Hook, CALLABLE] = None
     publish_permission: Annotated[Hook, CALLABLE] = None
+    token_permission: Annotated[Hook, CALLABLE] = None  # who gets a subscription token of the token endpoint
 
     @property
     def has_history(self) -> bool:
@@ -95,9 +100,24 @@ class RealtimeConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     recheck_per_second: Positive = 200  # connections looked at so, in one process
     max_connections_per_user: Count = 0  # over all instances; 0: any number
     connection_limit_policy: Literal["refuse", "oldest"] = "refuse"
-    token_secret: str = ""
-    token_audience: str = ""
-    token_issuer: str = ""
+    publish_within: PositiveSeconds = 2.0  # that one request waits for Redis in all, where it is told of no error
+    token_secret: Texts = ""  # of several the first signs, and all verify
+    token_public_keys: Texts = ()  # PEM
+    token_jwks_url: str = ""
+    token_audience: Texts = ""  # a token must be for one of these; none: for anybody
+    token_issuer: Texts = ""
+    token_user_claim: str = "sub"
+    token_type_claim: str = "token_type"
+    token_types: tuple[str, ...] = ("access",)  # what that claim may say, where a token has it
+    token_leeway: Leeway = 0.0  # by which clocks may differ
+    token_ttl: PositiveSeconds = 600.0  # of what the token endpoint gives out
+    subscription_token_secret: Texts = ""  # any key of these three: then the others do not open channels
+    subscription_token_public_keys: Texts = ()
+    subscription_token_jwks_url: str = ""
+    subscription_token_audience: Texts = ""
+    subscription_token_issuer: Texts = ""
+    authenticate: Annotated[Hook, CALLABLE] = None  # (request) -> user, asked before tokens and sessions
+    authenticate_again: Seconds = 3600.0  # a connection it let in ends then, and comes back; 0: never
     api_keys: tuple[str, ...] = ()
     allowed_origins: tuple[str, ...] = ()
     lease_ttl: PositiveSeconds = 6.0
@@ -203,6 +223,8 @@ def _top_rules(config: RealtimeConfig, rule: _Rule) -> Iterator[Problem]:
     for origin in config.allowed_origins:
         mend = fault_of(origin)
         yield from rule(not mend, "allowed_origins", f"expected `*` or an origin, got {origin!r}", mend)
+    for path, fault, mend in token_settings.faults(config):
+        yield from rule(False, path, fault, mend)
 
 
 def _is_abuse(abuse: dict[str, Any] | None) -> bool:
