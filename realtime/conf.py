@@ -103,7 +103,7 @@ class RealtimeConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     publish_within: PositiveSeconds = 2.0  # that one request waits for Redis in all, where it is told of no error
     token_secret: Texts = ""  # of several the first signs, and all verify
     token_public_keys: Texts = ()  # PEM
-    token_jwks_url: str = ""
+    token_jwks_url: Texts = ""
     token_audience: Texts = ""  # a token must be for one of these; none: for anybody
     token_issuer: Texts = ""
     token_user_claim: str = "sub"
@@ -113,7 +113,7 @@ class RealtimeConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     token_ttl: PositiveSeconds = 600.0  # of what the token endpoint gives out
     subscription_token_secret: Texts = ""  # any key of these three: then the others do not open channels
     subscription_token_public_keys: Texts = ()
-    subscription_token_jwks_url: str = ""
+    subscription_token_jwks_url: Texts = ""
     subscription_token_audience: Texts = ""
     subscription_token_issuer: Texts = ""
     authenticate: Annotated[Hook, CALLABLE] = None  # (request) -> user, asked before tokens and sessions
