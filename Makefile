@@ -15,6 +15,7 @@ LONG_TESTS := $(wildcard $(addprefix tests/,bench/test_bench.py chaos/test_short
 	hostile/test_short.py ops/load/test_correlation.py $(addprefix cluster/test_,api_document.py failover_under_load.py limits_burst.py other_servers.py \
 	many_behind_balancer.py redis_restarts_under_load.py rolling_short.py)))
 FOREIGN_SUITES := $(addprefix tests/foreign/,python_sdk.py go_sdk.py)
+HOST_TESTS := $(addprefix tests/host/,installed.py served.py publishing.py outages.py quickstart.py)
 COMPOSE_TESTS := $(addprefix tests/compose/,across.py faults.py rolling.py)
 PACKAGES := flotilla project examples
 # Of these, tests that kill, pause, configure or save a Redis skip themselves (tests/store/engine_process.py), some in
@@ -52,6 +53,10 @@ test-long: $(DEV_STAMP) node-projects ## the long ones: campaigns in short, whol
 
 test-foreign: $(DEV_STAMP) ## the Python and the Go SDK's own tests against the platform; a minute, and two for the first compilation
 	@exec $(PY) -m pytest $(FOREIGN_SUITES) $(ARGS)
+
+.PHONY: test-host
+test-host: $(DEV_STAMP) ## the wheel, installed into a foreign project beside its own apps, and the Quickstart in an empty folder; three minutes
+	@exec $(PY) -m pytest $(HOST_TESTS) $(ARGS)
 
 test-plain: $(DEV_STAMP) node-projects ## the cluster tests on another ASGI server, SERVER (uvicorn, or daphne as it comes)
 	@FLOTILLA_TEST_SERVER=$(or $(SERVER),uvicorn) exec $(PY) -m pytest tests/cluster $(OURS_ALONE) $(ARGS)

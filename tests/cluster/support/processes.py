@@ -76,10 +76,10 @@ class Process:
         """Whether it was started and has not ended."""
         return self._process is not None and self._process.poll() is None
 
-    def spawn(self, command: list[str], environment: dict[str, str] | None = None) -> None:
-        """Start it in the repository's root."""
+    def spawn(self, command: list[str], environment: dict[str, str] | None = None, folder: Path = ROOT) -> None:
+        """Start it in a folder."""
         with self.log.open("ab") as output:
-            self._process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=output)
+            self._process = subprocess.Popen(command, cwd=folder, env=environment, stdout=output, stderr=output)
 
     def send(self, number: signal.Signals) -> None:
         """Send a signal, if there is anybody to send it to."""
