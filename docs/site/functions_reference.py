@@ -1,0 +1,132 @@
+"""The reference of everything that a project imports, made from signatures and docstrings.
+
+`MODULES` says what is public beside the names of `flotilla` itself. A name without a docstring ends the build. A
+coroutine's twin (`apublish` of `publish`) stands with its synchronous sister. Needs Django.
+"""
+
+import ast
+import inspect
+import json
+import re
+import textwrap
+from collections.abc import Iterable, Iterator, Sequence
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+MODULES: dict[str, tuple[str, ...]] = {
+    "flotilla.realtime.rpc": ("method", "on_message"),
+    "flotilla.realtime.api.inspection": ("instances", "channels", "users", "connections", "members", "blocks"),
+    "flotilla.ratelimit.http.decorators": ("ratelimit",),
+}
+RESULTS = (
+    "flotilla.realtime.api.python",
+    "flotilla.realtime.node.control",
+    "flotilla.realtime.engine.publication",
+    "flotilla.realtime.api.inspection",
+    "flotilla.presence.inspection",
+)
+_WIDTH = 100
+
+
+class MissingDocstring(Exception):
+    """Something public that nobody explained."""
+
+
+def reference() -> str:
+    """All public names as Markdown: a section for each module they are imported from."""
+    public = import_module("flotilla._public")
+    sections = [_section("flotilla", public, public.__all__)]
+    sections += [_section(name, import_module(name), names) for name, names in MODULES.items()]
+    return "\n".join(sections)
+
+
+def _section(name: str, module: ModuleType, names: Sequence[str]) -> str:
+    things = {title: getattr(module, title) for title in names}
+    lines = [f"## From `{name}`", ""]
+    for title, thing in things.items():
+        if title.startswith("a") and title[1:] in things:
+            continue  # beside its synchronous sister
+        lines += [*_entry(title, thing, f"a{title}" if f"a{title}" in things else ""), ""]
+    for kind in _results(things.values()):
+        lines += [*_entry(kind.__name__, kind, ""), ""]
+    return "\n".join(lines)
+
+
+def _entry(name: str, thing: Any, twin: str) -> Iterator[str]:
+    text = inspect.getdoc(thing)
+    if not text:
+        raise MissingDocstring(f"{name} has no docstring")
+    yield f"### {name}"
+    yield ""
+    yield "```python"
+    yield signature(name, thing)
+    yield "```"
+    yield ""
+    yield _prose(text)
+    if twin:
+        yield ""
+        yield f"In coroutines: `await {twin}(…)`."
+
+
+def signature(name: str, thing: Any) -> str:
+    """How it is called, each argument on a line of its own where one line has no room; a class by its fields.
+
+    Types are those of the source, which every Python writes alike; defaults are values.
+    """
+    definition = _definition(thing)
+    if isinstance(definition, ast.ClassDef):
+        fields = (one for one in definition.body if isinstance(one, ast.AnnAssign))
+        shown = (f"    {ast.unparse(one.target)}: {ast.unparse(one.annotation)}" for one in fields)
+        return "\n".join([f"class {name}", *(line for line in shown if not line.lstrip().startswith("_"))])
+    arguments = list(_arguments(definition, inspect.signature(thing)))
+    returned = f" -> {ast.unparse(definition.returns)}" if definition.returns else ""
+    line = f"{name}({', '.join(arguments)}){returned}"
+    if len(line) <= _WIDTH:
+        return line
+    return "\n".join([f"{name}(", *(f"    {argument}," for argument in arguments), f"){returned}"])
+
+
+def _definition(thing: Any) -> ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef:
+    (found,) = ast.parse(textwrap.dedent(inspect.getsource(inspect.unwrap(thing)))).body
+    assert isinstance(found, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+    return found
+
+
+def _arguments(definition: ast.FunctionDef | ast.AsyncFunctionDef, made: inspect.Signature) -> Iterator[str]:
+    given = definition.args
+    written = [*given.posonlyargs, *given.args, *given.kwonlyargs, given.vararg, given.kwarg]
+    hints = {one.arg: ast.unparse(one.annotation) for one in written if one is not None and one.annotation}
+    starred = False
+    for name, parameter in made.parameters.items():
+        prefix = {parameter.VAR_POSITIONAL: "*", parameter.VAR_KEYWORD: "**"}.get(parameter.kind, "")
+        if parameter.kind is parameter.KEYWORD_ONLY and not starred:
+            yield "*"
+        starred = starred or parameter.kind in (parameter.KEYWORD_ONLY, parameter.VAR_POSITIONAL)
+        argument = f"{prefix}{name}: {hints[name]}" if name in hints else f"{prefix}{name}"
+        if parameter.default is not parameter.empty:
+            argument += f"{' = ' if name in hints else '='}{_value(parameter.default)}"
+        yield argument
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False)
+    return str(int(value)) if isinstance(value, int) and not isinstance(value, bool) else repr(value)
+
+
+def _results(things: Iterable[Any]) -> list[type]:
+    """The classes of ours that these functions take or give back, so that their fields are explained as well."""
+    known = {
+        name: kind
+        for module in RESULTS
+        for name, kind in vars(import_module(module)).items()
+        if isinstance(kind, type) and kind.__module__ == module
+    }
+    signatures = [str(inspect.signature(thing)) for thing in things if not isinstance(thing, type)]
+    return [known[name] for name in sorted(known) if any(re.search(rf"\b{name}\b", one) for one in signatures)]
+
+
+def _prose(text: str) -> str:
+    """A docstring as Markdown: its examples are indented, and what looks like a tag is text."""
+    return re.sub(r"<(?=[a-zA-Z/])", r"\\<", inspect.cleandoc(text))
