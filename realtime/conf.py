@@ -90,7 +90,7 @@ class ChannelOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class RealtimeConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The whole configuration. Times are seconds, sizes bytes unless the name says otherwise."""
+    """Who may connect, what channels can do, and what a client may ask for. Times are seconds, sizes bytes."""
 
     without_namespace: ChannelOptions = ChannelOptions()
     """The options of channels whose name has no `:`."""

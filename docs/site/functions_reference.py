@@ -27,6 +27,7 @@ RESULTS = (
     "flotilla.presence.inspection",
 )
 _WIDTH = 100
+_PREFIXES: dict[Any, str] = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
 
 
 class MissingDocstring(Exception):
@@ -99,7 +100,7 @@ def _arguments(definition: ast.FunctionDef | ast.AsyncFunctionDef, made: inspect
     hints = {one.arg: ast.unparse(one.annotation) for one in written if one is not None and one.annotation}
     starred = False
     for name, parameter in made.parameters.items():
-        prefix = {parameter.VAR_POSITIONAL: "*", parameter.VAR_KEYWORD: "**"}.get(parameter.kind, "")
+        prefix = _PREFIXES.get(parameter.kind, "")
         if parameter.kind is parameter.KEYWORD_ONLY and not starred:
             yield "*"
         starred = starred or parameter.kind in (parameter.KEYWORD_ONLY, parameter.VAR_POSITIONAL)

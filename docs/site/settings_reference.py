@@ -7,13 +7,14 @@ bounds and defaults are those of the field, former names those of its part (`flo
 import ast
 import inspect
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import msgspec
-from flotilla.conf import Part, parts
 from msgspec.structs import FieldInfo, fields
+
+from flotilla.conf import Part, parts
 
 TITLES = {
     "StoreConfig": "Redis, and names",
@@ -30,10 +31,14 @@ class MissingSentence(Exception):
 
 
 def reference() -> str:
-    """All parts as Markdown, a table each, in the order in which people meet them."""
+    """All parts as Markdown, a table each, in the order in which people meet them.
+
+    A key that several parts read stands in the last of them.
+    """
     order = list(TITLES)
     ranked = sorted(parts(), key=lambda part: order.index(_name(part)) if _name(part) in order else len(order))
-    return "\n".join(section for part in ranked for section in _sections(part))
+    owners = {key: part for part in ranked for key in part.keys}
+    return "\n".join(section for part in ranked for section in _sections(part, owners))
 
 
 def sentences(schema: type[msgspec.Struct]) -> dict[str, str]:
@@ -85,34 +90,37 @@ def default(field: FieldInfo) -> str:
         return "true" if value else "false"
     if _is_duration(field.type):
         return _duration(value)
-    return f"{value:,}" if isinstance(value, int) else f"`{_written(value)}`"
+    if isinstance(value, int):
+        return f"{value:,}" if value >= 10_000 else str(value)
+    return f"`{_written(value)}`"
 
 
-def _sections(part: Part[Any]) -> Iterator[str]:
+def _sections(part: Part[Any], owners: Mapping[str, Part[Any]]) -> Iterator[str]:
     schema = part.schema
-    yield _table(schema, {field.name: _former(part, field.name) for field in fields(schema)})
+    yield _table(schema, {key: _former(part, key) for key in part.keys if owners[key] is part})
     for hint in get_type_hints(schema, include_extras=True).values():
         inner = get_args(hint)[1] if get_origin(hint) is dict else None
         if inner is not None and _struct(inner):
-            yield _table(inner, {})
+            yield _table(inner, dict.fromkeys(get_type_hints(inner), ""))
 
 
-def _table(schema: type[msgspec.Struct], former: dict[str, str]) -> str:
+def _table(schema: type[msgspec.Struct], former: Mapping[str, str]) -> str:
+    """A schema's fields that are in `former`, each with its former name, if it has one."""
     said = sentences(schema)
     rows = []
     for field in fields(schema):
-        before = f" Formerly `{former[field.name]}`." if former.get(field.name) else ""
-        meaning = _full_stop(said[field.name]).replace("|", "\\|") + before
-        rows.append(f"| `{field.encode_name}` | {kind(field.type)} | {default(field)} | {meaning} |")
+        if field.name in former:
+            before = f" Formerly `{former[field.name]}`." if former[field.name] else ""
+            meaning = _full_stop(said[field.name]).replace("|", "\\|") + before
+            rows.append(f"| `{field.encode_name}` | {kind(field.type)} | {default(field)} | {meaning} |")
     title = TITLES.get(schema.__name__, schema.__name__)
     intro = inspect.cleandoc(schema.__doc__ or "")
-    return "\n".join(
-        [f"## {title}", "", intro, "", "| key | type | default | meaning |", "|---|---|---|---|", *rows, ""]
-    )
+    head = ["| key | type | default | meaning |", "|---|---|---|---|"]
+    return "\n".join([f"## {title}", "", intro, "", *head, *rows, ""])
 
 
 def _former(part: Part[Any], key: str) -> str:
-    names = (part.former.get(key), f"REALTIME_{key.upper()}", f"{key.upper()}S", key.upper())
+    names = (part.former.get(key), f"REALTIME_{key.upper()}", key.upper())
     return next((name for name in names if name and name in part.settings), "")
 
 
@@ -122,7 +130,7 @@ def _annotated(hint: Any, metas: list[msgspec.Meta]) -> str:
         return "function, or its dotted path"
     positive = any(meta.gt == 0 for meta in metas)
     if extra.get("kind") == "duration":
-        return 'seconds, or as `"10m"`' + (", above 0" if positive else "")
+        return "time above 0" if positive else "time"
     least = next((meta.ge for meta in metas if meta.ge is not None), None)
     most = next((meta.le for meta in metas if meta.le is not None), None)
     words = kind(hint)
