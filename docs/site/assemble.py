@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from docs.site.links import headings, lead, links, rewritten, title
-from docs.site.pages import DECISIONS, HOME, ROOT, SECTIONS, decisions, listed, name_of
+from docs.site.pages import DECISIONS, HOME, ROOT, SECTIONS, SHORT_TITLES, decisions, listed, name_of
 
 LANGUAGES = {".py": "python", ".js": "js", ".toml": "toml", ".yml": "yaml", ".yaml": "yaml", ".conf": "nginx"}
 IMAGES = {".png", ".svg"}
@@ -135,9 +135,13 @@ def _navigation() -> str:
     """The tables of contents, one for each section, that Sphinx makes the side bar of."""
     parts = []
     for caption, sources in SECTIONS:
-        names = "".join(f"{name_of(source)}\n" for source in sources)
+        names = "".join(f"{_entry(source)}\n" for source in sources)
         parts.append(f"\n```{{toctree}}\n:hidden:\n:caption: {caption}\n\n{names}```\n")
     return "".join(parts)
+
+
+def _entry(source: str) -> str:
+    return f"{SHORT_TITLES[source]} <{name_of(source)}>" if source in SHORT_TITLES else name_of(source)
 
 
 def _relative(page: str, target: str) -> str:

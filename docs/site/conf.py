@@ -21,6 +21,7 @@ myst_heading_anchors = 4  # headings have the anchors that GitHub gives them
 suppress_warnings = [
     "misc.highlighting_failure",  # a … in an example is meant
 ]
+highlight_language = "text"  # of examples that name no language
 copybutton_exclude = ".linenos, .gp, .go"
 copybutton_prompt_text = r"\$ "
 copybutton_prompt_is_regexp = True

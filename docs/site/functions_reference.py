@@ -48,13 +48,14 @@ def _section(name: str, module: ModuleType, names: Sequence[str]) -> str:
     for title, thing in things.items():
         if title.startswith("a") and title[1:] in things:
             continue  # beside its synchronous sister
-        lines += [*_entry(title, thing, f"a{title}" if f"a{title}" in things else ""), ""]
+        lines += [*entry(title, thing, f"a{title}" if f"a{title}" in things else ""), ""]
     for kind in _results(things.values()):
-        lines += [*_entry(kind.__name__, kind, ""), ""]
+        lines += [*entry(kind.__name__, kind, ""), ""]
     return "\n".join(lines)
 
 
-def _entry(name: str, thing: Any, twin: str) -> Iterator[str]:
+def entry(name: str, thing: Any, twin: str) -> Iterator[str]:
+    """One name in lines: its signature, what it says of itself, and its twin. Raises MissingDocstring."""
     text = inspect.getdoc(thing)
     if not text:
         raise MissingDocstring(f"{name} has no docstring")

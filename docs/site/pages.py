@@ -43,6 +43,12 @@ SECTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
 )
 
 NAMES = {HOME: "index", DECISIONS: "decisions/index", "examples/rooms/README.md": "rooms"}
+SHORT_TITLES = {
+    "examples/rooms/README.md": "An example: rooms",
+    "docs/FROM_CHANNELS.md": "For users of Channels",
+    "docs/FROM_CENTRIFUGO.md": "For users of Centrifugo",
+    "docs/CONTROL.md": "Control and the HTTP API",
+}
 
 
 def listed() -> tuple[str, ...]:
