@@ -9,9 +9,8 @@ import inspect
 import json
 import re
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from importlib import import_module
-from types import ModuleType
 from typing import Any
 
 MODULES: dict[str, tuple[str, ...]] = {
@@ -36,14 +35,21 @@ class MissingDocstring(Exception):
 
 def reference() -> str:
     """All public names as Markdown: a section for each module they are imported from."""
-    public = import_module("flotilla._public")
-    sections = [_section("flotilla", public, public.__all__)]
-    sections += [_section(name, import_module(name), names) for name, names in MODULES.items()]
+    sections = [_section("flotilla", of_flotilla())]
+    for name, names in MODULES.items():
+        module = import_module(name)
+        sections.append(_section(name, {title: getattr(module, title) for title in names}))
     return "\n".join(sections)
 
 
-def _section(name: str, module: ModuleType, names: Sequence[str]) -> str:
-    things = {title: getattr(module, title) for title in names}
+def of_flotilla() -> dict[str, Any]:
+    """What `from flotilla import …` gives, by name: also what is there before Django's apps are ready."""
+    public, package = import_module("flotilla._public"), import_module("flotilla")
+    things = {name: getattr(public, name) for name in public.__all__} | {"apps": package.apps}
+    return dict(sorted(things.items(), key=lambda pair: pair[0].lower()))
+
+
+def _section(name: str, things: Mapping[str, Any]) -> str:
     lines = [f"## From `{name}`", ""]
     for title, thing in things.items():
         if title.startswith("a") and title[1:] in things:
@@ -79,10 +85,10 @@ def signature(name: str, thing: Any) -> str:
     definition = _definition(thing)
     if isinstance(definition, ast.ClassDef):
         fields = (one for one in definition.body if isinstance(one, ast.AnnAssign))
-        shown = (f"    {ast.unparse(one.target)}: {ast.unparse(one.annotation)}" for one in fields)
+        shown = (f"    {ast.unparse(one.target)}: {_type(one.annotation)}" for one in fields)
         return "\n".join([f"class {name}", *(line for line in shown if not line.lstrip().startswith("_"))])
     arguments = list(_arguments(definition, inspect.signature(thing)))
-    returned = f" -> {ast.unparse(definition.returns)}" if definition.returns else ""
+    returned = f" -> {_type(definition.returns)}" if definition.returns else ""
     line = f"{name}({', '.join(arguments)}){returned}"
     if len(line) <= _WIDTH:
         return line
@@ -98,7 +104,7 @@ def _definition(thing: Any) -> ast.ClassDef | ast.FunctionDef | ast.AsyncFunctio
 def _arguments(definition: ast.FunctionDef | ast.AsyncFunctionDef, made: inspect.Signature) -> Iterator[str]:
     given = definition.args
     written = [*given.posonlyargs, *given.args, *given.kwonlyargs, given.vararg, given.kwarg]
-    hints = {one.arg: ast.unparse(one.annotation) for one in written if one is not None and one.annotation}
+    hints = {one.arg: _type(one.annotation) for one in written if one is not None and one.annotation}
     starred = False
     for name, parameter in made.parameters.items():
         prefix = _PREFIXES.get(parameter.kind, "")
@@ -109,6 +115,13 @@ def _arguments(definition: ast.FunctionDef | ast.AsyncFunctionDef, made: inspect
         if parameter.default is not parameter.empty:
             argument += f"{' = ' if name in hints else '='}{_value(parameter.default)}"
         yield argument
+
+
+def _type(annotation: ast.expr) -> str:
+    """A type as the source has it, without the quotes that keep one from being looked up."""
+    if isinstance(annotation, ast.Constant) and isinstance(annotation.value, str):
+        return annotation.value
+    return ast.unparse(annotation)
 
 
 def _value(value: Any) -> str:
