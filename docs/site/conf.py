@@ -11,7 +11,7 @@ ROOT = HERE.parents[1]
 
 project = "Flotilla"
 author = "the Flotilla authors"
-(version,) = re.findall(r'^version = "(.+)"', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)[:1]
+version = re.findall(r"^## (\d+\.\d+\.\d+) - ", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)[0]
 release = version
 language = "en"
 
