@@ -9,6 +9,7 @@ from django.core.exceptions import ImproperlyConfigured
 from flotilla import apps
 from flotilla.conf import _of_this_process as of_this_process
 from flotilla.conf import problems, set_for_this_process
+from flotilla.conf import reset as reset_settings
 from flotilla.config_reader import ConfigProblems
 from flotilla.ratelimit.conf import get_limits_config, limits_redis_url
 from flotilla.realtime.conf import get_config
@@ -23,13 +24,15 @@ FORMER = ("REDIS_URLS", "REALTIME_PREFIX", "INSTANCE_ID", "METRICS_PORT", "HTTP_
 @pytest.fixture
 def foreign(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Settings that know nothing of the platform."""
+    monkeypatch.delenv("REDIS_URL", raising=False)
     for name in FORMER:
         delattr(settings, name)
     settings.REALTIME, settings.RATE_LIMITS = {}, {}
-    monkeypatch.delenv("REDIS_URL", raising=False)
+    reset_settings()
     reset_store()
     yield settings
     reset_store()
+    reset_settings()
 
 
 def test_nothing_is_needed(foreign: Any) -> None:
