@@ -72,9 +72,37 @@ def entry(name: str, thing: Any, twin: str) -> Iterator[str]:
     yield "```"
     yield ""
     yield _prose(text)
+    if isinstance(thing, type):
+        yield from _methods(thing)
     if twin:
         yield ""
         yield f"In coroutines: `await {twin}(…)`."
+
+
+def _methods(kind: type) -> Iterator[str]:
+    """The public methods and properties that a class defines itself, each with its first sentence."""
+    public = {name: one for name, one in vars(kind).items() if not name.startswith("_")}
+    functions = {name: getattr(one, "fget", one) for name, one in public.items()}
+    said = {name: inspect.getdoc(one) for name, one in functions.items() if inspect.isfunction(one)}
+    lines = [f"- `{_call(name, public[name])}`: {_first(text)}" for name, text in said.items() if text]
+    if lines:
+        yield ""
+        yield from lines
+
+
+def _call(name: str, thing: Any) -> str:
+    if isinstance(thing, property):
+        return name
+    definition = _definition(thing)
+    assert not isinstance(definition, ast.ClassDef)
+    arguments = [one for one in _arguments(definition, inspect.signature(thing)) if one not in ("self", "cls")]
+    waits = "await " if isinstance(definition, ast.AsyncFunctionDef) else ""
+    return f"{waits}{name}({', '.join(arguments)})"
+
+
+def _first(text: str) -> str:
+    """The first paragraph, on one line."""
+    return " ".join(text.partition("\n\n")[0].split())
 
 
 def signature(name: str, thing: Any) -> str:

@@ -6,6 +6,7 @@ bounds and defaults are those of the field, former names those of its part (`flo
 
 import ast
 import inspect
+import json
 import textwrap
 from collections.abc import Iterator, Mapping
 from types import NoneType, UnionType
@@ -156,7 +157,7 @@ def _is_duration(hint: Any) -> bool:
 
 
 def _written(value: Any) -> str:
-    return f'"{value}"' if isinstance(value, str) else str(value).replace("'", '"')
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _struct(hint: Any) -> bool:
