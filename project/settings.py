@@ -78,6 +78,7 @@ CHANNEL_LAYERS = {
 
 # Django
 
+FILE_UPLOAD_MAX_MEMORY_SIZE = 64 * 1024  # bytes of a body, or of a file in it, that are held: what is longer is on disk
 INSTALLED_APPS = [
     "django.contrib.admin",
     "django.contrib.auth",

@@ -18,7 +18,7 @@ from flotilla.realtime.client.states import State, expected_after, follows
 from flotilla.realtime.engine.subscription import Subscription
 from flotilla.realtime.protocol import replies
 from flotilla.realtime.protocol.codes import CommandError, DisconnectCode, DisconnectError, ErrorCode, UnsubscribeCode
-from flotilla.realtime.protocol.commands import Command, parse
+from flotilla.realtime.protocol.commands import Command, parse_with_effort
 from flotilla.realtime.protocol.frames import Frame
 from flotilla.realtime.server.sockets import Socket
 
@@ -26,6 +26,7 @@ logger = logging.getLogger("flotilla.realtime.client")
 
 LEAVE_AFTER_REFUSAL = 5.0  # seconds a client that was refused has to close the connection
 LOOK_EVERY = 0.02  # seconds between looks at a subscription whose reply is on its way
+EFFORT_OF_A_FRAME = 100  # bytes that are read with effort (0.3 µs each) and count as one frame
 
 PING = Frame(replies.PING)
 
@@ -100,7 +101,8 @@ class Client:
     def receive(self, message: str | bytes) -> int:
         """Take a message of the client. Never raises: what is wrong with it ends the connection.
 
-        Returns how many commands it held besides the first: each counts as a frame of its own.
+        Returns how many frames it counts as besides its own: one for each command but the first, and more for what
+        takes long to read.
         """
         if self.state is State.REFUSED or self.state is State.CLOSED:
             return 0
@@ -111,10 +113,10 @@ class Client:
             max_bytes = self.node.config.max_message_bytes
             if len(message) * 4 > max_bytes and len(message.encode()) > max_bytes:
                 raise DisconnectError(DisconnectCode.MESSAGE_TOO_BIG)
-            commands = parse(message, self.node.config.max_queued_commands)
+            commands, effort = parse_with_effort(message, self.node.config.max_queued_commands)
             for command in commands:
                 self._accept(command)
-            return len(commands) - 1
+            return len(commands) - 1 + effort // EFFORT_OF_A_FRAME
         except DisconnectError as error:
             self.disconnect_for(error)
             return 0

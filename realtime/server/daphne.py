@@ -35,6 +35,7 @@ from flotilla.realtime.server.conf import get_server_config
 from flotilla.realtime.server.connection import Connection
 from flotilla.realtime.server.drain import drain
 from flotilla.realtime.server.factory import Factory
+from flotilla.realtime.server.heap import Trimmer, use_few_arenas
 from flotilla.realtime.server.lifespan import Lifespan, StartupFailed
 from flotilla.realtime.server.listeners import BACKLOG, accept_queued_and_close, adopt, without_delay
 from flotilla.realtime.server.open_files import open_as_many_as_allowed
@@ -68,6 +69,7 @@ class Server(DaphneServer):  # type: ignore[misc]
         self.ports: list[Any] = []
         self.websockets: set[Connection] = set()
         self._draining = False
+        self._trimmer = Trimmer()
         self._ends = 0.0  # loop time: the deadline of the drain
         self._lifespan = Lifespan(application)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -107,6 +109,7 @@ class Server(DaphneServer):  # type: ignore[misc]
     def _look_after_openings(self) -> None:
         self.factory.give_up_silent()
         self.factory.look_after_busy(self.application_close_timeout)
+        self._trimmer.look()
         twisted_loop.call_later(LOOK_AFTER_OPENINGS, self._look_after_openings)
 
     def _before_first_connection(self) -> None:
@@ -236,6 +239,7 @@ def main() -> None:
             signal.signal(number, signal.SIG_IGN)  # a terminal sends them to everyone; the supervisor decides
         die_with_parent(signal.SIGTERM, int(os.environ[PARENT]))
     open_as_many_as_allowed()
+    use_few_arenas()
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
     CommandLine().run(sys.argv[1:])
 

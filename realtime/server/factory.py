@@ -17,10 +17,11 @@ from flotilla.realtime.server.conf import get_server_config
 from flotilla.realtime.server.http.answering import answering
 from flotilla.realtime.server.http.connection import HttpConnection
 from flotilla.realtime.server.http.request import Request
-from flotilla.realtime.server.waiting_connections import new_waiting_connections
+from flotilla.realtime.server.waiting_connections import WaitingConnections, new_waiting_connections
 
 logger = logging.getLogger("flotilla.realtime.http")
 
+MAX_UNDECIDED_OVER_TLS = 400  # of new connections: until a request each holds 70 KB, for a handshake that may never end
 HEAD_WITHIN = 5.0  # seconds a client has to send a request's head
 
 
@@ -35,6 +36,7 @@ class Factory(TwistedFactory):  # type: ignore[misc]
         self.server_name = (getattr(server, "server_name", "") or "").encode("latin-1")
         self.limits = get_server_config()
         self.waiting = new_waiting_connections()
+        self._secure = WaitingConnections(MAX_UNDECIDED_OVER_TLS, MAX_UNDECIDED_OVER_TLS, is_trusted_proxy)
         self.requests: set[Request] = set()  # whose application runs
         self.busy: set[HttpConnection] = set()
         self._undecided: dict[HttpConnection, float] = {}  # in the order they came, or began a head
@@ -58,6 +60,8 @@ class Factory(TwistedFactory):  # type: ignore[misc]
         """It is new."""
         self._undecided[connection] = time.monotonic()
         self.waiting.add(connection, connection.peer)
+        if connection.is_secure:
+            self._secure.add(connection, connection.peer)
 
     def begins_head(self, connection: HttpConnection) -> None:
         """Another request begins."""
@@ -69,6 +73,7 @@ class Factory(TwistedFactory):  # type: ignore[misc]
         self._undecided.pop(connection, None)
         self._idle.pop(connection, None)
         self.waiting.remove(connection)
+        self._secure.remove(connection)
 
     def knows(self, connection: HttpConnection, address: str) -> None:
         """For whom the request is that has begun."""

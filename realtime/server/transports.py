@@ -7,12 +7,16 @@ wraps that transport and shows all attributes of it as its own, so only its clas
 """
 
 import fcntl
+import socket
 import struct
 import termios
+from contextlib import suppress
 from typing import Any
 
 from twisted.protocols.policies import ProtocolWrapper
 
+UNSENT_IN_KERNEL = 128 * 1024  # bytes
+_NOT_SENT = getattr(socket, "TCP_NOTSENT_LOWAT", None)
 _BUFFERS = ("dataBuffer", "offset", "_tempDataBuffer", "_tempDataLen", "socket")
 
 
@@ -21,6 +25,16 @@ def has_open_buffers(transport: Any) -> bool:
     if isinstance(transport, ProtocolWrapper) or getattr(transport, "TLS", False):
         return False
     return all(hasattr(transport, name) for name in _BUFFERS)
+
+
+def hold_little(transport: Any) -> None:
+    """Let the kernel take no more than what is on its way and a little more (Linux). Else it takes megabytes for a
+    client that does not read, of memory that all sockets of a machine share."""
+    while isinstance(transport, ProtocolWrapper):
+        transport = transport.transport
+    if _NOT_SENT is not None and getattr(transport, "socket", None) is not None:
+        with suppress(OSError):  # a Unix socket, or it is closed already
+            transport.socket.setsockopt(socket.IPPROTO_TCP, _NOT_SENT, UNSENT_IN_KERNEL)
 
 
 def unsent(transport: Any) -> int:

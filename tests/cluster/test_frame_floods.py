@@ -13,6 +13,7 @@ from tests.cluster.support.processes import eventually
 from tests.cluster.support.raw_client import RawClient, token
 from tests.raw_frames import CLOSE, PING, PONG, TEXT, frame
 
+MOST = 4_000_000  # bytes: fewer than a connection may send in a second
 MANY = 20_000  # frames: several seconds' worth
 FLOODS = {
     "pings": frame(PING),
@@ -24,6 +25,7 @@ FLOODS = {
 MESSAGES = {
     "pongs of the protocol": frame(TEXT, b"{}"),
     "two pongs of the protocol in each": frame(TEXT, b"{}\n{}"),
+    "commands that take effort to read": frame(TEXT, b'{"id":5,"rpc":{"data":' + b"[" * 2000 + b"]" * 2000 + b"}}"),
     "commands that change nothing": frame(TEXT, b'{"id":5,"unsubscribe":{"channel":"open:none"}}'),
 }
 CONNECT = frame(TEXT, json.dumps({"id": 1, "connect": {"token": token("7")}}).encode())
@@ -72,7 +74,7 @@ async def test_an_application_of_any_kind_is_rid_of_a_flood(server: Server, floo
 @pytest.mark.parametrize("flood", [*FLOODS.values(), *MESSAGES.values()], ids=[*FLOODS, *MESSAGES])
 async def test_a_client_of_the_protocol_is_told_that_it_was_too_much(server: Server, flood: bytes) -> None:
     """By a push as well as by the code."""
-    frames = await flooded(server, "/connection/websocket", begun(flood) + flood * MANY)
+    frames = await flooded(server, "/connection/websocket", begun(flood) + flood * min(MANY, MOST // len(flood)))
     assert code_of(frames) == TOO_MANY
     pushes = [json.loads(line) for opcode, text in frames if opcode == TEXT for line in text.split(b"\n")]
     assert pushes[-1]["push"]["disconnect"]["code"] == TOO_MANY

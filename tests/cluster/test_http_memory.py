@@ -68,6 +68,23 @@ def test_what_nobody_reads_waits_where_it_comes_from(roomy: Server, data: bytes)
         settled(roomy, before)
 
 
+def unsent_in_kernel(port: int) -> int:
+    """The most that the kernel holds for a connection of a server: what is not sent, or not acknowledged."""
+    with open("/proc/net/tcp") as table:
+        fields = [line.split() for line in table.readlines()[1:]]
+    return max(int(one[4].partition(":")[0], 16) for one in fields if int(one[1].partition(":")[2], 16) == port)
+
+
+def test_the_kernel_holds_little_of_what_nobody_reads(roomy: Server) -> None:
+    """Its memory for sockets is one for the whole machine: with a few hundred such clients nobody else had any."""
+    with Client(roomy.port, receive_buffer=LITTLE) as client:
+        client.send(get("/generic/source?size=400000000"))
+        wait_until(lambda: unsent_in_kernel(roomy.port) > 100_000, "it is being sent", PATIENCE)
+        for _ in range(20):
+            roomy.ask("request")
+        assert unsent_in_kernel(roomy.port) < MEGABYTE
+
+
 @pytest.mark.parametrize("path", ["/generic/sink", "/http/body"])
 def test_a_large_upload_is_held_in_no_memory(roomy: Server, path: str) -> None:
     before, most = memory(roomy.pid), 0

@@ -2,10 +2,12 @@
 
 import contextlib
 import json
+import socket
 import time
 
 import pytest
 
+from flotilla.realtime.server.factory import MAX_UNDECIDED_OVER_TLS
 from tests.cluster.support.generic_server import MAX_SECONDS, Raw, Server, close, upgrade
 from tests.cluster.support.processes import eventually
 from tests.raw_frames import TEXT, frame
@@ -125,6 +127,18 @@ def test_silence_is_cut_off(server: Server) -> None:
         for client, (data, _) in zip(clients, silent, strict=True):
             client.send(data)
         assert [client.rest() for client in clients] == [b""] * len(silent)
+
+
+async def test_connections_that_say_nothing_over_tls_are_few(server: Server) -> None:
+    """Each of them holds what a handshake needs. The oldest goes, so a client that comes now is answered."""
+    with contextlib.ExitStack() as stack:
+        for _ in range(MAX_UNDECIDED_OVER_TLS + 50):
+            stack.enter_context(socket.create_connection(("127.0.0.1", server.tls_port)))
+        await eventually(lambda: server.ask("census")["undecided"] >= MAX_UNDECIDED_OVER_TLS, "they were accepted")
+        assert server.ask("census")["undecided"] <= MAX_UNDECIDED_OVER_TLS + 1  # the one that asks
+        with Raw(server.tls_port, tls=True) as client:
+            client.send(GET)
+            assert client.response()[0] == 200
 
 
 @pytest.mark.parametrize("data", [b"", b"GET /", GET, upgrade(), upgrade()[:-2]])

@@ -29,7 +29,7 @@ from flotilla.realtime.server.http.body import Body, Length, body_of
 from flotilla.realtime.server.http.progress import Progress, Rate
 from flotilla.realtime.server.http.request import Request, internal_error
 from flotilla.realtime.server.http.scope import http_scope, websocket_scope
-from flotilla.realtime.server.transports import cut_off, has_open_buffers, in_flight, let_go, unsent
+from flotilla.realtime.server.transports import cut_off, has_open_buffers, hold_little, in_flight, let_go, unsent
 
 logger = logging.getLogger("flotilla.realtime.http")
 
@@ -93,9 +93,9 @@ class Connections(Protocol):
 class HttpConnection:
     """A connection, from its first byte."""
 
-    __slots__ = ("__weakref__", "_ahead", "_direct", "_eof", "_head", "_is_first", "_lingered", "_paused", "_progress",
-                 "_rate", "_request", "_room", "_since", "_state", "_throttled", "_turn_began", "_written", "factory",
-                 "peer", "transport")  # fmt: skip
+    __slots__ = ("__weakref__", "_ahead", "_direct", "_eof", "_head", "_holds_much", "_is_first", "_lingered",
+                 "_paused", "_progress", "_rate", "_request", "_room", "_since", "_state", "_throttled", "_turn_began",
+                 "_written", "factory", "peer", "transport")  # fmt: skip
 
     def __init__(self, factory: Connections, peer: str) -> None:
         self.factory = factory
@@ -104,6 +104,7 @@ class HttpConnection:
         self._state = State.WAITING
         self._head: HeadReader | None = HeadReader()
         self._is_first = True
+        self._holds_much = True  # the kernel, of what is not sent: for a WebSocket, and until the first request
         self._ahead = b""  # what came before its turn
         self._request: Request | None = None
         self._eof = False  # the client will say nothing more
@@ -203,7 +204,7 @@ class HttpConnection:
 
     def _begin(self, head: Head, rest: bytes) -> None:
         server = self.factory.server
-        scope = http_scope(server, self.transport, head, self._is_secure())
+        scope = http_scope(server, self.transport, head, self.is_secure)
         path = scope["path"].removeprefix(server.root_path)
         body: Body = body_of(head, self.factory.limits.max_body_at(path)) if head.has_body else Length(0)
         self.factory.knows(self, address_of_scope(scope) if self.factory.is_proxy(self.peer) else self.peer)
@@ -216,13 +217,16 @@ class HttpConnection:
         else:
             self._ahead = rest
         if self._state is State.ANSWERING:
+            if self._holds_much:
+                self._holds_much = False
+                hold_little(self.transport)
             self.factory.requests.add(request)
             request.run(server.application, scope)
 
     def _become_websocket(self, head: Head, rest: bytes) -> None:
         server, transport = self.factory.server, self.transport
         request = handshake.judge(head, rest)
-        scope = websocket_scope(server, transport, head, self._is_secure(), request.subprotocols)
+        scope = websocket_scope(server, transport, head, self.is_secure, request.subprotocols)
         if self._eof:
             self._close()
             return
@@ -235,7 +239,9 @@ class HttpConnection:
         _hand_over(transport, Connection(server, transport, request, scope))
         self.transport = None
 
-    def _is_secure(self) -> bool:
+    @property
+    def is_secure(self) -> bool:
+        """Whether it speaks TLS."""
         return isinstance(self.transport, ProtocolWrapper) or bool(getattr(self.transport, "TLS", False))
 
     # While a request is answered
@@ -394,7 +400,7 @@ class HttpConnection:
             return
         self._enter(State.LINGERING)
         self.read_on()
-        if not self._is_secure():  # TLS has no half of a close
+        if not self.is_secure:  # TLS has no half of a close
             self.transport.loseWriteConnection()
 
     def _lose(self) -> None:

@@ -2,11 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 import pytest_asyncio
+from channels.layers import channel_layers
 
-from flotilla.realtime.engine.layer import LAYER_FAULTS, ChannelLayer, LoopLayer
+from flotilla.realtime.engine.layer import LAYER_FAULTS, ChannelLayer, LoopLayer, get_layer
+from flotilla.store.shards import reset_store
 from tests.store.redis_process import RedisProcess, until
 
 pytestmark = pytest.mark.asyncio
@@ -107,3 +110,18 @@ async def test_a_connection_given_up_while_something_is_sent_is_a_fault_like_ano
     await layer.group_add("other", mailbox)
     await layer.group_send("other", {"type": "hello"})
     assert await layer.receive(mailbox) == {"type": "hello"}
+
+
+async def test_a_project_keeps_its_default_layer(settings: Any, redis_url: str) -> None:
+    """Ours is made of the store's addresses, or is the one that the project calls by our name."""
+    reset_store()
+    settings.FLOTILLA = {"redis_url": redis_url, "prefix": "mine"}
+    settings.CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
+    made = get_layer()
+    assert (made is get_layer(), made.loop_layer().prefix) == (True, "mine")
+    assert made is not channel_layers["default"]
+    settings.CHANNEL_LAYERS |= {
+        "flotilla": {"BACKEND": "flotilla.realtime.engine.layer.ChannelLayer", "CONFIG": {"hosts": [redis_url]}}
+    }
+    assert get_layer() is channel_layers["flotilla"]
+    reset_store()

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from msgspec import Raw
 
 from flotilla.realtime.protocol.codes import CommandError, DisconnectCode, DisconnectError, ErrorCode
-from flotilla.realtime.protocol.commands import Command, decoded, parse
+from flotilla.realtime.protocol.commands import Command, decoded, parse, parse_with_effort
 
 JSON_VALUES: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text() | st.floats(allow_nan=False, allow_infinity=False),
@@ -306,6 +306,14 @@ def test_a_payload_nested_beyond_measure_is_that_command_s_fault(data: str) -> N
     assert not both.fits
     assert unknown.rpc is not None
     assert bytes(unknown.rpc.data) == b'"[["'
+
+
+def test_what_takes_effort_to_read_is_told() -> None:
+    deep = '{"id":1,"rpc":{"data":' + "[" * 3000 + "]" * 3000 + "}}"
+    half = '{"id":2,"rpc":{"data":"\\ud83d"}}'
+    assert parse_with_effort('{"id":1,"rpc":{"data":[[1]]}}\n{}')[1] == 0
+    assert parse_with_effort(deep)[1] == len(deep)
+    assert parse_with_effort(f"{half}\n{{}}\n{deep}")[1] == len(half) + len(deep)
 
 
 @pytest.mark.parametrize("nested", ["[" * 100_000, '{"a":' * 100_000])
