@@ -10,7 +10,14 @@ ROOT = Path(__file__).resolve().parents[2]
 HOME = "README.md"
 DECISIONS = "docs/decisions"
 
-SECTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
+_BY_OTHERS = {  # each is listed as soon as it is there
+    "docs/PUBLISHING.md",
+    "docs/AUTHENTICATION.md",
+    "docs/TESTING.md",
+    "docs/COMMANDS.md",
+    "docs/SERVERS.md",
+}
+_SECTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (
         "Begin",
         (
@@ -24,14 +31,19 @@ SECTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (
         "Build with it",
         (
+            "docs/PUBLISHING.md",
+            "docs/AUTHENTICATION.md",
             "docs/CLIENTS.md",
             "docs/CONTROL.md",
             "docs/RATE_LIMITS.md",
+            "docs/TESTING.md",
         ),
     ),
     (
         "Run it",
         (
+            "docs/COMMANDS.md",
+            "docs/SERVERS.md",
             "docs/SCALE_OUT.md",
             "docs/OPERATIONS.md",
             "docs/SECURITY.md",
@@ -40,6 +52,10 @@ SECTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ),
     ("Reference", ("docs/SETTINGS.md", "docs/FUNCTIONS.md", "docs/GUARANTEES.md", "docs/BENCHMARKS.md")),
     ("How it is built", ("docs/ARCHITECTURE.md", DECISIONS, "CONTRIBUTING.md", "CHANGELOG.md")),
+)
+SECTIONS = tuple(
+    (title, tuple(source for source in sources if source not in _BY_OTHERS or (ROOT / source).is_file()))
+    for title, sources in _SECTIONS
 )
 
 NAMES = {HOME: "index", DECISIONS: "decisions/index", "examples/rooms/README.md": "rooms"}
