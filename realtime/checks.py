@@ -9,7 +9,6 @@ from contextlib import suppress
 from typing import Any
 
 from django.apps import AppConfig
-from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register
 
 from flotilla.conf import problems
@@ -47,16 +46,7 @@ def check_realtime(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[Ch
 def _redis() -> Iterator[CheckMessage]:
     with suppress(ConfigProblems):
         if not get_store_config().redis_urls:
-            yield from _no_redis()
-
-
-def _no_redis() -> Iterator[CheckMessage]:
-    """While DEBUG is on only a warning: a beginner migrates and serves a project that has none yet."""
-    if settings.DEBUG:
-        message = "No Redis is configured: runserver does without, nothing else does."
-        yield Warning(message, hint=NO_REDIS_MEND, id="flotilla_realtime.W009")
-    else:
-        yield Error("No Redis is configured.", hint=NO_REDIS_MEND, id="flotilla_realtime.E003")
+            yield Error("No Redis is configured.", hint=NO_REDIS_MEND, id="flotilla_realtime.E003")
 
 
 def _hooks(config: RealtimeConfig) -> Iterator[CheckMessage]:
