@@ -108,15 +108,26 @@ def _first(text: str) -> str:
 def signature(name: str, thing: Any) -> str:
     """How it is called, each argument on a line of its own where one line has no room; a class by its fields.
 
-    Types are those of the source, which every Python writes alike; defaults are values.
+    Types are those of the source, which every Python writes alike; defaults are values. An object is shown by its
+    class, a class with a constructor of its own by that.
     """
+    if not callable(thing):
+        return f"{name}: {type(thing).__name__}"
     definition = _definition(thing)
     if isinstance(definition, ast.ClassDef):
+        made = next(
+            (one for one in definition.body if isinstance(one, ast.FunctionDef) and one.name == "__init__"), None
+        )
+        if made is not None:
+            return _wrapped(f"class {name}", list(_arguments(made, inspect.signature(thing))), "")
         fields = (one for one in definition.body if isinstance(one, ast.AnnAssign))
         shown = (f"    {ast.unparse(one.target)}: {_type(one.annotation)}" for one in fields)
         return "\n".join([f"class {name}", *(line for line in shown if not line.lstrip().startswith("_"))])
-    arguments = list(_arguments(definition, inspect.signature(thing)))
     returned = f" -> {_type(definition.returns)}" if definition.returns else ""
+    return _wrapped(name, list(_arguments(definition, inspect.signature(thing))), returned)
+
+
+def _wrapped(name: str, arguments: list[str], returned: str) -> str:
     line = f"{name}({', '.join(arguments)}){returned}"
     if len(line) <= _WIDTH:
         return line
@@ -155,7 +166,9 @@ def _type(annotation: ast.expr) -> str:
 def _value(value: Any) -> str:
     if isinstance(value, str):
         return json.dumps(value, ensure_ascii=False)
-    return str(int(value)) if isinstance(value, int) and not isinstance(value, bool) else repr(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(int(value))
+    return repr(value).strip("<>")  # as in <ANY>
 
 
 def _results(things: Iterable[Any]) -> list[type]:
@@ -166,7 +179,7 @@ def _results(things: Iterable[Any]) -> list[type]:
         for name, kind in vars(import_module(module)).items()
         if isinstance(kind, type) and kind.__module__ == module
     }
-    signatures = [str(inspect.signature(thing)) for thing in things if not isinstance(thing, type)]
+    signatures = [str(inspect.signature(thing)) for thing in things if callable(thing) and not isinstance(thing, type)]
     return [known[name] for name in sorted(known) if any(re.search(rf"\b{name}\b", one) for one in signatures)]
 
 
