@@ -12,11 +12,14 @@ OURS_ALONE := --ignore tests/cluster/test_served.py --deselect tests/cluster/tes
 	--ignore-glob 'tests/cluster/test_*http_*.py'
 # Campaigns in short, requests of every kind, whole installations, and the bench: each is half a minute or more.
 LONG_TESTS := $(wildcard $(addprefix tests/,bench/test_bench.py chaos/test_short.py \
-	hostile/test_short.py ops/load/test_correlation.py $(addprefix cluster/test_,api_document.py failover_under_load.py limits_burst.py \
+	hostile/test_short.py ops/load/test_correlation.py $(addprefix cluster/test_,api_document.py failover_under_load.py limits_burst.py other_servers.py \
 	many_behind_balancer.py redis_restarts_under_load.py rolling_short.py)))
 FOREIGN_SUITES := $(addprefix tests/foreign/,python_sdk.py go_sdk.py)
 COMPOSE_TESTS := $(addprefix tests/compose/,across.py faults.py rolling.py)
 PACKAGES := flotilla project examples
+# Of these, tests that kill, pause, configure or save a Redis skip themselves (tests/store/engine_process.py).
+ON_THE_ENGINE := $(addprefix tests/,store/test_link.py store/test_shards.py presence ratelimit realtime/admin realtime/api \
+	realtime/blocks realtime/client realtime/engine realtime/node realtime/test_lifespan.py monitoring examples)
 # Tests that run the code in their own process, or in one they start themselves.
 COVERED := $(addprefix tests/,realtime presence ratelimit monitoring store ops project examples flotilla) \
 	$(addprefix --ignore ,$(LONG_TESTS))
@@ -43,7 +46,7 @@ run: $(RUN_STAMP) ## the platform with its demo: INSTANCES (2) processes on HOST
 test: $(DEV_STAMP) node-projects ## all tests but the long ones, in random order
 	@exec $(PY) -m pytest -n $(WORKERS) --dist loadfile $(addprefix --ignore ,$(LONG_TESTS)) $(ARGS)
 
-.PHONY: test-long test-foreign
+.PHONY: test-long test-foreign test-in-process
 test-long: $(DEV_STAMP) node-projects ## the long ones: campaigns in short, whole installations, the bench, thousands of vanishing clients
 	@FLOTILLA_TEST_ROUNDS=2000 exec $(PY) -m pytest -n $(WORKERS) --dist loadfile $(LONG_TESTS) tests/cluster/test_server_ends.py $(ARGS)
 
@@ -55,6 +58,23 @@ test-plain: $(DEV_STAMP) node-projects ## the cluster tests on another ASGI serv
 
 test-compose: $(DEV_STAMP) node-projects ## docker-compose.yml end to end: faults, alerts, a rolling restart; eight minutes and a container engine
 	@exec $(PY) -m pytest $(COMPOSE_TESTS) $(ARGS)
+
+.PHONY: wheel test-versions
+wheel: $(DEV_STAMP) ## the distribution django-flotilla, as sdist and wheel, in dist/
+	@rm -rf dist && exec $(PY) -m uv build --quiet --no-build-isolation --python $(PY)
+
+# The pins of requirements-dev.txt, but for what is overridden; the other packages are the newest that fit.
+VERSIONS = var/versions/$(if $(OLDEST),oldest,$(or $(DJANGO),5.2))
+COMPILE = $(PY) -m uv pip compile --quiet --no-header --no-annotate
+test-versions: $(DEV_STAMP) ## tests in this Python on another DJANGO (6.0, 6.1), or on the oldest packages of our ranges (OLDEST=1)
+	@rm -rf $(VERSIONS) && mkdir -p $(VERSIONS)
+	@$(if $(OLDEST),$(COMPILE) --resolution lowest-direct --all-extras --output-file $(VERSIONS)/overrides.txt pyproject.toml, \
+		echo "Django~=$(or $(DJANGO),5.2).0" > $(VERSIONS)/overrides.txt)
+	@$(COMPILE) --generate-hashes --override $(VERSIONS)/overrides.txt --output-file $(VERSIONS)/requirements.lock \
+		$(VERSIONS)/overrides.txt requirements-dev.txt
+	@$(PY) -m uv venv --quiet --python $(PY) $(VERSIONS)/venv
+	@$(PY) -m uv pip install --quiet --python $(VERSIONS)/venv/bin/python --require-hashes -r $(VERSIONS)/requirements.lock
+	@exec $(VERSIONS)/venv/bin/python -m pytest -n $(WORKERS) --dist loadfile $(or $(ARGS),$(COVERED))
 
 .PHONY: fuzz
 fuzz: $(DEV_STAMP) ## fuzzers of all that clients can send, by SEED (the time), each for SECONDS (60)
@@ -107,6 +127,9 @@ docs-serve: docs ## the same, on http://127.0.0.1:8080 (PORT)
 
 reference: $(RUN_STAMP) ## docs/SETTINGS.md and docs/FUNCTIONS.md, as far as they are made from the code
 	@exec $(PY) -m docs.site.build --reference
+
+test-in-process: $(DEV_STAMP) ## the tests that need a Redis and do it no harm, on the engine in the process
+	FLOTILLA_TEST_ENGINE=memory $(PY) -m pytest -q $(ON_THE_ENGINE) $(ARGS)
 
 check: lint types layers locks ## lint, format, types and layers; are the lock files current (before each commit: `pre-commit install`)
 

@@ -16,8 +16,12 @@ from importlib.util import find_spec
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from flotilla.version import VERSION
+
 if TYPE_CHECKING:
     from flotilla._public import *  # noqa: F403
+
+__version__ = VERSION
 
 
 def apps() -> list[str]:
@@ -28,6 +32,8 @@ def apps() -> list[str]:
 def __getattr__(name: str) -> Any:
     if name == "presence":
         return import_module("flotilla.presence")
+    if name == "asgi":
+        return import_module("flotilla._asgi").asgi  # needed before Django's apps are ready
     if (name.startswith("_") and name != "__all__") or find_spec(f"flotilla.{name}") is not None:
         raise AttributeError(f"module 'flotilla' has no attribute {name!r}")  # or it is a package, not imported yet
     try:

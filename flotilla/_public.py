@@ -1,6 +1,8 @@
 """The public names, from where they are at home. Needs Django's apps, so `flotilla` imports it at the first use of
 one."""
 
+from flotilla._asgi import asgi
+from flotilla.admin_sites import register_admin
 from flotilla.realtime.access.tokens import make_connection_token, make_subscription_token
 from flotilla.realtime.api.blocks import ablock, aunblock, block, unblock
 from flotilla.realtime.api.control import (
@@ -40,6 +42,7 @@ __all__ = [
     "areauthorize",
     "arefresh",
     "asend_message",
+    "asgi",
     "asubscribe",
     "aunblock",
     "aunsubscribe",
@@ -53,6 +56,7 @@ __all__ = [
     "publish",
     "reauthorize",
     "refresh",
+    "register_admin",
     "send_message",
     "subscribe",
     "unblock",

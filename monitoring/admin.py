@@ -39,4 +39,4 @@ class ClusterAdmin(Tableless):
 
 
 def _staff(request: HttpRequest) -> bool:
-    return bool(request.user.is_active and request.user.is_staff)
+    return bool(request.user.is_active and getattr(request.user, "is_staff", False))

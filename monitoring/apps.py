@@ -1,5 +1,7 @@
 """The Django app `monitoring`; it watches the process that serves, and opens and releases its metrics port."""
 
+from importlib import import_module
+
 from django.apps import AppConfig
 
 
@@ -9,16 +11,18 @@ class MonitoringConfig(AppConfig):
     name = "flotilla.monitoring"
     label = "flotilla_monitoring"
     verbose_name = "Monitoring"
+    default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
         """Nothing is opened here: management commands load the apps as well."""
-        from flotilla.monitoring import exporter, limits, metrics
+        from flotilla.monitoring import checks, exporter, limits, metrics  # noqa: F401  the checks register themselves
         from flotilla.monitoring.health import watch
         from flotilla.monitoring.live_figures import NAMESPACE, OPTIONS, publisher
         from flotilla.monitoring.memory import memory_watch
         from flotilla.realtime.conf import provide_namespace
         from flotilla.realtime.server.signals import on_boot, on_drain
 
+        import_module("flotilla.monitoring.collisions")  # a check of the project's paths
         metrics.register()
         limits.register()
         provide_namespace(NAMESPACE, OPTIONS)

@@ -12,8 +12,8 @@ from typing import Any
 
 import msgspec
 import psutil
-from django_prometheus.middleware import Metrics
 
+from flotilla.ratelimit.http.responses import refusals
 from flotilla.realtime.access.channels import options_for
 from flotilla.realtime.conf import ChannelOptions
 from flotilla.realtime.node.node import Node, current_node
@@ -53,7 +53,7 @@ class Snapshot:
 def snapshot(node: Node) -> Snapshot:
     """The counts now."""
     stats, hub, cpu = node.stats, node.hub, time.process_time()
-    denied = stats.errors[ErrorCode.TOO_MANY_REQUESTS] + _refused_requests()
+    denied = stats.errors[ErrorCode.TOO_MANY_REQUESTS] + refusals.total
     received = sum(stats.commands.values())
     return Snapshot(
         time.monotonic(),
@@ -81,12 +81,6 @@ def figures(before: Snapshot, now: Snapshot) -> dict[str, float | None]:
         value = quantile(share, TIMES, counts)
         found[name] = None if value is None else round(value * 1000, 2)
     return found
-
-
-def _refused_requests() -> int:
-    """HTTP requests answered with 429 so far."""
-    samples = [s for family in Metrics.get_instance().responses_by_status.collect() for s in family.samples]
-    return int(sum(s.value for s in samples if s.labels.get("status") == "429" and s.name.endswith("_total")))
 
 
 class Publisher(SupervisedTask):

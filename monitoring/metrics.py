@@ -9,7 +9,7 @@ are "other" or "application", for a client may close with any. HTTP and database
 import platform
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
@@ -19,14 +19,15 @@ from prometheus_client.registry import Collector
 
 from flotilla.realtime.client.states import State
 from flotilla.realtime.engine import recovery
+from flotilla.realtime.losses import losses
 from flotilla.realtime.protocol.codes import DisconnectCode, ErrorCode
 from flotilla.realtime.server.http.answering import responses_waiting
 from flotilla.realtime.server.waiting_connections import current_waiting_connections
-from flotilla.realtime.version import VERSION
 from flotilla.store import get_store
 from flotilla.store.conf import get_store_config
 from flotilla.store.stats import Histogram
 from flotilla.store.supervised import restarts
+from flotilla.version import VERSION
 
 if TYPE_CHECKING:
     from flotilla.realtime.node.node import Node
@@ -90,6 +91,7 @@ class NodeCollector(Collector):
         node = current_node()
         yield from _readiness()
         yield from _redis()
+        yield _lost_publications()
         yield counters("task_restarts", "Tasks that failed and were started again, by name.", "task", dict(restarts))
         if node is not None:
             yield from _connections(node)
@@ -114,10 +116,18 @@ def _readiness() -> Iterator[Metric]:
         family.add_metric([name], float(holds))
     yield family
     about = {"version": VERSION, "name": get_store_config().instance_id, "python": platform.python_version()}
-    about |= {package: version(package) for package in ("django", "daphne", "channels")}
+    about |= {package: _version(package) for package in ("django", "daphne", "channels")}
     build = GaugeMetricFamily("flotilla_build_info", "1; the labels say what runs here.", labels=list(about))
     build.add_metric(list(about.values()), 1.0)
     yield build
+
+
+def _version(package: str) -> str:
+    """Of an installed package; "" for one that is not, as Daphne where another server runs."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
 
 
 def _redis() -> Iterator[Metric]:
@@ -238,6 +248,11 @@ def _publications(node: "Node") -> Iterator[Metric]:
     yield counters("redis_losses", lost, "shard", losses)
     reconnects = _filled((shard.index for shard in node.store.shards), node.stats.pubsub_reconnects)
     yield counters("pubsub_reconnects", "Pub/sub connections that were made again.", "shard", reconnects)
+
+
+def _lost_publications() -> Metric:
+    says = "Publications given up because of Redis, of which nobody was told by an error, by what it did."
+    return counters("publications_lost", says, "reason", dict(losses.by_reason))
 
 
 def _presence(node: "Node") -> Iterator[Metric]:

@@ -1,5 +1,4 @@
-"""Django's URLs. Health is answered before Django (`flotilla.monitoring.urls`), the WebSocket is beside it
-(`flotilla.realtime.routing`)."""
+"""Django's URLs. Health and the WebSocket are answered before Django (`flotilla.asgi`)."""
 
 from django.conf import settings
 from django.contrib import admin
@@ -7,7 +6,7 @@ from django.urls import include, path
 
 urlpatterns = [
     path("admin/", admin.site.urls),
-    path("", include("flotilla.realtime.api.urls")),
+    path("", include("flotilla.urls")),
     path("", include("examples.demo.urls")),
 ]
 if settings.FLOTILLA_DEMO:

@@ -9,17 +9,20 @@ from typing import TYPE_CHECKING, Any
 from django import forms
 from django.contrib import admin
 from django.contrib.admin.views.main import ERROR_FLAG
-from django.contrib.admin.widgets import AutocompleteSelect
+from django.contrib.admin.widgets import AdminTextInputWidget, AutocompleteSelect
+from django.contrib.auth import get_user_model
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import DataError
-from django.db.models import ForeignKey
+from django.db.models import ForeignKey, Model
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 
+from flotilla.natural_names import UnknownName, natural_name, object_named, sentence
 from flotilla.ratelimit import inspection
 from flotilla.ratelimit.algorithms.rates import parse_rate
 from flotilla.ratelimit.models import PersonalLimit
+from flotilla.ratelimit.personal import has_groups
 from flotilla.ratelimit.policies import Policy
 from flotilla.ratelimit.service import configured
 from flotilla.ratelimit.subjects import HEADER, digest_of
@@ -28,9 +31,11 @@ from flotilla.store import StoreUnavailable
 if TYPE_CHECKING:
     _Form = forms.ModelForm[PersonalLimit]
     _Admin = admin.ModelAdmin[PersonalLimit]
+    _Choice = forms.ModelChoiceField[Model]
 else:
     _Form = forms.ModelForm
     _Admin = admin.ModelAdmin
+    _Choice = forms.ModelChoiceField
 
 
 class PersonalLimitForm(_Form):
@@ -68,9 +73,9 @@ class PersonalLimitForm(_Form):
         return data
 
     def _get_validation_exclusions(self) -> set[str]:
-        """The digest is no field of the form, but the model's rules are about it too."""
+        """The model's rules are about the digest and the group, too, where they are no fields of the form."""
         excluded: set[str] = super()._get_validation_exclusions()  # type: ignore[misc]
-        return excluded - {"key_digest"}
+        return excluded - {"key_digest"} - ({"group"} - self.fields.keys())
 
 
 def _misfit(policy: Policy, data: dict[str, Any], by_key: bool) -> str:
@@ -84,6 +89,34 @@ def _misfit(policy: Policy, data: dict[str, Any], by_key: bool) -> str:
     except ValueError:
         return ""  # the field says so itself
     return "" if quota >= policy.cost else f"One request costs {policy.cost}: a quota of {quota} is too small."
+
+
+class NamedChoice(_Choice):
+    """A user or a group by its name or its primary key, typed: for projects whose admin cannot search for them."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{**kwargs, "widget": AdminTextInputWidget()})
+
+    def to_python(self, value: Any) -> Any:
+        """The object that is meant."""
+        if value in self.empty_values:
+            return None
+        try:
+            return object_named(self._model, str(value))
+        except UnknownName as error:
+            raise ValidationError(sentence(error)) from None
+
+    def prepare_value(self, value: Any) -> Any:
+        """What stands in the input: the name for a key; what was typed is left as it is."""
+        if isinstance(value, str) or value in self.empty_values:
+            return value
+        found = self._model._default_manager.filter(pk=value).first()
+        return value if found is None else natural_name(found)
+
+    @property
+    def _model(self) -> type[Model]:
+        assert self.queryset is not None  # a field of a model's form has one
+        return self.queryset.model
 
 
 class Choice(AutocompleteSelect):
@@ -108,8 +141,6 @@ class PersonalLimitAdmin(_Admin):
     form = PersonalLimitForm
     list_display = ("policy", "subject", "what", "note", "changed")
     list_filter = ("policy", "exempt")
-    search_fields = ("policy", "note", "group__name")
-    autocomplete_fields = ("user", "group")
     list_select_related = ("user", "group")
     change_list_template = "admin/ratelimit/personallimit/change_list.html"
 
@@ -125,11 +156,33 @@ class PersonalLimitAdmin(_Admin):
         """The rate or the exemption."""
         return "exempt" if limit.exempt else limit.rate
 
+    def get_exclude(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        """A user model without groups has no use for a group's limit."""
+        return () if has_groups() else ("group",)
+
+    def get_search_fields(self, request: HttpRequest) -> tuple[str, ...]:
+        """Users by the name that they log in with."""
+        return ("policy", "note", "group__name", f"user__{get_user_model().USERNAME_FIELD}")
+
+    def get_autocomplete_fields(self, request: HttpRequest) -> list[str]:
+        """Users and groups are found by typing, where this site's pages of them can be searched. A check of Django
+        refuses a fixed list where they cannot."""
+        return [name for name in ("user", "group") if self._is_searched(name, request)]
+
     def formfield_for_foreignkey(self, db_field: "ForeignKey[Any, Any]", request: HttpRequest, **kwargs: Any) -> Any:
-        """Users and groups are found by typing."""
-        return super().formfield_for_foreignkey(
-            db_field, request, **{"widget": Choice(db_field, self.admin_site), **kwargs}
-        )
+        """Users and groups are found by typing, or named."""
+        if self._is_searched(db_field.name, request):
+            chosen: dict[str, Any] = {"widget": Choice(db_field, self.admin_site)}
+        else:
+            chosen = {"form_class": NamedChoice, "help_text": "The name or the primary key."}
+        return super().formfield_for_foreignkey(db_field, request, **{**chosen, **kwargs})
+
+    def _is_searched(self, name: str, request: HttpRequest) -> bool:
+        related = self.model._meta.get_field(name).related_model
+        if not (isinstance(related, type) and self.admin_site.is_registered(related)):
+            return False
+        page = self.admin_site.get_model_admin(related)
+        return bool(page.get_search_fields(request)) and page.has_view_permission(request)
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """A filter value that no column can hold is called wrong, as Django does with others."""

@@ -19,16 +19,11 @@ class RateLimitConfig(AppConfig):
         from django.db.models.signals import m2m_changed, post_delete, post_save
 
         from flotilla.ratelimit import changes, checks  # noqa: F401
+        from flotilla.ratelimit.personal import has_groups
 
         limit = self.get_model("PersonalLimit")
         for signal in (post_save, post_delete):
             signal.connect(changes.changed, sender=limit, dispatch_uid="ratelimit.limit")
-        groups: Any = get_user_model()._meta.get_field("groups") if _has_groups() else None
+        groups: Any = get_user_model()._meta.get_field("groups") if has_groups() else None
         if groups is not None:
             m2m_changed.connect(changes.changed, sender=groups.remote_field.through, dispatch_uid="ratelimit.groups")
-
-
-def _has_groups() -> bool:
-    from django.contrib.auth import get_user_model
-
-    return any(field.name == "groups" for field in get_user_model()._meta.get_fields())

@@ -38,9 +38,14 @@ def load() -> Table:
     return table
 
 
+def has_groups() -> bool:
+    """Whether users of this project can be in groups; a user model of its own may know none."""
+    return any(field.name == "groups" for field in get_user_model()._meta.get_fields())
+
+
 def _members(groups: list[Any]) -> dict[Any, list[Any]]:
     found: dict[Any, list[Any]] = {}
-    if groups:
+    if groups and has_groups():
         pairs = get_user_model()._default_manager.filter(groups__in=groups).values_list("groups", "pk")
         for group, user in pairs:
             found.setdefault(group, []).append(user)

@@ -1,6 +1,11 @@
 """The Django app of the real-time core; on start it registers the system checks and begins to watch for changes."""
 
+import sys
+
 from django.apps import AppConfig
+from django.core.signals import request_started
+
+from flotilla.store import test_run
 
 
 class RealtimeAppConfig(AppConfig):
@@ -13,9 +18,13 @@ class RealtimeAppConfig(AppConfig):
 
     def ready(self) -> None:
         """Import what registers itself, and say where limits are configured besides settings.RATE_LIMITS."""
+        if sys.argv[1:2] == ["test"]:  # `manage.py test`, and the processes that it starts
+            test_run.begin()
         from flotilla.ratelimit.service import Source, set_source
-        from flotilla.realtime import changes, checks  # noqa: F401
+        from flotilla.realtime import changes, checks, collisions  # noqa: F401
         from flotilla.realtime.conf import get_config
+        from flotilla.store import patience
 
         changes.connect()
+        request_started.connect(patience.begin, dispatch_uid="flotilla.store.patience")
         set_source(Source(lambda: get_config().rate_limits, lambda: get_config().namespaces))

@@ -24,12 +24,14 @@ from django.db.models import Model
 from django.db.models.signals import m2m_changed, post_delete, post_save, pre_delete, pre_save
 
 from flotilla.realtime.access.tokens import user_id
+from flotilla.realtime.conf import get_config
 from flotilla.realtime.node.control import Command, Control
 from flotilla.realtime.node.operations.disconnect import Disconnect
 from flotilla.realtime.node.operations.reauthorize import Reauthorize
 from flotilla.realtime.node.selection import login_of
 from flotilla.realtime.protocol.codes import DisconnectCode
 from flotilla.store import StoreUnavailable, get_store
+from flotilla.store.patience import patiently
 
 logger = logging.getLogger("flotilla.realtime.changes")
 
@@ -152,7 +154,7 @@ def _rights_changed(instance: Any, action: str, reverse: bool, pk_set: set[Any] 
         if action.startswith("post_"):
             _announce([Affected(instance)], using)
     elif action == "pre_clear":  # afterwards nobody knows whose they were
-        _announce_users(instance.user_set.using(using), using)
+        _announce_users(_users_with(instance, using), using)
     elif action in ("post_add", "post_remove"):
         _announce([Affected(pk) for pk in pk_set or ()], using)
 
@@ -162,11 +164,18 @@ def _group_changed(instance: Any, action: str, reverse: bool, using: str, **_: A
         if reverse:
             _announce([Affected()], using)
         else:
-            _announce_users(instance.user_set.using(using), using)
+            _announce_users(_users_with(instance, using), using)
 
 
 def _group_ends(instance: Any, using: str, **_: Any) -> None:
-    _announce_users(instance.user_set.using(using), using)
+    _announce_users(_users_with(instance, using), using)
+
+
+def _users_with(granted: Group | Permission, using: str) -> Any:
+    """The users of a group or with a permission; a user model of the project's own may know neither."""
+    model, name = get_user_model(), "groups" if isinstance(granted, Group) else "user_permissions"
+    users = model._base_manager.using(using)
+    return users.filter(**{name: granted}) if hasattr(model, name) else users.none()
 
 
 def _permission_deleted(using: str, **_: Any) -> None:
@@ -190,11 +199,17 @@ def _announce(affected: Iterable[Affected], using: str) -> None:
 
 
 def _send(command: Command, using: str | None) -> None:
-    transaction.on_commit(partial(_tell, command), using=using)
+    transaction.on_commit(partial(_tell, command), using=using, robust=True)
 
 
 def _tell(command: Command) -> None:
     try:
-        Control(get_store()).tell_sync(command)
+        with patiently(get_config().publish_within):
+            Control(get_store()).tell_sync(command)
     except StoreUnavailable as error:
-        logger.warning("the instances could not be told that access changed: %s", error)
+        untold(error)
+
+
+def untold(error: StoreUnavailable) -> None:
+    """Log that instances do not know of a change: their next round will find it."""
+    logger.warning("the instances could not be told that access changed: %s", error)

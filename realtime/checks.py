@@ -1,25 +1,33 @@
 """System checks of the real-time configuration: each fault by name, with its mend.
 
-Errors are what `get_config()` refuses and hooks that cannot be imported; warnings are what works but should be known
-before it meets the internet. No check repeats a secret.
+Errors are what `get_config()` refuses, hooks that cannot be imported and public keys that cannot be read; warnings are
+what works but should be known before it meets the internet. No check repeats a secret.
 """
 
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from importlib.util import find_spec
 from typing import Any
 
 from django.apps import AppConfig
-from django.core.checks import CheckMessage, Error, Warning, register
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Info, Warning, register
 
 from flotilla.conf import problems
 from flotilla.config_reader import ConfigProblems
+from flotilla.realtime.access import trust
+from flotilla.realtime.access.authentication_hook import resolved
 from flotilla.realtime.access.hooks import name_of, resolve
+from flotilla.realtime.access.public_keys import CryptographyMissing, UnusableKey, read_pem
 from flotilla.realtime.conf import ChannelOptions, RealtimeConfig, get_config
 from flotilla.realtime.origin import covers_a_top_level
-from flotilla.store.conf import NO_REDIS_MEND, get_store_config
+from flotilla.store import in_process, isolation
+from flotilla.store.conf import ALONE, NO_REDIS_MEND, get_store_config, serves
 
 MIN_SECRET = 32
 """Bytes of a token secret that no one can guess: the size of the hash in HS256 (RFC 7518, 3.2)."""
+INSTALL = 'Install it, as with `pip install "django-flotilla[jwt]"`.'
 
 
 @register("realtime")
@@ -36,7 +44,8 @@ def check_realtime(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[Ch
         *found,
         *_redis(),
         *_hooks(config),
-        *_secret(config),
+        *_secrets(config),
+        *_public_keys(config),
         *_openness(config),
         *_open_reading(config),
         *_without_effect(config),
@@ -47,30 +56,68 @@ def _redis() -> Iterator[CheckMessage]:
     with suppress(ConfigProblems):
         if not get_store_config().redis_urls:
             yield Error("No Redis is configured.", hint=NO_REDIS_MEND, id="flotilla_realtime.E003")
+        if get_store_config().in_process:
+            yield from _in_process()
+
+
+def _in_process() -> Iterator[CheckMessage]:
+    if not in_process.can_run():
+        yield Error("The engine in the process cannot run.", hint=in_process.NEEDS_LUPA, id="flotilla_realtime.E020")
+    elif isolation.begun():
+        return
+    elif serves():
+        yield Error(f"{ALONE} `serve` starts several.", hint=NO_REDIS_MEND, id="flotilla_realtime.E021")
+    elif not settings.DEBUG:
+        message = "The engine in the process is used with DEBUG off: other processes reach none of its clients."
+        yield Warning(message, hint=NO_REDIS_MEND, id="flotilla_realtime.W020")
+    elif sys.argv[1:2] in (["runserver"], ["check"]):
+        message = "No Redis: the engine in this process is used. It serves this process alone, and keeps nothing."
+        yield Info(message, hint=NO_REDIS_MEND, id="flotilla_realtime.I020")
 
 
 def _hooks(config: RealtimeConfig) -> Iterator[CheckMessage]:
+    found = [("authenticate", config.authenticate, resolved)]
     for path, options in config.scopes():
-        for key in ("subscribe_permission", "publish_permission"):
-            hook = getattr(options, key)
+        for key in ("subscribe_permission", "publish_permission", "token_permission"):
+            found.append((f"{path}.{key}", getattr(options, key), resolve))
+    for path, hook, find in found:
+        try:
+            if hook is not None:
+                find(hook)
+        except (ImportError, TypeError) as error:
+            message = f"{path}: the hook {name_of(hook)} cannot be used: {error}"
+            yield Error(
+                message, hint="Correct its dotted path, or what its module raises.", id="flotilla_realtime.E002"
+            )
+
+
+def _secrets(config: RealtimeConfig) -> Iterator[CheckMessage]:
+    mend = "Set REALTIME_TOKEN_SECRET (token_secret of FLOTILLA) to 32 random bytes or more: `openssl rand -hex 32`."
+    if not trust.of_connections(config).has_keys:
+        message = "Neither a token secret nor a public key is set: every token is refused."
+        yield Warning(message, hint=mend, id="flotilla_realtime.W001")
+    for name in ("token_secret", "subscription_token_secret"):
+        secrets = trust.texts(getattr(config, name))
+        for position, secret in enumerate(secrets):
+            if (size := len(secret.encode())) < MIN_SECRET:
+                which = f"{name}[{position}]" if len(secrets) > 1 else name
+                message = f"{which} has {size} bytes, fewer than {MIN_SECRET}: tokens could be forged."
+                yield Warning(message, hint=mend, id="flotilla_realtime.W002")
+
+
+def _public_keys(config: RealtimeConfig) -> Iterator[CheckMessage]:
+    for name in ("token_public_keys", "subscription_token_public_keys"):
+        for position, pem in enumerate(trust.texts(getattr(config, name))):
             try:
-                if hook is not None:
-                    resolve(hook)
-            except (ImportError, TypeError) as error:
-                message = f"{path}.{key}: the hook {name_of(hook)} cannot be used: {error}"
-                yield Error(
-                    message, hint="Correct its dotted path, or what its module raises.", id="flotilla_realtime.E002"
-                )
-
-
-def _secret(config: RealtimeConfig) -> Iterator[CheckMessage]:
-    size = len(config.token_secret.encode())
-    mend = "Set REALTIME_TOKEN_SECRET to 32 random bytes or more, as printed by `openssl rand -hex 32`."
-    if not size:
-        yield Warning("No token secret is set: every token is refused.", hint=mend, id="flotilla_realtime.W001")
-    elif size < MIN_SECRET:
-        message = f"The token secret has {size} bytes, fewer than {MIN_SECRET}: tokens could be forged."
-        yield Warning(message, hint=mend, id="flotilla_realtime.W002")
+                read_pem(pem)
+            except CryptographyMissing as error:
+                yield Error(f"{name}: {error}.", hint=INSTALL, id="flotilla_realtime.E010")
+            except UnusableKey as error:
+                hint = 'Write the PEM text of a public key, "-----BEGIN PUBLIC KEY-----…".'
+                yield Error(f"{name}[{position}] cannot be used: {error}.", hint=hint, id="flotilla_realtime.E010")
+    for name in ("token_jwks_url", "subscription_token_jwks_url"):
+        if getattr(config, name) and find_spec("cryptography") is None:
+            yield Error(f"{name}: {CryptographyMissing()}.", hint=INSTALL, id="flotilla_realtime.E010")
 
 
 def _openness(config: RealtimeConfig) -> Iterator[CheckMessage]:

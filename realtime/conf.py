@@ -16,12 +16,16 @@ from msgspec import Meta, Struct, field
 from flotilla.conf import Part
 from flotilla.config_reader import CALLABLE, PositiveSeconds, Reader, Seconds
 from flotilla.problems import Problem
+from flotilla.realtime import token_settings
 from flotilla.realtime.origin import fault_of
 
 Count = Annotated[int, Meta(ge=0, le=10_000_000)]
 Positive = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 Hook = str | Callable[..., Any] | None
 """A permission hook: a callable `(user, channel, info) -> bool`, sync or async, or its dotted path."""
+Leeway = Annotated[float, Meta(ge=0, le=300, extra={"kind": "duration"})]
+Texts = str | tuple[str, ...]
+"""One text or a list of them."""
 
 _Rule = Callable[..., Iterator[Problem]]
 _NAMESPACE_NAME = re.compile(r"[-A-Za-z0-9_.]+")
@@ -82,6 +86,8 @@ class ChannelOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """`(user, channel, info) -> bool`, sync or async: who may subscribe. It decides alone."""
     publish_permission: Annotated[Hook, CALLABLE] = None
     """`(user, channel, info) -> bool`, sync or async: which clients may publish. It decides alone."""
+    token_permission: Annotated[Hook, CALLABLE] = None
+    """`(user, channel, info) -> bool`, sync or async: who gets a subscription token of the token endpoint."""
 
     @property
     def has_history(self) -> bool:
@@ -151,12 +157,43 @@ class RealtimeConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Connections of a user over all instances; 0: any number."""
     connection_limit_policy: Literal["refuse", "oldest"] = "refuse"
     """Which one of too many connections is ended (3504): the new one is refused, or the oldest goes."""
-    token_secret: str = ""
-    """The HMAC secret of tokens; without it every token is refused."""
-    token_audience: str = ""
-    """What tokens must have as `aud`."""
-    token_issuer: str = ""
-    """What tokens must have as `iss`."""
+    publish_within: PositiveSeconds = 2.0
+    """How long one request waits for Redis in all, over everything it publishes, where it is told of no error."""
+    token_secret: Texts = ""
+    """HMAC secrets of tokens: of several the first signs, and all verify. Without a secret or key every token is
+    refused."""
+    token_public_keys: Texts = ()
+    """Public keys (PEM) of those who sign tokens with RS256, ES256 or EdDSA."""
+    token_jwks_url: str = ""
+    """Where an issuer publishes its keys (JWKS): https, or this machine."""
+    token_audience: Texts = ""
+    """What a token must have as `aud`: one of these."""
+    token_issuer: Texts = ""
+    """What a token must have as `iss`: one of these."""
+    token_user_claim: str = "sub"
+    """The claim that names the user, as `user_id` of SimpleJWT."""
+    token_type_claim: str = "token_type"
+    """The claim that says what kind of token it is, where a token has it."""
+    token_types: tuple[str, ...] = ("access",)
+    """What that claim may say, so that a refresh token connects nobody."""
+    token_leeway: Leeway = 0.0
+    """By how much the clocks of issuers may differ from ours."""
+    token_ttl: PositiveSeconds = 600.0
+    """How long a token of the token endpoint holds."""
+    subscription_token_secret: Texts = ""
+    """HMAC secrets of subscription tokens. With any of these three, keys of connection tokens open no channel."""
+    subscription_token_public_keys: Texts = ()
+    """Public keys (PEM) of those who sign subscription tokens."""
+    subscription_token_jwks_url: str = ""
+    """Where an issuer of subscription tokens publishes its keys."""
+    subscription_token_audience: Texts = ""
+    """What a subscription token must have as `aud`: one of these."""
+    subscription_token_issuer: Texts = ""
+    """What a subscription token must have as `iss`: one of these."""
+    authenticate: Annotated[Hook, CALLABLE] = None
+    """`(request) -> user`, sync or async: who a client is, asked before tokens and sessions."""
+    authenticate_again: Seconds = 3600.0
+    """When a connection that `authenticate` let in ends, and comes back to be asked again; 0: never."""
     api_keys: tuple[str, ...] = ()
     """Keys of the HTTP API; without one it is closed."""
     allowed_origins: tuple[str, ...] = ()
@@ -268,6 +305,8 @@ def _top_rules(config: RealtimeConfig, rule: _Rule) -> Iterator[Problem]:
     for origin in config.allowed_origins:
         mend = fault_of(origin)
         yield from rule(not mend, "allowed_origins", f"expected `*` or an origin, got {origin!r}", mend)
+    for path, fault, mend in token_settings.faults(config):
+        yield from rule(False, path, fault, mend)
 
 
 def _is_abuse(abuse: dict[str, Any] | None) -> bool:

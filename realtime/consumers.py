@@ -60,7 +60,7 @@ class ConnectionConsumer:
         elif reason := node.blocks.against("", client.address):
             client.disconnect(DisconnectCode.PERMISSION_DENIED, reason)
         if isinstance(socket, Connection):
-            socket.adopt(client)  # it calls the client itself: neither this coroutine nor a queue is needed any more
+            socket.adopt(client, node.bounds)  # it calls the client itself: this coroutine is needed no more
         else:
             await _serve(client, receive)
 

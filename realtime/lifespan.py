@@ -1,20 +1,30 @@
-"""The platform's part in ASGI's lifespan: the node starts before the first connection, and has left the cluster at the
-end.
+"""The platform's part in ASGI's lifespan: the process is set up and its node starts before the first connection, and
+both have left the cluster at the end. The lifespan of the project's own application, where it has one, is around it.
 
 It serves every server that speaks lifespan. Our own also asks for its clients to be sent away while they are connected
-(`flotilla.realtime.server.lifespan`); others (uvicorn, hypercorn) have closed connections before they say that it ends.
-A stock Daphne does not speak it: there the node starts with the first connection.
+(`flotilla.realtime.server.lifespan`). Under others they are sent away when SIGTERM comes, where the server lets us
+(`flotilla.realtime.server.other_server`), else at its end, when it has closed most connections itself. A stock Daphne
+does not speak it: there everything starts with its event loop (`start_with_daphne`).
 """
 
+import asyncio
 import logging
+import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from flotilla.realtime.node.node import current_node, get_node
 from flotilla.realtime.server.conf import get_server_config
-from flotilla.realtime.server.lifespan import EXTENSION
+from flotilla.realtime.server.drain import is_leaving
+from flotilla.realtime.server.lifespan import EXTENSION, Lifespan, StartupFailed, is_served_here
+from flotilla.realtime.server.other_server import drain_at_sigterm
+from flotilla.realtime.server.signals import boot, leave
+from flotilla.realtime.server.workers import name_worker
 
 logger = logging.getLogger("flotilla.realtime.drain")
+
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 
 class NodeClients:
@@ -33,24 +43,85 @@ class NodeClients:
             await node.drain(within)
 
 
-async def lifespan(
-    scope: dict[str, Any],
-    receive: Callable[[], Awaitable[dict[str, Any]]],
-    send: Callable[[dict[str, Any]], Awaitable[None]],
-) -> None:
+async def lifespan(scope: dict[str, Any], receive: Receive, send: Send) -> None:
     """Serve a server's lifespan to its end."""
+    await _serve(None, scope, receive, send)
+
+
+def lifespan_around(application: Any) -> Callable[[dict[str, Any], Receive, Send], Awaitable[None]]:
+    """The same for a project whose own application may have a lifespan: it begins before ours and ends after it."""
+
+    async def both(scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        await _serve(Lifespan(application, scope.get("state")), scope, receive, send)
+
+    return both
+
+
+async def _serve(own: Lifespan | None, scope: dict[str, Any], receive: Receive, send: Send) -> None:
     await receive()  # lifespan.startup
+    clients, register = NodeClients(), (scope.get("extensions") or {}).get(EXTENSION)
     try:
-        await get_node()
+        if own is not None:
+            await own.startup()
+        await _start(clients, register)
+    except StartupFailed as error:
+        await send({"type": "lifespan.startup.failed", "message": str(error)})
+        return
     except Exception as error:
         logger.exception("the node could not be started")
+        await _end(clients, register is not None)
+        if own is not None:
+            await own.shutdown(get_server_config().drain_deadline)
         await send({"type": "lifespan.startup.failed", "message": f"the node could not be started: {error!r}"})
         return
-    clients, register = NodeClients(), (scope.get("extensions") or {}).get(EXTENSION)
-    if register is not None:
-        register(clients)
     await send({"type": "lifespan.startup.complete"})
     await receive()  # lifespan.shutdown
-    if register is None:  # else the server has had them sent away
-        await clients.send_away(get_server_config().drain_deadline)
+    await _end(clients, register is not None)
+    if own is not None:
+        await own.shutdown(get_server_config().drain_deadline)
     await send({"type": "lifespan.shutdown.complete"})
+
+
+async def _start(clients: NodeClients, register: Callable[[NodeClients], None] | None) -> None:
+    """Under our own server `register` is how it knows our clients, and the process is set up already."""
+    if register is None:
+        name_worker()
+        await boot()
+    await get_node()
+    if register is not None:
+        register(clients)
+    else:
+        drain_at_sigterm(clients)
+
+
+async def _end(clients: NodeClients, is_ours: bool) -> None:
+    """The server ends. Whoever is still there is sent away now, unless the server has had that done."""
+    if is_ours:
+        return
+    if not is_leaving():
+        await leave()
+    await clients.send_away(get_server_config().drain_deadline)
+
+
+def start_with_daphne() -> None:
+    """Set the process up as soon as a stock Daphne's event loop turns; call it when the application is made.
+
+    Daphne speaks no lifespan, but it makes its loop before it imports the application. Where Daphne is only installed,
+    and another server serves, that loop never turns.
+    """
+    daphne = sys.modules.get("daphne.server")
+    if daphne is not None:
+        loop: asyncio.AbstractEventLoop = daphne.twisted_loop
+        loop.call_soon_threadsafe(lambda: _tasks.add(loop.create_task(_start_unless_started())))
+
+
+_tasks: set["asyncio.Task[None]"] = set()
+
+
+async def _start_unless_started() -> None:
+    if current_node() is not None or is_served_here():
+        return
+    try:
+        await _start(NodeClients(), None)
+    except Exception:
+        logger.exception("the node could not be started")

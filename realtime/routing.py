@@ -1,26 +1,18 @@
-"""Where WebSocket connections go. A handshake for any other path is refused."""
+"""The client endpoint's address, and what answers there. `flotilla.asgi` puts it into a project's ASGI application;
+`websocket_urlpatterns` is for a Channels URLRouter of a project's own.
+"""
 
 from typing import Any
 
-from channels.routing import URLRouter
 from django.urls import path
 
 from flotilla.realtime.consumers import ConnectionConsumer
 from flotilla.realtime.server.handshake import NO_UPGRADE, UPGRADE_HEADERS
 
-websocket_urlpatterns = [path("connection/websocket", ConnectionConsumer.as_asgi())]  # type: ignore[arg-type]
-_routes = URLRouter(websocket_urlpatterns)
+ENDPOINT = "/connection/websocket"
 
-
-async def websocket(scope: dict[str, Any], receive: Any, send: Any) -> None:
-    """The application for WebSocket scopes."""
-    try:
-        await _routes(scope, receive, send)
-    except ValueError as error:
-        if "No route found" not in str(error):
-            raise
-        await receive()
-        await send({"type": "websocket.close", "code": 1000})
+endpoint = ConnectionConsumer.as_asgi()
+websocket_urlpatterns = [path(ENDPOINT.removeprefix("/"), endpoint)]  # type: ignore[arg-type]
 
 
 async def without_upgrade(scope: dict[str, Any], receive: Any, send: Any) -> None:
@@ -29,6 +21,3 @@ async def without_upgrade(scope: dict[str, Any], receive: Any, send: Any) -> Non
     headers = [(b"content-type", b"text/plain"), (b"content-length", b"%d" % len(body)), *UPGRADE_HEADERS]
     await send({"type": "http.response.start", "status": 426, "headers": [*headers, (b"connection", b"upgrade")]})
     await send({"type": "http.response.body", "body": body})
-
-
-http_urlpatterns = [path("connection/websocket", without_upgrade)]  # type: ignore[arg-type]

@@ -15,7 +15,9 @@ from urllib.parse import unquote
 
 from flotilla.store.tls import Tls
 
-SCHEMES = ("redis", "rediss", "unix", "redis+sentinel")
+SCHEMES = ("redis", "rediss", "unix", "redis+sentinel", "memory")
+MEMORY = "memory://"
+"""The address of the engine in the process (`flotilla.store.in_process`)."""
 PORT = 6379
 SENTINEL_PORT = 26379
 
@@ -24,6 +26,7 @@ OPTIONS = {
     "redis": ("db",),
     "rediss": ("db", *_TLS),
     "unix": ("db", "username", "password"),
+    "memory": (),
     "redis+sentinel": ("db", "tls", "sentinel_tls", "sentinel_username", "sentinel_password", *_TLS),
 }
 _AS_REDIS_PY = {  # how the client library calls them, as addresses written for it do
@@ -71,7 +74,7 @@ class Login:
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where a Redis is: a `path`, one of `hosts`, or what the sentinels in `hosts` call `master`."""
+    """Where a Redis is: a `path`, one of `hosts`, what the sentinels in `hosts` call `master`, or in this process."""
 
     hosts: tuple[tuple[str, int], ...] = ()
     path: str = ""
@@ -81,11 +84,12 @@ class Address:
     tls: Tls | None = None
     sentinel_login: Login = Login()
     sentinel_tls: Tls | None = None
+    in_process: bool = False
 
     @property
     def data(self) -> tuple[Any, ...]:
         """Which data this is: equal for two addresses of the same database."""
-        return (frozenset(self.hosts), self.path, self.master, self.db)
+        return (frozenset(self.hosts), self.path, self.master, self.db, self.in_process)
 
 
 def parse(url: str) -> Address:
@@ -100,6 +104,10 @@ def parse(url: str) -> Address:
         raise WrongAddress(f"it cannot be parsed; {ENCODE}")
     login, hosts, path, query = form.groups()
     options = _options(scheme[1], query or "")
+    if scheme[1] == "memory":
+        if url != MEMORY:
+            raise WrongAddress(f"the engine in the process is written {MEMORY}, and nothing more")
+        return Address(in_process=True)
     if scheme[1] == "unix":
         return _unix(_login(login), hosts, path or "", options)
     if scheme[1] == "redis+sentinel":

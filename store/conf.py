@@ -2,13 +2,16 @@
 
 import os
 import platform
+import sys
 
 import msgspec
+from django.core.exceptions import ImproperlyConfigured
 
 from flotilla.conf import Part
 from flotilla.config_reader import Reader
 from flotilla.problems import Problem
-from flotilla.store.address import WrongAddress
+from flotilla.store import in_process, isolation
+from flotilla.store.address import MEMORY, WrongAddress
 from flotilla.store.urls import checked_urls
 
 REDIS_MEND = (
@@ -17,7 +20,11 @@ REDIS_MEND = (
 )
 
 
-NO_REDIS_MEND = 'Set FLOTILLA = {"redis_url": "redis://localhost:6379/0"}, or the variable REDIS_URL.'
+NO_REDIS_MEND = (
+    'Set FLOTILLA = {"redis_url": "redis://localhost:6379/0"}, or the variable REDIS_URL. '
+    f"For tests and a first try, {MEMORY} is a Redis inside of the process."
+)
+ALONE = "Other processes cannot be reached: each has an engine of its own instead of a Redis."
 
 
 class StoreConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -25,7 +32,9 @@ class StoreConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     redis_url: str | tuple[str, ...] = ()
     """One Redis, or a list of them to share the load (each a shard): addresses as `redis://localhost:6379/0`, also
-    separated by commas. Without it, the setting or the environment's variable REDIS_URL."""
+    separated by commas. Without it, the setting or the environment's variable REDIS_URL. `memory://` is an engine
+    inside of the process, for tests and a first try; where no Redis is named, tests use it, and while DEBUG is on
+    everything but `serve`."""
     redis_durable: bool = False
     """Redis loses nothing that it answered (`appendfsync always`), so its restart ends no stream."""
     prefix: str = "flotilla"
@@ -38,6 +47,11 @@ class StoreConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         """The addresses; none where no Redis is configured."""
         return (self.redis_url,) if isinstance(self.redis_url, str) else self.redis_url
 
+    @property
+    def in_process(self) -> bool:
+        """Whether the engine in the process is used instead of a Redis."""
+        return MEMORY in self.redis_urls
+
 
 def _sources(reader: Reader) -> None:
     from django.conf import settings
@@ -47,6 +61,8 @@ def _sources(reader: Reader) -> None:
         reader.add({"redis_url": found}, "settings.REDIS_URL")
     elif url := os.environ.get("REDIS_URL", ""):
         reader.add({"redis_url": url}, "the environment's REDIS_URL")
+    elif isolation.begun() or (settings.DEBUG and not serves() and in_process.can_run()):
+        reader.add({"redis_url": MEMORY}, "what tests and DEBUG use where no Redis is configured")
 
 
 def _build(reader: Reader) -> StoreConfig:
@@ -57,7 +73,19 @@ def _build(reader: Reader) -> StoreConfig:
         reader.problems.append(Problem("redis_url", str(error), REDIS_MEND, reader.where("redis_url")))
         urls = []
     name = reader.values.pop("instance_id", "") or platform.node() or "flotilla"
-    return StoreConfig(**reader.values, redis_url=tuple(urls), instance_id=name)
+    made = StoreConfig(**reader.values, redis_url=tuple(urls), instance_id=name)
+    return msgspec.structs.replace(made, prefix=isolation.own(made.prefix))
+
+
+def serves() -> bool:
+    """Whether this is `manage.py serve`, whose processes share a Redis."""
+    return "serve" in sys.argv[1:3]  # or `manage.py flotilla serve`
+
+
+def require_shared_store() -> None:
+    """For a process that is to reach others. Raises ImproperlyConfigured where each has an engine of its own."""
+    if get_store_config().in_process:
+        raise ImproperlyConfigured(f"{ALONE} {NO_REDIS_MEND}")
 
 
 get_store_config = Part(

@@ -8,11 +8,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 ELSEWHERE = frozenset({"READONLY", "LOADING", "MASTERDOWN"})
 """Codes of a server that is not, or not yet, the right one: the address may lead to another one by now."""
 
 UNKNOWN_SCRIPT = "NOSCRIPT"
+_OF_CLASS = {
+    "AuthenticationError": "NOAUTH",
+    "BusyLoadingError": "LOADING",
+    "ExecAbortError": "EXECABORT",
+    "NoPermissionError": "NOPERM",
+    "NoScriptError": "NOSCRIPT",
+    "OutOfMemoryError": "OOM",
+    "ReadOnlyError": "READONLY",
+}
+"""The codes of redis-py's errors by the names of their classes: before 7.2 they carry none."""
 _CODE = re.compile(r"[A-Z][A-Z0-9]+(?= |$)")
 _NO_RIGHT = (
     "The user executing the script can't ",
@@ -26,6 +37,15 @@ class StoreUnavailable(Exception):
 
     A write may or may not have happened. The caller tells its client to try again, or repeats an idempotent call.
     """
+
+
+class StoreSilent(StoreUnavailable):
+    """Redis did not answer within the time that the call had."""
+
+
+class StoreNotAsked(StoreUnavailable):
+    """Nothing was sent, for it would only have been waited for: Redis is known to be silent, or the caller's time is
+    used up."""
 
 
 class StoreRefused(StoreUnavailable):
@@ -63,14 +83,22 @@ def from_client(error: Exception) -> StoreUnavailable:
     knows: it is put back."""
     if isinstance(error, StoreUnavailable):
         return error
-    if isinstance(error.__cause__, RedisError) and error.__cause__.status_code:
-        error = error.__cause__  # redis-py calls what Redis answered while a connection was made a fault of the network
+    # What Redis answers while a connection is made is the cause of what redis-py calls a fault of the network.
+    for told in (error.__cause__, error):
+        if code := _code_of(told):
+            return refused(f"{code} {told}")
     text = str(error)
-    if isinstance(error, RedisError) and error.status_code:
-        return refused(f"{error.status_code} {text}")
     if isinstance(error, ResponseError):
         return refused(text)
-    return StoreUnavailable(f"Redis does not answer: {text or type(error).__name__}")
+    kind = StoreSilent if isinstance(error, TimeoutError | RedisTimeoutError) else StoreUnavailable
+    return kind(f"Redis does not answer: {text or type(error).__name__}")
+
+
+def _code_of(error: BaseException | None) -> str:
+    """The code that redis-py took off an error reply's text; "" when it took none."""
+    if not isinstance(error, RedisError):
+        return ""
+    return getattr(error, "status_code", None) or _OF_CLASS.get(type(error).__name__, "")
 
 
 @contextmanager

@@ -27,7 +27,7 @@ from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.connection import ConnectionPool as AsyncConnectionPool
 
 from flotilla.store.backoff import Backoff
-from flotilla.store.errors import ELSEWHERE, UNKNOWN_SCRIPT, StoreRefused, StoreUnavailable, from_client
+from flotilla.store.errors import ELSEWHERE, UNKNOWN_SCRIPT, StoreRefused, StoreSilent, StoreUnavailable, from_client
 from flotilla.store.partitions import DOUBT, Partitions, in_full, run_of
 from flotilla.store.replies import ReplyStream
 from flotilla.store.scripts import Script
@@ -299,7 +299,7 @@ class Link:
     def _look(self) -> None:
         self._watch = None
         if self._due and self._due[0][0] + self._timeout <= self._loop.time():
-            self._fail_soon(StoreUnavailable(f"no reply within {self._timeout} s"))
+            self._fail_soon(StoreSilent(f"no reply within {self._timeout} s"))
         else:
             self._watch_silence()
 

@@ -58,8 +58,12 @@ def partition_key(prefix: str, kind: str, partition: int) -> str:
     return f"{prefix}:{kind}:{{p{partition}}}"
 
 
-@lru_cache(maxsize=CACHED_PLACEMENTS)
 def placement_of(name: str) -> Placement:
     """The placement of `name`, the same in every process of the cluster."""
+    return _placed(name, get_store_config().prefix)
+
+
+@lru_cache(maxsize=CACHED_PLACEMENTS)
+def _placed(name: str, prefix: str) -> Placement:
     digest = blake2b(name.encode(), digest_size=10)
-    return Placement(digest.hexdigest(), get_store_config().prefix, digest.digest()[0] % PARTITIONS)
+    return Placement(digest.hexdigest(), prefix, digest.digest()[0] % PARTITIONS)

@@ -11,14 +11,26 @@ from redis.asyncio.sentinel import SentinelConnectionPool as AsyncSentinelPool
 from redis.asyncio.sentinel import SentinelManagedConnection as AsyncManaged
 from redis.sentinel import SentinelConnectionPool, SentinelManagedConnection
 
+from flotilla.store import in_process
 from flotilla.store.address import Address, parse
+from flotilla.store.deadline import Timed
 from flotilla.store.sentinels import Sentinels, sentinels_of
 from flotilla.store.tls import AsyncTlsConnection, AsyncTlsMaster, TlsConnection, TlsMaster
 
 
+def options_of(timeout: float, retry: Any) -> dict[str, Any]:
+    """What all connections have: no read, write or connecting takes longer than so many seconds."""
+    return {
+        "protocol": 2,  # one shape of replies, whatever the server's version
+        "socket_timeout": timeout,
+        "socket_connect_timeout": timeout,
+        "retry": retry,
+    }
+
+
 def async_pool(url: str, **options: Any) -> aioredis.ConnectionPool:
     """A pool for coroutines. Raises WrongAddress."""
-    address = parse(url)
+    address = _reached(url)
     options |= _arguments(address)
     if address.master:
         kind = AsyncManaged if address.tls is None else AsyncTlsMaster
@@ -29,16 +41,36 @@ def async_pool(url: str, **options: Any) -> aioredis.ConnectionPool:
     )
 
 
+class _Tcp(Timed, redis.Connection):
+    """A connection of threads."""
+
+
+class _Unix(Timed, redis.UnixDomainSocketConnection):
+    """The same over a Unix socket."""
+
+
+class _Tls(Timed, TlsConnection):
+    """The same over TLS."""
+
+
+class _Master(Timed, SentinelManagedConnection):
+    """The same to a master behind sentinels."""
+
+
+class _MasterOverTls(Timed, TlsMaster):
+    """The same to a master behind sentinels, over TLS."""
+
+
 def sync_client(url: str, **options: Any) -> redis.Redis:
-    """A client for threads, with a pool of its own. Raises WrongAddress."""
-    address = parse(url)
+    """A client for threads, with a pool of its own; it keeps deadlines (`store.deadline`). Raises WrongAddress."""
+    address = _reached(url)
     options |= _arguments(address)
     if address.master:
-        kind = SentinelManagedConnection if address.tls is None else TlsMaster
+        kind = _Master if address.tls is None else _MasterOverTls
         masters = _OfThreads(sentinels_of(address))
         return redis.Redis.from_pool(SentinelConnectionPool(address.master, masters, connection_class=kind, **options))
-    plain = redis.Connection if address.tls is None else TlsConnection
-    connection_class = redis.UnixDomainSocketConnection if address.path else plain
+    plain = _Tcp if address.tls is None else _Tls
+    connection_class = _Unix if address.path else plain
     return redis.Redis.from_pool(redis.ConnectionPool(connection_class=connection_class, **options))
 
 
@@ -56,6 +88,12 @@ class _OfThreads:
 
     def discover_master(self, _: str) -> tuple[str, int]:
         return self._sentinels.discover_master_sync()
+
+
+def _reached(url: str) -> Address:
+    """Where an address leads to; the engine in the process is started when somebody first connects to it."""
+    address = parse(url)
+    return parse(in_process.engine().url) if address.in_process else address
 
 
 def _arguments(address: Address) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from redis.exceptions import ConnectionError as NoConnection
 
 from flotilla.store.address import Address
 from flotilla.store.backoff import Backoff
+from flotilla.store.deadline import bounded
 from flotilla.store.errors import StoreUnavailable, from_client, reading
 from flotilla.store.once import Once
 from flotilla.store.supervised import supervised
@@ -124,7 +125,7 @@ class Sentinels:
     def discover_master_sync(self) -> tuple[str, int]:
         """The same for threads."""
         try:
-            return self._speaker.run(self._ask()).result(2 * ANSWER_WITHIN)
+            return self._speaker.run(self._ask()).result(bounded(2 * ANSWER_WITHIN))
         except (StoreUnavailable, TimeoutError) as error:
             raise NoConnection(str(error) or "the sentinels do not answer") from error
 

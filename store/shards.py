@@ -6,38 +6,42 @@ same Redis with the same deadline and raise the same errors.
 
 import asyncio
 import os
-import time
 from collections.abc import Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
-import redis
 import redis.asyncio as aioredis
 from channels_redis.utils import _consistent_hash as layer_hash
 from django.core.exceptions import ImproperlyConfigured
 from redis.asyncio.connection import AbstractConnection
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
-from redis.retry import Retry
 
 from flotilla.store.conf import NO_REDIS_MEND, get_store_config
-from flotilla.store.errors import ELSEWHERE, UNKNOWN_SCRIPT, StoreRefused, StoreUnavailable, from_client
-from flotilla.store.link import COMPARE_EVERY, HELD_WITHIN, Argument, Link, pack
-from flotilla.store.partitions import DOUBT, Partitions, run_of
+from flotilla.store.link import Argument, Link
+from flotilla.store.partitions import Partitions
 from flotilla.store.placement import Placement
-from flotilla.store.pools import async_pool, sentinels, sync_client
+from flotilla.store.pools import async_pool, options_of, sentinels
 from flotilla.store.scripts import Script
-from flotilla.store.sentinels import Follower
 from flotilla.store.stats import RedisStats
+from flotilla.store.threads import Threads
 
 TIMEOUT = 2.0  # seconds a call may take
 
 
 class Shard:
     """One Redis. `index` is its number in REDIS_URL. `partitions`: None where it does not matter if Redis comes back
-    with an older state."""
+    with an older state. `wait_once`: threads do not ask a Redis that is known to be silent (`flotilla.store.outage`).
+    """
 
-    def __init__(self, index: int, url: str, timeout: float = TIMEOUT, partitions: Partitions | None = None) -> None:
+    def __init__(
+        self,
+        index: int,
+        url: str,
+        timeout: float = TIMEOUT,
+        partitions: Partitions | None = None,
+        *,
+        wait_once: bool = False,
+    ) -> None:
         self.index = index
         self.url = url
         self.timeout = timeout
@@ -45,7 +49,7 @@ class Shard:
         self.stats = RedisStats(f"Redis {index}")
         self._links: WeakKeyDictionary[asyncio.AbstractEventLoop, Link] = WeakKeyDictionary()
         self._current: tuple[asyncio.AbstractEventLoop, Link] | None = None  # the one asked for last
-        self._client: redis.Redis | None = None
+        self._threads = Threads(f"Redis {index}", url, timeout, self.stats, partitions, wait_once=wait_once)
         self._beside: list[AbstractConnection] = []
         self._beside_pool: aioredis.ConnectionPool | None = None  # kept: behind sentinels, connections only borrow it
 
@@ -78,97 +82,35 @@ class Shard:
             for ended in [known for known in self._links if known.is_closed()]:
                 del self._links[ended]  # a link refers to its loop, so the pair would never be freed
             link = self._links[loop] = Link(self._async_pool(), self.timeout, self.stats, self.partitions)
-            self._follow(link)
+            if (behind := sentinels(self.url)) is not None:
+                behind.follow(link)
         self._current = (loop, link)
         return link
 
     def run_sync(self, script: Script, keys: Sequence[str], args: Sequence[Argument]) -> Any:
         """`run` for code without an event loop; safe in threads."""
-        gives_up = time.monotonic() + HELD_WITHIN
-        while True:
-            try:
-                return self._run_once(script, keys, args)
-            except StoreRefused as error:
-                if error.code != DOUBT or self.partitions is None or time.monotonic() > gives_up:
-                    raise self._failed_sync(error) from error.__cause__
-            time.sleep(COMPARE_EVERY)
-            self._compare_sync(self.partitions)
-
-    def _run_once(self, script: Script, keys: Sequence[str], args: Sequence[Argument]) -> Any:
-        try:
-            return self._ask_sync("EVALSHA", script.sha, len(keys), *keys, *args)
-        except StoreRefused as error:
-            if error.code != UNKNOWN_SCRIPT:
-                raise
-        return self._ask_sync("EVAL", script.text, len(keys), *keys, *args)
-
-    def _compare_sync(self, partitions: Partitions) -> None:
-        """Ask again whether a doubt is over, and make partitions that are gone."""
-        everything = range(len(partitions.all))
-        run = run_of(self.execute_sync("INFO", "server"))
-        answers = self.batch_sync(partitions.questions(run, everything))
-        partitions.answered(run, everything, answers)
+        return self._threads.run(script, keys, args)
 
     def execute_sync(self, *command: Argument) -> Any:
         """`execute` for code without an event loop; safe in threads."""
-        try:
-            return self._ask_sync(*command)
-        except StoreRefused as error:
-            raise self._failed_sync(error) from error.__cause__
-
-    def _ask_sync(self, *command: Argument) -> Any:
-        self.stats.commands += 1
-        try:
-            return self._threads().execute_command(*command)
-        except (RedisError, OSError) as error:
-            found = from_client(error)
-            if isinstance(found, StoreRefused):
-                raise found from error
-            raise self._failed_sync(found) from error
-
-    def _failed_sync(self, error: StoreUnavailable) -> StoreUnavailable:
-        """Count a failure; connections to a server that is not the right one are given up."""
-        if not isinstance(error, StoreRefused):
-            self.stats.unavailable += 1
-            return error
-        self.stats.refuse(error)
-        client = self._client
-        if error.code in ELSEWHERE and client is not None:
-            client.connection_pool.disconnect(inuse_connections=False)
-        return error
-
-    def _threads(self) -> redis.Redis:
-        """The client of threads."""
-        client = self._client
-        if client is None:
-            client = self._sync_client()
-            client.response_callbacks.clear()  # replies as they are, like the asynchronous ones
-            self._client = client
-        return client
+        return self._threads.execute(*command)
 
     def batch_sync(self, commands: Sequence[Sequence[Argument]]) -> list[Any]:
         """Several commands in one round trip, for threads; an error among the replies is raised."""
-        if not commands:
-            return []
-        self.stats.commands += len(commands)
-        pipeline = self._threads().pipeline(transaction=False)
-        for command in commands:
-            pipeline.execute_command(*command)
-        try:
-            replies = list(pipeline.execute(raise_on_error=False))
-        except (RedisError, OSError) as error:
-            raise self._failed_sync(from_client(error)) from error
-        for reply in replies:
-            if isinstance(reply, Exception):
-                raise self._failed_sync(from_client(reply)) from reply
-        return replies
+        return self._threads.batch(commands)
+
+    @property
+    def silent(self) -> bool:
+        """Whether threads know that this Redis does not answer, and do not ask it."""
+        return self._threads.outage.known
 
     async def close(self) -> None:
         """Close this loop's connections and the synchronous ones."""
         self._current = None
         link = self._links.pop(asyncio.get_running_loop(), None)
         if link is not None:
-            self._leave(link)
+            if (behind := sentinels(self.url)) is not None:
+                behind.leave(link)
             await link.close()
         for connection in self._beside:
             await connection.disconnect(nowait=True)
@@ -176,18 +118,7 @@ class Shard:
 
     def close_sync(self) -> None:
         """Close the connections of threads."""
-        if self._client is not None:
-            self._leave(self)
-            self._client.close()
-            self._client = None
-
-    def _options(self, retry: Any) -> dict[str, Any]:
-        return {
-            "protocol": 2,  # one shape of replies, whatever the server's version
-            "socket_timeout": self.timeout,
-            "socket_connect_timeout": self.timeout,
-            "retry": retry,
-        }
+        self._threads.close()
 
     def beside(self) -> AbstractConnection:
         """A connection beside the shared one, for the caller alone, who connects it; `close` ends it."""
@@ -198,50 +129,10 @@ class Shard:
         return connection
 
     def _async_pool(self) -> aioredis.ConnectionPool:
-        return async_pool(self.url, **self._options(aioredis.retry.Retry(NoBackoff(), 0)))
-
-    def _sync_client(self) -> redis.Redis:
-        # an idle connection may have been closed, so try once more, at once; but do not wait twice for a silent Redis
-        options = self._options(Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)))
-        if self.partitions is not None:
-            options["redis_connect_func"] = self._greet_sync
-        self._follow(self)
-        return sync_client(self.url, **options)
-
-    def _follow(self, follower: Follower) -> None:
-        if (behind := sentinels(self.url)) is not None:
-            behind.follow(follower)
-
-    def _leave(self, follower: Follower) -> None:
-        if (behind := sentinels(self.url)) is not None:
-            behind.leave(follower)
-
-    def moved(self) -> None:
-        """Another server is the master: threads begin with new connections. One that is in a call finishes it."""
-        client, self._client = self._client, None
-        if client is not None:
-            client.connection_pool.disconnect(inuse_connections=False)
-
-    def _greet_sync(self, connection: Any) -> None:
-        """Begin a connection as `Link` does: before anything else, what is known of the partitions is compared."""
-        partitions = self.partitions
-        assert partitions is not None  # it is not called without any
-        connection.on_connect()
-        try:
-            _say(connection, [("SCRIPT", "LOAD", script.text) for script in partitions.scripts])
-            run, everything = run_of(_say(connection, [("INFO", "server")])[0]), range(len(partitions.all))
-            partitions.answered(run, everything, _say(connection, partitions.questions(run, everything)))
-        except BaseException:
-            connection.disconnect()  # or the pool would use it again
-            raise
+        return async_pool(self.url, **options_of(self.timeout, aioredis.retry.Retry(NoBackoff(), 0)))
 
     def __repr__(self) -> str:
         return f"<Shard {self.index}>"
-
-
-def _say(connection: Any, commands: Sequence[Sequence[Argument]]) -> list[Any]:
-    connection.send_packed_command([pack(tuple(command)) for command in commands], check_health=False)
-    return [connection.read_response() for _ in commands]
 
 
 class Store:
@@ -249,7 +140,7 @@ class Store:
 
     def __init__(self, urls: Sequence[str], timeout: float = TIMEOUT) -> None:
         self.urls = tuple(urls)
-        self.shards = [Shard(index, url, timeout, Partitions()) for index, url in enumerate(urls)]
+        self.shards = [Shard(index, url, timeout, Partitions(), wait_once=True) for index, url in enumerate(urls)]
 
     @property
     def first(self) -> Shard:
@@ -292,6 +183,11 @@ def get_store() -> Store:
             raise ImproperlyConfigured(f"No Redis is configured. {NO_REDIS_MEND}")
         _store = (os.getpid(), Store(urls))
     return _store[1]
+
+
+def current_store() -> Store | None:
+    """The process's Store, if it was made."""
+    return _store[1] if _store is not None and _store[0] == os.getpid() else None
 
 
 def reset_store() -> None:

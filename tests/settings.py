@@ -39,5 +39,5 @@ os.environ.pop("REALTIME_ALLOWED_ORIGINS", None)
 
 from project.settings import *  # noqa: E402, F403
 
-INSTALLED_APPS = [*INSTALLED_APPS, "examples.rooms"]  # noqa: F405
+INSTALLED_APPS = [*INSTALLED_APPS, "examples.rooms", "rest_framework", "rest_framework.authtoken"]  # noqa: F405
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # passwords of the tests are no secrets: be quick

@@ -13,13 +13,13 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 from urllib.parse import urlsplit
 
-from flotilla.ops.drill.processes import DrillFailed
+from flotilla._extras import MissingExtra
 from flotilla.ops.drill.stack import Stack, post
 
 try:
     import websockets
-except ImportError:
-    raise DrillFailed("the load needs the packages of requirements-dev.txt") from None
+except ImportError as error:
+    raise MissingExtra("the load of a drill", "ops", error.name or str(error)) from error
 
 ROOM = "drill:room"
 SUBSCRIBERS = 20  # on each instance

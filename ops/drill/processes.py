@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import flotilla
 from flotilla.realtime.server.parent_death import launch
 
 ROOT = Path.cwd()  # of the installation: where `manage.py` was started
@@ -19,6 +20,16 @@ STOP_WITHIN = 20.0
 
 class DrillFailed(Exception):
     """What was waited for did not happen, or something that is needed is not there."""
+
+
+def require_service() -> None:
+    """Raises DrillFailed where only the platform is installed: a cluster made for a run is of the service around it."""
+    checkout = Path(flotilla.__file__).resolve().parents[1]
+    if not (checkout / "project" / "settings.py").is_file():
+        raise DrillFailed(
+            "a cluster of its own is made of the service that a checkout of Flotilla has beside the package"
+            " (project/ and its manage.py), which is not here: run this in a checkout"
+        )
 
 
 def wait_for(condition: Callable[[], Any], what: str, within: float) -> Any:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from flotilla import monitoring
-from flotilla.ops.drill.processes import ROOT, DrillFailed, Program, free_ports, program, wait_for
+from flotilla.ops.drill.processes import ROOT, DrillFailed, Program, free_ports, program, require_service, wait_for
 from flotilla.ops.drill.receiver import Receiver
 from flotilla.ops.prometheus_api import Prometheus, Unreachable, get
 
@@ -50,6 +50,7 @@ class Stack:
     """Use it as a context: everything runs inside the block, and is gone after it."""
 
     def __init__(self) -> None:
+        require_service()
         self.home = Path(tempfile.mkdtemp(prefix="flotilla-drill-"))
         self._ports = iter(free_ports(12))
         self.api_key = secrets.token_hex(16)

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from flotilla.ops.drill.processes import DrillFailed, Program, free_ports, wait_for
+from flotilla.ops.drill.processes import DrillFailed, Program, free_ports, require_service, wait_for
 from flotilla.ops.drill.stack import environment
 from flotilla.ops.load import server_side
 from flotilla.ratelimit.algorithms.rates import Rate, parse_rate
@@ -47,6 +47,7 @@ class Cluster:
     promised: Mapping[str, Rate] = PROMISED
 
     def __init__(self, instances: int, lenient: int = 1) -> None:
+        require_service()
         self._home = Path(tempfile.mkdtemp(prefix="flotilla-load-"))
         port, *metrics = _ports(1 + instances)
         self.address = f"127.0.0.1:{port}"

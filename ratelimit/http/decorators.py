@@ -15,17 +15,22 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest
 from django.utils.module_loading import import_string
-from django_ratelimit import ALL, UNSAFE
-from django_ratelimit.core import _method_match
-from django_ratelimit.decorators import ratelimit as counted_by_django_ratelimit
-from django_ratelimit.exceptions import Ratelimited
 
+from flotilla._extras import MissingExtra
 from flotilla.ratelimit.algorithms.rates import Rate, parse_rate
 from flotilla.ratelimit.decisions import Decision
 from flotilla.ratelimit.http.requests import address_of
 from flotilla.ratelimit.policies import OPEN, WIDER, Policy
 from flotilla.ratelimit.service import get_limits
 from flotilla.ratelimit.subjects import SIMPLE_KEYS, Subject, by_key, identity_of, wider_identity
+
+try:
+    from django_ratelimit import ALL, UNSAFE
+    from django_ratelimit.core import _method_match
+    from django_ratelimit.decorators import ratelimit as counted_by_django_ratelimit
+    from django_ratelimit.exceptions import Ratelimited
+except ImportError as error:
+    raise MissingExtra("@ratelimit", "ratelimit", error.name or str(error)) from error
 
 View = Callable[..., Any]
 _DENY = (0, 1)  # how a rate says to django-ratelimit: none in a second, so deny

@@ -11,12 +11,16 @@ from typing import Any, cast
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
-from django_ratelimit.exceptions import Ratelimited
 
 from flotilla.ratelimit.decisions import ALLOWED, Decision
 from flotilla.ratelimit.http.requests import HttpGuards, asubject_of, subject_of
 from flotilla.ratelimit.http.responses import add_headers, too_many_requests
 from flotilla.ratelimit.service import Limits, get_limits
+
+try:
+    from django_ratelimit.exceptions import Ratelimited
+except ImportError:  # without the extra `ratelimit` nobody raises it
+    Ratelimited = ()
 
 logger = logging.getLogger("flotilla.ratelimit")
 

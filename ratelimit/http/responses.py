@@ -7,6 +7,7 @@ is left of them. The body is a problem of RFC 9457, or a page for browsers.
 import json
 import math
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
@@ -15,6 +16,16 @@ from flotilla.ratelimit.algorithms.rates import Rate
 from flotilla.ratelimit.decisions import Decision, Verdict
 
 PROBLEM_TYPE = "https://iana.org/assignments/http-problem-types#quota-exceeded"
+
+
+@dataclass(slots=True)
+class Refusals:
+    """Requests that this process has answered with 429 so far. Any thread may add; a reader may miss the newest."""
+
+    total: int = 0
+
+
+refusals = Refusals()
 
 
 def add_headers(response: HttpResponse, decision: Decision) -> None:
@@ -28,6 +39,7 @@ def add_headers(response: HttpResponse, decision: Decision) -> None:
 
 def too_many_requests(request: HttpRequest, decision: Decision) -> HttpResponse:
     """The 429. `Retry-After` is whole seconds, rounded up, so that a client that waits so long is not denied again."""
+    refusals.total += 1
     seconds = whole_seconds(decision.retry_after)
     body, kind = _problem(decision.denials, seconds), "application/problem+json"
     if _wants_html(request):

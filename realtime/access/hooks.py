@@ -44,7 +44,7 @@ async def ask(hook: Hook, user_id: str, channel: str, info: Any, memory: dict[An
         key = (id(function), channel)
         if key in memory:
             return bool(memory[key].answer)
-        answer = await _call(function, await user_of(user_id, memory), channel, info)
+        answer = await called(function, await user_of(user_id, memory), channel, info)
         if isinstance(answer, Cached):
             _remember(memory, key, answer)
             answer = answer.answer
@@ -85,10 +85,11 @@ def _imported(path: str) -> Any:
         raise ImportError(f"importing {path} failed: {type(error).__name__}: {error}") from error
 
 
-async def _call(function: Callable[..., Any], user: Any, channel: str, info: Any) -> Any:
+async def called(function: Callable[..., Any], *arguments: Any) -> Any:
+    """What a function of the project's returns, sync (in a thread that may use the database) or async."""
     if iscoroutinefunction(function) or iscoroutinefunction(getattr(function, "__call__", None)):  # noqa: B004
-        return await function(user, channel, info)
-    answer = await database_sync_to_async(function)(user, channel, info)
+        return await function(*arguments)
+    answer = await database_sync_to_async(function)(*arguments)
     return await answer if inspect.isawaitable(answer) else answer
 
 

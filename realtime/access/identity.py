@@ -53,7 +53,7 @@ class Identity:
     data: bytes | None = None
     meta: Mapping[str, Any] | Any = field(default=None, hash=False)
     session_key: str | None = None
-    via: Literal["token", "session", "anonymous"] = "anonymous"
+    via: Literal["token", "session", "hook", "anonymous"] = "anonymous"
 
 
 ANONYMOUS = Identity()

@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import Any
 
 from channels.db import database_sync_to_async
+from django.apps import apps
 from django.conf import settings
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY, get_user_model, load_backend
 from django.contrib.auth.models import AbstractBaseUser
@@ -25,6 +26,8 @@ from flotilla.realtime.conf import get_config
 
 logger = logging.getLogger("flotilla.realtime.sessions")
 
+_IN_DATABASE = {"django.contrib.sessions.backends.db", "django.contrib.sessions.backends.cached_db"}
+
 
 async def identity_from_session(scope: Mapping[str, Any]) -> Identity | None:
     """The identity of the session cookie in the handshake, or None without a valid one of an active user.
@@ -32,7 +35,7 @@ async def identity_from_session(scope: Mapping[str, Any]) -> Identity | None:
     Raises what the session store and the database raise when they are away.
     """
     key = _session_key(scope)
-    if not key:
+    if not key or not _has_sessions():
         return None
     if refusal := cookie_refusal(scope, get_config()):
         logger.warning("a session cookie does not count: %s", refusal)
@@ -50,6 +53,12 @@ async def identity_from_key(key: str) -> Identity | None:
 def _session_key(scope: Mapping[str, Any]) -> str:
     cookies = [value.decode("latin-1") for name, value in scope.get("headers", ()) if name == b"cookie"]
     return parse_cookie("; ".join(cookies)).get(settings.SESSION_COOKIE_NAME, "") if cookies else ""
+
+
+def _has_sessions() -> bool:
+    """Whether this project keeps sessions: Django's own engine for the database needs its app."""
+    in_database = settings.SESSION_ENGINE in _IN_DATABASE
+    return not in_database or apps.is_installed("django.contrib.sessions")
 
 
 def _identity(key: str) -> Identity | None:

@@ -1,9 +1,11 @@
-"""Connection and subscription tokens: JWTs signed with HMAC and the configured secret.
+"""Connection and subscription tokens: JWTs of our own or of other issuers, whose claims say who may do what.
 
-Only HS256, HS384 and HS512 are ever accepted, and without a secret no token is. Claims are typed strictly, except that
-times may be digits in a string; a null is an absent claim. `info` and `data` stay the JSON bytes they were, compacted
-so that no newline can break a frame. What is wrong with a token goes to the log through the error's `detail`, never to
-the client; the token itself goes nowhere.
+`signatures` says whether a token is of somebody we trust, and without a key no token is; this module reads the claims.
+They are typed strictly, except that times may be digits in a string, and the user an integer; a null is an absent
+claim. Which claim names the user is a setting, and so is which kinds of token an issuer's may be (`token_types`): a
+token that is only good for getting another one must not connect. `info` and `data` stay the JSON bytes they were,
+compacted so that no newline can break a frame. What is wrong with a token goes to the log through the error's
+`detail`, never to the client; the token itself goes nowhere.
 """
 
 import base64
@@ -13,14 +15,16 @@ import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from functools import cache
+from typing import Any, TypeVar, cast
 
-import jwt
 import msgspec
 from django.core.exceptions import ImproperlyConfigured
-from jwt.algorithms import HMACAlgorithm
 
+from flotilla.realtime.access import signatures, trust
 from flotilla.realtime.access.identity import NO_OVERRIDES, Identity, Overrides, ServerSub
+from flotilla.realtime.access.signatures import BadSignature
+from flotilla.realtime.access.trust import Trust
 from flotilla.realtime.conf import RealtimeConfig, get_config
 from flotilla.realtime.protocol import foreign
 from flotilla.realtime.protocol.codes import CommandError, DisconnectCode, DisconnectError, ErrorCode
@@ -51,21 +55,41 @@ class SubscriptionClaims:
     overrides: Overrides
 
 
+async def averify_connection(token: str, config: RealtimeConfig, now: float) -> ConnectionClaims:
+    """`verify_connection`, where the token's key may have to be fetched first.
+
+    Raises CommandError 100, too: the issuer's keys cannot be had for now.
+    """
+    await signatures.fetch_key(token, trust.of_connections(config))
+    return verify_connection(token, config, now)
+
+
 def verify_connection(token: str, config: RealtimeConfig, now: float) -> ConnectionClaims:
-    """Verify a connection token at Unix time `now`. Raises DisconnectError 3500, or CommandError 109 when expired."""
-    claims = _verified(token, _Connection, config, now)
+    """Verify a connection token at Unix time `now`, with the keys at hand.
+
+    Raises DisconnectError 3500, or CommandError 109 when expired.
+    """
+    claims = _verified(token, _Connection, config, trust.of_connections(config), now)
     if claims.channel is not None:
         raise BadToken("a subscription token was used to connect")
     named = {channel: ServerSub(channel) for channel in claims.channels or ()}
     named |= {channel: _server_sub(channel, sub) for channel, sub in (claims.subs or {}).items()}
     info = _payload(claims.info, claims.b64info)
-    return ConnectionClaims(claims.sub or "", _end(claims, now), info, tuple(named.values()), claims.meta)
+    return ConnectionClaims(_user(claims), _end(claims, config, now), info, tuple(named.values()), claims.meta)
+
+
+async def averify_subscription(
+    token: str, config: RealtimeConfig, now: float, *, channel: str, client: str, user: str
+) -> SubscriptionClaims:
+    """`verify_subscription`, where the token's key may have to be fetched first; then also CommandError 100."""
+    await signatures.fetch_key(token, trust.of_subscriptions(config))
+    return verify_subscription(token, config, now, channel=channel, client=client, user=user)
 
 
 def verify_subscription(
     token: str, config: RealtimeConfig, now: float, *, channel: str, client: str, user: str
 ) -> SubscriptionClaims:
-    """Verify a subscription token for this channel, connection and user at Unix time `now`.
+    """Verify a subscription token for this channel, connection and user at Unix time `now`, with the keys at hand.
 
     Raises CommandError 103 where it is no subscription token of ours, 109 when it has expired, and DisconnectError 3500
     where it is one for another channel, connection or user.
@@ -79,19 +103,19 @@ def verify_subscription(
 def _subscription(
     token: str, config: RealtimeConfig, now: float, *, channel: str, client: str, user: str
 ) -> SubscriptionClaims:
-    claims = _verified(token, _Subscription, config, now)
+    claims = _verified(token, _Subscription, config, trust.of_subscriptions(config), now)
     if not claims.channel:
         raise BadToken("it names no channel, as a connection token")
     for name, value, expected in (
         ("channel", claims.channel, channel),
         ("client", claims.client or client, client),
-        ("sub", claims.sub or "", user),
+        (config.token_user_claim, _user(claims), user),
     ):
         if value != expected:
             detail = f"the token's {name} is {value!r}, not {expected!r}"
             raise DisconnectError(DisconnectCode.INVALID_TOKEN, detail=detail)
     return SubscriptionClaims(
-        _end(claims, now),
+        _end(claims, config, now),
         _payload(claims.info, claims.b64info),
         _payload(claims.data, claims.b64data),
         _overrides(claims.override),
@@ -101,21 +125,24 @@ def _subscription(
 def make_connection_token(
     user: object, *, ttl: float | None = 3600, info: Any = None, channels: Sequence[str] = (), **claims: Any
 ) -> str:
-    """A connection token for a Django user or a user id ("" and AnonymousUser: anonymous), signed with HS256.
+    """A connection token for a Django user or a user id ("" and AnonymousUser: anonymous).
 
-    `ttl` is seconds, None for no expiry. Other claims (`subs`, `meta`, `expire_at`, …) are passed on as given.
-    Raises ImproperlyConfigured without a token secret, ValueError for times that are not finite.
+    It is signed with HS256 and the first of the secrets. `ttl` is seconds, None for no expiry. Other claims (`subs`,
+    `meta`, `expire_at`, …) are passed on as given. Raises ImproperlyConfigured without a token secret, ValueError for
+    times that are not finite.
     """
     if channels:
         claims["channels"] = list(channels)
-    return _signed(user, ttl, info, claims)
+    config = get_config()
+    return _signed(user, ttl, info, claims, config, trust.of_connections(config))
 
 
 def make_subscription_token(
     user: object, channel: str, *, ttl: float | None = 3600, info: Any = None, **claims: Any
 ) -> str:
     """A subscription token for one user and channel; otherwise as `make_connection_token`."""
-    return _signed(user, ttl, info, claims | {"channel": channel})
+    config = get_config()
+    return _signed(user, ttl, info, claims | {"channel": channel}, config, trust.of_subscriptions(config))
 
 
 class _Flag(msgspec.Struct):
@@ -142,6 +169,7 @@ Time = float | str | None
 """Unix seconds; also digits in a string, as many libraries write it."""
 
 TIMES = ("exp", "nbf", "expire_at")
+SUBJECT = "sub"
 _TIME = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,20})?")
 
 
@@ -153,9 +181,10 @@ class BadToken(DisconnectError):
 
 
 class _Claims(msgspec.Struct):
-    """What both kinds have. A null is an absent claim."""
+    """What both kinds have. A null is an absent claim. The user and the type are under names of the settings."""
 
-    sub: str | None = None
+    user: str | int | None = None
+    token_type: str | None = None
     exp: Time = None
     nbf: Time = None
     iat: Time = None
@@ -185,36 +214,44 @@ class _Subscription(_Claims):
 Kind = TypeVar("Kind", bound=_Claims)
 
 
-class _Hmac(HMACAlgorithm):
-    """PyJWT's HMAC without its warning for each token: the system check warns of a short secret once."""
-
-    def check_key_length(self, key: bytes) -> str | None:
-        return None
-
-
-_ALGORITHMS = ("HS256", "HS384", "HS512")
-_JWS = jwt.PyJWS(algorithms=[])
-for _name, _hash in zip(_ALGORITHMS, (_Hmac.SHA256, _Hmac.SHA384, _Hmac.SHA512), strict=True):
-    _JWS.register_algorithm(_name, _Hmac(_hash))
+@cache
+def _named(kind: type[Kind], user_claim: str, type_claim: str) -> type[Kind]:
+    """The claims with those two under the names that an issuer gives them."""
+    renamed: list[Any] = [
+        ("user", str | int | None, msgspec.field(default=None, name=user_claim)),
+        ("token_type", str | None, msgspec.field(default=None, name=type_claim)),
+    ]
+    return cast("type[Kind]", msgspec.defstruct(kind.__name__, renamed, bases=(kind,)))
 
 
-def _verified(token: str, kind: type[Kind], config: RealtimeConfig, now: float) -> Kind:
-    """Signature, types, audience and issuer, then time."""
-    if not config.token_secret:
-        raise BadToken("no token secret is configured")
+def _verified(token: str, kind: type[Kind], config: RealtimeConfig, trusted: Trust, now: float) -> Kind:
+    """Signature, types, audience, issuer and type of token, then time."""
+    if not trusted.has_keys:
+        raise BadToken("no token secret and no public key is configured")
     try:
-        payload = _JWS.decode(token, config.token_secret, algorithms=_ALGORITHMS)
+        payload = signatures.payload_of(token, trusted)
         payload.decode()  # Raw members are passed on unparsed: if they were not UTF-8, they would break frames
-        claims, unfit = foreign.read(payload, kind)
-    except (jwt.PyJWTError, msgspec.MsgspecError, ValueError, RecursionError) as error:
+        named: type[Kind] = _named(kind, config.token_user_claim, config.token_type_claim)
+        claims, unfit = foreign.read(payload, named)
+    except (BadSignature, msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise BadToken(str(error)) from error
     if unfit - {"meta"}:
         raise BadToken(f"half a surrogate pair in {', '.join(sorted(unfit))}")
-    _check_recipient(claims, config)
+    _check_recipient(claims, trusted)
+    if claims.token_type is not None and claims.token_type not in config.token_types:
+        raise BadToken(f"its type is {claims.token_type[:40]!r}, not one of {', '.join(config.token_types)}")
+    if claims.user is None and config.token_user_claim != SUBJECT:
+        raise BadToken(f"it has no claim {config.token_user_claim!r}, which names the user")
     exp, nbf, _ = _seconds(claims.exp), _seconds(claims.nbf), _seconds(claims.iat)
-    if (exp is not None and now >= exp) or (nbf is not None and now < nbf):
+    leeway = config.token_leeway
+    if (exp is not None and now >= exp + leeway) or (nbf is not None and now < nbf - leeway):
         raise CommandError(ErrorCode.TOKEN_EXPIRED)
     return claims
+
+
+def _user(claims: _Claims) -> str:
+    """The user's id as text, "" for a visitor."""
+    return "" if claims.user is None else str(claims.user)
 
 
 def _seconds(time: Time) -> float | None:
@@ -225,22 +262,23 @@ def _seconds(time: Time) -> float | None:
     return float(time)
 
 
-def _check_recipient(claims: _Claims, config: RealtimeConfig) -> None:
+def _check_recipient(claims: _Claims, trusted: Trust) -> None:
     audience = [claims.aud] if isinstance(claims.aud, str) else claims.aud or []
-    if config.token_audience and config.token_audience not in audience:
-        raise BadToken(f"the audience is {claims.aud!r}, not {config.token_audience!r}")
-    if config.token_issuer and claims.iss != config.token_issuer:
-        raise BadToken(f"the issuer is {claims.iss!r}, not {config.token_issuer!r}")
+    if trusted.audiences and set(trusted.audiences).isdisjoint(audience):
+        raise BadToken(f"the audience is {claims.aud!r}, not {' or '.join(trusted.audiences)}")
+    if trusted.issuers and claims.iss not in trusted.issuers:
+        raise BadToken(f"the issuer is {claims.iss!r}, not {' or '.join(trusted.issuers)}")
 
 
-def _end(claims: _Claims, now: float) -> float | None:
-    """When the connection or subscription ends: `expire_at` (0 or less: never), else `exp`.
+def _end(claims: _Claims, config: RealtimeConfig, now: float) -> float | None:
+    """When the connection or subscription ends: `expire_at` (0 or less: never), else `exp` with the leeway.
 
     An `expire_at` already past counts as an expired token, so that the client fetches a new one.
     """
     expire_at = _seconds(claims.expire_at)
     if expire_at is None:
-        return _seconds(claims.exp)
+        exp = _seconds(claims.exp)
+        return None if exp is None else exp + config.token_leeway
     if expire_at <= 0:
         return None
     if expire_at <= now:
@@ -271,20 +309,21 @@ def _overrides(given: _Override | None) -> Overrides:
     return Overrides(**{name: flag.value for name, flag in flags.items() if flag is not None})
 
 
-def _signed(user: object, ttl: float | None, info: Any, claims: dict[str, Any]) -> str:
-    config = get_config()
-    if not config.token_secret:
-        raise ImproperlyConfigured("REALTIME_TOKEN_SECRET is not set: tokens can be neither made nor accepted.")
+def _signed(
+    user: object, ttl: float | None, info: Any, claims: dict[str, Any], config: RealtimeConfig, trusted: Trust
+) -> str:
+    if not trusted.secrets:
+        raise ImproperlyConfigured("REALTIME_TOKEN_SECRET is not set: tokens can be verified at most, and not made.")
     now = int(time.time())
-    payload: dict[str, Any] = {"sub": user_id(user), "iat": now}
+    payload: dict[str, Any] = {config.token_user_claim: user_id(user), "iat": now}
     payload |= {"exp": now + int(ttl)} if ttl is not None else {}
     payload |= {"info": info} if info is not None else {}
-    payload |= {"aud": config.token_audience} if config.token_audience else {}
-    payload |= {"iss": config.token_issuer} if config.token_issuer else {}
+    payload |= {"aud": trusted.audiences[0]} if trusted.audiences else {}
+    payload |= {"iss": trusted.issuers[0]} if trusted.issuers else {}
     payload |= claims
     if not all(math.isfinite(payload[name]) for name in TIMES if isinstance(payload.get(name), float)):
         raise ValueError("a time that is no number would be left out of the token, which would then never expire")
-    return _JWS.encode(foreign.write(payload), config.token_secret, algorithm=_ALGORITHMS[0])
+    return signatures.sign(foreign.write(payload), trusted)
 
 
 def user_id(user: object) -> str:

@@ -6,11 +6,13 @@ from datetime import UTC, datetime
 from django.contrib import admin
 from django.http import HttpRequest
 
+from flotilla.natural_names import NamedUser
 from flotilla.realtime.admin import base
 from flotilla.realtime.admin.base import Act, LiveAdmin
 from flotilla.realtime.admin.block_action import block_each
 from flotilla.realtime.api.blocks import unblock
 from flotilla.realtime.api.inspection import Page, blocks
+from flotilla.realtime.api.user_names import id_of, name_users
 from flotilla.realtime.models import Block
 
 
@@ -18,14 +20,16 @@ from flotilla.realtime.models import Block
 class BlockAdmin(LiveAdmin):
     """Every block in force."""
 
-    filters = {"q": "whole user id or address"}
+    filters = {"q": "user, or whole address"}
     acts = {"unblock": Act("Unblock"), "block": Act("Block somebody", ("whom", "seconds", "note"), selects=False)}
 
     def look(self, query: Mapping[str, str], after: str) -> Page:
         """A page of blocks, those that end first before others."""
-        page = blocks(text=query["q"], after=after, limit=base.PAGE)
+        page = blocks(text=id_of(query["q"]), after=after, limit=base.PAGE)
         for row in page.rows:
             row["until"] = datetime.fromtimestamp(row["until"], UTC)
+            row["user"] = "" if row["is_address"] else row["name"]
+        name_users(page.rows)
         return page
 
     def act_unblock(self, request: HttpRequest, selected: list[str]) -> tuple[int, str]:
@@ -40,7 +44,9 @@ class BlockAdmin(LiveAdmin):
         return lifted, f"{lifted} unblocked."
 
     def act_block(
-        self, request: HttpRequest, _: list[str], whom: tuple[str, str], seconds: float, note: str
+        self, request: HttpRequest, _: list[str], whom: tuple[NamedUser | None, str], seconds: float, note: str
     ) -> tuple[int, str]:
         """A user or an address that need not be connected."""
-        return block_each(self, request, [whom], seconds, note)
+        hit, words = block_each(self, request, [whom], seconds, note)
+        user, address = whom
+        return hit, f"{f'user {user}' if user is not None else f'address {address}'}: {words}"

@@ -18,10 +18,10 @@ from django.urls import URLPattern, path
 from flotilla.realtime.admin import base
 from flotilla.realtime.admin.base import Act, LiveAdmin, fields_of
 from flotilla.realtime.admin.fields import shown
-from flotilla.realtime.admin.user_names import name_users
 from flotilla.realtime.api.inspection import Page, channel, channels, members
 from flotilla.realtime.api.publishing import broker, options_of
 from flotilla.realtime.api.python import publish
+from flotilla.realtime.api.user_names import name_users
 from flotilla.realtime.conf import ChannelOptions
 from flotilla.realtime.models import Channel
 from flotilla.realtime.protocol import foreign

@@ -12,10 +12,10 @@ from flotilla.realtime.admin import base
 from flotilla.realtime.admin.base import Act, LiveAdmin
 from flotilla.realtime.admin.block_action import BLOCKING, block_each
 from flotilla.realtime.admin.fields import shown
-from flotilla.realtime.admin.user_names import name_users
 from flotilla.realtime.api.control import disconnect, unsubscribe
 from flotilla.realtime.api.inspection import Page, connections
 from flotilla.realtime.api.messaging import send_message
+from flotilla.realtime.api.user_names import id_of, name_users, named
 from flotilla.realtime.models import Connection
 from flotilla.realtime.node.control import Acknowledged
 
@@ -24,7 +24,7 @@ from flotilla.realtime.node.control import Acknowledged
 class ConnectionAdmin(LiveAdmin):
     """Every connection of every instance."""
 
-    filters = {"q": "user, address, id, client", "user": "exact user id", "channel": "in channel"}
+    filters = {"q": "user, address, id, client", "user": "user, by name or id", "channel": "in channel"}
     acts = {
         "disconnect": Act("Disconnect"),
         "unsubscribe": Act("Unsubscribe from", ("channel",)),
@@ -35,7 +35,7 @@ class ConnectionAdmin(LiveAdmin):
 
     def look(self, query: Mapping[str, str], after: str) -> Page:
         """A page of connections, in the order of their ids."""
-        user, channel, text = query["user"] or None, query["channel"], query["q"]
+        user, channel, text = id_of(query["user"]) or None, query["channel"], query["q"]
         page = connections(user, channel=channel, text=text, after=after, limit=base.PAGE)
         for row in page.rows:
             row["since"] = datetime.fromtimestamp(row["since"], UTC)
@@ -79,14 +79,14 @@ class ConnectionAdmin(LiveAdmin):
         users = {row["user"] for row in _rows(selected)}
         if "" in users:
             raise ValueError("a visitor has no user to block: block the address")
-        return block_each(self, request, [(user, "") for user in sorted(users)], seconds, note)
+        return block_each(self, request, [(named(user), "") for user in sorted(users)], seconds, note)
 
     def act_block_address(
         self, request: HttpRequest, selected: list[str], seconds: float, note: str
     ) -> tuple[int, str]:
         """Where the selected connections come from."""
         addresses = {row["address"] for row in _rows(selected)} - {""}
-        return block_each(self, request, [("", address) for address in sorted(addresses)], seconds, note)
+        return block_each(self, request, [(None, address) for address in sorted(addresses)], seconds, note)
 
 
 def _rows(clients: list[str]) -> list[dict[str, Any]]:

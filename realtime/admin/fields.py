@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from flotilla.natural_names import NamedUser, user_named
 from flotilla.realtime.api.publishing import payload
 from flotilla.realtime.protocol.codes import CommandError
 
@@ -52,12 +53,12 @@ def seconds(form: Form) -> float:
     return found
 
 
-def whom(form: Form) -> tuple[str, str]:
-    """A user or an address: one of the two, the other is ""."""
+def whom(form: Form) -> tuple[NamedUser | None, str]:
+    """A user or an address: one of the two, the other is None or ""."""
     name = _text(form, "whom")
     if not name:
-        raise ValueError("say whom: a user's id or an address")
-    return ("", name) if form.get("kind") == "address" else (name, "")
+        raise ValueError("say whom: a user's name or key, or an address")
+    return (None, name) if form.get("kind") == "address" else (user_named(name), "")
 
 
 def note(form: Form) -> str:

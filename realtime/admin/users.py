@@ -11,10 +11,10 @@ from flotilla.realtime.admin import base
 from flotilla.realtime.admin.base import Act, LiveAdmin
 from flotilla.realtime.admin.block_action import BLOCKING, block_each
 from flotilla.realtime.admin.fields import shown
-from flotilla.realtime.admin.user_names import name_users, user_named
 from flotilla.realtime.api.control import disconnect
 from flotilla.realtime.api.inspection import Page, users
 from flotilla.realtime.api.messaging import send_message
+from flotilla.realtime.api.user_names import id_of_name, name_users, named
 from flotilla.realtime.models import ConnectedUser
 
 
@@ -31,7 +31,7 @@ class ConnectedUserAdmin(LiveAdmin):
 
     def look(self, query: Mapping[str, str], after: str) -> Page:
         """A page of users, in the order of their ids."""
-        known = user_named(query["q"])
+        known = id_of_name(query["q"])
         page = users(known, text="" if known else query["q"], after=after, limit=base.PAGE)
         for row in page.rows:
             row["since"] = datetime.fromtimestamp(row["since"], UTC)
@@ -60,4 +60,4 @@ class ConnectedUserAdmin(LiveAdmin):
 
     def act_block(self, request: HttpRequest, selected: list[str], seconds: float, note: str) -> tuple[int, str]:
         """Keep them out for a time."""
-        return block_each(self, request, [(user, "") for user in selected], seconds, note)
+        return block_each(self, request, [(named(user), "") for user in selected], seconds, note)

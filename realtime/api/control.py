@@ -12,9 +12,10 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
 
-from flotilla.realtime.api.prepared import after_commit, order
+from flotilla.realtime.api.prepared import OnError, after_commit, order
 from flotilla.realtime.api.publishing import encode_data, options_of
 from flotilla.realtime.api.targets import require_target, user_or_all
+from flotilla.realtime.changes import untold
 from flotilla.realtime.engine.publication import StreamPosition
 from flotilla.realtime.node.control import ASK_WITHIN, Acknowledged, Control
 from flotilla.realtime.node.operations.disconnect import Disconnect
@@ -161,16 +162,21 @@ def reauthorize(
     channel: str = "",
     client: str = "",
     on_commit: bool = True,
+    using: str | None = None,
+    on_error: OnError | None = None,
     within: float = ASK_WITHIN,
 ) -> Acknowledged | None:
     """Check again who may be where: a user's access, a channel's subscribers, or everybody's; what is no longer
     allowed is ended (2103, 3507). `hit` counts what was ended.
 
-    Inside a transaction it waits for the commit, and nobody for its answer; then None is returned.
+    Inside a transaction (of the database `using`) it waits for the commit, and nobody for its answer; then None is
+    returned. An error of Redis is logged there, and raised elsewhere, unless `on_error` is "raise" or "log"; access
+    that could not be checked is, in the next round (`recheck_interval`).
     """
     command = reauthorize_command(user, channel, client)
     tell = partial(Control(get_store()).tell_sync, command)
-    return after_commit(on_commit, order(command, within).run, later=tell)
+    call = order(command, within).run
+    return after_commit(on_commit, call, tell, using=using, forgive=untold, on_error=on_error)
 
 
 async def areauthorize(

@@ -11,7 +11,7 @@ from flotilla.presence.inspection import amembers, astats, instances
 from flotilla.presence.scopes import Scope
 from flotilla.realtime.api import commands, params
 from flotilla.realtime.api.errors import describe
-from flotilla.realtime.api.publishing import body_of, broker, known_version, options_of, payload, require_readable
+from flotilla.realtime.api.publishing import body_of, broker, options_of, payload, prepared
 from flotilla.realtime.client.commands.history import check_history, history_result
 from flotilla.realtime.conf import ChannelOptions
 from flotilla.realtime.engine.publication import StreamPosition
@@ -130,16 +130,15 @@ METHODS: dict[str, tuple[type[Any], Method]] = {
 
 
 async def _publish(channel: str, options: ChannelOptions, body: bytes, asked: Any) -> StreamPosition:
-    require_readable(body, options)
-    return await broker().publish(
+    return await prepared(
         channel,
         body,
         options,
         idempotency_key=asked.idempotency_key,
         skip_history=asked.skip_history,
-        version=known_version(asked.version),
+        version=asked.version,
         version_epoch=asked.version_epoch,
-    )
+    ).arun()
 
 
 def _options(channel: str) -> ChannelOptions:

@@ -8,7 +8,7 @@ import msgspec
 from flotilla.realtime.api import results
 from flotilla.realtime.api.errors import STATUS_OF
 from flotilla.realtime.api.methods import METHODS
-from flotilla.realtime.version import VERSION
+from flotilla.version import VERSION
 
 RESULTS: dict[str, type[Any]] = {
     "publish": results.Place,

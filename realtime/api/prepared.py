@@ -10,16 +10,21 @@ What is wrong with a call is raised while it is prepared, before anything is sen
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Generic, TypeVar
+from typing import Generic, Literal, TypeVar
 
 from asgiref.sync import sync_to_async
 from django.db import transaction
 
+from flotilla.realtime.conf import get_config
 from flotilla.realtime.node.control import Acknowledged, Command, Control
-from flotilla.store import get_store
+from flotilla.store import StoreUnavailable, get_store
+from flotilla.store.patience import apatiently, patiently
 
 Result = TypeVar("Result")
 Other = TypeVar("Other")
+OnError = Literal["log", "raise"]
+"""What becomes of an error of Redis. Without either it is logged after a commit, and raised everywhere else."""
+Forgive = Callable[[StoreUnavailable], object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +54,55 @@ def in_thread(run: Callable[[], Result]) -> Prepared[Result]:
     return Prepared(run, sync_to_async(run, thread_sensitive=False))
 
 
-def after_commit(wait: bool, run: Callable[[], Result], later: Callable[[], object] | None = None) -> Result | None:
-    """`run`, for threads. With `wait`, inside of a transaction: None, and its commit does `later`, or else `run`."""
-    if wait and transaction.get_connection().in_atomic_block:
-        transaction.on_commit(later or run)
+def after_commit(
+    wait: bool,
+    run: Callable[[], Result],
+    later: Callable[[], object] | None = None,
+    *,
+    using: str | None = None,
+    forgive: Forgive | None = None,
+    on_error: OnError | None = None,
+) -> Result | None:
+    """`run`, for threads. With `wait`, inside of a transaction of the database `using`: None, and its commit does
+    `later`, or else `run`.
+
+    Where errors of Redis are not to be raised, which is what None means after a commit, `forgive` is told of one, and
+    nothing waits longer for Redis than the request may. Raises ValueError for another word in `on_error`.
+    """
+    _require_known(on_error)
+    if wait and transaction.get_connection(using).in_atomic_block:
+        if on_error == "raise" or forgive is None:
+            transaction.on_commit(later or run, using)
+        else:  # robust: a mistake of ours takes no hook with it either, and is logged by Django
+            transaction.on_commit(partial(_forgiving, later or run, forgive), using, robust=True)
         return None
-    return run()
+    return _forgiving(run, forgive) if on_error == "log" and forgive is not None else run()
+
+
+async def at_once(
+    run: Callable[[], Awaitable[Result]], forgive: Forgive, on_error: OnError | None = None
+) -> Result | None:
+    """The same for coroutines, which are in no transaction."""
+    _require_known(on_error)
+    if on_error != "log":
+        return await run()
+    try:
+        async with apatiently(get_config().publish_within):
+            return await run()
+    except StoreUnavailable as error:
+        forgive(error)
+        return None
+
+
+def _forgiving(run: Callable[[], Result], forgive: Forgive) -> Result | None:
+    try:
+        with patiently(get_config().publish_within):
+            return run()
+    except StoreUnavailable as error:
+        forgive(error)
+        return None
+
+
+def _require_known(on_error: str | None) -> None:
+    if on_error not in (None, "log", "raise"):
+        raise ValueError(f'on_error is "log", "raise" or None, not {on_error!r}')

@@ -3,21 +3,23 @@
 Commands to connections are in `control`.
 
 Synchronous functions need no running server: they talk to Redis directly, from a view, a task queue, a shell or a
-management command. All raise StoreUnavailable when Redis does not answer, and CommandError for an impossible channel.
+management command. All raise StoreUnavailable when Redis does not answer, and CommandError for an impossible channel;
+but what is published after a commit raises nothing (`docs/PUBLISHING.md`).
 """
 
 from collections.abc import Iterable, Mapping
 from functools import partial
-from typing import Any, NamedTuple, TypedDict, Unpack
+from typing import Any, Literal, NamedTuple, TypedDict, Unpack, overload
 
 from flotilla.presence.inspection import amembers, members
 from flotilla.presence.scopes import Scope
-from flotilla.realtime.api.prepared import Prepared, after_commit
-from flotilla.realtime.api.publishing import body_of, broker, encode_data, known_version, options_of, require_readable
+from flotilla.realtime.api.prepared import OnError, Prepared, after_commit, at_once
+from flotilla.realtime.api.publishing import body_of, broker, encode_data, options_of, prepared
 from flotilla.realtime.conf import ChannelOptions
 from flotilla.realtime.engine import calls
 from flotilla.realtime.engine.epochs import continues
 from flotilla.realtime.engine.publication import Page, StreamPosition
+from flotilla.realtime.losses import losses
 from flotilla.realtime.protocol import foreign
 from flotilla.realtime.protocol.codes import CommandError, ErrorCode
 from flotilla.store import get_store
@@ -31,9 +33,10 @@ class Published(NamedTuple):
 
 
 class PublishKeywords(TypedDict, total=False):
-    """The keywords of `publish`."""
+    """The keywords of `publish`, but for `on_error`."""
 
     on_commit: bool
+    using: str | None
     idempotency_key: str | None
     tags: Mapping[str, str] | None
     skip_history: bool
@@ -54,6 +57,8 @@ def publish(
     data: Any,
     *,
     on_commit: bool = True,
+    using: str | None = None,
+    on_error: OnError | None = None,
     idempotency_key: str | None = None,
     tags: Mapping[str, str] | None = None,
     skip_history: bool = False,
@@ -62,18 +67,37 @@ def publish(
 ) -> Published | None:
     """Publish `data` (anything JSON can hold) into a channel.
 
-    Inside a transaction the publication waits for the commit, and is dropped on a rollback; then None is returned.
-    With `on_commit=False`, or outside a transaction, it is sent at once. A repeat with the same `idempotency_key`
-    within five minutes publishes nothing and returns the first one's position.
+    Inside a transaction of the database `using` (the default one), the publication waits for the commit, and is
+    dropped on a rollback; then None is returned. With `on_commit=False`, or outside a transaction, it is sent at once.
+    A repeat with the same `idempotency_key` within five minutes publishes nothing and returns the first one's position.
+
+    An error of Redis is logged and counted after a commit, and nothing is raised there; a publication that is sent at
+    once raises StoreUnavailable. `on_error` says otherwise: with "log" None is returned instead, with "raise" a commit
+    raises it as well. Where errors are logged, all publications of a request wait for Redis for `publish_within`
+    seconds together.
 
     Where history is kept, a publication with a `version` (above 0) that is not newer than the newest one's publishes
     nothing and returns the channel's position. Another `version_epoch` begins a new count; "" goes on with the one
     that is known.
 
-    Raises CommandError 107, at once, for what is too large to be sent to clients.
+    What is wrong with the call is raised at once: TypeError for data that is not JSON, CommandError 102 for an unknown
+    namespace, 107 for what is too large to be sent to clients.
     """
-    prepared = _publish(channel, data, tags, idempotency_key, skip_history, version, version_epoch)
-    return after_commit(on_commit, prepared.run)
+    call = _publish(channel, data, tags, idempotency_key, skip_history, version, version_epoch)
+    forgive = partial(losses.note, channel)
+    return after_commit(on_commit, call.run, using=using, forgive=forgive, on_error=on_error)
+
+
+@overload
+async def apublish(
+    channel: str, data: Any, *, on_error: Literal["raise"] | None = None, **options: Unpack[PublishKeywords]
+) -> Published: ...
+
+
+@overload
+async def apublish(
+    channel: str, data: Any, *, on_error: OnError | None, **options: Unpack[PublishKeywords]
+) -> Published | None: ...
 
 
 async def apublish(
@@ -81,24 +105,44 @@ async def apublish(
     data: Any,
     *,
     on_commit: bool = True,
+    using: str | None = None,
+    on_error: OnError | None = None,
     idempotency_key: str | None = None,
     tags: Mapping[str, str] | None = None,
     skip_history: bool = False,
     version: int = 0,
     version_epoch: str = "",
-) -> Published:
-    """`publish` for coroutines. They are in no transaction, so it sends at once, whatever `on_commit` says."""
-    return await _publish(channel, data, tags, idempotency_key, skip_history, version, version_epoch).arun()
+) -> Published | None:
+    """`publish` for coroutines. They are in no transaction, so it sends at once, whatever `on_commit` and `using` say,
+    and raises StoreUnavailable unless `on_error` is "log"; then it returns None."""
+    call = _publish(channel, data, tags, idempotency_key, skip_history, version, version_epoch)
+    return await at_once(call.arun, partial(losses.note, channel), on_error)
 
 
-def broadcast(channels: Iterable[str], data: Any, **options: Unpack[PublishKeywords]) -> list[Published | None]:
+def broadcast(
+    channels: Iterable[str], data: Any, *, on_error: OnError | None = None, **options: Unpack[PublishKeywords]
+) -> list[Published | None]:
     """Publish the same data into several channels; options as for `publish`. Checks every channel before the first."""
-    return [publish(name, data, **options) for name in _all_known(channels)]
+    return [publish(name, data, on_error=on_error, **options) for name in _all_known(channels)]
 
 
-async def abroadcast(channels: Iterable[str], data: Any, **options: Unpack[PublishKeywords]) -> list[Published]:
+@overload
+async def abroadcast(
+    channels: Iterable[str], data: Any, *, on_error: Literal["raise"] | None = None, **options: Unpack[PublishKeywords]
+) -> list[Published]: ...
+
+
+@overload
+async def abroadcast(
+    channels: Iterable[str], data: Any, *, on_error: OnError | None, **options: Unpack[PublishKeywords]
+) -> list[Published | None]: ...
+
+
+async def abroadcast(
+    channels: Iterable[str], data: Any, *, on_error: OnError | None = None, **options: Unpack[PublishKeywords]
+) -> Any:
     """`broadcast` for coroutines."""
-    return [await apublish(name, data, **options) for name in _all_known(channels)]
+    return [await apublish(name, data, on_error=on_error, **options) for name in _all_known(channels)]
 
 
 def presence(channel: str) -> dict[str, dict[str, Any]]:
@@ -144,17 +188,15 @@ def _publish(
     version_epoch: str,
 ) -> Prepared[Published]:
     options = options_of(channel)
-    body = body_of(encode_data(data), tags)
-    require_readable(body, options)
-    keywords: calls.PublishKeywords = {
-        "idempotency_key": idempotency_key or "",
-        "skip_history": skip_history,
-        "version": known_version(version),
-        "version_epoch": version_epoch,
-    }
-    where = broker()
-    sync = partial(where.publish_sync, channel, body, options, **keywords)
-    return Prepared(sync, partial(where.publish, channel, body, options, **keywords)).then(_published)
+    return prepared(
+        channel,
+        body_of(encode_data(data), tags),
+        options,
+        idempotency_key=idempotency_key or "",
+        skip_history=skip_history,
+        version=version,
+        version_epoch=version_epoch,
+    ).then(_published)
 
 
 def _all_known(channels: Iterable[str]) -> list[str]:

@@ -77,8 +77,8 @@ def meet(client: Timed, now: float) -> None:
 
 
 def _grace(client: Timed) -> float:
-    """A session cookie cannot be refreshed over the connection, a token can."""
-    return 0.0 if client.identity.via == "session" else EXPIRY_GRACE
+    """Only a token can be refreshed over the connection."""
+    return 0.0 if client.identity.via in ("session", "hook") else EXPIRY_GRACE
 
 
 def _expire(client: Timed, now: float) -> None:

@@ -22,7 +22,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from flotilla.store import Backoff, ReplyStream, StoreRefused, StoreUnavailable, get_store, supervised
+from flotilla.store import Backoff, ReplyStream, StoreRefused, StoreUnavailable, get_store, isolation, supervised
 from flotilla.store.conf import get_store_config
 from flotilla.store.once import Once
 from flotilla.store.pools import async_pool, sentinels
@@ -71,9 +71,9 @@ def _made(urls: tuple[str, ...], prefix: str) -> ChannelLayer:
 def get_layer() -> ChannelLayer:
     """The platform's own layer: `CHANNEL_LAYERS["flotilla"]`, or without it one of the store's Redises.
 
-    A project's `default` stays the project's.
+    A project's `default` stays the project's. Tests always have a layer of the store's, whose names are their own.
     """
-    if ALIAS in channel_layers.configs:
+    if ALIAS in channel_layers.configs and not isolation.begun():
         return channel_layers[ALIAS]  # type: ignore[no-any-return]
     return _made(get_store().urls, get_store_config().prefix)
 

@@ -46,10 +46,11 @@ from flotilla.realtime.node.reauthorization import Reauthorization
 from flotilla.realtime.node.timer_wheel import TimerWheel
 from flotilla.realtime.node.vitals import Vitals
 from flotilla.realtime.protocol.codes import CommandError, DisconnectCode, DisconnectError
+from flotilla.realtime.server.budget import Allowance, Bounds
 from flotilla.realtime.server.open_files import affordable
-from flotilla.realtime.version import VERSION
 from flotilla.store import Backoff, Store, StoreUnavailable, get_store, placement_of, supervised
 from flotilla.store.conf import get_store_config
+from flotilla.version import VERSION
 
 logger = logging.getLogger("flotilla.realtime.node")
 
@@ -66,6 +67,9 @@ class Node:
     def __init__(self, config: RealtimeConfig, store: Store, instance: str) -> None:
         self.config = config
         self.handlers = guarded(HANDLERS, config)
+        self.bounds = Bounds(
+            config.max_message_bytes, Allowance(config.max_frames_per_second, config.max_bytes_per_second)
+        )
         self.instance = instance
         self.store = store
         self.started_at = time.time()

@@ -1,21 +1,28 @@
 """The ASGI side of a WebSocket that nobody has adopted: its application's task and the events it has not received yet.
 
-What waits for a slow application is bounded: at `MAX_EVENTS` nothing more is read from the client until it catches up.
-So is what waits for a slow client: `send` returns when the transport has room again (Twisted's own bound, 64 KiB).
+What waits for a slow application is bounded: at `MAX_EVENTS` or `MAX_HELD` nothing more is read from the client until
+it catches up. So is what waits for a slow client: `send` returns when the transport has room again (Twisted's own
+bound, 64 KiB). From the first event after its acceptance on, the client is pinged (`keepalive`).
 """
 
 import asyncio
 import logging
+import sys
 from typing import Any, Protocol
 
 from flotilla.realtime.protocol.frames import BINARY, Frame, Wire
 from flotilla.realtime.server import handshake
+from flotilla.realtime.server.budget import Allowance, Budget
 from flotilla.realtime.server.handshake import Headers
 from flotilla.realtime.server.incoming_frames import can_be_sent
+from flotilla.realtime.server.keepalive import Keepalive
 
 logger = logging.getLogger("flotilla.realtime.connection")
 
 MAX_EVENTS = 64
+MAX_AT_ONCE = 16  # events an application receives before others have their turn
+UNSEEN = Allowance(2000, sys.maxsize)  # frames of which it sees nothing
+MAX_HELD = 2**20  # bytes of text or binary in them, and what one turn adds
 
 
 class WebSocket(Protocol):
@@ -41,13 +48,17 @@ class WebSocket(Protocol):
 
     def throttle(self, producer: Any) -> None: ...
 
+    def keepalive(self) -> Keepalive | None:
+        """Pings for the time that the application has it; None where the server sends none."""
+
     def ended(self) -> None: ...
 
 
 class AsgiSide:
     """Runs one application for one connection."""
 
-    __slots__ = ("_body", "_connection", "_events", "_has_room", "_key", "_refusing", "_told", "task")
+    __slots__ = ("_at_once", "_body", "_connection", "_events", "_has_room", "_held", "_is_full", "_keepalive", "_key",
+                 "_refusing", "_told", "task", "unseen")  # fmt: skip
 
     task: "asyncio.Task[None]"
 
@@ -60,6 +71,11 @@ class AsgiSide:
         self._body = b""  # of the refusal
         self._has_room: asyncio.Event | None = None  # whether the client takes what is sent
         self._told = False  # the application was told that it is over
+        self._held = 0  # bytes of messages that the application has not received
+        self._at_once = 0  # events received since others had their turn
+        self.unseen = Budget(UNSEEN)
+        self._is_full = False  # and so nothing more is read
+        self._keepalive: Keepalive | None = None
 
     def run(self, application: Any, scope: dict[str, Any]) -> None:
         """Start the application."""
@@ -70,7 +86,9 @@ class AsgiSide:
         """A message for the application."""
         kind, other = ("text", "bytes") if isinstance(message, str) else ("bytes", "text")
         self.put({"type": "websocket.receive", kind: message, other: None})
-        if self._events.qsize() >= MAX_EVENTS:
+        self._held += len(message)
+        if not self._is_full and (self._events.qsize() >= MAX_EVENTS or self._held >= MAX_HELD):
+            self._is_full = True
             self._connection.pause(True)
 
     def put(self, event: dict[str, Any]) -> None:
@@ -78,20 +96,36 @@ class AsgiSide:
         if not self._told:
             self._told = event["type"] == "websocket.disconnect"
             self._events.put_nowait(event)
-            if self._told and self._has_room is not None:
-                self._has_room.set()
+            if self._told:
+                self._stop_pings()
+                if self._has_room is not None:
+                    self._has_room.set()
 
     def release(self) -> list[dict[str, Any]]:
         """What the application has not received and somebody else takes over."""
-        if self._events.qsize() >= MAX_EVENTS:
+        self._stop_pings()
+        if self._is_full:
             self._connection.pause(False)
         return [self._events.get_nowait() for _ in range(self._events.qsize())]
 
     async def _receive(self) -> dict[str, Any]:
+        if self._keepalive is None and self._connection.is_open and not self._told:
+            self._keepalive = self._connection.keepalive()
+        self._at_once = 0 if self._events.empty() else self._at_once + 1
+        if self._at_once >= MAX_AT_ONCE:
+            self._at_once = 0
+            await asyncio.sleep(0)
         event = await self._events.get()
-        if self._events.qsize() == MAX_EVENTS - 1:
+        self._held -= len(event.get("text") or event.get("bytes") or "")
+        if self._is_full and self._events.qsize() < MAX_EVENTS and self._held < MAX_HELD:
+            self._is_full = False
             self._connection.pause(False)
         return event
+
+    def _stop_pings(self) -> None:
+        if self._keepalive is not None:
+            self._keepalive.stop()
+            self._keepalive = None
 
     async def _send(self, message: dict[str, Any]) -> None:
         kind = message["type"]
@@ -159,6 +193,7 @@ class AsgiSide:
         self.resumeProducing()
 
     def _done(self, task: "asyncio.Task[None]") -> None:
+        self._stop_pings()
         error = None if task.cancelled() else task.exception()
         if error is not None:
             logger.error("the application of a WebSocket failed", exc_info=error)

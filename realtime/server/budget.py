@@ -5,6 +5,7 @@ next, and never more than that. A second begins when what was allowed in the las
 not read for every frame: counting one is two subtractions.
 """
 
+import sys
 import time
 from typing import NamedTuple
 
@@ -18,6 +19,16 @@ class Allowance(NamedTuple):
     bytes: int
 
 
+class Bounds(NamedTuple):
+    """What is read of a connection: a message has at most so many bytes, and all of it keeps to an allowance."""
+
+    message: int
+    allowance: Allowance
+
+
+UNBOUNDED = Allowance(sys.maxsize, sys.maxsize)
+
+
 class Budget:
     """What is left of one connection's allowance."""
 
@@ -27,6 +38,11 @@ class Budget:
         self._allowance = allowance
         self._frames, self._bytes = allowance
         self._since = 0.0  # when the second began, by the monotonic clock
+
+    @property
+    def bytes_left(self) -> int:
+        """What may still come in this second."""
+        return self._bytes
 
     def spend(self, frames: int, size: int) -> bool:
         """Count frames and bytes that have come; False when they are more than allowed."""

@@ -6,9 +6,13 @@ then on messages are handed over as they are read, and neither a task nor a queu
 What is sent goes straight to the kernel while nothing waits before it, else behind what waits; the order of calls is
 kept. At most `max_unsent` bytes are held for a client that does not read: then `on_slow` is called, once.
 
-What is read is counted (`flotilla.realtime.server.budget`): who sends more is closed with 1008, or as the receiver
-says. At most `MAX_PER_TURN` frames are handled in a turn of the loop; nothing more is read until the rest was handled
-in others.
+What is read of a connection that was adopted is bounded as its receiver says (`Bounds`): a larger message is refused
+with 1009, and who sends more than the budget (`flotilla.realtime.server.budget`) is closed with 1008, or as the
+receiver says. Any other application has the server's bounds, which are Daphne's: messages of 1 MiB, and as many as it
+takes; what it has not received stops the reading (`flotilla.realtime.server.asgi`). Who floods it with frames of which
+it sees nothing (pings, pongs, tiny fragments) is closed with 1008, and who answers no pings is given up
+(`flotilla.realtime.server.keepalive`). At most `MAX_PER_TURN` frames are handled in a turn of the loop, whoever has the
+connection; nothing more is read until the rest was handled in others.
 """
 
 import asyncio
@@ -20,7 +24,7 @@ from typing import Any, Protocol
 from flotilla.realtime.protocol.frames import Frame, Wire, close_frame, frame_header
 from flotilla.realtime.server import handshake
 from flotilla.realtime.server.asgi import AsgiSide
-from flotilla.realtime.server.budget import Allowance, Budget
+from flotilla.realtime.server.budget import Bounds, Budget
 from flotilla.realtime.server.handshake import Handshake, Headers
 from flotilla.realtime.server.incoming_frames import (
     FIN_PING,
@@ -32,6 +36,7 @@ from flotilla.realtime.server.incoming_frames import (
     whole_ping,
     whole_text,
 )
+from flotilla.realtime.server.keepalive import Keepalive
 from flotilla.realtime.server.transports import has_open_buffers, in_flight, let_go, unsent
 
 logger = logging.getLogger("flotilla.realtime.connection")
@@ -40,6 +45,7 @@ EXTENSION = "flotilla.socket"
 CLOSE_WITHIN = 2.0  # seconds a client has to take its close frame and answer it
 MAX_PER_TURN = 64  # frames, or commands
 MAX_EARLY = 16 * 1024  # bytes that are kept of a client that does not wait until its handshake is answered
+MAX_PONGS = 64 * 1024  # bytes that may wait for a client whose pings are answered
 ABNORMAL = 1006
 POLICY = 1008
 INTERNAL = 1011
@@ -76,8 +82,9 @@ class Server(Protocol):
     """What a connection needs of its server."""
 
     application: Any
-    max_message_bytes: int
-    allowance: Allowance
+    bounds: Bounds  # of connections that nobody has adopted
+    ping_interval: float  # seconds between pings to their clients; 0: none
+    ping_timeout: float  # seconds that the answer may take
 
     def websocket_opened(self, connection: "Connection") -> None: ...
 
@@ -111,9 +118,9 @@ class Connection:
         self._state = State.CONNECTING
         self._clear = False  # open, and nothing waited in the transport at the last look: only we write to it
         self._direct: Callable[[bytes], int] | None = transport.socket.send if has_open_buffers(transport) else None
-        self._most = server.max_message_bytes
+        self._most = server.bounds.message
         self._reader: Reader | None = None
-        self._budget = Budget(server.allowance)
+        self._budget = Budget(server.bounds.allowance)
         self._behind: asyncio.Handle | None = None  # there is more to handle than one turn's worth: the next turn
         self._paused = False  # the application wants nothing more for now
         self._receiver: Receiver | None = None
@@ -127,10 +134,14 @@ class Connection:
         scope["extensions"] = {EXTENSION: self, "websocket.http.response": {}}
         self._asgi.run(server.application, scope)
 
-    def adopt(self, receiver: Receiver) -> None:
-        """From now on `receiver` gets what is read, and the application may return."""
+    def adopt(self, receiver: Receiver, bounds: Bounds) -> None:
+        """From now on `receiver` gets what is read, within its bounds, and the application may return."""
         asgi, self._asgi = self._asgi, None
         self._receiver = receiver
+        self._most = bounds.message
+        self._budget = Budget(bounds.allowance)
+        if self._reader is not None:
+            self._reader.most = bounds.message
         for event in asgi.release() if asgi is not None else ():
             if event["type"] == "websocket.receive":
                 self._hand_over(event["bytes"] if event["text"] is None else event["text"])
@@ -245,7 +256,7 @@ class Connection:
                 return
             payload = whole_ping(data)
             if payload is not None:
-                if not self._budget.spend(1, len(data)):
+                if not self._budget.spend(1, len(data)) or not self._spend_unseen(1):
                     self._overrun()
                 elif data[0] == FIN_PING:
                     self._answer([payload])
@@ -277,7 +288,8 @@ class Connection:
             self._violated(violation)
             return
         taken = MAX_PER_TURN - reader.left
-        if taken > 1 and not self._budget.spend(taken - 1, 0):
+        unseen, reader.unseen = reader.unseen, 0
+        if (taken > 1 and not self._budget.spend(taken - 1, 0)) or not self._spend_unseen(unseen):
             self._overrun()
         elif reader.idle:
             self._reader = None
@@ -321,7 +333,7 @@ class Connection:
 
     def _answer(self, pings: list[bytes]) -> None:
         """Answer pings that came together with one call of the kernel; a client that does not read needs no answer."""
-        if pings and self._state is OPEN and (self._clear or self.unsent <= self._most):
+        if pings and self._state is OPEN and (self._clear or self.unsent <= min(self._most, MAX_PONGS)):
             self.send(Wire(b"".join([frame_header(_PONG, len(payload)) + payload for payload in pings])))
         pings.clear()
 
@@ -334,6 +346,11 @@ class Connection:
             self._hand_over(text(payload))
         else:
             self._hand_over(payload)
+
+    def _spend_unseen(self, frames: int) -> bool:
+        """Count frames of which an application sees nothing; False when they are more than a client may send. Where the
+        connection was adopted, they are counted like all others."""
+        return self._asgi is None or not frames or self._asgi.unseen.spend(frames, 0)
 
     def _count(self, more: int) -> None:
         """Messages that came within one: they are frames to the budget and to the turn."""
@@ -414,6 +431,26 @@ class Connection:
     def throttle(self, producer: Any) -> None:
         """Have a producer (Twisted's IPushProducer) told when it should stop writing, and when it may go on."""
         self._transport.registerProducer(producer, True)
+
+    # Keeping alive (realtime.server.keepalive)
+
+    def keepalive(self) -> Keepalive | None:
+        """Pings to the client, for an application that sends none itself; None where the server sends none."""
+        server = self._server
+        return Keepalive(self, server.ping_interval, server.ping_timeout) if server.ping_interval > 0 else None
+
+    @property
+    def heard(self) -> int:
+        """A number that is another one whenever something was read, of a connection without a budget."""
+        return self._budget.bytes_left
+
+    def ping(self) -> None:
+        """Send a ping, if something can be sent."""
+        self.send(Wire(frame_header(_PING, 0)))
+
+    def give_up(self) -> None:
+        """Cut the connection off."""
+        self._transport.abortConnection()
 
     def ended(self) -> None:
         """The application has returned; unless it has adopted the connection, this is its end."""

@@ -15,32 +15,40 @@ import sys
 from collections.abc import MutableMapping
 from typing import Any
 
-from daphne.cli import CommandLineInterface as DaphneCommandLine  # first: it installs the reactor
-from daphne.server import Server as DaphneServer
-from daphne.server import twisted_loop
-from twisted.internet import reactor
-from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import serverFromString
-from twisted.logger import (
-    FilteringLogObserver,
-    LogLevel,
-    LogLevelFilterPredicate,
-    STDLibLogObserver,
-    globalLogPublisher,
-)
+from flotilla._extras import MissingExtra
 
-from flotilla.realtime.conf import get_config
-from flotilla.realtime.server.budget import Allowance
+try:
+    import httptools  # noqa: F401  `head` reads requests with it
+    from daphne.cli import CommandLineInterface as DaphneCommandLine  # first: it installs the reactor
+    from daphne.server import Server as DaphneServer
+    from daphne.server import twisted_loop
+    from twisted.internet import reactor
+    from twisted.internet.defer import Deferred
+    from twisted.internet.endpoints import serverFromString
+    from twisted.logger import (
+        FilteringLogObserver,
+        LogLevel,
+        LogLevelFilterPredicate,
+        STDLibLogObserver,
+        globalLogPublisher,
+    )
+except ImportError as error:
+    raise MissingExtra("Flotilla's server", "daphne", error.name or str(error)) from error
+
+from django.conf import settings
+
+from flotilla.conf import set_for_this_process
+from flotilla.realtime.server.budget import UNBOUNDED, Bounds
 from flotilla.realtime.server.conf import get_server_config
 from flotilla.realtime.server.connection import Connection
 from flotilla.realtime.server.drain import drain
 from flotilla.realtime.server.factory import Factory
 from flotilla.realtime.server.heap import Trimmer, use_few_arenas
-from flotilla.realtime.server.lifespan import Lifespan, StartupFailed
+from flotilla.realtime.server.lifespan import Lifespan, StartupFailed, serve_here
 from flotilla.realtime.server.listeners import BACKLOG, accept_queued_and_close, adopt, without_delay
 from flotilla.realtime.server.open_files import open_as_many_as_allowed
 from flotilla.realtime.server.parent_death import PARENT, READY_FD, die_with_parent
-from flotilla.realtime.server.signals import on_boot
+from flotilla.realtime.server.signals import boot
 
 logger = logging.getLogger("flotilla.realtime.server")
 
@@ -49,13 +57,13 @@ GC_THRESHOLD = (20_000, 20, 50)  # docs/decisions/0007
 LOOK_EVERY = 0.05  # seconds
 MIN_SHUTDOWN = 1.0  # seconds the application has for its shutdown, though the drain's deadline has passed
 LOOK_AFTER_OPENINGS = 1.0  # seconds
+MAX_MESSAGE = 2**20  # bytes, Daphne's default
 
 
 class Server(DaphneServer):  # type: ignore[misc]
     """One process's server."""
 
     def __init__(self, application: Any, endpoints: list[str], **options: Any) -> None:
-        config = get_config()
         options |= {
             "signal_handlers": False,
             "root_path": get_server_config().root_path or options.get("root_path", ""),
@@ -64,14 +72,14 @@ class Server(DaphneServer):  # type: ignore[misc]
         super().__init__(application, endpoints, **options)
         self.endpoints: list[str] = []  # Daphne would listen with its own factory
         self._listen_on = endpoints
-        self.max_message_bytes = config.max_message_bytes
-        self.allowance = Allowance(config.max_frames_per_second, config.max_bytes_per_second)
+        self.bounds = Bounds(_max_message(self), UNBOUNDED)
         self.ports: list[Any] = []
         self.websockets: set[Connection] = set()
         self._draining = False
         self._trimmer = Trimmer()
         self._ends = 0.0  # loop time: the deadline of the drain
         self._lifespan = Lifespan(application)
+        serve_here()
         self._tasks: set[asyncio.Task[None]] = set()
 
     def run(self) -> None:
@@ -85,7 +93,7 @@ class Server(DaphneServer):  # type: ignore[misc]
         twisted_loop.run_until_complete(self._lifespan.shutdown(max(MIN_SHUTDOWN, self._ends - twisted_loop.time())))
 
     async def _boot(self) -> None:
-        await on_boot.asend(sender=None)
+        await boot()
         await self._lifespan.startup()
 
     def listen_success(self, port: Any) -> None:
@@ -198,6 +206,15 @@ class Server(DaphneServer):  # type: ignore[misc]
             await asyncio.sleep(LOOK_EVERY)
 
 
+def _max_message(server: DaphneServer) -> int:
+    """Bytes in a message to an application that has no bounds of its own: as the command line, the setting of Daphne's
+    runserver or Daphne's default has it. A frame is never larger than its message here."""
+    given: int = server.websocket_max_message_size
+    if given == MAX_MESSAGE:
+        given = getattr(settings, "DAPHNE_WEBSOCKET_MAX_MESSAGE_SIZE", given)
+    return given or sys.maxsize
+
+
 def _settle_garbage_collector() -> None:
     """Collections cost by the objects there are, and connections are long-lived: look at what is there since the start
     never again, and at the rest less often."""
@@ -238,6 +255,7 @@ def main() -> None:
         for number in (signal.SIGINT, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)  # a terminal sends them to everyone; the supervisor decides
         die_with_parent(signal.SIGTERM, int(os.environ[PARENT]))
+        set_for_this_process(instance_id=os.environ["INSTANCE_ID"], metrics_port=int(os.environ["METRICS_PORT"]))
     open_as_many_as_allowed()
     use_few_arenas()
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")

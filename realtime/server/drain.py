@@ -5,8 +5,8 @@
     → the application sends its clients away: the node tells them 3001 in waves and leaves the cluster
     → open requests end → the server stops.
 
-All of it within one deadline. Should the process hang, the kernel's alarm ends it a little later. That the application
-is told of its end at last, as ASGI has it, is the server's matter.
+All of it within one deadline. Should the process hang, the kernel's alarm ends it a little later, where it is ours to
+end (`alarm`). That the application is told of its end at last, as ASGI has it, is the server's matter.
 """
 
 import asyncio
@@ -15,13 +15,12 @@ import math
 import signal
 from typing import Protocol
 
-from flotilla.realtime.server.signals import on_drain
+from flotilla.realtime.server.signals import leave
 
 logger = logging.getLogger("flotilla.realtime.drain")
 
 SETTLE = 0.1  # seconds in which those accepted last send their request
 LAST_WORDS = 2.0  # seconds of the deadline kept for closing handshakes and open requests
-RELEASE_WITHIN = 1.0  # seconds that receivers of on_drain may take
 OVERTIME = 2  # seconds after the deadline until the kernel ends a process that hangs
 
 _leaving = False
@@ -51,16 +50,18 @@ class Server(Protocol):
         """End the process."""
 
 
-async def drain(server: Server, *, grace: float, deadline: float) -> None:
-    """End the server's process within `deadline` seconds, after `grace` seconds in which it still serves."""
+async def drain(server: Server, *, grace: float, deadline: float, alarm: bool = True) -> None:
+    """End the server's process within `deadline` seconds, after `grace` seconds in which it still serves. `alarm`:
+    have the kernel end it when it hangs."""
     global _leaving
     loop = asyncio.get_running_loop()
     ends = loop.time() + deadline
-    signal.alarm(math.ceil(deadline) + OVERTIME)
+    if alarm:
+        signal.alarm(math.ceil(deadline) + OVERTIME)
     _leaving = True
     try:
         async with asyncio.timeout_at(ends):
-            await _release()
+            await leave()
             await asyncio.sleep(grace)
             server.stop_listening()
             await asyncio.sleep(SETTLE)
@@ -73,13 +74,3 @@ async def drain(server: Server, *, grace: float, deadline: float) -> None:
         logger.exception("the drain failed")
     finally:
         server.stop()
-
-
-async def _release() -> None:
-    try:
-        async with asyncio.timeout(RELEASE_WITHIN):
-            for receiver, result in await on_drain.asend_robust(sender=None):
-                if isinstance(result, Exception):
-                    logger.error("%r failed at the drain", receiver, exc_info=result)
-    except TimeoutError:
-        logger.warning("what had to be released at the drain was not, within %g s", RELEASE_WITHIN)

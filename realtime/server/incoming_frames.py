@@ -119,14 +119,15 @@ def can_be_sent(code: int) -> bool:
 class Reader:
     """Takes bytes as they come, gives messages as they become whole."""
 
-    __slots__ = ("_buffer", "_most", "_opcode", "_parts", "_start", "left")
+    __slots__ = ("_buffer", "_opcode", "_parts", "_start", "left", "most", "unseen")
 
     def __init__(self, most: int) -> None:
-        self._most = most
+        self.most = most  # bytes of a message
         self._buffer = bytearray()
         self._start = 0  # of what was not taken yet in the buffer
         self._parts = bytearray()  # of the message that is in fragments: one buffer, however many they are
         self._opcode = _CONTINUATION  # of that message
+        self.unseen = 0  # frames of which applications see nothing: control frames, fragments of next to nothing
         self.left = sys.maxsize  # frames that may still be taken: whoever reads in turns sets it for each
 
     @property
@@ -152,7 +153,10 @@ class Reader:
             self.left -= 1
             final, opcode, payload = frame
             if opcode >= _CLOSE:
+                self.unseen += 1
                 return Message(opcode, payload)
+            if not final and len(payload) <= MAX_CONTROL:
+                self.unseen += 1
             if opcode is not _CONTINUATION:
                 if final:
                     return Message(opcode, payload)
@@ -182,7 +186,7 @@ class Reader:
                 return None
             length = _long(buffer[start:behind])
             start = behind
-        if opcode < _CLOSE and len(self._parts) + length > self._most:
+        if opcode < _CLOSE and len(self._parts) + length > self.most:
             raise Violation(DisconnectCode.MESSAGE_TOO_BIG, "message too big")
         end = start + 4 + length
         if size < end:

@@ -18,6 +18,19 @@ logger = logging.getLogger("flotilla.realtime.server")
 
 EXTENSION = "flotilla.drain"
 
+_ours = False
+
+
+def serve_here() -> None:
+    """Our own server serves in this process."""
+    global _ours
+    _ours = True
+
+
+def is_served_here() -> bool:
+    """Whether our own server serves in this process, which speaks lifespan."""
+    return _ours
+
 
 class Clients(Protocol):
     """Clients of an application that stay connected: what the server asks of them."""
@@ -34,9 +47,10 @@ class StartupFailed(Exception):
 
 
 class Lifespan:
-    """One application's. Use it in one event loop."""
+    """One application's. Use it in one event loop. `state`: of the server, for the application to put things in."""
 
-    def __init__(self, application: Any) -> None:
+    def __init__(self, application: Any, state: dict[str, Any] | None = None) -> None:
+        self._state = state
         self.clients: Clients | None = None
         self._application = application
         self._events: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
@@ -80,11 +94,13 @@ class Lifespan:
         return await self._answer
 
     async def _run(self) -> None:
-        scope = {
+        scope: dict[str, Any] = {
             "type": "lifespan",
             "asgi": {"version": "3.0", "spec_version": "2.0"},
             "extensions": {EXTENSION: self._register},
         }
+        if self._state is not None:
+            scope["state"] = self._state
         try:
             await self._application(scope, self._events.get, self._send)
         except Exception as error:  # noqa: BLE001  an application without a lifespan may raise whatever it likes

@@ -27,12 +27,15 @@ class NoRedis(Exception):
     """There is no Redis to be had; the text says what to do."""
 
 
-def find_binary(cache: Path) -> Path:
-    """The path of a server binary; a fetched one is kept in `cache`. Raises NoRedis."""
+def find_binary(cache: Path, *, fetch: bool = True) -> Path:
+    """The path of a server binary. One that is fetched, where none is on the PATH and `fetch` allows it, is kept in
+    `cache`. Raises NoRedis."""
     for name in NAMES:
         found = shutil.which(name)
         if found:
             return Path(found)
+    if not fetch:
+        raise NoRedis(f"No Redis is configured, and no redis-server is on the PATH. {ADVICE}")
     kept = cache / "redis-server"
     if not kept.is_file():
         _fetch(kept)

@@ -13,7 +13,10 @@ import termios
 from contextlib import suppress
 from typing import Any
 
-from twisted.protocols.policies import ProtocolWrapper
+try:
+    from twisted.protocols.policies import ProtocolWrapper
+except ImportError:  # without the extra `daphne` no transport is one of Twisted's
+    ProtocolWrapper = ()
 
 UNSENT_IN_KERNEL = 128 * 1024  # bytes
 _NOT_SENT = getattr(socket, "TCP_NOTSENT_LOWAT", None)

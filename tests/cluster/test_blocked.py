@@ -41,7 +41,7 @@ async def test_blocked_people_stay_away(tmp_path: Path, make_client: sdk.MakeCli
         for client in (ann, bob):
             await client.connect()
             await client.seen.event("connected")
-        assert "blocked, 1 connections ended; 2 of 2 instances answered" in await block(cluster, "--user", "ann")
+        assert "blocked, 1 connections ended; 2 of 2 instances answered" in await block(cluster, "--user", "id:ann")
         ended = await ann.seen.event("disconnected")
         assert ended["code"] == 3507
         assert ended["reason"].startswith("blocked until")
@@ -53,7 +53,7 @@ async def test_blocked_people_stay_away(tmp_path: Path, make_client: sdk.MakeCli
             assert not await is_refused(instance.url, "eve", "203.0.113.7, 1.1.1.1")
         assert len(ann.seen.named("connected")) == 1
         assert not bob.seen.named("disconnected")
-        await asyncio.to_thread(manage, cluster.env, "unblock", "--user", "ann")
+        await asyncio.to_thread(manage, cluster.env, "unblock", "--user", "id:ann")
         assert not await is_refused(cluster[1].url, "ann")
 
 
@@ -65,7 +65,7 @@ async def test_a_block_outlives_redis(tmp_path: Path) -> None:
     """While it is away the instance knows; when it is back, empty, it is told, and so is one that starts then."""
     with running(Cluster(tmp_path, CONFIG, "flotilla", "flotilla", **TRUSTING)) as cluster:
         cluster[1].stop()
-        await block(cluster, "--user", "ann")
+        await block(cluster, "--user", "id:ann")
         cluster.redis.kill()
         assert await is_refused(cluster[0].url, "ann")
         cluster.redis.restore(None)

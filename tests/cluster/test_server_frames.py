@@ -128,9 +128,9 @@ def cases() -> list[Case]:
           for code in (0, 999, 1004, 1005, 1006, 1016, 1100, 2000, 2999, 5000, 65535)),
         ("no mask", frame(TEXT, b"a", masked=False) + DONE, [], 1002),
         ("length in too long a form", b"\x81\xfe\0\x05abcdefghi", [], 1002),
-        ("too big", b"\x81\xff" + (65537).to_bytes(8, "big") + b"abcd", [], 1009),
-        ("too big together", _parts(b"x" * 40_000, b"x" * 25_537), [], 1009),
-        ("9.3 just fits", _parts(*[b"x" * 64] * 1024) + DONE, [(TEXT, b"x" * 65536)], 1000),
+        ("too big", b"\x81\xff" + (2**20 + 1).to_bytes(8, "big") + b"abcd", [], 1009),
+        ("too big together", _parts(b"x" * 2**19, b"x" * (2**19 + 1)), [], 1009),
+        ("9.3 just fits", _parts(*[b"x" * 1024] * 1024) + DONE, [(TEXT, b"x" * 2**20)], 1000),
     ]  # fmt: skip
 
 

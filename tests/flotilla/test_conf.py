@@ -14,8 +14,8 @@ from flotilla.config_reader import ConfigProblems
 from flotilla.ratelimit.conf import get_limits_config, limits_redis_url
 from flotilla.realtime.conf import get_config
 from flotilla.realtime.server.conf import get_server_config
-from flotilla.store import get_store
-from flotilla.store.conf import get_store_config
+from flotilla.store import get_store, in_process
+from flotilla.store.conf import get_store_config, require_shared_store
 from flotilla.store.shards import reset_store
 
 FORMER = ("REDIS_URLS", "REALTIME_PREFIX", "INSTANCE_ID", "METRICS_PORT", "HTTP_MAX_BODY", "RATE_LIMIT_REDIS_URL")
@@ -127,6 +127,39 @@ def test_no_redis_is_said_by_the_checks_and_at_the_first_use(foreign: Any) -> No
     ]
     with pytest.raises(ImproperlyConfigured, match="redis_url"):
         get_store()
+
+
+def test_without_a_redis_debug_has_an_engine_in_the_process(foreign: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    foreign.DEBUG = True
+    get_store_config.reset()
+    assert get_store_config().redis_urls == ("memory://",) and get_store_config().in_process
+    assert "flotilla_realtime.E003" not in [message.id for message in run_checks(tags=["realtime"])]
+    with pytest.raises(ImproperlyConfigured, match=r"Other processes cannot be reached.*redis_url"):
+        require_shared_store()
+    for command, told in (("runserver", ["flotilla_realtime.I020"]), ("migrate", [])):
+        monkeypatch.setattr("sys.argv", ["manage.py", command])
+        assert [message.id for message in run_checks(tags=["realtime"]) if "engine" in message.msg] == told
+    monkeypatch.setattr("sys.argv", ["manage.py", "serve"])
+    get_store_config.reset()
+    assert get_store_config().redis_urls == (), "its processes share a Redis"
+    monkeypatch.setattr("sys.argv", ["manage.py", "runserver"])
+    foreign.FLOTILLA = {"redis_url": "redis://there"}
+    assert get_store_config().redis_urls == ("redis://there",)
+
+
+def test_the_engine_in_the_process_is_chosen_by_its_address(foreign: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    foreign.FLOTILLA = {"redis_url": "memory://"}
+    (warning,) = [message for message in run_checks(tags=["realtime"]) if "engine" in message.msg]
+    assert warning.id == "flotilla_realtime.W020" and "redis://" in str(warning.hint)
+    monkeypatch.setattr("sys.argv", ["manage.py", "flotilla", "serve"])
+    (error,) = [message for message in run_checks(tags=["realtime"]) if "serve" in message.msg]
+    assert error.id == "flotilla_realtime.E021" and "redis://" in str(error.hint)
+    monkeypatch.setattr(in_process, "can_run", lambda: False)
+    (error,) = [message for message in run_checks(tags=["realtime"]) if "engine" in message.msg]
+    assert error.id == "flotilla_realtime.E020" and "pip install" in str(error.hint)
+    for wrong in ("memory://host", "memory:///0", "memory://,memory://"):
+        foreign.FLOTILLA = {"redis_url": wrong}
+        assert any("redis_url" in str(problem) for problem in problems()), wrong
 
 
 def test_the_apps_are_those_of_this_project(settings: Any) -> None:

@@ -5,10 +5,13 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import AnonymousUser, User
 from django.test import Client as Browser
+from django.test import RequestFactory
 from django.urls import reverse
 
 from flotilla.monitoring import live_figures
-from flotilla.monitoring.live_figures import CHANNEL, Publisher, Snapshot, figures, may_watch
+from flotilla.monitoring.live_figures import CHANNEL, Publisher, Snapshot, figures, may_watch, snapshot
+from flotilla.ratelimit.decisions import Decision
+from flotilla.ratelimit.http.responses import too_many_requests
 from flotilla.realtime.engine.subscription import Subscription
 from flotilla.realtime.node import node as node_module
 from flotilla.realtime.node.node import Node
@@ -38,6 +41,13 @@ def test_without_deliveries_there_is_no_delivery_time() -> None:
     """Rather than a zero."""
     still = Snapshot(0.0, 0, 0, 0, counts(), 0.0)
     assert figures(still, still)["p95"] is None
+
+
+async def test_a_request_that_is_answered_with_429_is_denied(node: Node) -> None:
+    """Beside the commands that are; it is counted without django-prometheus."""
+    before = snapshot(node).denied
+    assert too_many_requests(RequestFactory().get("/"), Decision(False, [])).status_code == 429
+    assert snapshot(node).denied == before + 1
 
 
 async def test_staff_may_watch_and_nobody_else() -> None:

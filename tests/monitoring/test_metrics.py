@@ -11,12 +11,14 @@ from prometheus_client.parser import text_string_to_metric_families
 from flotilla.monitoring import metrics
 from flotilla.monitoring.metrics import NodeCollector
 from flotilla.presence import Reaped
+from flotilla.realtime.losses import losses
 from flotilla.realtime.node import node as node_module
 from flotilla.realtime.node.node import Node
 from flotilla.realtime.protocol.codes import DisconnectCode
 from flotilla.realtime.server.waiting_connections import new_waiting_connections
 from flotilla.realtime.signals import on_disconnect
 from flotilla.store import placement_of
+from flotilla.store.errors import StoreSilent
 from tests.realtime.client.peers import Peer
 from tests.store.redis_process import RedisProcess, until
 
@@ -201,6 +203,14 @@ async def test_tasks_that_were_begun_again_are_counted_by_name(node: Node, scrap
     await until(lambda: scrape("flotilla_task_restarts_total", task="blocks") == before + 1)
     for task in ("heartbeat", "vitals-redis", "presence-lease", "presence-upkeep", "hub-positions", "layer-receiver"):
         assert scrape("flotilla_task_restarts_total", task=task) is not None
+
+
+async def test_lost_publications_are_counted_by_reason(scrape: Any) -> None:
+    """In every process, whether or not it serves."""
+    before = scrape("flotilla_publications_lost_total", reason="silent")
+    losses.note("room", StoreSilent("2 s"))
+    assert scrape("flotilla_publications_lost_total", reason="silent") == before + 1
+    assert scrape("flotilla_publications_lost_total", reason="unreachable") is not None
 
 
 async def test_presence_and_leases_are_counted_and_agree(node: Node, scrape: Any) -> None:

@@ -8,19 +8,20 @@ import pytest
 import pytest_asyncio
 
 from tests.presence.cluster import Ear, Instance, Maker, PrivateRedis
+from tests.store.engine_process import CHOSEN, EngineProcess
 
 
 @pytest.fixture
 def server() -> Iterator[PrivateRedis]:
-    private = PrivateRedis()
-    yield private
+    private = EngineProcess() if CHOSEN else PrivateRedis()
+    yield private  # type: ignore[misc]
     private.close()
 
 
 @pytest.fixture
 def second_server() -> Iterator[PrivateRedis]:
-    private = PrivateRedis()
-    yield private
+    private = EngineProcess() if CHOSEN else PrivateRedis()
+    yield private  # type: ignore[misc]
     private.close()
 
 

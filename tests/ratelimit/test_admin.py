@@ -114,12 +114,12 @@ def test_the_page_says_so_while_redis_is_away(admin: Client, limited: Any) -> No
 
 
 def test_a_key_is_shown_and_reset(limited: Any) -> None:
-    assert "2 of 2 left; the next request would be allowed" in run("show", "users", "user:42")
+    assert "2 of 2 left; the next request would be allowed" in run("show", "users", "user:id:42")
     ask(3, user="42")
-    assert "0 of 2 left; the next request is denied for" in run("show", "users", "user:42")
-    assert "again" in run("reset", "users", "user:42")
+    assert "0 of 2 left; the next request is denied for" in run("show", "users", "user:id:42")
+    assert "again" in run("reset", "users", "user:id:42")
     get_limits().background.sync()  # as the thread does within a second
-    assert "2 of 2 left" in run("show", "users", "user:42")
+    assert "2 of 2 left" in run("show", "users", "user:id:42")
     before = get_limits().limiter.counts.outcomes["users", "allowed"]
     ask(1, user="42")
     assert get_limits().limiter.counts.outcomes["users", "allowed"] == before + 1
@@ -133,8 +133,11 @@ def test_a_personal_limit_is_shown(limited: Any) -> None:
     user = User.objects.create(username="ann")
     PersonalLimit.objects.create(policy="users", user=user, rate="9/m")
     assert "9/m (personal; others have 2/m)" in run("show", "users", f"user:{user.pk}")
+    assert f"user: ann (id {user.pk})\nusers, user:{user.pk}: 9/m (personal" in run("show", "users", "user:ann")
     PersonalLimit.objects.update(exempt=True)
     assert "exempt" in run("show", "users", f"user:{user.pk}")
+    with pytest.raises(CommandError, match=r"There is no user 'bob'.*id:bob"):
+        run("reset", "users", "user:bob")
 
 
 def test_policies_and_the_hottest_are_listed(limited: Any) -> None:
@@ -157,4 +160,4 @@ def test_a_rate_is_explained(limited: Any) -> None:
 def test_the_command_says_so_while_redis_is_away(limited: Any) -> None:
     limited.RATE_LIMIT_REDIS_URL = "unix:///nowhere/redis.sock"
     with pytest.raises(CommandError, match="RATE_LIMIT_REDIS_URL"):
-        run("show", "users", "user:42")
+        run("show", "users", "user:id:42")

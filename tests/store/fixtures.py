@@ -6,14 +6,15 @@ import pytest
 import pytest_asyncio
 
 from flotilla.store import Store
+from tests.store.engine_process import CHOSEN, EngineProcess
 from tests.store.redis_process import RedisProcess
 
 
 @pytest.fixture(scope="session")
 def shared_redis() -> Iterator[RedisProcess]:
     """One Redis for all tests that leave it alive."""
-    process = RedisProcess()
-    yield process
+    process = EngineProcess() if CHOSEN else RedisProcess()
+    yield process  # type: ignore[misc]
     process.close()
 
 
@@ -33,6 +34,8 @@ def redis_url(redis_process: RedisProcess) -> str:
 @pytest.fixture
 def mortal_redis() -> Iterator[RedisProcess]:
     """A Redis of this test's own, which it may kill."""
+    if CHOSEN:
+        pytest.skip("the engine in the process cannot be killed")
     process = RedisProcess()
     yield process
     process.close()

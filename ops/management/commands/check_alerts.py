@@ -12,6 +12,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from flotilla import monitoring
+from flotilla._extras import MissingExtra
 from flotilla.ops.alert_check import Finding, check
 
 RULES = Path(monitoring.__file__).parent / "prometheus" / "rules"
@@ -63,7 +64,7 @@ class Command(BaseCommand):
         try:
             from flotilla.ops.drill.drills import BY_NAME, SHORT
             from flotilla.ops.drill.session import drill_all
-        except DrillFailed as error:
+        except MissingExtra as error:
             raise CommandError(str(error)) from None
         groups = {"all": tuple(BY_NAME), "short": SHORT}
         wanted = [name for given in names for name in groups.get(given, (given,))]

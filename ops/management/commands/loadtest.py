@@ -12,7 +12,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from flotilla.ops.drill.processes import DrillFailed
+from flotilla.ops.drill.processes import DrillFailed, require_service
 from flotilla.ops.load import slo
 from flotilla.ops.load.artillery import PROFILES, install
 from flotilla.ops.load.comparison import compare
@@ -99,7 +99,13 @@ class Command(BaseCommand):
             raise ValueError("--limit-publish, --limit-http, --page and --channels are about a --target")
         if not 1 <= instances <= 64:
             raise ValueError("--instances is a number from 1 to 64")
-        return control(self._say) if options["control"] else own_cluster(instances, self._say)
+        if options["control"]:
+            return control(self._say)
+        try:
+            require_service()  # before anything is installed for it
+        except DrillFailed as error:
+            raise DrillFailed(f"{error}, or load a running installation with --target") from None
+        return own_cluster(instances, self._say)
 
     def _show(self, result: Result) -> None:
         for name, *cells in rows(result.figures):

@@ -4,6 +4,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
+from flotilla._extras import MissingExtra
+
 
 class Command(BaseCommand):
     """Runs an installation of its own, prints each panel's values, and fails when one has none."""
@@ -19,5 +21,5 @@ class Command(BaseCommand):
             from flotilla.ops.drill.dashboard_check import prove
 
             prove(lambda line: self.stdout.write(line))
-        except DrillFailed as error:
+        except (DrillFailed, MissingExtra) as error:
             raise CommandError(str(error)) from None

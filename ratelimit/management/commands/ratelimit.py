@@ -4,14 +4,19 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.db import DatabaseError
 
+from flotilla.natural_names import UnknownName, sentence, unreachable, user_named
 from flotilla.ratelimit import inspection
 from flotilla.ratelimit.algorithms.rates import EXACT_UP_TO, MEND, TICKS, Rate, parse_rate
 from flotilla.ratelimit.policies import Policy
 from flotilla.ratelimit.service import get_limits
+from flotilla.ratelimit.subjects import by_user
 from flotilla.store import StoreUnavailable
 
-IDENTITY_HELP = "the key: ip:ADDRESS, user:ID, header:VALUE or channel:NAME"
+IDENTITY_HELP = (
+    "the key: ip:ADDRESS, user:NAME, user:PRIMARY_KEY, user:id:ID for any id, header:VALUE, channel:NAME, net:ADDRESS"
+)
 
 
 class Command(BaseCommand):
@@ -40,7 +45,9 @@ class Command(BaseCommand):
         try:
             getattr(self, f"_{options['command']}")(options)
         except StoreUnavailable as error:
-            raise CommandError(f"{error}. Is Redis running, and is RATE_LIMIT_REDIS_URL right?") from None
+            raise CommandError(
+                f"{str(error).rstrip('.')}. Is Redis running, and is RATE_LIMIT_REDIS_URL right?"
+            ) from None
 
     def _policies(self, options: dict[str, Any]) -> None:
         for policy in get_limits().policies:
@@ -88,7 +95,21 @@ class Command(BaseCommand):
         if options["policy"] not in by_name:
             known = ", ".join(by_name) or "none"
             raise CommandError(f"There is no policy {options['policy']!r}; configured: {known}.")
-        return by_name[options["policy"]], inspection.read_identity(options["identity"])
+        return by_name[options["policy"]], inspection.read_identity(self._known(options["identity"]))
+
+    def _known(self, identity: str) -> str:
+        """An identity with the user's id, where it names a user; says which one was meant."""
+        kind, _, name = identity.partition(":")
+        if kind != "user":
+            return identity
+        try:
+            user = user_named(name)
+        except UnknownName as error:
+            raise CommandError(sentence(error)) from None
+        except DatabaseError as error:
+            raise CommandError(f"{unreachable(error)} With user:id: before an id nobody is looked up.") from None
+        self.stdout.write(f"user: {user}")
+        return by_user(user.id)
 
 
 def describe(rate: Rate) -> list[str]:

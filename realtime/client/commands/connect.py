@@ -33,7 +33,8 @@ async def connect(client: Client, id: int, request: ConnectRequest) -> None:
 async def _connect(client: Client, id: int, request: ConnectRequest) -> None:
     node = client.node
     revision = node.access_revision
-    identity = await authenticate(request.token, client.scope or {}, node.config, node.wall())
+    scope, now = client.scope or {}, node.wall()
+    identity = await authenticate(request.token, scope, node.config, now, data=request.data, headers=request.headers)
     client.identity = identity
     await node.blocks.known()
     node.blocks.require(identity.user, client.address)

@@ -12,14 +12,17 @@ from flotilla.realtime.protocol.commands import TokenRequest
 async def refresh(client: Client, id: int, request: TokenRequest) -> bytes:
     """Answer `refresh`: the new token must be the same user's; an expired one ends the connection with 3005.
 
-    The reply comes when the connection is what the token says.
+    Where its issuer's keys cannot be had, the client is told to try again. The reply comes when the connection is what
+    the token says.
     """
     node = client.node
     if not request.token or client.identity.via != "token":
         raise DisconnectError(DisconnectCode.BAD_REQUEST, detail="refresh without need")
     try:
-        claims = tokens.verify_connection(request.token, node.config, node.wall())
+        claims = await tokens.averify_connection(request.token, node.config, node.wall())
     except CommandError as error:
+        if error.code != ErrorCode.TOKEN_EXPIRED:
+            raise
         raise DisconnectError(DisconnectCode.EXPIRED) from error
     if claims.user != client.identity.user:
         raise DisconnectError(DisconnectCode.INVALID_TOKEN, detail="refresh with another user's token")
@@ -41,7 +44,7 @@ async def sub_refresh(client: Client, id: int, request: TokenRequest) -> bytes:
     if not request.token:
         raise CommandError(ErrorCode.BAD_REQUEST)
     try:
-        claims = tokens.verify_subscription(
+        claims = await tokens.averify_subscription(
             request.token,
             node.config,
             node.wall(),
@@ -50,8 +53,8 @@ async def sub_refresh(client: Client, id: int, request: TokenRequest) -> bytes:
             user=client.identity.user,
         )
     except CommandError as error:
-        expired = error.code == ErrorCode.TOKEN_EXPIRED
-        raise CommandError(error.code, error.message, temporary=expired, detail=error.detail) from None
+        again = error.temporary or error.code == ErrorCode.TOKEN_EXPIRED
+        raise CommandError(error.code, error.message, temporary=again, detail=error.detail) from None
     await change_info(client, subscription, claims.info)
     subscription.expire_at = claims.expire_at
     client.schedule()

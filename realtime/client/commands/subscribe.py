@@ -34,7 +34,7 @@ async def _wanted(client: Client, request: SubscribeRequest) -> Wanted:
     check_room(client, channel)
     claims = None
     if request.token:
-        claims = tokens.verify_subscription(
+        claims = await tokens.averify_subscription(
             request.token, config, client.node.wall(), channel=channel, client=client.id, user=user
         )
     hook = permissions.subscribe(

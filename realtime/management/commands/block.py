@@ -1,10 +1,11 @@
-"""`manage.py block --user ID | --address ADDRESS --seconds N`: keep somebody out for a time, from a shell."""
+"""`manage.py block --user USER | --address ADDRESS --seconds N`: keep somebody out for a time, from a shell."""
 
 from argparse import ArgumentParser
 from typing import Any
 
 from flotilla.realtime.api.blocks import block
-from flotilla.realtime.management.commands._control import ControlCommand
+from flotilla.realtime.management.commands._control import ControlCommand, add_within
+from flotilla.realtime.management.commands._shell import add_user
 from flotilla.realtime.node.control import Acknowledged
 
 
@@ -15,11 +16,11 @@ class Command(ControlCommand):
     done = "blocked, {} connections ended"
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--user", help="a user's id")
+        add_user(parser)
         parser.add_argument("--address", default="", help="an IP address; an IPv6 address counts as its /64")
         parser.add_argument("--seconds", type=float, required=True, help="for how long")
         parser.add_argument("--note", default="", help="the reason, shown in the admin")
-        parser.add_argument("--within", type=float, default=2.0, help="seconds to wait for the instances (%(default)s)")
+        add_within(parser)
 
     def act(self, **options: Any) -> Acknowledged:
         return block(

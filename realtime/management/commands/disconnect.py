@@ -1,4 +1,4 @@
-"""`manage.py disconnect --user ID | --client ID | --channel NAME`: end connections from a shell."""
+"""`manage.py disconnect --user USER | --client ID | --channel NAME`: end connections from a shell."""
 
 from argparse import ArgumentParser
 from typing import Any

@@ -1,53 +1,84 @@
-"""`manage.py explain_access USER CHANNEL`: every rule that is asked, its answer, and the verdict."""
+"""`manage.py explain_access USER CHANNEL`: every rule that is asked, its answer, and the verdict.
+
+Exit status 0: the user may do it. 1: may not, or the question makes no sense.
+"""
 
 import json
 from argparse import ArgumentParser
 from typing import Any
 
 from asgiref.sync import async_to_sync
-from django.contrib.auth import get_user_model
-from django.core.exceptions import ValidationError
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
+from flotilla.natural_names import NamedUser
 from flotilla.realtime.access.explain import Verdict, explain
 from flotilla.realtime.conf import get_config
+from flotilla.realtime.management.commands._documents import document
+from flotilla.realtime.management.commands._shell import ClusterCommand, known_user
+
+ACTIONS = ("connect", "subscribe", "publish", "presence", "history")
 
 
-class Command(BaseCommand):
+class Command(ClusterCommand):
     """Explain who may do what."""
 
-    help = "Explain what a user may do in a channel: every rule that is asked, its answer, and the verdict."
+    help = (
+        "Explain what a user may do in a channel: every rule that is asked, its answer, and the verdict. "
+        "Ends with status 1 when the user may not do it."
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("user", help='a user\'s id or name; "" is a visitor')
+        parser.add_argument("user", help='the user\'s name or primary key, or id: and any id; "" is a visitor')
         parser.add_argument("channel", help="the channel, as in chat:lobby")
         parser.add_argument("--data", default="null", help="the data that the client would send, as JSON")
+        parser.add_argument(
+            "--action", choices=ACTIONS, default="subscribe", help="what the exit status is about (%(default)s)"
+        )
+        parser.add_argument("--json", action="store_true", dest="as_json", help="one JSON document in place of lines")
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             data = json.loads(options["data"])
         except ValueError as error:
             raise CommandError(f"The data is not JSON ({error}).") from None
-        user = _id_of(options["user"])
-        verdicts = async_to_sync(explain)(user, options["channel"], get_config(), data)
+        user = known_user(options["user"]) if options["user"] else NamedUser("")
+        verdicts = async_to_sync(explain)(user.id, options["channel"], get_config(), data)
+        if options["as_json"]:
+            self.stdout.write(document(_told(user, options["channel"], verdicts)))
+        else:
+            self._write(user, verdicts)
+        self._judge(user, options["action"], options["channel"], verdicts)
+
+    def _write(self, user: NamedUser, verdicts: list[Verdict]) -> None:
+        self.stdout.write(f"user: {user}")
         for verdict in verdicts:
-            self._write(verdict)
+            for rule, answer in verdict.rules:
+                self.stdout.write(f"  {rule}: {answer}")
+            style = self.style.SUCCESS if verdict.allowed else self.style.ERROR
+            why = f" ({verdict.error})" if verdict.error else ""
+            self.stdout.write(style(f"{verdict.action}: {'allowed' if verdict.allowed else 'denied'}{why}"))
 
-    def _write(self, verdict: Verdict) -> None:
-        for rule, answer in verdict.rules:
-            self.stdout.write(f"  {rule}: {answer}")
-        style = self.style.SUCCESS if verdict.allowed else self.style.ERROR
-        why = f" ({verdict.error})" if verdict.error else ""
-        self.stdout.write(style(f"{verdict.action}: {'allowed' if verdict.allowed else 'denied'}{why}"))
+    def _judge(self, user: NamedUser, action: str, channel: str, verdicts: list[Verdict]) -> None:
+        """Where the channel cannot be, connecting and subscribing alone have verdicts: subscribing is denied."""
+        by_action = {verdict.action: verdict for verdict in verdicts}
+        verdict = by_action.get(action) or by_action["subscribe"]
+        if not verdict.allowed:
+            why = f" ({verdict.error})" if verdict.error else ""
+            raise CommandError(f"denied: {action} in {channel} by {user}{why}.")
 
 
-def _id_of(given: str) -> str:
-    """The id of the user so called; what is no user's id or name is taken for an id of another system."""
-    users = get_user_model()._default_manager
-    try:
-        if not given or users.filter(pk=given).exists():
-            return given
-    except (ValueError, ValidationError, OverflowError):
-        pass
-    found = users.filter(**{get_user_model().USERNAME_FIELD: given}).first()
-    return str(found.pk) if found is not None else given
+def _told(user: NamedUser, channel: str, verdicts: list[Verdict]) -> dict[str, Any]:
+    return {
+        "user": user.id,
+        "username": user.name,
+        "channel": channel,
+        "verdicts": [
+            {
+                "action": verdict.action,
+                "allowed": verdict.allowed,
+                "error": verdict.error,
+                "rules": [{"rule": rule, "answer": answer} for rule, answer in verdict.rules],
+            }
+            for verdict in verdicts
+        ],
+    }

@@ -4,14 +4,13 @@ import json
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from flotilla.realtime.api.python import Published, publish
-from flotilla.realtime.protocol.codes import CommandError as ProtocolError
-from flotilla.store import StoreUnavailable
+from flotilla.realtime.management.commands._shell import ClusterCommand, told
 
 
-class Command(BaseCommand):
+class Command(ClusterCommand):
     """Publish one message into a channel."""
 
     help = "Publish one message into a channel."
@@ -28,13 +27,11 @@ class Command(BaseCommand):
             raise CommandError(
                 f"The message is not JSON ({error}). Put strings in double quotes: '\"hello\"'"
             ) from None
-        try:
-            placed = publish(options["channel"], data, on_commit=False, idempotency_key=options["idempotency_key"])
-        except ProtocolError as error:
-            raise CommandError(f"Cannot publish into {options['channel']!r}: {error.message}.") from None
-        except StoreUnavailable as error:
-            raise CommandError(f"{error}. Is Redis running, and is REDIS_URL right?") from None
-        self.stdout.write(self.style.SUCCESS(_describe(options["channel"], placed)))
+        channel, key = options["channel"], options["idempotency_key"]
+        placed = told(
+            lambda: publish(channel, data, on_commit=False, idempotency_key=key), f"Cannot publish into {channel!r}"
+        )
+        self.stdout.write(self.style.SUCCESS(_describe(channel, placed)))
 
 
 def _describe(channel: str, placed: Published | None) -> str:

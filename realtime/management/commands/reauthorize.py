@@ -1,4 +1,4 @@
-"""`manage.py reauthorize [--user ID] [--channel NAME] [--client ID]`: look at access again, from a shell."""
+"""`manage.py reauthorize [--user USER] [--channel NAME] [--client ID]`: look at access again, from a shell."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""`manage.py refresh --user ID | --client ID`: set when open connections end, from a shell."""
+"""`manage.py refresh --user USER | --client ID`: set when open connections end, from a shell."""
 
 import time
 from argparse import ArgumentParser

@@ -1,4 +1,4 @@
-"""`manage.py subscribe CHANNEL --user ID | --client ID`: put open connections into a channel from a shell."""
+"""`manage.py subscribe CHANNEL --user USER | --client ID`: put open connections into a channel from a shell."""
 
 from argparse import ArgumentParser
 from typing import Any

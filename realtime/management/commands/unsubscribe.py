@@ -1,4 +1,4 @@
-"""`manage.py unsubscribe CHANNEL [--user ID] [--client ID]`: end subscriptions from a shell."""
+"""`manage.py unsubscribe CHANNEL [--user USER] [--client ID]`: end subscriptions from a shell."""
 
 from argparse import ArgumentParser
 from typing import Any

@@ -1,5 +1,7 @@
 """Explanations: their verdicts are those that clients meet, and their rules are those that decided."""
 
+import json
+from contextlib import nullcontext
 from functools import partial
 from io import StringIO
 from itertools import product
@@ -195,17 +197,33 @@ def test_the_command(settings: Any) -> None:
     get_config.reset()
     ann = User.objects.create_user("ann")
 
-    def run(*words: str) -> str:
+    def run(*words: str, denied: bool = False) -> str:
         out = StringIO()
-        call_command("explain_access", *words, stdout=out, no_color=True)
+        with pytest.raises(CommandError, match=r"^denied: ") if denied else nullcontext():
+            call_command("explain_access", *words, stdout=out, no_color=True)
         return out.getvalue()
 
     by_name = run("ann", "asked:a")
     assert by_name == run(str(ann.pk), "asked:a")
     assert f"  subscribe_permission: {__name__}.only_ann: yes\nsubscribe: allowed\n" in by_name
     assert "publish: denied (permission denied)" in by_name
-    assert "subscribe: allowed" in run("nobody", "asked:a", "--data", '{"please": true}')
-    assert "connect: denied" in run("", "asked:a")
+    assert by_name.startswith(f"user: ann (id {ann.pk})\n")
+    assert "publish: denied" in run("ann", "asked:a", "--action", "publish", denied=True)
+    assert "subscribe: allowed" in run("id:nobody", "asked:a", "--data", '{"please": true}')
+    assert "subscribe: denied" in run("id:nobody", "asked:a", denied=True)
+    assert "connect: denied" in run("", "asked:a", denied=True)
+    assert "unknown channel" in run("ann", "nowhere:a", "--action", "history", denied=True)
+    with pytest.raises(CommandError, match="There is no user 'nobody'"):
+        run("nobody", "asked:a")
+    told = json.loads(run("ann", "asked:a", "--json"))
+    assert (told["user"], told["username"], told["channel"]) == (str(ann.pk), "ann", "asked:a")
+    assert {one["action"]: one["allowed"] for one in told["verdicts"]} == {
+        "connect": True,
+        "subscribe": True,
+        "publish": False,
+        "presence": False,
+        "history": False,
+    }
     with pytest.raises(CommandError, match="not JSON"):
         run("ann", "asked:a", "--data", "{")
     get_config.reset()

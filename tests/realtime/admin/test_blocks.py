@@ -20,7 +20,7 @@ async def test_somebody_is_blocked_listed_and_unblocked(node: Node) -> None:
     assert b"1 blocked, 0 connections ended." in (await boss.post(**wanted, whom="2001:db8::7")).content
     assert (
         b"1 blocked, 1 connections ended."
-        in (await boss.post(action="block", kind="user", whom="1", duration="", seconds="60")).content
+        in (await boss.post(action="block", kind="user", whom="id:1", duration="", seconds="60")).content
     )
     page = await boss.get()
     user, address = page.context["page"].rows

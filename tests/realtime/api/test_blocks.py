@@ -176,12 +176,12 @@ class TestFromOutside:
             await asyncio.to_thread(call_command, *words, stdout=out)
             return out.getvalue()
 
-        said = await shell("block", "--user", "1", "--seconds", "60", "--note", "spam")
-        assert said == "blocked, 1 connections ended; 1 of 1 instances answered.\n"
+        said = await shell("block", "--user", "id:1", "--seconds", "60", "--note", "spam")
+        assert said == "user: id 1\nblocked, 1 connections ended; 1 of 1 instances answered.\n"
         assert await is_out(peer)
-        assert await shell("unblock", "--user", "1") == "unblocked\n"
+        assert await shell("unblock", "--user", "id:1") == "user: id 1\nunblocked\n"
         with pytest.raises(ShellError, match="not blocked"):
-            await shell("unblock", "--user", "1")
+            await shell("unblock", "--user", "id:1")
         with pytest.raises(ShellError, match="say whom"):
             await shell("block", "--seconds", "60")
         for address in ("10.9.9.9/8", "10.0.0.300", "2001:db8::/32"):

@@ -231,12 +231,12 @@ class TestShell:
         """By user, connection or channel."""
         one, two = await people(node, "1", "2")
         client = two.client.id
-        assert "2 connections subscribed" not in await self.run("subscribe", "closed:a", "--user", "1")
+        assert "2 connections subscribed" not in await self.run("subscribe", "closed:a", "--user", "id:1")
         assert "closed:a" in one.client.subscriptions
         assert "1 connections refreshed; 1 of 1" in await self.run("refresh", "--client", client, "--ttl", "50")
         assert "1 subscriptions ended" in await self.run("unsubscribe", "closed:a")
         assert "0 connections and subscriptions ended" in await self.run("reauthorize", "--channel", ROOM)
-        assert "1 connections ended" in await self.run("disconnect", "--user", "2", "--code", "4501")
+        assert "1 connections ended" in await self.run("disconnect", "--user", "id:2", "--code", "4501")
         assert (await two.end())[0] == 4501
         assert one.socket.closed is None
 
@@ -245,14 +245,14 @@ class TestShell:
         await people(node, "1")
         for words, said in (
             (("disconnect",), "say whom"),
-            (("disconnect", "--user", "1", "--code", "7"), "3000 to 4999"),
+            (("disconnect", "--user", "id:1", "--code", "7"), "3000 to 4999"),
             (("unsubscribe", "nowhere:a"), "unknown channel"),
         ):
             with pytest.raises(ShellError, match=said):
                 await self.run(*words)
         node.hub.on_control = None
         with pytest.raises(ShellError, match="1 instances have not answered"):
-            await self.run("disconnect", "--user", "1", "--within", "0.2")
+            await self.run("disconnect", "--user", "id:1", "--within", "0.2")
 
 
 async def test_nonsense_on_the_control_channel_harms_nobody(node: Node) -> None:

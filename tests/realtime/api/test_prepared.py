@@ -55,22 +55,24 @@ def parameters(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
 
 @pytest.mark.parametrize("name", TWINS)
 def test_twins_take_the_same(name: str) -> None:
-    """But for `on_commit` of `reauthorize`: coroutines are in no transaction."""
+    """But for what `reauthorize` does after a commit: coroutines are in no transaction."""
     given = {**parameters(getattr(_public, name))}
     if name == "reauthorize":
-        del given["on_commit"]
+        del given["on_commit"], given["using"], given["on_error"]
     assert list(parameters(getattr(_public, f"a{name}")).values()) == list(given.values())
 
 
 @pytest.mark.parametrize(
-    ("function", "keywords"),
+    ("function", "keywords", "others"),
     [
-        (_public.publish, PublishKeywords),
-        (calls.publish, calls.PublishKeywords),
-        (calls.history, calls.HistoryKeywords),
+        (_public.publish, PublishKeywords, {"on_error"}),
+        (calls.publish, calls.PublishKeywords, set()),
+        (calls.history, calls.HistoryKeywords, set()),
     ],
 )
-def test_keywords_that_are_passed_on_are_those_of_the_function(function: Callable[..., Any], keywords: type) -> None:
-    """Each by its name."""
+def test_keywords_that_are_passed_on_are_those_of_the_function(
+    function: Callable[..., Any], keywords: type, others: set[str]
+) -> None:
+    """Each by its name; `others` are named where they are passed on."""
     own = {one.name for one in parameters(function).values() if one.kind is inspect.Parameter.KEYWORD_ONLY}
-    assert own == keywords.__annotations__.keys()
+    assert own == keywords.__annotations__.keys() | others

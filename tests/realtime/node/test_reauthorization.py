@@ -20,7 +20,7 @@ from flotilla.realtime.conf import get_config
 from flotilla.realtime.node import reauthorization
 from flotilla.realtime.node.node import Node
 from flotilla.store.shards import reset_store
-from tests.realtime.client.nodes import REALTIME
+from tests.realtime.client.nodes import REALTIME, hurry
 from tests.realtime.client.peers import Peer
 from tests.store.redis_process import until
 
@@ -193,9 +193,13 @@ class TestConnections:
         """However they came in."""
         user = await make_user()
         peers = [await by_token(node, user), await by_session(node, await logged_in(user))]
+        hurry(node, authenticate=lambda request: user)
+        peers.append(await by_token(node, user))
+        assert peers[-1].client.identity.via == "hook"
         user.is_active = False
         await user.asave(update_fields=["is_active"])
-        assert [await peer.end() for peer in peers] == [(3507, "user deactivated"), (3507, "session ended")]
+        ends = [await peer.end() for peer in peers]
+        assert ends == [(3507, "user deactivated"), (3507, "session ended"), (3507, "user deactivated")]
 
     async def test_a_new_password_ends_sessions_made_with_the_old(self, node: Node) -> None:
         """A token knows no password."""

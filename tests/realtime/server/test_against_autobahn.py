@@ -17,11 +17,13 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
+from flotilla.realtime.server.budget import Allowance, Bounds
 from flotilla.realtime.server.connection import Connection
 from tests.raw_frames import BINARY, CLOSE, MASK, PING, PONG, TEXT, frame
 from tests.realtime.server.wires import Receiver, Server, parse, request
 
 MAX = 300  # bytes of a message: enough for both short forms of a length
+BOUNDS = Bounds(MAX, Allowance(10_000, 10_000_000))
 HANDSHAKE = (
     b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
@@ -88,7 +90,7 @@ async def ours(chunks: list[bytes]) -> Outcome:
 
     async def application(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "websocket.accept"})
-        scope["extensions"]["flotilla.socket"].adopt(receiver)
+        scope["extensions"]["flotilla.socket"].adopt(receiver, BOUNDS)
 
     connection = Connection(Server(application, MAX), transport, request(), {})
     while connection.is_connecting:

@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from flotilla.realtime.server.asgi import MAX_EVENTS
+from flotilla.realtime.server.asgi import MAX_AT_ONCE, MAX_EVENTS, MAX_HELD
+from flotilla.realtime.server.budget import UNBOUNDED, Bounds
 from flotilla.realtime.server.connection import Connection
-from tests.raw_frames import CLOSE, TEXT, frame
+from tests.raw_frames import CLOSE, PING, PONG, TEXT, frame
 from tests.realtime.server.waiting import until
-from tests.realtime.server.wires import Server, Wire, parse, request
+from tests.realtime.server.wires import Receiver, Server, Wire, parse, request
 
 pytestmark = pytest.mark.asyncio
 
@@ -21,12 +22,12 @@ Event = dict[str, Any]
 class Peer:
     """A client and the application that serves it, whose steps the test takes."""
 
-    def __init__(self, wire: Wire) -> None:
+    def __init__(self, wire: Wire, max_message_bytes: int = 65536) -> None:
         self.wire = wire
         self.ending: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.receive: Callable[[], Awaitable[Event]]
         self.send: Callable[[Event], Awaitable[None]]
-        self.server = Server(self._application)
+        self.server = Server(self._application, max_message_bytes)
         self.connection = Connection(self.server, wire.transport, request(), {})
         wire.transport.protocol = self.connection
 
@@ -230,3 +231,105 @@ async def test_a_killed_one_ends(peer: Peer) -> None:
     await asyncio.wait([task], timeout=10)
     assert task.cancelled()
     assert peer.connection.kill() is None
+
+
+MESSAGE = frame(TEXT, b"x" * 60_000)
+
+
+async def test_bytes_that_wait_for_the_application_are_bounded(peer: Peer) -> None:
+    """However few messages they are in, and all of them arrive."""
+    sent = 0
+    while peer.wire.is_reading:
+        peer.wire.push(MESSAGE)
+        sent += 1
+        assert sent < MAX_EVENTS, "more was read than may be held"
+    assert sent == -(-MAX_HELD // 60_000)
+    await peer.receive()
+    assert peer.wire.is_reading
+    for _ in range(sent - 1):
+        assert len((await peer.receive())["text"]) == 60_000
+
+
+async def test_there_is_no_budget_of_frames(peer: Peer) -> None:
+    """How much a client may say is the application's own matter."""
+    for number in range(20_000):
+        peer.wire.push(frame(TEXT, b"x"))
+        assert (await peer.receive())["text"] == "x", number
+    assert peer.connection.is_open
+
+
+FLOODS = {
+    "pings": frame(PING),
+    "pongs": frame(PONG, b"x" * 125),
+    "empty fragments": frame(0, final=False),
+    "tiny fragments": frame(0, b"x", final=False),
+}
+
+
+@pytest.mark.parametrize("alone", [True, False], ids=["one by one", "together"])
+@pytest.mark.parametrize("flood", FLOODS.values(), ids=FLOODS)
+async def test_a_flood_of_which_the_application_sees_nothing_ends(peer: Peer, flood: bytes, alone: bool) -> None:
+    if flood[0] == 0:
+        peer.wire.push(frame(TEXT, final=False))
+    for _ in range(100):
+        for _ in range(100 if alone else 1):
+            peer.wire.push(flood if alone else flood * 100)
+        await asyncio.sleep(0)
+    assert await peer.receive() == {"type": "websocket.disconnect", "code": 1008}
+
+
+async def test_large_fragments_are_no_flood(wire: Wire) -> None:
+    """A message of 1 MB in pieces of 200 bytes: more of them than there may be unseen frames."""
+    peer = await Peer(wire, 2**20).opened()
+    peer.wire.push(frame(TEXT, final=False))
+    for _ in range(500):
+        peer.wire.push(frame(0, b"x" * 200, final=False) * 10)
+        await asyncio.sleep(0)
+    peer.wire.push(frame(0))
+    assert (await peer.receive())["text"] == "x" * 200 * 5000
+    peer.ending.set_result(None)
+
+
+class TestPings:
+    @pytest_asyncio.fixture
+    async def pinged(self, wire: Wire) -> AsyncIterator[Peer]:
+        """By a server that sends a ping every tenth of a second."""
+        peer = Peer(wire)
+        peer.server.ping_interval = 0.1
+        await peer.opened()
+        yield peer
+        if not peer.ending.done():
+            peer.ending.set_result(None)
+
+    async def test_a_client_is_pinged_and_kept_while_it_answers(self, pinged: Peer) -> None:
+        receiving = asyncio.ensure_future(pinged.receive())
+        for _ in range(5):
+            await until(lambda: (PING, b"") in parse(pinged.wire.drain()), "it was pinged")
+            pinged.wire.push(frame(PONG))
+        assert pinged.connection.is_open
+        receiving.cancel()
+
+    async def test_one_that_stays_silent_is_given_up(self, pinged: Peer) -> None:
+        pinged.server.ping_timeout = 0.1
+        assert await pinged.receive() == {"type": "websocket.disconnect", "code": 1006}
+
+    async def test_there_are_none_once_it_was_adopted(self, pinged: Peer) -> None:
+        """Who adopts has pings of its own."""
+        receiving = asyncio.ensure_future(pinged.receive())
+        await until(lambda: (PING, b"") in parse(pinged.wire.drain()), "it was pinged")
+        receiving.cancel()
+        pinged.connection.adopt(Receiver(), Bounds(65536, UNBOUNDED))
+        await asyncio.sleep(0.35)  # three times the interval
+        assert not parse(pinged.wire.drain())
+        assert pinged.connection.is_open
+
+
+async def test_others_have_their_turn_between_many_events(peer: Peer) -> None:
+    """An application that always finds one does not keep the loop for itself."""
+    peer.wire.push(frame(TEXT, b"x") * (MAX_AT_ONCE + 1))
+    await asyncio.sleep(0)
+    had_turn: list[int] = []
+    asyncio.get_running_loop().call_soon(had_turn.append, 1)
+    for _ in range(MAX_AT_ONCE + 1):
+        await peer.receive()
+    assert had_turn

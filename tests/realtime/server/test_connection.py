@@ -15,7 +15,7 @@ from twisted.internet import main
 
 from flotilla.realtime.protocol.frames import Frame, close_frame
 from flotilla.realtime.server import connection as module
-from flotilla.realtime.server.budget import Allowance
+from flotilla.realtime.server.budget import Allowance, Bounds
 from flotilla.realtime.server.connection import EXTENSION, Connection, State
 from tests.raw_frames import BINARY, CLOSE, PING, PONG, TEXT, frame
 from tests.realtime.server.waiting import until
@@ -24,6 +24,7 @@ from tests.realtime.server.wires import Receiver, Server, Wire, parse, request
 pytestmark = pytest.mark.asyncio
 
 BOUND = 50_000
+BOUNDS = Bounds(65536, Allowance(10_000, 10_000_000))  # of who adopts
 
 
 class Adopted:
@@ -32,8 +33,8 @@ class Adopted:
     def __init__(self, wire: Wire, rest: bytes = b"", allowance: Allowance | None = None) -> None:
         self.wire = wire
         self.receiver = Receiver()
-        self.server = Server(self._application, max_message_bytes=1000)
-        self.server.allowance = allowance or self.server.allowance
+        self.server = Server(self._application)
+        self.bounds = Bounds(1000, allowance or Allowance(10_000, 10_000_000))
         self.accepting = asyncio.Event()
         self.accepting.set()
         self.connection = Connection(self.server, wire.transport, request(rest), {})
@@ -42,7 +43,7 @@ class Adopted:
     async def _application(self, scope: Any, receive: Any, send: Any) -> None:
         await self.accepting.wait()
         await send({"type": "websocket.accept"})
-        scope["extensions"][EXTENSION].adopt(self.receiver)
+        scope["extensions"][EXTENSION].adopt(self.receiver, self.bounds)
 
     async def opened(self) -> "Adopted":
         await until(lambda: self.connection.is_open, "it is open")
@@ -210,8 +211,8 @@ class TestIn:
     async def test_what_is_sent_before_the_handshake_is_answered_is_bounded(self, wire: Wire) -> None:
         adopted = Adopted(wire)
         adopted.accepting.clear()
-        wire.push(b"x" * 500)
-        wire.push(b"x" * 501)
+        wire.push(b"x" * (module.MAX_EARLY - 1))
+        wire.push(b"xx")
         await until(lambda: not adopted.server.open, "it was cut off")
         adopted.accepting.set()
         await until(lambda: adopted.receiver.codes, "its receiver was told")
@@ -425,9 +426,9 @@ class TestBudget:
         assert adopted.receiver.codes == [1008]
 
     async def test_a_flood_before_the_handshake_is_answered_is_cut_off(self, wire: Wire) -> None:
-        adopted = Adopted(wire, allowance=Allowance(300, 10**9))
+        adopted = Adopted(wire)
         adopted.accepting.clear()
-        for _ in range(700):
+        for _ in range(module.MAX_EARLY + 1):
             wire.push(b"y")
         await until(lambda: not adopted.server.open, "it was cut off")
         adopted.accepting.set()
@@ -496,7 +497,7 @@ class TestAdoption:
         async def application(scope: Any, receive: Any, send: Any) -> None:
             await send({"type": "websocket.accept"})
             await adopt.wait()
-            scope["extensions"][EXTENSION].adopt(receiver)
+            scope["extensions"][EXTENSION].adopt(receiver, BOUNDS)
 
         server = Server(application)
         wire.transport.protocol = connection = Connection(server, wire.transport, request(), {})
@@ -511,13 +512,32 @@ class TestAdoption:
         wire.push(frame(TEXT, b"more"))
         assert receiver.messages[-1] == "more"
 
+    async def test_the_bounds_are_the_receiver_s_from_then_on(self, wire: Wire) -> None:
+        """Also for a message of which a part has come, and for what was sent before the handshake was answered."""
+        adopt, receiver = asyncio.Event(), Receiver()
+
+        async def application(scope: Any, receive: Any, send: Any) -> None:
+            await send({"type": "websocket.accept"})
+            await adopt.wait()
+            scope["extensions"][EXTENSION].adopt(receiver, Bounds(1000, Allowance(300, 10**9)))
+
+        wire.transport.protocol = connection = Connection(Server(application), wire.transport, request(), {})
+        await until(lambda: connection.is_open, "it is open")
+        wire.push(frame(TEXT, b"x" * 20_000))
+        wire.push(frame(TEXT, b"x" * 900, final=False))
+        adopt.set()
+        await until(lambda: receiver.messages, "it was adopted")
+        wire.push(frame(0, b"x" * 101))
+        assert receiver.codes == [1009]
+        assert receiver.messages == ["x" * 20_000]
+
     async def test_one_that_is_over_is_told_so_once(self, wire: Wire) -> None:
         adopt, receiver = asyncio.Event(), Receiver()
 
         async def application(scope: Any, receive: Any, send: Any) -> None:
             await send({"type": "websocket.accept"})
             await adopt.wait()
-            scope["extensions"][EXTENSION].adopt(receiver)
+            scope["extensions"][EXTENSION].adopt(receiver, BOUNDS)
 
         wire.transport.protocol = connection = Connection(Server(application), wire.transport, request(), {})
         await until(lambda: connection.is_open, "it is open")

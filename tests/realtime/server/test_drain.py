@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from flotilla.realtime.server import drain as module
+from flotilla.realtime.server import signals
 from flotilla.realtime.server.drain import drain, is_leaving
 from flotilla.realtime.server.signals import on_drain
 
@@ -99,7 +100,7 @@ async def test_a_failure_ends_the_process_all_the_same(server: Server, what: str
 async def test_a_receiver_that_goes_wrong_holds_nobody_up(
     server: Server, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "RELEASE_WITHIN", 0.1)
+    monkeypatch.setattr(signals, "RELEASE_WITHIN", 0.1)
     setattr(server, how, "on_drain")
     await drain(server, grace=0.0, deadline=5.0)
     assert server.told == ["alarm 7", *ORDER]

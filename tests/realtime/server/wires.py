@@ -8,7 +8,7 @@ from typing import Any
 from twisted.internet import tcp
 from twisted.python.failure import Failure
 
-from flotilla.realtime.server.budget import Allowance
+from flotilla.realtime.server.budget import UNBOUNDED, Bounds
 from flotilla.realtime.server.connection import Connection
 from flotilla.realtime.server.handshake import Handshake
 
@@ -116,8 +116,8 @@ class Server:
 
     def __init__(self, application: Any, max_message_bytes: int = 65536) -> None:
         self.application = application
-        self.max_message_bytes = max_message_bytes
-        self.allowance = Allowance(10_000, 10_000_000)
+        self.bounds = Bounds(max_message_bytes, UNBOUNDED)
+        self.ping_interval, self.ping_timeout = 0.0, 30.0
         self.open: list[Connection] = []
 
     def websocket_opened(self, connection: Connection) -> None:

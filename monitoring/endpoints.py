@@ -1,10 +1,11 @@
-"""Routes of /health/, as ASGI applications: they answer before Django, whatever the Host header, without a thread."""
+"""/health/ as ASGI applications, which `flotilla.asgi` asks before Django: whatever the Host header says, and without a
+thread.
+"""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
-from django.urls import path
 
 from flotilla.monitoring import health
 
@@ -37,9 +38,3 @@ async def _answer(scope: Scope, send: Send, status: int, content: dict[str, Any]
         headers.append((b"allow", b"GET, HEAD"))
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
-
-
-urlpatterns = [
-    path("health/live", live),  # type: ignore[arg-type]
-    path("health/ready", ready),  # type: ignore[arg-type]
-]

@@ -1,0 +1,72 @@
+"""`manage.py tail CHANNEL`: what is published into a channel from now on, until Ctrl-C or a number of publications."""
+
+from argparse import ArgumentParser
+from itertools import chain, islice
+from typing import Any
+
+from flotilla.realtime.api.publishing import broker, options_of
+from flotilla.realtime.engine.listener import Heard, Listener
+from flotilla.realtime.management.commands._documents import line
+from flotilla.realtime.management.commands._look import whole_number
+from flotilla.realtime.management.commands._publications import author, payload_text, row_of
+from flotilla.realtime.management.commands._shell import ClusterCommand, told
+from flotilla.realtime.management.commands._table import clock, printable
+from flotilla.store import get_store
+
+MAX_LAST = 1000  # publications of the past
+MAX_BYTES = 10_000_000  # of them
+
+
+class Command(ClusterCommand):
+    """Follow a channel."""
+
+    help = (
+        "Show what is published into a channel, as it comes, until Ctrl-C. Ends with status 1 when the connection to "
+        "Redis is lost, because something may be missing then."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("channel", help="the channel, as in chat:lobby")
+        parser.add_argument("--count", type=whole_number(1, 10**9 - 1), help="end after so many publications")
+        parser.add_argument(
+            "--last",
+            type=whole_number(0, MAX_LAST),
+            default=0,
+            help=f"begin with so many of those that history keeps, 0 to {MAX_LAST} (%(default)s)",
+        )
+        parser.add_argument("--json", action="store_true", dest="as_json", help="one JSON document a line")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            told(lambda: self._follow(**options), f"Cannot follow {options['channel']!r}")
+        except KeyboardInterrupt:
+            self.stderr.write("")  # behind the terminal's ^C
+
+    def _follow(self, *, channel: str, count: int | None, last: int, as_json: bool, **_: Any) -> None:
+        kept = options_of(channel)
+        with Listener(get_store(), channel) as listener:
+            past: list[Heard] = []
+            if last and kept.has_history:
+                page = broker().history_sync(channel, kept, limit=last, reverse=True, max_bytes=MAX_BYTES)
+                past = [Heard(one, page.top.epoch, 0.0) for one in reversed(page.publications)]
+            top = past[-1] if past else None
+            new = (heard for heard in listener if not _known(heard, top))
+            for heard in islice(chain(past, new), count):
+                self._show(channel, heard, as_json)
+
+    def _show(self, channel: str, heard: Heard, as_json: bool) -> None:
+        row = row_of(heard.publication)
+        if as_json:
+            about: dict[str, Any] = {"channel": channel, "epoch": heard.epoch, "published_at": heard.at or None}
+            self.stdout.write(line(about | row))
+        else:
+            offset = row["offset"] or "-"
+            self.stdout.write(f"{clock(heard.at)}  {offset}  {printable(author(row))}  {printable(payload_text(row))}")
+        self.stdout.flush()
+
+
+def _known(heard: Heard, top: Heard | None) -> bool:
+    """Whether history had it already."""
+    if top is None or heard.epoch != top.epoch or not heard.publication.offset:
+        return False
+    return heard.publication.offset <= top.publication.offset

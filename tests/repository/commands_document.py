@@ -1,0 +1,87 @@
+"""The reference part of docs/COMMANDS.md, made from the commands' own parsers.
+
+`python -m tests.repository.commands_document` writes it, and a test says when it has to be written again.
+"""
+
+import argparse
+import os
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCUMENT = ROOT / "docs" / "COMMANDS.md"
+BEGIN = "<!-- What follows is made from the commands: python -m tests.repository.commands_document -->"
+COMMON = {
+    "help",
+    "version",
+    "verbosity",
+    "settings",
+    "pythonpath",
+    "traceback",
+    "no_color",
+    "force_color",
+    "skip_checks",
+}
+
+
+def reference() -> str:
+    """A section for each command: what it does, and its arguments with their meaning."""
+    from flotilla.realtime.command_names import SELF, our_commands
+    from flotilla.realtime.management.commands.flotilla import Command as Dispatcher
+
+    names = [name for name in sorted(our_commands()) if name != SELF]
+    return "\n".join(["## All commands", "", _line(SELF, Dispatcher.help), "", *map(_section, names)])
+
+
+def written(text: str) -> str:
+    """The document with its reference made again."""
+    return f"{text.partition(BEGIN)[0]}{BEGIN}\n\n{reference().rstrip()}\n"
+
+
+def _line(name: str, text: str) -> str:
+    return f"`manage.py {name} COMMAND …`: {text[0].lower()}{text[1:]}"
+
+
+def _section(name: str) -> str:
+    from django.core.management import load_command_class
+
+    from flotilla.realtime.command_names import our_commands
+
+    command = load_command_class(our_commands()[name], name)
+    parser = command.create_parser("manage.py", name)
+    return "\n".join([f"### {name}", "", command.help, "", *_arguments(parser, ""), ""])
+
+
+def _arguments(parser: argparse.ArgumentParser, before: str) -> list[str]:
+    lines = []
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            told = {choice.dest: choice.help or "" for choice in action._choices_actions}
+            for name, inner in action.choices.items():
+                lines += [f"- `{name}`: {told.get(name, '')}", *_arguments(inner, f"{before}  ")]
+        elif action.dest not in COMMON:
+            lines.append(f"{before}- `{_written(action)}`{_meaning(parser, action)}")
+    return lines
+
+
+def _written(action: argparse.Action) -> str:
+    name = action.metavar or (action.dest.upper() if action.option_strings else action.dest)
+    shown = " ".join(name) if isinstance(name, tuple) else str(name)
+    if action.choices and not action.metavar:
+        shown = "|".join(map(str, action.choices))
+    if not action.option_strings:
+        return f"[{shown}]" if action.nargs in ("?", "*") else shown
+    return action.option_strings[-1] if action.nargs == 0 else f"{action.option_strings[-1]} {shown}"
+
+
+def _meaning(parser: argparse.ArgumentParser, action: argparse.Action) -> str:
+    text = parser._get_formatter()._expand_help(action) if action.help else ""
+    needed = " (required)" if action.required and action.option_strings else ""
+    return f": {text}{needed}" if text or needed else ""
+
+
+if __name__ == "__main__":
+    os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
+    import django
+
+    django.setup()
+    DOCUMENT.write_text(written(DOCUMENT.read_text()))
