@@ -14,6 +14,21 @@ from importlib import import_module
 from typing import Any
 
 MODULES: dict[str, tuple[str, ...]] = {
+    "flotilla.testing": (
+        "FlotillaTestCase",
+        "FlotillaTestMixin",
+        "published",
+        "assert_published",
+        "assert_nothing_published",
+        "RealtimeClient",
+        "recording",
+        "isolated",
+        "use_process_engine",
+        "Publication",
+        "Push",
+        "Refused",
+        "Closed",
+    ),
     "flotilla.realtime.rpc": ("method", "on_message"),
     "flotilla.realtime.api.inspection": ("instances", "channels", "users", "connections", "members", "blocks"),
     "flotilla.ratelimit.http.decorators": ("ratelimit",),

@@ -10,14 +10,7 @@ ROOT = Path(__file__).resolve().parents[2]
 HOME = "README.md"
 DECISIONS = "docs/decisions"
 
-_BY_OTHERS = {  # each is listed as soon as it is there
-    "docs/PUBLISHING.md",
-    "docs/AUTHENTICATION.md",
-    "docs/TESTING.md",
-    "docs/COMMANDS.md",
-    "docs/SERVERS.md",
-}
-_SECTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
+SECTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (
         "Begin",
         (
@@ -53,11 +46,6 @@ _SECTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Reference", ("docs/SETTINGS.md", "docs/FUNCTIONS.md", "docs/GUARANTEES.md", "docs/BENCHMARKS.md")),
     ("How it is built", ("docs/ARCHITECTURE.md", DECISIONS, "CONTRIBUTING.md", "CHANGELOG.md")),
 )
-SECTIONS = tuple(
-    (title, tuple(source for source in sources if source not in _BY_OTHERS or (ROOT / source).is_file()))
-    for title, sources in _SECTIONS
-)
-
 NAMES = {HOME: "index", DECISIONS: "decisions/index", "examples/rooms/README.md": "rooms"}
 SHORT_TITLES = {
     "examples/rooms/README.md": "An example: rooms",

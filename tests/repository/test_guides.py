@@ -58,3 +58,18 @@ def test_functions_that_guides_name_are_there(guide: str) -> None:
 def test_examples_are_python(guide: str) -> None:
     for code in BLOCK.findall(text_of(guide)):
         ast.parse(textwrap.dedent(code))
+
+
+def test_the_lines_to_add_are_those_that_the_foreign_project_runs_with() -> None:
+    difference = (ROOT / "tests" / "host" / "flotilla.diff").read_text()
+    added = [line.strip() for line in re.findall(r"^\+(?!\+\+ )(.*\S.*)$", difference, re.MULTILINE)]
+    guide = text_of("ADD_TO_YOUR_PROJECT.md")
+    shown = {
+        line.strip()
+        for block in re.findall(r"^```\w*\n(.*?)^```$", guide, re.DOTALL | re.MULTILINE)
+        for line in block.splitlines()
+    }
+    assert [line for line in added if line not in shown] == []
+    counted = [int(number) for number in re.findall(r"^\| \[.*\| (\d+) \|$", guide, re.MULTILINE)]
+    assert sum(counted) == len(added)
+    assert f"| together | | {len(added)} |" in guide
