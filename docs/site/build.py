@@ -1,7 +1,7 @@
 """`make docs`: the site of the documents, in var/site. Any broken link, stale reference or warning ends it with 1.
 
 python -m docs.site.build              builds
-python -m docs.site.build --reference  writes docs/SETTINGS.md and docs/FUNCTIONS.md anew from the code
+python -m docs.site.build --reference  writes what is made from the code anew: SETTINGS.md, FUNCTIONS.md, COMMANDS.md
 """
 
 import argparse

@@ -25,7 +25,17 @@ def _functions() -> str:
     return reference()
 
 
-DOCUMENTS: dict[str, Callable[[], str]] = {"docs/SETTINGS.md": _settings, "docs/FUNCTIONS.md": _functions}
+def _commands() -> str:
+    from docs.site.commands_reference import reference
+
+    return reference()
+
+
+DOCUMENTS: dict[str, Callable[[], str]] = {
+    "docs/SETTINGS.md": _settings,
+    "docs/FUNCTIONS.md": _functions,
+    "docs/COMMANDS.md": _commands,
+}
 
 
 def renewed(document: str, root: Path = ROOT) -> str:
@@ -55,5 +65,5 @@ def _set_up() -> None:
     from django.apps import apps
 
     if not apps.ready:
-        os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.mypy_settings")
+        os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"  # whatever the machine's variables say
         django.setup()
