@@ -3,7 +3,7 @@
 import sys
 
 from django.apps import AppConfig
-from django.core.signals import request_started
+from django.core.signals import request_finished, request_started
 
 from flotilla.store import test_run
 
@@ -27,4 +27,5 @@ class RealtimeAppConfig(AppConfig):
 
         changes.connect()
         request_started.connect(patience.begin, dispatch_uid="flotilla.store.patience")
+        request_finished.connect(patience.end, dispatch_uid="flotilla.store.patience")
         set_source(Source(lambda: get_config().rate_limits, lambda: get_config().namespaces))

@@ -81,13 +81,16 @@ def all_routes() -> list[Route]:
     return list(_routes(get_resolver(), "", ""))
 
 
-def path_collisions(answered: Iterable[str], others: Sequence[Route] | None = None) -> Iterator[CheckMessage]:
+def path_collisions(
+    answered: Iterable[str],
+    others: Sequence[Route] | None = None,
+    hint: str = "Give your own view another path.",
+) -> Iterator[CheckMessage]:
     """Warnings for paths that are `answered` before Django, where the project's URLs have them too."""
     others = [route for route in all_routes() if not route.is_ours] if others is None else others
     for path in answered:
         if _takes(found := _answering(path)):
             message = f"{path} is answered by Flotilla before Django: {found} is never asked for it."
-            hint = "Give your own view another path."
             yield Warning(message, hint=hint, id="flotilla_realtime.W021")
         elif found is None and (inside := [route for route in others if route.path.startswith(_folder_of(path))]):
             message = f"{path} is answered by Flotilla, and the paths beside it by {inside[0]}."

@@ -164,8 +164,8 @@ class RealtimeConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     refused."""
     token_public_keys: Texts = ()
     """Public keys (PEM) of those who sign tokens with RS256, ES256 or EdDSA."""
-    token_jwks_url: str = ""
-    """Where an issuer publishes its keys (JWKS): https, or this machine."""
+    token_jwks_url: Texts = ""
+    """Where issuers publish their keys (JWKS), one address or several: https, or this machine."""
     token_audience: Texts = ""
     """What a token must have as `aud`: one of these."""
     token_issuer: Texts = ""
@@ -184,8 +184,8 @@ class RealtimeConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """HMAC secrets of subscription tokens. With any of these three, keys of connection tokens open no channel."""
     subscription_token_public_keys: Texts = ()
     """Public keys (PEM) of those who sign subscription tokens."""
-    subscription_token_jwks_url: str = ""
-    """Where an issuer of subscription tokens publishes its keys."""
+    subscription_token_jwks_url: Texts = ""
+    """Where issuers of subscription tokens publish their keys."""
     subscription_token_audience: Texts = ""
     """What a subscription token must have as `aud`: one of these."""
     subscription_token_issuer: Texts = ""

@@ -15,10 +15,12 @@ TAKEN = frozenset(_CLAIMS.split())
 LISTS = (
     "token_secret",
     "token_public_keys",
+    "token_jwks_url",
     "token_audience",
     "token_issuer",
     "subscription_token_secret",
     "subscription_token_public_keys",
+    "subscription_token_jwks_url",
     "subscription_token_audience",
     "subscription_token_issuer",
 )
@@ -37,9 +39,10 @@ def faults(config: Any) -> Iterator[tuple[str, str, str]]:
                 mend = f"Move it to {name.replace('secret', 'public_keys')}: a secret is known to nobody but you."
                 yield name, "expected a secret, got a key in PEM", mend
     for name in ("token_jwks_url", "subscription_token_jwks_url"):
-        url = getattr(config, name)
-        if url and (fault := fault_of_url(url)):
-            yield name, fault, JWKS_MEND
+        value = getattr(config, name)
+        for url in (value,) if isinstance(value, str) else value:
+            if url and (fault := fault_of_url(url)):
+                yield name, fault, JWKS_MEND
     for name, other in (("token_user_claim", "token_type_claim"), ("token_type_claim", "token_user_claim")):
         claim = getattr(config, name)
         if not claim or claim in TAKEN or not claim.isprintable():

@@ -6,7 +6,9 @@ same Redis with the same deadline and raise the same errors.
 
 import asyncio
 import os
-from collections.abc import Sequence
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -17,6 +19,7 @@ from redis.asyncio.connection import AbstractConnection
 from redis.backoff import NoBackoff
 
 from flotilla.store.conf import NO_REDIS_MEND, get_store_config
+from flotilla.store.errors import StoreSilent
 from flotilla.store.link import Argument, Link
 from flotilla.store.partitions import Partitions
 from flotilla.store.placement import Placement
@@ -98,6 +101,20 @@ class Shard:
     def batch_sync(self, commands: Sequence[Sequence[Argument]]) -> list[Any]:
         """Several commands in one round trip, for threads; an error among the replies is raised."""
         return self._threads.batch(commands)
+
+    @asynccontextmanager
+    async def waiting_once(self) -> AsyncIterator[None]:
+        """For coroutines that do as threads: calls in the block are not made while this Redis is known to be silent.
+
+        Raises StoreNotAsked then; a silence that is met here becomes known.
+        """
+        self._threads.outage.require_none()
+        began = time.monotonic()
+        try:
+            yield
+        except StoreSilent:
+            self._threads.outage.silent(time.monotonic() - began, self.timeout)
+            raise
 
     @property
     def silent(self) -> bool:

@@ -317,9 +317,9 @@ class RealtimeClient:
 
 
 def _endpoint() -> Any:
-    from flotilla.realtime.routing import websocket
+    from flotilla.realtime.routing import endpoint
 
-    return websocket
+    return endpoint
 
 
 def _host() -> str:

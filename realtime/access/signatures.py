@@ -7,6 +7,7 @@ no algorithm here. With several secrets the first signs and all verify.
 `payload_of` uses the keys at hand. Where tokens come from a JWKS URL, `fetch_key` first has the token's key there.
 """
 
+import asyncio
 import base64
 from collections.abc import Iterator
 from functools import lru_cache
@@ -92,11 +93,11 @@ def payload_of(token: str, trust: Trust) -> bytes:
 
 
 async def fetch_key(token: str, trust: Trust) -> None:
-    """Have the public key of a token at hand, if it is of the JWKS URL. Waits only where it is not known yet.
+    """Have the public key of a token at hand, if it is of a JWKS URL. Waits only where it is not known yet.
 
     Raises CommandError 100 where that cannot be said for now: the client tries again.
     """
-    if not trust.jwks_url:
+    if not trust.jwks_urls:
         return
     try:
         head = _head(token)
@@ -104,10 +105,17 @@ async def fetch_key(token: str, trust: Trust) -> None:
         return
     if head.algorithm not in PUBLIC_KEY_ALGORITHMS or _is_verified(token, head, trust):
         return
-    try:
-        await issuer_at(trust.jwks_url).look_up(head.kid, head.algorithm)
-    except KeysUnavailable as error:
-        raise CommandError(ErrorCode.INTERNAL, detail=f"a token cannot be verified for now: {error}") from None
+    issuers = [issuer_at(url) for url in trust.jwks_urls]
+    having = [issuer for issuer in issuers if issuer.find(head.kid, head.algorithm)]
+    asked = having or issuers
+    answers = await asyncio.gather(*(one.look_up(head.kid, head.algorithm) for one in asked), return_exceptions=True)
+    if any(issuer.find(head.kid, head.algorithm) for issuer in asked):
+        return
+    for error in answers:
+        if isinstance(error, KeysUnavailable):
+            raise CommandError(ErrorCode.INTERNAL, detail=f"a token cannot be verified for now: {error}")
+        if error is not None:
+            raise error
 
 
 def _head(token: str) -> Head:
@@ -137,8 +145,8 @@ def _candidates(head: Head, trust: Trust) -> Iterator[Any]:
     for known in trust.public_keys:
         if head.algorithm in known.algorithms:
             yield known.key
-    if trust.jwks_url:
-        for known in issuer_at(trust.jwks_url).find(head.kid, head.algorithm):
+    for url in trust.jwks_urls:
+        for known in issuer_at(url).find(head.kid, head.algorithm):
             yield known.key
 
 

@@ -21,14 +21,14 @@ class Trust:
 
     secrets: tuple[str, ...] = ()
     public_keys: tuple[PublicKey, ...] = ()
-    jwks_url: str = ""
+    jwks_urls: tuple[str, ...] = ()
     audiences: tuple[str, ...] = ()
     issuers: tuple[str, ...] = ()
 
     @property
     def has_keys(self) -> bool:
         """Whether any token can be verified at all."""
-        return bool(self.secrets or self.public_keys or self.jwks_url)
+        return bool(self.secrets or self.public_keys or self.jwks_urls)
 
 
 def of_connections(config: RealtimeConfig) -> Trust:
@@ -36,7 +36,7 @@ def of_connections(config: RealtimeConfig) -> Trust:
     return _trust(
         texts(config.token_secret),
         texts(config.token_public_keys),
-        config.token_jwks_url,
+        texts(config.token_jwks_url),
         texts(config.token_audience),
         texts(config.token_issuer),
     )
@@ -47,10 +47,10 @@ def of_subscriptions(config: RealtimeConfig) -> Trust:
     keys = (
         texts(config.subscription_token_secret),
         texts(config.subscription_token_public_keys),
-        config.subscription_token_jwks_url,
+        texts(config.subscription_token_jwks_url),
     )
     if not any(keys):
-        keys = texts(config.token_secret), texts(config.token_public_keys), config.token_jwks_url
+        keys = texts(config.token_secret), texts(config.token_public_keys), texts(config.token_jwks_url)
     return _trust(
         *keys,
         texts(config.subscription_token_audience) or texts(config.token_audience),
@@ -67,11 +67,11 @@ def texts(value: Texts) -> tuple[str, ...]:
 def _trust(
     secrets: tuple[str, ...],
     pems: tuple[str, ...],
-    jwks_url: str,
+    jwks_urls: tuple[str, ...],
     audiences: tuple[str, ...],
     issuers: tuple[str, ...],
 ) -> Trust:
-    return Trust(secrets, tuple(_read(pems)), jwks_url, audiences, issuers)
+    return Trust(secrets, tuple(_read(pems)), jwks_urls, audiences, issuers)
 
 
 def _read(pems: Iterable[str]) -> Iterable[PublicKey]:

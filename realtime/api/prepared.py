@@ -7,18 +7,18 @@
 What is wrong with a call is raised while it is prepared, before anything is sent.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 from asgiref.sync import sync_to_async
 from django.db import transaction
 
 from flotilla.realtime.conf import get_config
 from flotilla.realtime.node.control import Acknowledged, Command, Control
-from flotilla.store import StoreUnavailable, get_store
-from flotilla.store.patience import apatiently, patiently
+from flotilla.store import Shard, StoreUnavailable, get_store
+from flotilla.store.patience import Account, apatiently, patiently
 
 Result = TypeVar("Result")
 Other = TypeVar("Other")
@@ -70,37 +70,53 @@ def after_commit(
     nothing waits longer for Redis than the request may. Raises ValueError for another word in `on_error`.
     """
     _require_known(on_error)
-    if wait and transaction.get_connection(using).in_atomic_block:
+    connection = transaction.get_connection(using)
+    if wait and connection.in_atomic_block:
         if on_error == "raise" or forgive is None:
             transaction.on_commit(later or run, using)
         else:  # robust: a mistake of ours takes no hook with it either, and is logged by Django
-            transaction.on_commit(partial(_forgiving, later or run, forgive), using, robust=True)
+            hook = _Hook(later or run, forgive, _account_of(connection.run_on_commit))
+            transaction.on_commit(hook, using, robust=True)
         return None
-    return _forgiving(run, forgive) if on_error == "log" and forgive is not None else run()
+    return _Hook(run, forgive, Account())() if on_error == "log" and forgive is not None else run()
 
 
 async def at_once(
-    run: Callable[[], Awaitable[Result]], forgive: Forgive, on_error: OnError | None = None
+    run: Callable[[], Awaitable[Result]], shard: Shard, forgive: Forgive, on_error: OnError | None = None
 ) -> Result | None:
-    """The same for coroutines, which are in no transaction."""
+    """The same for coroutines, which are in no transaction. `shard`: the Redis that is asked."""
     _require_known(on_error)
     if on_error != "log":
         return await run()
     try:
-        async with apatiently(get_config().publish_within):
+        async with shard.waiting_once(), apatiently(get_config().publish_within):
             return await run()
     except StoreUnavailable as error:
         forgive(error)
         return None
 
 
-def _forgiving(run: Callable[[], Result], forgive: Forgive) -> Result | None:
-    try:
-        with patiently(get_config().publish_within):
-            return run()
-    except StoreUnavailable as error:
-        forgive(error)
-        return None
+@dataclass(frozen=True, slots=True)
+class _Hook(Generic[Result]):
+    """A call that raises no error of Redis. Outside of a request, hooks of one commit share an account of waiting."""
+
+    run: Callable[[], Result]
+    forgive: Forgive
+    account: Account
+
+    def __call__(self) -> Result | None:
+        try:
+            with patiently(get_config().publish_within, self.account):
+                return self.run()
+        except StoreUnavailable as error:
+            self.forgive(error)
+            return None
+
+
+def _account_of(hooks: Sequence[tuple[Any, ...]]) -> Account:
+    """That of the transaction whose hooks these are so far, as Django keeps them: (savepoints, hook, robust)."""
+    ours = (hook.account for _, hook, *_ in reversed(hooks) if isinstance(hook, _Hook))
+    return next(ours, None) or Account()
 
 
 def _require_known(on_error: str | None) -> None:

@@ -22,7 +22,7 @@ from flotilla.realtime.engine.publication import Page, StreamPosition
 from flotilla.realtime.losses import losses
 from flotilla.realtime.protocol import foreign
 from flotilla.realtime.protocol.codes import CommandError, ErrorCode
-from flotilla.store import get_store
+from flotilla.store import get_store, placement_of
 
 
 class Published(NamedTuple):
@@ -116,7 +116,8 @@ async def apublish(
     """`publish` for coroutines. They are in no transaction, so it sends at once, whatever `on_commit` and `using` say,
     and raises StoreUnavailable unless `on_error` is "log"; then it returns None."""
     call = _publish(channel, data, tags, idempotency_key, skip_history, version, version_epoch)
-    return await at_once(call.arun, partial(losses.note, channel), on_error)
+    shard = get_store().shard_for(placement_of(channel))
+    return await at_once(call.arun, shard, partial(losses.note, channel), on_error)
 
 
 def broadcast(

@@ -41,6 +41,7 @@ class Session:
         self.known = not password  # whether it has logged in
         self.number = next(_numbers)
         self.name = b""
+        self.last = b""  # the command that it sent last
         self.protocol = RESP2
         self.ending = False
         self.topics: dict[bytes, None] = {}
@@ -74,6 +75,7 @@ class Session:
         self.db.keys.step()
         try:
             command = self.db.command(words)
+            self.last = command.name.lower().encode()
             if not self.known and command.name not in ("AUTH", "HELLO", "QUIT"):
                 raise Error("NOAUTH Authentication required.")
             return command.run(self if command.of_session else self.db, *words[1:])
@@ -120,5 +122,5 @@ class Session:
     def line(self) -> bytes:
         """As CLIENT LIST tells it."""
         flags = b"P" if self.subscribed else b"N"
-        told = (self.number, self.name, flags, len(self.topics), len(self.patterns), len(self.out))
-        return b"id=%d name=%b flags=%b sub=%d psub=%d omem=%d\n" % told
+        told = (self.number, self.name, flags, len(self.topics), len(self.patterns), len(self.out), self.last)
+        return b"id=%d name=%b flags=%b sub=%d psub=%d omem=%d cmd=%b\n" % told

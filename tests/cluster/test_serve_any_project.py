@@ -13,7 +13,7 @@ import pytest
 import websockets
 
 from tests.cluster.support.foreign_project import Project, Serving
-from tests.cluster.support.processes import eventually, wait_until
+from tests.cluster.support.processes import READY_WITHIN, eventually, wait_until
 from tests.cluster.support.raw_client import RawClient
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(180)]
@@ -54,7 +54,7 @@ def greeted(server: Serving) -> list[str]:
 def refused(server: Serving) -> str:
     """What it says when it does not start."""
     server.launch()
-    assert server.wait() == 1
+    assert server.wait(READY_WITHIN) == 1
     return server.said()
 
 
@@ -145,7 +145,7 @@ async def test_what_is_wrong_with_the_settings_is_named(make: Make) -> None:
 async def test_the_demo_is_not_there(make: Make) -> None:
     server = make(f"{SERVE} --demo")
     server.launch()
-    assert server.wait() == 2
+    assert server.wait(READY_WITHIN) == 2
     assert "unrecognized arguments: --demo" in server.said()
 
 

@@ -51,6 +51,8 @@ FAULTS: list[tuple[dict[str, Any], str]] = [
     ({"subscription_token_secret": ["", SECRET]}, "subscription_token_secret: expected no empty text"),
     ({"token_jwks_url": "http://issuer.example/keys"}, "token_jwks_url: expected https"),
     ({"subscription_token_jwks_url": "issuer.example"}, "subscription_token_jwks_url: expected an https:// URL"),
+    ({"token_jwks_url": ["https://a.example/", "http://b.example/"]}, "token_jwks_url: expected https"),
+    ({"token_jwks_url": ["https://a.example/", ""]}, "token_jwks_url: expected no empty text"),
     ({"token_user_claim": ""}, "token_user_claim: expected the name of a claim"),
     ({"token_user_claim": "exp"}, "token_user_claim: expected the name of a claim that has no other meaning"),
     ({"token_type_claim": "channel"}, "token_type_claim: expected the name of a claim that has no other meaning"),

@@ -3,13 +3,15 @@
 import asyncio
 import threading
 import time
+from collections.abc import Iterator
 
 import pytest
+from asgiref.sync import ThreadSensitiveContext, sync_to_async
 
 from flotilla.store import Shard, StoreUnavailable
 from flotilla.store.deadline import SHORTEST, bounded, within
 from flotilla.store.errors import StoreNotAsked, StoreSilent
-from flotilla.store.patience import FREE, PERIOD, Account, apatiently, begin, patiently
+from flotilla.store.patience import FREE, PERIOD, Account, apatiently, begin, end, patiently
 from tests.store.pausing import hung
 from tests.store.redis_process import RedisProcess
 from tests.store.silent import accepting, swallowing
@@ -27,8 +29,10 @@ class Clock:
 
 
 @pytest.fixture(autouse=True)
-def _anew() -> None:
-    begin()
+def _outside() -> Iterator[None]:
+    end()
+    yield
+    end()
 
 
 def test_what_a_healthy_redis_takes_costs_nothing() -> None:
@@ -72,6 +76,7 @@ def test_a_deadline_is_the_threads_own_and_the_nearest_counts() -> None:
 @pytest.mark.parametrize("address", [accepting, swallowing])
 def test_a_thread_gives_up_when_its_time_is_up(address: object) -> None:
     """Whether it waits for a connection or for an answer; afterwards nothing is asked, until another request begins."""
+    begin()
     with address() as url:  # type: ignore[operator]
         shard = Shard(0, url, LONG)
         began = time.monotonic()
@@ -86,43 +91,66 @@ def test_a_thread_gives_up_when_its_time_is_up(address: object) -> None:
         shard.close_sync()
 
 
+def spend() -> None:
+    """All that there is."""
+    with patiently(0.1):
+        time.sleep(0.1 + 2 * FREE)
+
+
 def test_what_one_request_has_spent_is_not_another_ones() -> None:
-    """Each thread has its own, and each task of a server."""
+    """Under WSGI a request is a thread's, until it is over."""
 
-    def spend() -> None:
-        with patiently(0.1):
-            time.sleep(0.1 + 2 * FREE)
-        with pytest.raises(StoreNotAsked), patiently(0.1):
-            pass
-
-    async def task() -> None:
+    def requests() -> None:
+        for _ in range(2):
+            begin()
+            spend()
+            with pytest.raises(StoreNotAsked):
+                spend()
+            end()
+        spend()
         spend()
 
-    async def server() -> None:
-        async with asyncio.TaskGroup() as tasks:
-            for _ in range(3):
-                tasks.create_task(task())
-
     for _ in range(2):
-        thread = threading.Thread(target=spend)
+        thread = threading.Thread(target=requests)
         thread.start()
         thread.join()
-    asyncio.run(server())
-    with patiently(0.1):
-        pass
+
+
+async def test_the_threads_of_one_request_share_what_it_has() -> None:
+    """Under ASGI, with its coroutines."""
+
+    async def request() -> None:
+        async with ThreadSensitiveContext():
+            await sync_to_async(spend)()
+            with pytest.raises(StoreNotAsked):
+                await sync_to_async(spend)()
+            with pytest.raises(StoreNotAsked):
+                async with apatiently(0.1):
+                    pytest.fail("nothing may be asked")
+
+    async with asyncio.TaskGroup() as tasks:
+        for _ in range(3):
+            tasks.create_task(request())
+
+
+def test_outside_of_requests_nothing_is_carried_over() -> None:
+    """But by whoever passes an account on."""
+    spend()
+    spend()
+    account = Account()
+    with patiently(0.1, account):
+        time.sleep(0.1 + 2 * FREE)
+    with pytest.raises(StoreNotAsked), patiently(0.1, account):
+        pytest.fail("nothing may be asked")
 
 
 async def test_coroutines_give_up_as_well(mortal_redis: RedisProcess) -> None:
     """And the connection serves the next call."""
     shard = Shard(0, mortal_redis.url, LONG)
     assert await shard.execute("PING") == b"PONG"
-    with hung(mortal_redis):
-        with pytest.raises(StoreSilent):
-            async with apatiently(0.2):
-                await shard.execute("PING")
-        with pytest.raises(StoreNotAsked):
-            async with apatiently(0.2):
-                pytest.fail("nothing may be asked")
+    with hung(mortal_redis), pytest.raises(StoreSilent):
+        async with apatiently(0.2):
+            await shard.execute("PING")
     async with asyncio.timeout(LONG):
         assert await shard.execute("ECHO", "again") == b"again"
     await shard.close()

@@ -186,7 +186,7 @@ def asgi_application() -> str:
     dotted = getattr(settings, "ASGI_APPLICATION", None)
     mend = 'Set it to the dotted path of the application, as ASGI_APPLICATION = "mysite.asgi.application".'
     if not isinstance(dotted, str) or "." not in dotted:
-        raise CommandError(f"settings.ASGI_APPLICATION says not what to serve. {mend}")
+        raise CommandError(f"settings.ASGI_APPLICATION does not say what to serve. {mend}")
     module, _, name = dotted.rpartition(".")
     try:
         found = find_spec(module)

@@ -21,7 +21,7 @@ from tests.cluster.support.raw_client import token
 
 CHANNEL = "open:crowd"
 AT_ONCE = 20  # clients on their way in
-PATIENCE = 120.0  # seconds for whatever is waited for
+PATIENCE = 300.0  # seconds for whatever is waited for
 AT = "--host 127.0.0.1 --port {port}"
 SERVERS = {
     "ours": "flotilla.realtime.server.daphne -b 127.0.0.1 -p {port} --access-log /dev/null {app}",

@@ -343,6 +343,21 @@ async def test_subscription_tokens_may_have_an_issuer_of_their_own() -> None:
         assert connections.asked == []
 
 
+async def test_several_issuers_stand_side_by_side() -> None:
+    """The one that has the key is enough, whether or not another answers."""
+    with published(jwk("rsa")) as one, published(jwk("p256")) as other:
+        options = RealtimeConfig(token_jwks_url=(one.url, other.url))
+        assert (await tokens.averify_connection(token("ES256", kid="p256"), options, NOW)).user == "42"
+        assert (await tokens.averify_connection(token("RS256", kid="rsa"), options, NOW)).user == "42"
+        assert (len(one.asked), len(other.asked)) == (1, 1)
+    with published(jwk("rsa")) as one, published() as away:
+        away.serve(b"", 503)
+        options = RealtimeConfig(token_jwks_url=(away.url, one.url))
+        assert (await tokens.averify_connection(token("RS256", kid="rsa"), options, NOW)).user == "42"
+        assert await refused(token("ES256", kid="p256"), options) == 100
+        assert await refused(token("RS256", kind="rsa-other", kid="rsa"), options) == 3500
+
+
 async def test_the_loop_turns_while_a_fetch_waits() -> None:
     """An issuer that takes its time takes nobody else's."""
     gate = threading.Event()

@@ -61,7 +61,7 @@ def _site(configured: Any) -> Iterator[None]:
     configured.ROOT_URLCONF = __name__
     configured.MIDDLEWARE = []
     hooks.clear()
-    patience.begin()
+    patience.end()
     yield
     asyncio.run(get_store().close())
 

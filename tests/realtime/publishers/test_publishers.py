@@ -20,7 +20,7 @@ from tests.store.redis_process import RedisProcess, until
 ROOT = Path(__file__).resolve().parents[3]
 WITHIN = 100.0  # seconds for a process that is no longer there
 COMPLAINTS = re.compile(r"was destroyed|never retrieved|ResourceWarning|RuntimeWarning|Traceback|Exception ignored")
-PYTHON = (sys.executable, "-X", "dev", "-W", "ignore::DeprecationWarning", "-W", "ignore::PendingDeprecationWarning")
+PYTHON = (sys.executable, "-W", "default::ResourceWarning", "-W", "default::RuntimeWarning")
 TASKS = 6
 
 
@@ -91,6 +91,7 @@ def send_tasks(env: dict[str, str]) -> None:
     subprocess.run([sys.executable, "-c", code], env=env, cwd=ROOT, check=True, timeout=WITHIN)
 
 
+@pytest.mark.timeout(300)
 async def test_celery_workers_publish_and_end(mortal_redis: RedisProcess, tmp_path: Path) -> None:
     """Their parent has published before it forked them; SIGTERM ends them."""
     env = environment(mortal_redis, tmp_path)
