@@ -31,6 +31,7 @@ checksum = $(shell cat $(1) 2>/dev/null | cksum | cut -d' ' -f1)
 RUN_STAMP := $(VENV)/installed-run-$(call checksum,requirements.lock)
 DEV_STAMP := $(VENV)/installed-dev-$(call checksum,requirements-dev.lock)
 BENCH_STAMP := $(VENV)/installed-bench-$(call checksum,requirements-bench.lock)
+DOCS_STAMP := $(VENV)/installed-docs-$(call checksum,requirements-docs.lock)
 NODE_PROJECTS := $(filter-out tests/bench,$(patsubst %/package-lock.json,%,$(wildcard tests/*/package-lock.json)))
 
 .DEFAULT_GOAL := help
@@ -123,6 +124,16 @@ load-gate: $(DEV_STAMP) ## proves the gate of `make load`: delay, drops, a gener
 bench: $(BENCH_STAMP) bench-node-project ## Flotilla beside others, about an hour and a half; ARGS="--only fanout --servers flotilla,cfloor --quick"
 	@exec $(PY) -m tests.bench.run $(ARGS)
 
+.PHONY: docs docs-serve reference
+docs: $(DOCS_STAMP) ## the documents as a site in var/site: every link and anchor checked, a warning is an error
+	@exec $(PY) -m docs.site.build
+
+docs-serve: docs ## the same, on http://127.0.0.1:8080 (PORT)
+	@exec $(PY) -m http.server --bind 127.0.0.1 --directory var/site $(or $(PORT),8080)
+
+reference: $(DEV_STAMP) ## what is made from the code in docs/: SETTINGS.md, FUNCTIONS.md, COMMANDS.md
+	@exec $(PY) -m docs.site.build --reference
+
 test-in-process: $(DEV_STAMP) ## the tests that need a Redis and do it no harm, on the engine in the process
 	@FLOTILLA_TEST_ENGINE=memory exec $(PY) -m pytest -W ignore::pytest.PytestUnraisableExceptionWarning $(ON_THE_ENGINE) $(ARGS)
 
@@ -134,6 +145,7 @@ lint: $(DEV_STAMP)
 
 types: $(DEV_STAMP)
 	$(PY) -m mypy --strict $(PACKAGES)
+	$(PY) -m mypy --strict -p docs.site
 
 layers: $(DEV_STAMP)
 	$(VENV)/bin/lint-imports --no-cache
@@ -179,6 +191,11 @@ $(BENCH_STAMP): | $(PY)
 	@echo "installing requirements-bench.lock into $(VENV) …"
 	@$(PIP) -r requirements-bench.lock
 	@rm -f $(VENV)/installed-bench-* && touch $@
+
+$(DOCS_STAMP): | $(PY)
+	@echo "installing requirements-docs.lock into $(VENV) …"
+	@$(PIP) -r requirements-docs.lock
+	@rm -f $(VENV)/installed-docs-* && touch $@
 
 # npm is optional: without it what needs it is skipped by name.
 define npm_ci

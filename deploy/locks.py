@@ -34,6 +34,7 @@ LOCKS = (
     Lock("requirements.lock", "requirements.txt"),
     Lock("requirements-dev.lock", "requirements-dev.txt", "requirements.lock"),
     Lock("requirements-bench.lock", "requirements-bench.txt", "requirements-dev.lock"),
+    Lock("requirements-docs.lock", "requirements-docs.txt", "requirements-dev.lock"),
 )
 
 

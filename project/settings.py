@@ -1,4 +1,4 @@
-"""Django settings, all of them from the environment (README lists the variables); safe for production by default.
+"""Django settings, all from the environment (docs/SETTINGS.md lists the variables); safe for production by default.
 
 DEBUG is off unless `DJANGO_DEBUG` says otherwise or the demo runs (`FLOTILLA_DEMO`, which `manage.py serve --demo`
 sets). What is wrong in the environment is collected in ENVIRONMENT and reported by `project.checks`.

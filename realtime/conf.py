@@ -35,32 +35,59 @@ class ChannelOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """What a namespace's channels do and who may do what with them. Everything is off until it is turned on."""
 
     presence: bool = False
+    """Keep who is subscribed: for `presence` and `presence_stats`, signals and the admin."""
     join_leave: bool = False
+    """Tell subscribers who ask for it who comes and goes."""
     force_push_join_leave: bool = False
+    """Tell all subscribers who comes and goes, whether they ask or not."""
     history_size: Count = 0
+    """Publications a channel keeps; needs `history_ttl` as well."""
     history_ttl: Seconds = 0.0
+    """How long a channel keeps them after its last publication."""
     history_meta_ttl: Seconds = 720 * 3600.0
+    """How long a channel knows its position after its last publication: at least as long as `history_ttl`."""
     force_recovery: bool = False
+    """Every subscriber that comes back gets what it missed, or is told that it cannot; needs history."""
     allow_recovery: bool = False
+    """The same for subscribers that ask for it."""
     force_positioning: bool = False
+    """Every subscriber is told when publications were lost for it; needs history. Recovery includes it."""
     allow_positioning: bool = False
+    """The same for subscribers that ask for it."""
     allow_subscribe_for_client: bool = False
+    """Clients with a user may subscribe."""
     allow_subscribe_for_anonymous: bool = False
+    """With `allow_subscribe_for_client`: visitors may as well."""
     allow_publish_for_client: bool = False
+    """Clients with a user may publish."""
     allow_publish_for_subscriber: bool = False
+    """Subscribers may publish."""
     allow_publish_for_anonymous: bool = False
+    """With one of the two: visitors may as well."""
     allow_presence_for_client: bool = False
+    """Clients with a user may ask who is there."""
     allow_presence_for_subscriber: bool = False
+    """Subscribers may ask who is there."""
     allow_presence_for_anonymous: bool = False
+    """With one of the two: visitors may as well."""
     allow_history_for_client: bool = False
+    """Clients with a user may read the history."""
     allow_history_for_subscriber: bool = False
+    """Subscribers may read the history."""
     allow_history_for_anonymous: bool = False
+    """With one of the two: visitors may as well."""
     allow_user_limited_channels: bool = False
+    """Channels such as `name#7,12` are open to the users named there."""
     delta_publish: bool = False
+    """Accepted for the sake of configurations of Centrifugo, and without effect."""
     allowed_delta_types: tuple[str, ...] = ()
+    """Accepted for the sake of configurations of Centrifugo, and without effect."""
     subscribe_permission: Annotated[Hook, CALLABLE] = None
+    """`(user, channel, info) -> bool`, sync or async: who may subscribe. It decides alone."""
     publish_permission: Annotated[Hook, CALLABLE] = None
-    token_permission: Annotated[Hook, CALLABLE] = None  # who gets a subscription token of the token endpoint
+    """`(user, channel, info) -> bool`, sync or async: which clients may publish. It decides alone."""
+    token_permission: Annotated[Hook, CALLABLE] = None
+    """`(user, channel, info) -> bool`, sync or async: who gets a subscription token of the token endpoint."""
 
     @property
     def has_history(self) -> bool:
@@ -69,60 +96,115 @@ class ChannelOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class RealtimeConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The whole configuration. Times are seconds, sizes bytes unless the name says otherwise."""
+    """Who may connect, what channels can do, and what a client may ask for. Times are seconds, sizes bytes."""
 
     without_namespace: ChannelOptions = ChannelOptions()
+    """The options of channels whose name has no `:`."""
     namespaces: dict[str, ChannelOptions] = field(default_factory=dict)
+    """The options of channels by what stands before their first `:`. A name with an unknown one is refused."""
     insecure: bool = False
+    """Everything is allowed without a token or rule. For a laptop only; `manage.py check` warns."""
     anonymous: bool = False
+    """Clients without session and token may connect, as visitors."""
     user_personal_channel: bool = False
+    """Each user's connections are subscribed to the channel `#USER`."""
     show_instance: bool = False
+    """Tell clients in the answer to `connect` which instance they are on."""
     recovery_max_publications: Positive = 300
+    """Publications a recovery has at most."""
     recovery_max_bytes: Positive = 524288
+    """Bytes a recovery, or a page of history, has at most."""
     abuse: dict[str, Any] | None = field(default_factory=lambda: {"denials": 100, "window": 10})
+    """Denials of rate limits in a window of seconds after which a connection is ended (3013): `{"denials": 100,
+    "window": 10}`, or none."""
     rate_limits: dict[str, Any] = field(default_factory=dict)
+    """Rate limits by their names, in addition to those of the project."""
     ping_interval: Seconds = 25.0
+    """How often a client is pinged; 0: never."""
     pong_timeout: PositiveSeconds = 8.0
+    """How long a client has for its answer before it is ended (3012)."""
     connect_timeout: PositiveSeconds = 10.0
-    max_connecting: Positive = 256  # clients on their way in at a time, in one process
-    max_waiting: Positive = 10_000  # clients that wait for a place, or have none and say nothing, in one process
-    admission_rate: Positive = 200  # clients a second a process can let in beside its work: who drains goes by it
+    """How long a client has from its handshake to `connect` (3502)."""
+    max_connecting: Positive = 256
+    """Clients on their way in at a time, in one process."""
+    max_waiting: Positive = 10_000
+    """Clients that wait for a place, or have none and say nothing, in one process."""
+    admission_rate: Positive = 200
+    """Clients a second that a process can let in beside its work: who drains goes by it."""
     max_message_bytes: Positive = 65536
+    """Bytes of a client's message (1009)."""
     max_channels: Positive = 128
+    """Channels of a connection (error 106, 3505)."""
     max_channel_length: Positive = 255
+    """Bytes of a channel's name (error 107)."""
     max_queued_commands: Positive = 256
-    max_frames_per_second: Positive = 2000  # of one connection; commands that came together in one count as well
-    max_bytes_per_second: Positive = 16777216  # of one connection
+    """Commands of a connection that wait for an answer, or come in one message (3013)."""
+    max_frames_per_second: Positive = 2000
+    """Frames of one connection, and commands that come together in one (3013)."""
+    max_bytes_per_second: Positive = 16777216
+    """Bytes of one connection (3013)."""
     max_outgoing_bytes: Positive = 1048576
-    max_joined_bytes: Count = 32768  # of publications that came together and leave as one message; 0: one each
+    """Bytes that a client has not read before it is ended (3008)."""
+    max_joined_bytes: Count = 32768
+    """Bytes of publications that came together and leave as one message; 0: one message each."""
     position_check_interval: PositiveSeconds = 40.0
-    recheck_interval: Seconds = 60.0  # each connection's access is looked at again this often; 0: only when told to
-    recheck_per_second: Positive = 200  # connections looked at so, in one process
-    max_connections_per_user: Count = 0  # over all instances; 0: any number
+    """How often a quiet channel is compared with its history."""
+    recheck_interval: Seconds = 60.0
+    """How often each connection's access is looked at again; 0: only on a signal or a command."""
+    recheck_per_second: Positive = 200
+    """Connections that a process looks at a second in these rounds."""
+    max_connections_per_user: Count = 0
+    """Connections of a user over all instances; 0: any number."""
     connection_limit_policy: Literal["refuse", "oldest"] = "refuse"
-    publish_within: PositiveSeconds = 2.0  # that one request waits for Redis in all, where it is told of no error
-    token_secret: Texts = ""  # of several the first signs, and all verify
-    token_public_keys: Texts = ()  # PEM
+    """Which one of too many connections is ended (3504): the new one is refused, or the oldest goes."""
+    publish_within: PositiveSeconds = 2.0
+    """How long one request waits for Redis in all, over everything it publishes, where it is told of no error."""
+    token_secret: Texts = ""
+    """HMAC secrets of tokens: of several the first signs, and all verify. Without a secret or key every token is
+    refused."""
+    token_public_keys: Texts = ()
+    """Public keys (PEM) of those who sign tokens with RS256, ES256 or EdDSA."""
     token_jwks_url: Texts = ""
-    token_audience: Texts = ""  # a token must be for one of these; none: for anybody
+    """Where issuers publish their keys (JWKS), one address or several: https, or this machine."""
+    token_audience: Texts = ""
+    """What a token must have as `aud`: one of these."""
     token_issuer: Texts = ""
+    """What a token must have as `iss`: one of these."""
     token_user_claim: str = "sub"
+    """The claim that names the user, as `user_id` of SimpleJWT."""
     token_type_claim: str = "token_type"
-    token_types: tuple[str, ...] = ("access",)  # what that claim may say, where a token has it
-    token_leeway: Leeway = 0.0  # by which clocks may differ
-    token_ttl: PositiveSeconds = 600.0  # of what the token endpoint gives out
-    subscription_token_secret: Texts = ""  # any key of these three: then the others do not open channels
+    """The claim that says what kind of token it is, where a token has it."""
+    token_types: tuple[str, ...] = ("access",)
+    """What that claim may say, so that a refresh token connects nobody."""
+    token_leeway: Leeway = 0.0
+    """By how much the clocks of issuers may differ from ours."""
+    token_ttl: PositiveSeconds = 600.0
+    """How long a token of the token endpoint holds."""
+    subscription_token_secret: Texts = ""
+    """HMAC secrets of subscription tokens. With any of these three, keys of connection tokens open no channel."""
     subscription_token_public_keys: Texts = ()
+    """Public keys (PEM) of those who sign subscription tokens."""
     subscription_token_jwks_url: Texts = ""
+    """Where issuers of subscription tokens publish their keys."""
     subscription_token_audience: Texts = ""
+    """What a subscription token must have as `aud`: one of these."""
     subscription_token_issuer: Texts = ""
-    authenticate: Annotated[Hook, CALLABLE] = None  # (request) -> user, asked before tokens and sessions
-    authenticate_again: Seconds = 3600.0  # a connection it let in ends then, and comes back; 0: never
+    """What a subscription token must have as `iss`: one of these."""
+    authenticate: Annotated[Hook, CALLABLE] = None
+    """`(request) -> user`, sync or async: who a client is, asked before tokens and sessions."""
+    authenticate_again: Seconds = 3600.0
+    """When a connection that `authenticate` let in ends, and comes back to be asked again; 0: never."""
     api_keys: tuple[str, ...] = ()
+    """Keys of the HTTP API; without one it is closed."""
     allowed_origins: tuple[str, ...] = ()
+    """Origins of pages that may connect beside those of the same host: `https://app.example.com`,
+    `https://*.example.com`."""
     lease_ttl: PositiveSeconds = 6.0
+    """How long an instance counts as alive without a sign of life: after that its clients leave presence."""
     lease_renew: PositiveSeconds = 2.0
+    """How often an instance gives a sign of life."""
     reaper_interval: PositiveSeconds = 1.0
+    """How often an instance looks for others that have died."""
 
     def scopes(self) -> Iterator[tuple[str, ChannelOptions]]:
         """Every set of channel options with its path, as `namespaces.chat`."""

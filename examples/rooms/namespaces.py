@@ -1,4 +1,4 @@
-"""What goes into settings.REALTIME["namespaces"]: the two kinds of channels a room has."""
+"""What goes into FLOTILLA["namespaces"]: the two kinds of channels a room has."""
 
 from typing import Any
 

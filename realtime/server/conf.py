@@ -18,15 +18,15 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Times are seconds, sizes bytes."""
 
     host: str = "127.0.0.1"
-    """Where `serve` listens."""
+    """The address that `serve` listens on."""
     port: Port = 8000
-    """Where `serve` listens."""
+    """The port that `serve` listens on."""
     instances: Instances = 2
     """Processes on this host that `serve` starts."""
     metrics_host: str = "127.0.0.1"
-    """Where Prometheus finds this process."""
+    """The address where Prometheus finds the metrics."""
     metrics_port: Port = 9400
-    """Where Prometheus finds this process (the next ones have the next ports); 0: nowhere."""
+    """The port where Prometheus finds the first process; the next ones have the next ports. 0: nowhere."""
     root_path: str = ""
     """The path that the whole site lies under, as `/realtime`."""
     var_dir: str = "var"
@@ -40,11 +40,11 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     http_max_waiting_per_address: Count = 5000
     """The same of one address."""
     http_max_body: Bytes = 10_000_000
-    """Of a request's body."""
+    """Bytes that a request's body may have."""
     http_max_body_paths: tuple[tuple[str, Bytes], ...] = ()
     """Other bounds, as pairs of a path's beginning and bytes: the longest that fits counts."""
     http_timeout: Seconds = 60.0
-    """Until a response begins; 0: any time."""
+    """How long an application has until its response begins; 0: any time."""
     http_stalled_after: Seconds = 60.0
     """A client that takes less than 1 KB in this time while bytes wait for it is given up; 0: never."""
     http_keep_alive: PositiveSeconds = 60.0

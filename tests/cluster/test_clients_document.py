@@ -50,9 +50,9 @@ def documented(tmp_path: Path) -> Iterator[tuple[Cluster, str]]:
     """An instance where nothing was said yet, with the document's settings, views and RPC method; and the session of
     user 7, who is ann."""
     settings: dict[str, Any] = {}
-    exec(snippet("CLIENTS.md", "python", "REALTIME = {"), settings)
+    exec(snippet("CLIENTS.md", "python", "FLOTILLA = {"), settings)
     module = "tests.cluster.support.clusterapp.document_settings"
-    with running(Cluster(tmp_path, settings["REALTIME"], "flotilla", DJANGO_SETTINGS_MODULE=module)) as cluster:
+    with running(Cluster(tmp_path, settings["FLOTILLA"], "flotilla", DJANGO_SETTINGS_MODULE=module)) as cluster:
         yield cluster, manage(cluster.env, "shell", "--verbosity", "0", "-c", LOG_IN).strip()
 
 

@@ -163,6 +163,8 @@ SCRIPTED = st.sampled_from(
         "return redis.call()",
         "return redis.call('SET', KEYS[1], {})",
         "return redis.call('SUBSCRIBE', 'x')",
+        "return redis.call('PING')",
+        "return redis.call('ping', ARGV[1])",
         "return redis.sha1hex('x')",
         "return nosuch",
         "made = 1",

@@ -1,15 +1,7 @@
-"""The reference part of docs/COMMANDS.md, made from the commands' own parsers.
-
-`python -m tests.repository.commands_document` writes it, and a test says when it has to be written again.
-"""
+"""The reference of every command of `manage.py`, made from the commands' own parsers. Needs Django."""
 
 import argparse
-import os
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-DOCUMENT = ROOT / "docs" / "COMMANDS.md"
-BEGIN = "<!-- What follows is made from the commands: python -m tests.repository.commands_document -->"
 COMMON = {
     "help",
     "version",
@@ -30,11 +22,6 @@ def reference() -> str:
 
     names = [name for name in sorted(our_commands()) if name != SELF]
     return "\n".join(["## All commands", "", _line(SELF, Dispatcher.help), "", *map(_section, names)])
-
-
-def written(text: str) -> str:
-    """The document with its reference made again."""
-    return f"{text.partition(BEGIN)[0]}{BEGIN}\n\n{reference().rstrip()}\n"
 
 
 def _line(name: str, text: str) -> str:
@@ -77,11 +64,3 @@ def _meaning(parser: argparse.ArgumentParser, action: argparse.Action) -> str:
     text = parser._get_formatter()._expand_help(action) if action.help else ""
     needed = " (required)" if action.required and action.option_strings else ""
     return f": {text}{needed}" if text or needed else ""
-
-
-if __name__ == "__main__":
-    os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
-    import django
-
-    django.setup()
-    DOCUMENT.write_text(written(DOCUMENT.read_text()))
