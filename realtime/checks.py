@@ -92,10 +92,10 @@ def _hooks(config: RealtimeConfig) -> Iterator[CheckMessage]:
 
 
 def _secrets(config: RealtimeConfig) -> Iterator[CheckMessage]:
-    mend = "Set REALTIME_TOKEN_SECRET (token_secret of FLOTILLA) to 32 random bytes or more: `openssl rand -hex 32`."
+    mend = "Set token_secret of FLOTILLA (or REALTIME_TOKEN_SECRET) to 32 random bytes or more: `openssl rand -hex 32`."
     if not trust.of_connections(config).has_keys:
-        message = "Neither a token secret nor a public key is set: every token is refused."
-        yield Warning(message, hint=mend, id="flotilla_realtime.W001")
+        message = "Neither a token secret nor a public key is set: every token is refused, and sessions alone count."
+        yield Info(message, hint=mend, id="flotilla_realtime.I001")
     for name in ("token_secret", "subscription_token_secret"):
         secrets = trust.texts(getattr(config, name))
         for position, secret in enumerate(secrets):

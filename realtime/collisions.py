@@ -72,8 +72,9 @@ class Route(NamedTuple):
         return self.text.partition("<")[0].rpartition("/")[0] + "/"
 
     def __str__(self) -> str:
-        module = getattr(self.view, "__module__", "?")
-        return f"{self.text} ({module}.{getattr(self.view, '__qualname__', type(self.view).__qualname__)})"
+        view = getattr(self.view, "view_class", self.view)  # what `as_view` makes has no name of its own
+        module = getattr(view, "__module__", "?")
+        return f"{self.text} ({module}.{getattr(view, '__qualname__', type(view).__qualname__)})"
 
 
 def all_routes() -> list[Route]:

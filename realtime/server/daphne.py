@@ -258,7 +258,6 @@ def main() -> None:
         set_for_this_process(instance_id=os.environ["INSTANCE_ID"], metrics_port=int(os.environ["METRICS_PORT"]))
     open_as_many_as_allowed()
     use_few_arenas()
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
     CommandLine().run(sys.argv[1:])
 
 

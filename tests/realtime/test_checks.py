@@ -55,7 +55,7 @@ def test_a_hook_whose_module_breaks_is_an_error(settings: Any, tmp_path: Path, m
 
 def test_no_secret_is_a_warning(settings: Any) -> None:
     settings.REALTIME_TOKEN_SECRET = ""
-    assert ids() == ["flotilla_realtime.W001"]
+    assert ids() == ["flotilla_realtime.I001"]
 
 
 @pytest.mark.parametrize(

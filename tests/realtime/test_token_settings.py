@@ -106,7 +106,7 @@ def test_public_keys_are_enough(settings: Any, options: dict[str, Any]) -> None:
     settings.REALTIME = options
     assert said() == []
     settings.REALTIME = {}
-    assert [id for id, _ in said()] == ["W001"]
+    assert [id for id, _ in said()] == ["I001"]
 
 
 def test_each_short_secret_is_a_warning(settings: Any) -> None:

@@ -23,6 +23,9 @@ STORE = {
 URLS = """
 from django.http import HttpResponse
 from django.urls import include, path, re_path
+from django.views import View
+
+class Items(View): ...
 
 def view(request, **rest):
     return HttpResponse("the store's own")
@@ -99,6 +102,7 @@ def test_flotilla_lists_runs_and_explains_its_commands(tmp_path: Path, redis_url
         ('path("api/<str:item>", view), ours', "flotilla/", [], []),
         ('re_path(r"^health/(\\w+)$", view), ours', "", ["W021"], ["/health/live is answered by Flotilla before"]),
         ('path("health/", view), ours', "", ["I020"], ["the paths beside it by /health/ (urls.view)"]),
+        ('path("health/", Items.as_view()), ours', "", ["I020"], ["by /health/ (urls.Items)"]),
         ('ours, re_path(r"", view)', "", [], []),
     ],
 )

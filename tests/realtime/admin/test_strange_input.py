@@ -70,7 +70,7 @@ def root(transactional_db: None) -> Client:
 def pages() -> Iterator[tuple[str, type]]:
     """The addresses of our apps' pages, and what serves them."""
     for model, served in admin.site._registry.items():
-        if not model.__module__.startswith("django."):
+        if model.__module__.startswith("flotilla."):
             yield f"/admin/{model._meta.app_label}/{model._meta.model_name}/", type(served)
     yield "/admin/flotilla_realtime/channel/open_3Aa/change/", admin.site.get_model_admin(_channel()).__class__
     yield "/admin/flotilla_ratelimit/personallimit/add/", object
