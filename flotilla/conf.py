@@ -32,8 +32,9 @@ class Part(Generic[S]):
     """One app's keys of FLOTILLA. Called, it returns them, read once.
 
     `former` names the settings that were used for a key before: `{"prefix": "REALTIME_PREFIX"}`. `sources` adds what
-    such names cannot say, from the settings in `also`; `build` makes the struct of the values read, and adds to the
-    reader's problems what only shows when they are seen together.
+    such names cannot say, from the settings in `also`; a key in `unsaid` that is empty or None is as if left out;
+    `build` makes the struct of the values read, and adds to the reader's problems what only shows when they are seen
+    together.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class Part(Generic[S]):
         former: Mapping[str, str] | None = None,
         *,
         also: Collection[str] = (),
+        unsaid: Collection[str] = (),
         sources: Callable[[Reader], None] | None = None,
         build: Callable[[Reader], S] | None = None,
     ) -> None:
@@ -49,6 +51,7 @@ class Part(Generic[S]):
         self.former = dict(former or {})
         self.settings = {NAME, *self.former.values(), *also}
         self._sources = sources
+        self._unsaid = unsaid
         self._build = build
         self._value: S | None = None
         _parts.append(self)
@@ -60,9 +63,10 @@ class Part(Generic[S]):
 
     def __call__(self) -> S:
         """The values. Raises ConfigProblems (an ImproperlyConfigured) with every fault found."""
-        if self._value is None:
-            self._value = self.read()
-        return self._value
+        value = self._value  # once: another thread may reset it
+        if value is None:
+            value = self._value = self.read()
+        return value
 
     def read(self) -> S:
         """Read and check all sources now. Raises ConfigProblems."""
@@ -73,7 +77,8 @@ class Part(Generic[S]):
         if self._sources is not None:
             self._sources(reader)
         for given, where in ((_given(), SOURCE), (_of_this_process, _PROCESS)):
-            reader.add({key: given[key] for key in self.keys if key in given}, where)
+            said = {key: given[key] for key in self.keys if key in given}
+            reader.add({key: value for key, value in said.items() if value or key not in self._unsaid}, where)
         made = self.schema(**reader.values) if self._build is None else self._build(reader)
         if reader.problems:
             raise ConfigProblems(reader.problems)

@@ -7,6 +7,7 @@ better served by `flotilla.asgi`, which answers before Django.
 from typing import Any
 
 import msgspec
+from django.contrib.auth.decorators import login_not_required
 from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.http import require_safe
@@ -16,12 +17,14 @@ from flotilla.monitoring import health
 WITHOUT_ASGI = "this process serves WSGI, and takes no clients: ask one that serves ASGI"
 
 
+@login_not_required
 @require_safe
 async def live(request: HttpRequest) -> HttpResponse:
     """GET health/live: 200 while the event loop turns."""
     return _answer(200, health.live())
 
 
+@login_not_required
 @require_safe
 async def ready(request: HttpRequest) -> HttpResponse:
     """GET health/ready: 200 when this instance should get clients, else 503. A process under WSGI never should."""

@@ -26,7 +26,7 @@ def found_by_others(environment: MutableMapping[str, str], words: list[str]) -> 
     name = next(iter(words[1:] if words[:1] == ["flotilla"] else words), "")
     path = _folder(environment) / NAME
     if name not in ALONE:
-        for key, value in _running(path).items() if _is_open(environment) else ():
+        for key, value in _running(path).items() if _is_open(environment, words) else ():
             environment.setdefault(key, value)
     if name != "serve" or environment.get("FLOTILLA_DEMO", "").lower() not in _TRUE or _running(path):
         yield
@@ -35,8 +35,9 @@ def found_by_others(environment: MutableMapping[str, str], words: list[str]) -> 
         yield
 
 
-def _is_open(environment: MutableMapping[str, str]) -> bool:
+def _is_open(environment: MutableMapping[str, str], words: list[str]) -> bool:
     ours = environment.get("DJANGO_SETTINGS_MODULE") == "project.settings"
+    ours = ours and not any(word.partition("=")[0] == "--settings" for word in words)
     return ours and not any(map(environment.get, SETTLES))
 
 
@@ -59,7 +60,7 @@ def _running(path: Path) -> dict[str, str]:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
                 return dict(json.load(file))
-    except FileNotFoundError:
+    except OSError:  # there is none, or it is another user's
         pass
     return {}  # nobody holds it: it was left by a demo that was killed
 

@@ -46,6 +46,14 @@ HTTP_KEEP_ALIVE = ENVIRONMENT.seconds("HTTP_KEEP_ALIVE", 60, most=86_400)  # idl
 HTTP_LEAST_BODY_RATE = ENVIRONMENT.integer("HTTP_LEAST_BODY_RATE", 240, 0, 10**9)  # bytes a second
 ROOT_PATH = ENVIRONMENT.root_path("ROOT_PATH")  # the path that the whole site lies under, as /realtime
 FORCE_SCRIPT_NAME = ROOT_PATH or None
+FLOTILLA = {
+    "host": HOST,
+    "port": PORT,
+    "instances": INSTANCES,
+    "root_path": ROOT_PATH,
+    "var_dir": VAR_DIR,
+    "http_timeout": HTTP_TIMEOUT,
+}
 DRAIN_GRACE = ENVIRONMENT.seconds("DRAIN_GRACE", 0, most=300)  # not ready, but still serving, for this long
 DRAIN_DEADLINE = ENVIRONMENT.seconds("DRAIN_DEADLINE", 15, most=600)  # the whole of it, the grace included
 

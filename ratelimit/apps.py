@@ -20,7 +20,10 @@ class RateLimitConfig(AppConfig):
 
         from flotilla.ratelimit import changes, checks  # noqa: F401
         from flotilla.ratelimit.personal import has_groups
+        from flotilla.ratelimit.service import current_limits
+        from flotilla.store import test_run
 
+        test_run.also.append(lambda: [limits.limiter.sync_shard] if (limits := current_limits()) else [])
         limit = self.get_model("PersonalLimit")
         for signal in (post_save, post_delete):
             signal.connect(changes.changed, sender=limit, dispatch_uid="ratelimit.limit")

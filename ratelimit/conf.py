@@ -53,7 +53,6 @@ get_limits_config = Part(
         "rate_limits": "RATE_LIMITS",
         "rate_limit_background_sync": "RATE_LIMIT_BACKGROUND_SYNC",
         "rate_limit_journal": "RATE_LIMIT_JOURNAL",
-        "instances": "INSTANCES",
     },
     build=_build,
 )

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Group
+from django.db.models import Model
 
 from flotilla.ratelimit.algorithms.rates import Rate, parse_rate
 from flotilla.ratelimit.models import PersonalLimit
@@ -38,9 +40,18 @@ def load() -> Table:
     return table
 
 
+def has_many(name: str, of: type[Model]) -> bool:
+    """Whether `name` of this project's users is Django's own relation to groups or permissions: a user model of its
+    own may know none, or call something else so."""
+    return any(
+        field.name == name and field.many_to_many and not field.auto_created and field.related_model is of
+        for field in get_user_model()._meta.get_fields()
+    )
+
+
 def has_groups() -> bool:
-    """Whether users of this project can be in groups; a user model of its own may know none."""
-    return any(field.name == "groups" for field in get_user_model()._meta.get_fields())
+    """Whether users of this project can be in Django's groups."""
+    return has_many("groups", Group)
 
 
 def _members(groups: list[Any]) -> dict[Any, list[Any]]:

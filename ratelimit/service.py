@@ -23,6 +23,7 @@ from flotilla.ratelimit.limiter import Limiter, Patience
 from flotilla.ratelimit.policies import Policy, read_policies, with_wider
 from flotilla.ratelimit.subjects import Subject, identity_of, wider_identity
 from flotilla.store import Shard, StoreUnavailable
+from flotilla.store.conf import NO_REDIS_MEND
 
 logger = logging.getLogger("flotilla.ratelimit")
 
@@ -65,10 +66,12 @@ class Limits:
         self.by_name = {policy.name: policy for policy in self.policies}
         self.personal: Mapping[tuple[str, str], Any] = {}
         self.background = BackgroundSync(self)
-        journal = get_limits_config().rate_limit_journal
+        journal, url = get_limits_config().rate_limit_journal, limits_redis_url()
+        if not url:
+            raise ImproperlyConfigured(f"No Redis is configured. {NO_REDIS_MEND}")
         self.limiter = Limiter(
-            Shard(0, limits_redis_url(), TIMEOUT),
-            Shard(0, limits_redis_url(), SYNC_TIMEOUT),
+            Shard(0, url, TIMEOUT),
+            Shard(0, url, SYNC_TIMEOUT),
             instances=lambda: self.background.instances,
             journal=keys.journal(journal) if journal else "",
             patience=PATIENCE,
@@ -161,5 +164,5 @@ def announce_change() -> None:
 
 @receiver(setting_changed)
 def _on_setting_changed(*, setting: str, **_: Any) -> None:
-    if setting.startswith(("RATE_LIMIT", "REALTIME")):
+    if setting.startswith(("FLOTILLA", "RATE_LIMIT", "REALTIME")):
         reset_limits()

@@ -23,6 +23,7 @@ from django.db import transaction
 from django.db.models import Model
 from django.db.models.signals import m2m_changed, post_delete, post_save, pre_delete, pre_save
 
+from flotilla.ratelimit.personal import has_many
 from flotilla.realtime.access.tokens import user_id
 from flotilla.realtime.conf import get_config
 from flotilla.realtime.node.control import Command, Control
@@ -118,8 +119,8 @@ def connect() -> None:
     post_save.connect(_user_saved, sender=user, dispatch_uid="realtime.user")
     post_delete.connect(_user_deleted, sender=user, dispatch_uid="realtime.user")
     user_logged_out.connect(_logged_out, dispatch_uid="realtime.logout")
-    for field in ("groups", "user_permissions"):
-        if hasattr(user, field):
+    for field, model in (("groups", Group), ("user_permissions", Permission)):
+        if has_many(field, model):
             m2m_changed.connect(
                 _rights_changed, sender=getattr(user, field).through, dispatch_uid=f"flotilla.realtime.{field}"
             )
@@ -175,7 +176,7 @@ def _users_with(granted: Group | Permission, using: str) -> Any:
     """The users of a group or with a permission; a user model of the project's own may know neither."""
     model, name = get_user_model(), "groups" if isinstance(granted, Group) else "user_permissions"
     users = model._base_manager.using(using)
-    return users.filter(**{name: granted}) if hasattr(model, name) else users.none()
+    return users.filter(**{name: granted}) if has_many(name, type(granted)) else users.none()
 
 
 def _permission_deleted(using: str, **_: Any) -> None:

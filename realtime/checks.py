@@ -69,10 +69,10 @@ def _in_process() -> Iterator[CheckMessage]:
         yield Error(f"{ALONE} `serve` starts several.", hint=NO_REDIS_MEND, id="flotilla_realtime.E021")
     elif not settings.DEBUG:
         message = "The engine in the process is used with DEBUG off: other processes reach none of its clients."
-        yield Warning(message, hint=NO_REDIS_MEND, id="flotilla_realtime.W020")
+        yield Warning(message, hint=NO_REDIS_MEND, id="flotilla_realtime.W030")
     elif sys.argv[1:2] in (["runserver"], ["check"]):
         message = "No Redis: the engine in this process is used. It serves this process alone, and keeps nothing."
-        yield Info(message, hint=NO_REDIS_MEND, id="flotilla_realtime.I020")
+        yield Info(message, hint=NO_REDIS_MEND, id="flotilla_realtime.I030")
 
 
 def _hooks(config: RealtimeConfig) -> Iterator[CheckMessage]:

@@ -162,7 +162,10 @@ def _sample(pattern: URLPattern | URLResolver) -> str | None:
     """A path that a pattern takes whole; None where none was found."""
     for form, names in normalize(pattern.pattern.regex.pattern):
         for value in _SAMPLES:
-            candidate = form % dict.fromkeys(names, value)
+            try:
+                candidate = form % dict.fromkeys(names, value)
+            except (ValueError, TypeError, KeyError):  # it has a % that is meant as such, of which Django knows nothing
+                return None
             match = pattern.pattern.match(candidate)
             if match is not None and not match[0]:
                 return candidate

@@ -79,7 +79,7 @@ def _build(reader: Reader) -> StoreConfig:
 
 def serves() -> bool:
     """Whether this is `manage.py serve`, whose processes share a Redis."""
-    return "serve" in sys.argv[1:3]  # or `manage.py flotilla serve`
+    return sys.argv[1:2] == ["serve"] or sys.argv[1:3] == ["flotilla", "serve"]
 
 
 def require_shared_store() -> None:
@@ -93,6 +93,7 @@ get_store_config = Part(
     StoreConfig,
     {"redis_durable": "REDIS_DURABLE", "prefix": "REALTIME_PREFIX", "instance_id": "INSTANCE_ID"},
     also=("REDIS_URLS", "REDIS_URL"),
+    unsaid=("redis_url",),
     sources=_sources,
     build=_build,
 )

@@ -78,7 +78,9 @@ class Outage:
 
     def _keep_asking(self) -> None:
         backoff = Backoff(FIRST_PAUSE, MAX_PAUSE)
-        while not self._ended.wait(backoff.next()) and self._known and (ask := self._ask()) is not None:
+        while not self._ended.wait(backoff.next()) and self._known:
+            if (ask := self._ask()) is None:  # whoever wanted to know is gone
+                return
             try:
                 ask()
             except StoreRefused:  # which is an answer

@@ -1,15 +1,18 @@
 """A run of tests: it begins with names of its own in Redis (`isolation`), and leaves nothing there when it ends."""
 
 import logging
+from collections.abc import Callable, Iterable
 from multiprocessing.util import Finalize
 
 from flotilla.store import isolation
 from flotilla.store.conf import get_store_config
 from flotilla.store.errors import StoreUnavailable
-from flotilla.store.shards import get_store
+from flotilla.store.shards import Shard, get_store
 
 logger = logging.getLogger("flotilla.store.test_run")
 
+also: list[Callable[[], Iterable[Shard]]] = []
+"""Other Redises that this run may have written to; the layers above say which."""
 _FIRST = 100  # of finalizers: before multiprocessing ends anything of its own
 
 
@@ -26,8 +29,13 @@ def _remove() -> None:
     if config.in_process or not config.redis_urls:
         return
     try:
-        for shard in get_store().shards:
-            if found := shard.execute_sync("KEYS", f"*{isolation.mark()}*"):
-                shard.execute_sync("DEL", *found)
+        for shard in (*get_store().shards, *(shard for more in also for shard in more())):
+            cursor = b"0"
+            while True:  # in portions: others use this Redis as well
+                cursor, found = shard.execute_sync("SCAN", cursor, "MATCH", f"*{isolation.mark()}*", "COUNT", 1000)
+                if found:
+                    shard.execute_sync("DEL", *found)
+                if cursor == b"0":
+                    break
     except StoreUnavailable as error:
         logger.warning("what the tests wrote to Redis could not be removed: %s", error)

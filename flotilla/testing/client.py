@@ -100,7 +100,6 @@ class RealtimeClient:
         self._replies: dict[int, dict[str, Any]] = {}
         self._pushes: deque[Push] = deque()
         self._end: tuple[int, str] | None = None
-        self._failure: BaseException | None = None
         self._news = asyncio.Event()
 
     async def __aenter__(self) -> Self:
@@ -285,7 +284,6 @@ class RealtimeClient:
         except asyncio.CancelledError:
             raise
         except BaseException as error:
-            self._failure = error
             self._end = (1006, repr(error))
             self._news.set()
             raise

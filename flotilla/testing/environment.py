@@ -39,6 +39,7 @@ def isolated() -> Iterator[None]:
         _depth -= 1
         if _depth == 0:
             _forget()
+            isolation.renew()
 
 
 def use_process_engine(**values: Any) -> None:

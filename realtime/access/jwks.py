@@ -76,6 +76,11 @@ class Issuer:
             raise KeysUnavailable("its issuer could not be asked for the key")
         self._remember_absent((kid, algorithm), self._clock() + INTERVAL)
 
+    def begin(self) -> None:
+        """Fetch in the background keys that were never had: a key of another issuer may have the same id."""
+        if self._known_since is None and self._fetching is None and self._clock() >= self._next_fetch:
+            self._start()
+
     async def _renew(self, now: float) -> None:
         """Keep the keys fresh. Waits only where they are old and the issuer is thought to answer."""
         age = now - (self._known_since if self._known_since is not None else now)

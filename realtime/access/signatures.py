@@ -108,6 +108,9 @@ async def fetch_key(token: str, trust: Trust) -> None:
     issuers = [issuer_at(url) for url in trust.jwks_urls]
     having = [issuer for issuer in issuers if issuer.find(head.kid, head.algorithm)]
     asked = having or issuers
+    for issuer in issuers:
+        if issuer not in asked:
+            issuer.begin()
     answers = await asyncio.gather(*(one.look_up(head.kid, head.algorithm) for one in asked), return_exceptions=True)
     if any(issuer.find(head.kid, head.algorithm) for issuer in asked):
         return

@@ -12,8 +12,11 @@ route `flotilla_token`) and 5xx are tried again.
 from typing import Any
 
 import msgspec
+from django.conf import settings
+from django.contrib.auth.decorators import login_not_required
 from django.core.exceptions import ImproperlyConfigured, RequestDataTooBig
 from django.http import HttpRequest, HttpResponse
+from django.middleware.csrf import CSRF_SESSION_KEY
 from django.views.decorators.csrf import csrf_protect
 
 from flotilla.realtime.access import hooks, permissions
@@ -30,9 +33,16 @@ class _Body(msgspec.Struct):
     channel: str = ""
 
 
-@csrf_protect
+@login_not_required  # a redirect to a page is no answer for an SDK: visitors get 403
 async def token(request: HttpRequest) -> HttpResponse:
     """Give out a token that holds for `token_ttl`."""
+    if settings.CSRF_USE_SESSIONS and hasattr(request, "session"):
+        await request.session.aget(CSRF_SESSION_KEY)  # the check below is made in the event loop, and asks no database
+    return await _token(request)
+
+
+@csrf_protect
+async def _token(request: HttpRequest) -> HttpResponse:
     if request.method != "POST":
         answer = _answer({"error": {"code": 405, "message": "use POST"}}, status=405)
         answer["Allow"] = "POST"

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 from django.conf import settings
+from django.contrib.auth.decorators import login_not_required
 from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
@@ -31,6 +32,7 @@ MAX_COMMANDS = 1000  # in a batch
 ERROR_MODE = "X-Centrifugo-Error-Mode"
 
 
+@login_not_required  # the key says who calls
 @csrf_exempt
 async def call(request: HttpRequest, method: str) -> HttpResponse:
     """`POST /api/<method>`."""
@@ -53,6 +55,7 @@ async def call(request: HttpRequest, method: str) -> HttpResponse:
         return _problem(400, f"the body cannot be used: {error}")
 
 
+@login_not_required
 @require_safe
 def openapi(request: HttpRequest) -> HttpResponse:
     """`GET /api/openapi.json`: what can be asked, for anybody; it holds nothing of this installation."""

@@ -9,7 +9,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from functools import cache
+from functools import lru_cache
 from logging import ERROR, WARNING
 from typing import Any
 
@@ -63,7 +63,7 @@ class ChannelLayer(RedisPubSubChannelLayer):  # type: ignore[misc]
         return self._get_layer()
 
 
-@cache
+@lru_cache(maxsize=8)
 def _made(urls: tuple[str, ...], prefix: str) -> ChannelLayer:
     return ChannelLayer(hosts=[layer_host(url) for url in urls], prefix=prefix)
 

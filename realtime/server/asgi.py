@@ -89,6 +89,7 @@ class AsgiSide:
         self._held += len(message)
         if not self._is_full and (self._events.qsize() >= MAX_EVENTS or self._held >= MAX_HELD):
             self._is_full = True
+            self._stop_pings()  # their answers would not be read
             self._connection.pause(True)
 
     def put(self, event: dict[str, Any]) -> None:
@@ -109,7 +110,7 @@ class AsgiSide:
         return [self._events.get_nowait() for _ in range(self._events.qsize())]
 
     async def _receive(self) -> dict[str, Any]:
-        if self._keepalive is None and self._connection.is_open and not self._told:
+        if self._keepalive is None and not self._is_full and self._connection.is_open and not self._told:
             self._keepalive = self._connection.keepalive()
         self._at_once = 0 if self._events.empty() else self._at_once + 1
         if self._at_once >= MAX_AT_ONCE:

@@ -68,5 +68,10 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         return max(fitting)[1] if fitting else self.http_max_body
 
 
-get_server_config = Part(ServerConfig, {key: key.upper() for key in msgspec.structs.asdict(ServerConfig())})
+_OF_PROJECTS = {"host", "port", "instances", "root_path", "var_dir", "http_timeout"}
+"""Keys without a former name: in a project's settings that name may well be something else."""
+
+get_server_config = Part(
+    ServerConfig, {key: key.upper() for key in msgspec.structs.asdict(ServerConfig()) if key not in _OF_PROJECTS}
+)
 """The process's settings as they are now."""

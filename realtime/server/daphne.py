@@ -246,6 +246,7 @@ class CommandLine(DaphneCommandLine):  # type: ignore[misc]
         """Serve. The root path is for the settings too, which are read when the application is imported."""
         if root_path := self.parser.parse_args(args).root_path:
             os.environ["ROOT_PATH"] = root_path
+            set_for_this_process(root_path=root_path)
         super().run(args)
 
 

@@ -53,6 +53,23 @@ def test_the_dictionary_wins_over_the_former_settings(settings: Any) -> None:
     assert limits_redis_url() == settings.RATE_LIMIT_REDIS_URL
 
 
+def test_settings_that_projects_have_for_themselves_mean_nothing_here(foreign: Any) -> None:
+    for name, value in {"HOST": "a.example", "PORT": "5432", "ROOT_PATH": "/home/ann", "INSTANCES": 9}.items():
+        setattr(foreign, name, value)
+    foreign.HTTP_TIMEOUT, foreign.FLOTILLA = 5, {}
+    config = get_server_config()
+    assert (config.host, config.port, config.root_path, config.http_timeout) == ("127.0.0.1", 8000, "", 60)
+    assert config.instances == get_limits_config().instances == 2
+
+
+@pytest.mark.parametrize("nothing", [None, "", [], ()])
+def test_no_address_is_as_if_none_was_written(foreign: Any, monkeypatch: pytest.MonkeyPatch, nothing: Any) -> None:
+    """As in `os.environ.get("REDIS_URL")`."""
+    foreign.FLOTILLA = {"redis_url": nothing}
+    monkeypatch.setenv("REDIS_URL", "redis://a:1/0")
+    assert get_store_config().redis_urls == ("redis://a:1/0",)
+
+
 def test_a_change_of_the_dictionary_is_seen(settings: Any) -> None:
     settings.FLOTILLA = {"metrics_port": 9600}
     assert get_server_config().metrics_port == 9600
@@ -136,7 +153,7 @@ def test_without_a_redis_debug_has_an_engine_in_the_process(foreign: Any, monkey
     assert "flotilla_realtime.E003" not in [message.id for message in run_checks(tags=["realtime"])]
     with pytest.raises(ImproperlyConfigured, match=r"Other processes cannot be reached.*redis_url"):
         require_shared_store()
-    for command, told in (("runserver", ["flotilla_realtime.I020"]), ("migrate", [])):
+    for command, told in (("runserver", ["flotilla_realtime.I030"]), ("migrate", [])):
         monkeypatch.setattr("sys.argv", ["manage.py", command])
         assert [message.id for message in run_checks(tags=["realtime"]) if "engine" in message.msg] == told
     monkeypatch.setattr("sys.argv", ["manage.py", "serve"])
@@ -150,7 +167,7 @@ def test_without_a_redis_debug_has_an_engine_in_the_process(foreign: Any, monkey
 def test_the_engine_in_the_process_is_chosen_by_its_address(foreign: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     foreign.FLOTILLA = {"redis_url": "memory://"}
     (warning,) = [message for message in run_checks(tags=["realtime"]) if "engine" in message.msg]
-    assert warning.id == "flotilla_realtime.W020" and "redis://" in str(warning.hint)
+    assert warning.id == "flotilla_realtime.W030" and "redis://" in str(warning.hint)
     monkeypatch.setattr("sys.argv", ["manage.py", "flotilla", "serve"])
     (error,) = [message for message in run_checks(tags=["realtime"]) if "serve" in message.msg]
     assert error.id == "flotilla_realtime.E021" and "redis://" in str(error.hint)

@@ -78,7 +78,7 @@ async def test_runserver_needs_no_redis(project: Project) -> None:
 def test_a_check_warns_of_it_with_debug_off(project: Project) -> None:
     project.write("with_engine.py", "from site_settings import *\n\nFLOTILLA = FLOTILLA | {'redis_url': 'memory://'}\n")
     done = project.run("manage.py", "check", DJANGO_SETTINGS_MODULE="with_engine")
-    assert done.returncode == 0 and "flotilla_realtime.W020" in done.stderr, done.stderr
+    assert done.returncode == 0 and "flotilla_realtime.W030" in done.stderr, done.stderr
 
 
 def test_other_commands_run_without_a_redis(project: Project) -> None:

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.core.exceptions import ImproperlyConfigured
-from django.test import Client
+from django.middleware.csrf import CSRF_SESSION_KEY
+from django.test import AsyncClient, Client
 
 from flotilla.ratelimit.service import reset_limits
 from flotilla.realtime.access import tokens
@@ -122,6 +123,27 @@ def test_a_forged_request_gets_none(browser: Client, settings: Any, middleware: 
     assert browser.post(URL, {"csrfmiddlewaretoken": "c" * 32}).status_code == 200
     foreign = {"X-CSRFToken": "c" * 32, "Origin": "http://evil.example"}
     assert browser.post(URL, headers=foreign).status_code == 403
+
+
+@pytest.mark.parametrize("middleware", [MIDDLEWARE, [name for name in MIDDLEWARE if "Csrf" not in name]])
+async def test_a_secret_of_the_session_protects_too(ann: User, settings: Any, middleware: list[str]) -> None:
+    """It is read without asking the database in the event loop."""
+    settings.MIDDLEWARE, settings.CSRF_USE_SESSIONS = middleware, True
+    client = AsyncClient(enforce_csrf_checks=True)
+    await client.aforce_login(ann)
+    assert (await client.post(URL)).status_code == 403
+    session = await client.asession()
+    await session.aset(CSRF_SESSION_KEY, "c" * 32)
+    await session.asave()
+    assert (await client.post(URL, headers={"X-CSRFToken": "c" * 32})).status_code == 200
+
+
+def test_where_every_page_needs_a_login_visitors_are_refused_all_the_same(settings: Any) -> None:
+    """A redirect to a page is no answer for an SDK."""
+    settings.MIDDLEWARE = [*MIDDLEWARE, "django.contrib.auth.middleware.LoginRequiredMiddleware"]
+    assert Client().post(URL).status_code == 403
+    assert Client().get("/api/openapi.json").status_code == 200
+    assert Client().post("/api/publish").status_code == 401
 
 
 @pytest.mark.parametrize("method", ["get", "head", "put", "delete", "patch"])
