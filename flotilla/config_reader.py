@@ -133,7 +133,10 @@ def convert(hint: Any, value: object) -> Any:
         return _callable(value)
     if _kind(hint) == "duration" and isinstance(value, str):
         value = parse_duration(value)
-    return msgspec.convert(str(value) if isinstance(value, PurePath) else value, hint)
+    try:
+        return msgspec.convert(str(value) if isinstance(value, PurePath) else value, hint)
+    except AttributeError:  # msgspec asks some objects for `keys`
+        raise msgspec.ValidationError(f"Expected another type, got `{type(value).__name__}`") from None
 
 
 def parse_duration(text: str) -> float:

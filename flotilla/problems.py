@@ -30,6 +30,6 @@ class Problem:
 
 def unknown_key(key: str, path: str, where: str, known: Sequence[str]) -> Problem:
     """A key that nobody reads, with the one that was probably meant."""
-    close = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(key.lower(), known, n=1, cutoff=0.5)
     hint = f"Did you mean {close[0]!r}?" if close else f"Known keys: {', '.join(known)}."
     return Problem(path, "unknown key", hint, where)

@@ -9,6 +9,7 @@ from django.core.checks import CheckMessage, Error, register
 from django.core.exceptions import ImproperlyConfigured
 from django.urls import URLPattern, URLResolver, get_resolver
 
+from flotilla.config_reader import ConfigProblems
 from flotilla.ratelimit.conf import get_limits_config
 from flotilla.ratelimit.http.addresses import networks
 from flotilla.ratelimit.policies import HTTP, Policy
@@ -57,9 +58,11 @@ def _names(resolver: URLResolver, prefix: str = "") -> Iterator[str]:
 def _proxies() -> Iterator[CheckMessage]:
     try:
         networks(get_limits_config().trusted_proxies)
+    except ConfigProblems:  # it cannot be read: the checks of the configuration say why
+        return
     except ValueError as error:
-        hint = "Write addresses or networks, as 10.0.0.0/8 or 2001:db8::1, separated by commas."
-        yield Error(f"RATE_LIMIT_TRUSTED_PROXIES: {error}.", hint=hint, id="flotilla_ratelimit.E003")
+        hint = 'Write a list of addresses or networks, as ["10.0.0.0/8", "2001:db8::1"].'
+        yield Error(f"trusted_proxies: {error}.", hint=hint, id="flotilla_ratelimit.E003")
 
 
 def _middleware(policies: Sequence[Policy]) -> Iterator[CheckMessage]:

@@ -92,7 +92,8 @@ def _hooks(config: RealtimeConfig) -> Iterator[CheckMessage]:
 
 
 def _secrets(config: RealtimeConfig) -> Iterator[CheckMessage]:
-    mend = "Set token_secret of FLOTILLA (or REALTIME_TOKEN_SECRET) to 32 random bytes or more: `openssl rand -hex 32`."
+    random = "32 random bytes or more: `openssl rand -hex 32`."
+    mend = f"Set token_secret of FLOTILLA (or REALTIME_TOKEN_SECRET) to {random}"
     if not trust.of_connections(config).has_keys:
         message = "Neither a token secret nor a public key is set: every token is refused, and sessions alone count."
         yield Info(message, hint=mend, id="flotilla_realtime.I001")
@@ -102,7 +103,7 @@ def _secrets(config: RealtimeConfig) -> Iterator[CheckMessage]:
             if (size := len(secret.encode())) < MIN_SECRET:
                 which = f"{name}[{position}]" if len(secrets) > 1 else name
                 message = f"{which} has {size} bytes, fewer than {MIN_SECRET}: tokens could be forged."
-                yield Warning(message, hint=mend, id="flotilla_realtime.W002")
+                yield Warning(message, hint=f"Set it to {random}", id="flotilla_realtime.W002")
 
 
 def _public_keys(config: RealtimeConfig) -> Iterator[CheckMessage]:
@@ -123,9 +124,9 @@ def _public_keys(config: RealtimeConfig) -> Iterator[CheckMessage]:
 def _openness(config: RealtimeConfig) -> Iterator[CheckMessage]:
     if "*" in config.allowed_origins:
         hint = "List the origins of your pages instead. Session cookies do not count under `*`."
-        yield Warning("REALTIME_ALLOWED_ORIGINS lets any web page connect.", hint=hint, id="flotilla_realtime.W003")
+        yield Warning("allowed_origins lets any web page connect.", hint=hint, id="flotilla_realtime.W003")
     for entry in filter(covers_a_top_level, config.allowed_origins):
-        message = f"REALTIME_ALLOWED_ORIGINS: {entry} lets every site in that domain connect with your users' sessions."
+        message = f"allowed_origins: {entry} lets every site in that domain connect with your users' sessions."
         yield Warning(message, hint="Name your own domain, as https://*.example.com.", id="flotilla_realtime.W006")
     if config.insecure:
         hint = "Remove `insecure` outside of tests and development."

@@ -5,6 +5,7 @@ is for the other apps of ours that answer paths.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any, NamedTuple, TypeGuard
 from uuid import UUID
 
@@ -99,11 +100,22 @@ def path_collisions(
 
 
 def _hidden(ours: Sequence[Route]) -> Iterator[CheckMessage]:
-    for route in ours:
+    for route in chain.from_iterable(map(_in_full, ours)):
         if (found := _answering(route.path)) is not None and not found.is_ours:
             message = f"{route.text} of Flotilla is not reached: {found} comes before it."
             hint = 'Move Flotilla\'s URLs before it, or give them a path of their own: path("flotilla/", include(…)).'
             yield Warning(message, hint=hint, id="flotilla_realtime.W022")
+
+
+def _in_full(route: Route) -> Iterator[Route]:
+    """Our route, and the methods of the API by their names: others may have one of them, as `api/publish`."""
+    from flotilla.realtime.api.methods import METHODS
+
+    yield route
+    folder, parameter, _ = route.text.partition("<str:method>")
+    whole = _answering(route.path)
+    if parameter and whole is not None and whole.is_ours:  # else that is said of the route, once
+        yield from (Route(f"{folder}{name}", f"{folder}{name}", route.view) for name in METHODS)
 
 
 def _hiding(beside: Mapping[str, Sequence[Route]]) -> Iterator[CheckMessage]:

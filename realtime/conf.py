@@ -300,7 +300,7 @@ def _top_rules(config: RealtimeConfig, rule: _Rule) -> Iterator[Problem]:
     hint = "Raise it: the largest message must fit into the bytes of one second."
     holds = config.max_bytes_per_second >= config.max_message_bytes
     yield from rule(holds, "max_bytes_per_second", message, hint, "max_message_bytes")
-    hint = 'Write {"denials": 100, "window": 10}, or null to switch it off.'
+    hint = 'Write {"denials": 100, "window": 10}, or None to switch it off.'
     yield from rule(_is_abuse(config.abuse), "abuse", "expected denials and window (seconds), both above 0", hint)
     for origin in config.allowed_origins:
         mend = fault_of(origin)

@@ -13,6 +13,8 @@ import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from flotilla.conf import problems
+from flotilla.config_reader import ConfigProblems
 from flotilla.realtime.node.node import current_node, get_node
 from flotilla.realtime.server.conf import get_server_config
 from flotilla.realtime.server.drain import is_leaving
@@ -69,9 +71,12 @@ async def _serve(own: Lifespan | None, scope: dict[str, Any], receive: Receive, 
         return
     except Exception as error:
         logger.exception("the node could not be started")
-        await _end(clients, register is not None)
-        if own is not None:
-            await own.shutdown(get_server_config().drain_deadline)
+        try:
+            await _end(clients, register is not None)
+            if own is not None:
+                await own.shutdown(get_server_config().drain_deadline)
+        except Exception:  # as of settings that cannot be read: the server has to hear of the first fault all the same
+            logger.exception("what had started could not be ended")
         await send({"type": "lifespan.startup.failed", "message": f"the node could not be started: {error!r}"})
         return
     await send({"type": "lifespan.startup.complete"})
@@ -84,6 +89,8 @@ async def _serve(own: Lifespan | None, scope: dict[str, Any], receive: Receive, 
 
 async def _start(clients: NodeClients, register: Callable[[NodeClients], None] | None) -> None:
     """Under our own server `register` is how it knows our clients, and the process is set up already."""
+    if found := list(dict.fromkeys(problems())):
+        raise ConfigProblems(found)
     if register is None:
         name_worker()
         await boot()

@@ -15,8 +15,8 @@ from flotilla.store.address import MEMORY, WrongAddress
 from flotilla.store.urls import checked_urls
 
 REDIS_MEND = (
-    "Write redis://[:password@]host[:port][/db], rediss://… for TLS, unix:///path/to/socket, or sentinel://name/host:"
-    "port,…; percent-encode what is not a letter or digit in a password."
+    "Write redis://[:password@]host[:port][/db], rediss://… for TLS, unix:///path/to/socket, or redis+sentinel://"
+    "host:port,host:port/master; percent-encode what is not a letter or digit in a password."
 )
 
 

@@ -24,10 +24,11 @@ from django.urls import NoReverseMatch, Resolver404, resolve, reverse
 
 from flotilla._extras import MissingExtra, require
 from flotilla.conf import set_for_this_process
+from flotilla.config_reader import ConfigProblems
 from flotilla.presence.leases import expire_sync
 from flotilla.realtime.routing import ENDPOINT
 from flotilla.realtime.server.child import Plan
-from flotilla.realtime.server.conf import get_server_config
+from flotilla.realtime.server.conf import ServerConfig, get_server_config
 from flotilla.realtime.server.console import say
 from flotilla.realtime.server.embedded_redis import EmbeddedRedis
 from flotilla.realtime.server.listeners import reserve
@@ -50,7 +51,10 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Each option's default is in FLOTILLA, under the same name."""
-        config = get_server_config()
+        try:
+            config = get_server_config()
+        except ConfigProblems:  # help is given all the same, and `handle` runs the checks that say why
+            config = ServerConfig()
         parser.add_argument("--instances", type=int, default=config.instances, help="how many [%(default)s]")
         parser.add_argument("--host", default=config.host, help="address to listen on [%(default)s]")
         parser.add_argument("--port", type=int, default=config.port, help="port to listen on [%(default)s]")
