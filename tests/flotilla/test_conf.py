@@ -125,6 +125,22 @@ def test_what_is_wrong_is_named_with_its_mend(foreign: Any, given: Any, fault: s
     assert any(fault in message.msg for message in run_checks(tags=["realtime"]))
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"trusted_proxies": "10.0.0.0/8"},
+        {"instances": "2"},
+        {"rate_limit_redis_url": None},
+        {"host": 5},
+        {"abuse": range(3)},
+    ],
+)
+def test_no_check_fails_for_a_fault_that_another_names(foreign: Any, given: dict[str, Any]) -> None:
+    foreign.FLOTILLA = {"redis_url": "redis://a:1/0"} | given
+    (name,) = given
+    assert any(name in message.msg for message in run_checks())
+
+
 def test_a_part_with_a_fault_is_refused_as_a_whole(settings: Any) -> None:
     settings.FLOTILLA = {"metrics_port": "x"}
     with pytest.raises(ConfigProblems, match="metrics_port"):

@@ -173,3 +173,13 @@ async def test_the_process_is_set_up_and_released_under_any_server(told: list[tu
     await server.ask("lifespan.shutdown", "lifespan.shutdown.complete")
     await server.task
     assert told == [("boot", False), ("drain", True)]
+
+
+@pytest.mark.parametrize("given", [{"namespces": {}}, {"instances": "2"}, {"host": 5}, ["redis_url"]])
+async def test_no_server_starts_with_a_faulty_configuration(settings: Any, given: Any) -> None:
+    """It hears of it, whatever else cannot be read then."""
+    settings.FLOTILLA = given
+    server = OtherServer()
+    await server.ask("lifespan.startup", "lifespan.startup.failed")
+    await server.task
+    assert current_node() is None
