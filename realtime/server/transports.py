@@ -33,11 +33,20 @@ def has_open_buffers(transport: Any) -> bool:
 def hold_little(transport: Any) -> None:
     """Let the kernel take no more than what is on its way and a little more (Linux). Else it takes megabytes for a
     client that does not read, of memory that all sockets of a machine share."""
+    _limit_unsent(transport, UNSENT_IN_KERNEL)
+
+
+def hold_much(transport: Any) -> None:
+    """Let the kernel take what it would by itself."""
+    _limit_unsent(transport, 0)
+
+
+def _limit_unsent(transport: Any, size: int) -> None:
     while isinstance(transport, ProtocolWrapper):
         transport = transport.transport
     if _NOT_SENT is not None and getattr(transport, "socket", None) is not None:
         with suppress(OSError):  # a Unix socket, or it is closed already
-            transport.socket.setsockopt(socket.IPPROTO_TCP, _NOT_SENT, UNSENT_IN_KERNEL)
+            transport.socket.setsockopt(socket.IPPROTO_TCP, _NOT_SENT, size)
 
 
 def unsent(transport: Any) -> int:

@@ -129,7 +129,7 @@ async def test_a_silent_redis_fails_every_due_call(redis_process: RedisProcess) 
         started = asyncio.get_running_loop().time()
         calls = [link.call(("INCR", "count")) for _ in range(10)]
         results = await asyncio.gather(*calls, return_exceptions=True)
-        assert {type(result) for result in results} == {StoreUnavailable}
+        assert results and all(isinstance(result, StoreUnavailable) for result in results)
         assert 0.25 < asyncio.get_running_loop().time() - started < 0.8
         assert await until(lambda: answers(link))
     finally:

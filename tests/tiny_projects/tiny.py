@@ -6,6 +6,7 @@ that a test gives.
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -101,6 +102,7 @@ class TinyProject:
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # what runs in the background ignores it
         )
 
     def told(self, code: str) -> Any:

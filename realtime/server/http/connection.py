@@ -29,7 +29,15 @@ from flotilla.realtime.server.http.body import Body, Length, body_of
 from flotilla.realtime.server.http.progress import Progress, Rate
 from flotilla.realtime.server.http.request import Request, internal_error
 from flotilla.realtime.server.http.scope import http_scope, websocket_scope
-from flotilla.realtime.server.transports import cut_off, has_open_buffers, hold_little, in_flight, let_go, unsent
+from flotilla.realtime.server.transports import (
+    cut_off,
+    has_open_buffers,
+    hold_little,
+    hold_much,
+    in_flight,
+    let_go,
+    unsent,
+)
 
 logger = logging.getLogger("flotilla.realtime.http")
 
@@ -231,6 +239,8 @@ class HttpConnection:
             self._close()
             return
         self._unthrottle()
+        if not self._holds_much:
+            hold_much(transport)  # a WebSocket has bounds of its own
         self._state = State.CLOSED
         self.factory.gone(self)
         self._direct = None

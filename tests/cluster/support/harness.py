@@ -58,19 +58,20 @@ def manage(env: dict[str, str], *words: str) -> str:
     return done.stdout
 
 
-_tables: list[Path] = []  # a database with its tables, once one was made in this process
+_tables: dict[str, Path] = {}  # by settings module: a database with its tables, once one was made in this process
 
 
 def migrate(env: dict[str, str]) -> None:
     """Give the instances of an environment their tables: made once in a process, and copied from then on."""
     database = Path(env["DATABASE_URL"].removeprefix("sqlite:///"))
-    if _tables:
-        shutil.copyfile(_tables[0], database)
+    module = env["DJANGO_SETTINGS_MODULE"]
+    if module in _tables:
+        shutil.copyfile(_tables[module], database)
         return
     manage(env, "migrate", "--verbosity", "0")
     kept = Path(tempfile.mkdtemp(prefix="flotilla-tables-"))
     atexit.register(shutil.rmtree, kept, ignore_errors=True)
-    _tables.append(Path(shutil.copyfile(database, kept / database.name)))
+    _tables[module] = Path(shutil.copyfile(database, kept / database.name))
 
 
 class Instance(Process):

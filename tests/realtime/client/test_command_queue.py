@@ -45,7 +45,7 @@ class TestOrder:
     async def test_a_refused_connect_is_the_only_answer(self, node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
         """What came with it is not answered; the client goes, or is closed later."""
 
-        async def expired(*_: Any) -> None:
+        async def expired(*_: Any, **__: Any) -> None:
             raise CommandError(109)
 
         monkeypatch.setattr("flotilla.realtime.client.commands.connect.authenticate", expired)
@@ -130,7 +130,7 @@ class TestFailures:
         """The detail does not go out."""
         peer = Peer(node)
 
-        async def bad(*_: Any) -> None:
+        async def bad(*_: Any, **__: Any) -> None:
             raise DisconnectError(3500, detail="the secret reason")
 
         monkeypatch.setattr("flotilla.realtime.client.commands.connect.authenticate", bad)

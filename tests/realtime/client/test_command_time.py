@@ -214,7 +214,7 @@ class TestBehindSlowCode:
     ) -> None:
         """Of the server's own subscriptions those that were in place already are taken back."""
 
-        async def known(*_: Any) -> Identity:
+        async def known(*_: Any, **__: Any) -> Identity:
             return Identity(user="ann", channels=(ServerSub("people:fast"), ServerSub("people:slow")))
 
         inner = node.presence.add

@@ -77,7 +77,7 @@ async def test_the_connect_reply_has_one_budget(node: Node, monkeypatch: pytest.
     names = [f"open:{n}" for n in range(4)]
     epochs = {name: await _published(node, name, 1, LARGE) for name in names}
 
-    async def known(*_: Any) -> Identity:
+    async def known(*_: Any, **__: Any) -> Identity:
         return Identity(user="ann", channels=tuple(ServerSub(name) for name in names))
 
     monkeypatch.setattr("flotilla.realtime.client.commands.connect.authenticate", known)
