@@ -12,7 +12,10 @@ from tests.realtime.access.issuers import jwk, published, token
 from tests.realtime.client.nodes import hurry
 from tests.realtime.client.peers import Peer, joined
 
-pytestmark = pytest.mark.asyncio
+pytestmark = [
+    pytest.mark.asyncio,
+    pytest.mark.django_db(transaction=True),
+]  # hooks run in threads, which look at connections
 
 AGAIN = {"error": {"code": 100, "message": "internal server error", "temporary": True}}
 
