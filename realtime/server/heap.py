@@ -52,8 +52,14 @@ class Trimmer:
         self._kept = 0
 
     def look(self) -> bool:
-        """Give back what is free, if it is much more than what could not be given back the last time."""
-        if _library is None or self._free() - self._kept < MUCH:
+        """Give back what is free, if much was freed since the last time.
+
+        What was given back still counts as free, until it is used again: so what counts is how far the free bytes have
+        risen above the least there were since then.
+        """
+        free = self._free()
+        self._kept = min(self._kept, free)
+        if _library is None or free - self._kept < MUCH:
             return False
         _library.malloc_trim(0)
         self._kept = self._free()

@@ -41,5 +41,11 @@ def test_what_cannot_be_given_back_is_not_tried_each_time() -> None:
     assert [trimmer.look() for _ in range(3)] == [True, False, False]
 
 
+def test_what_was_used_again_and_freed_is_given_back_again() -> None:
+    free = iter([2 * MUCH, 2 * MUCH, MUCH // 2, 2 * MUCH, 2 * MUCH])
+    trimmer = Trimmer(lambda: next(free))
+    assert [trimmer.look() for _ in range(3)] == [True, False, True]
+
+
 def test_it_is_known_how_much_is_free() -> None:
     assert free_bytes() > 0
