@@ -21,7 +21,7 @@ from flotilla.realtime.server.waiting_connections import WaitingConnections, new
 
 logger = logging.getLogger("flotilla.realtime.http")
 
-MAX_UNDECIDED_OVER_TLS = 200  # new connections: until a request each holds up to 170 KB, for a handshake that may never end
+MAX_UNDECIDED_OVER_TLS = 200  # new connections: each holds what a handshake needs, which may never end
 HEAD_WITHIN = 5.0  # seconds a client has to send a request's head
 
 
