@@ -11,6 +11,9 @@ from flotilla.store.address import WrongAddress
 from flotilla.store.conf import REDIS_MEND, get_store_config
 from flotilla.store.urls import checked_url
 
+Instances = Annotated[int, msgspec.Meta(ge=1, le=256)]
+INSTANCES = 2
+
 
 class LimitsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is limited is in the policies (`flotilla.ratelimit.policies`); this is where and for whom."""
@@ -25,7 +28,7 @@ class LimitsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Whether a thread keeps the policies in step with the database; off in tests that do it themselves."""
     rate_limit_journal: str = ""
     """A name under which every decision is written down in Redis, for proofs; by default none is."""
-    instances: Annotated[int, msgspec.Meta(ge=1, le=256)] = 2
+    instances: Instances = INSTANCES
     """Processes on this host that `serve` starts: so many share a limit until Redis has said how many there are."""
 
 

@@ -208,9 +208,9 @@ def _tell(command: Command) -> None:
         with patiently(get_config().publish_within):
             Control(get_store()).tell_sync(command)
     except StoreUnavailable as error:
-        untold(error)
+        log_untold(error)
 
 
-def untold(error: StoreUnavailable) -> None:
+def log_untold(error: StoreUnavailable) -> None:
     """Log that instances do not know of a change: their next round will find it."""
     logger.warning("the instances could not be told that access changed: %s", error)

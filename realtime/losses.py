@@ -5,6 +5,7 @@ more there were. A publication that Redis did not answer in time may have been d
 """
 
 import logging
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -25,6 +26,7 @@ class Losses:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.by_reason: Counter[str] = Counter(dict.fromkeys(REASONS.values(), 0))
         self._clock = clock
+        self._lock = threading.Lock()
         self._since = -PERIOD
         self._lines = 0
         self._untold = 0
@@ -32,14 +34,15 @@ class Losses:
     def note(self, channel: str, error: StoreUnavailable) -> None:
         """A publication into a channel is given up."""
         reason = next(name for kind, name in REASONS.items() if isinstance(error, kind))
-        self.by_reason[reason] += 1
-        if self._clock() >= self._since + PERIOD:
-            self._since, self._lines = self._clock(), 0
-        if self._lines >= LINES:
-            self._untold += 1
-            return
-        self._lines += 1
-        more, self._untold = self._untold, 0
+        with self._lock:
+            self.by_reason[reason] += 1
+            if self._clock() >= self._since + PERIOD:
+                self._since, self._lines = self._clock(), 0
+            if self._lines >= LINES:
+                self._untold += 1
+                return
+            self._lines += 1
+            more, self._untold = self._untold, 0
         others = f", and {more} more before it" if more else ""
         logger.error(
             "a publication into %s is lost%s: %s", channel, others, error, extra={"channel": channel, "reason": reason}

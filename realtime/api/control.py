@@ -15,7 +15,7 @@ from typing import Any
 from flotilla.realtime.api.prepared import OnError, after_commit, order
 from flotilla.realtime.api.publishing import encode_data, options_of
 from flotilla.realtime.api.targets import require_target, user_or_all
-from flotilla.realtime.changes import untold
+from flotilla.realtime.changes import log_untold
 from flotilla.realtime.engine.publication import StreamPosition
 from flotilla.realtime.node.control import ASK_WITHIN, Acknowledged, Control
 from flotilla.realtime.node.operations.disconnect import Disconnect
@@ -176,7 +176,7 @@ def reauthorize(
     command = reauthorize_command(user, channel, client)
     tell = partial(Control(get_store()).tell_sync, command)
     call = order(command, within).run
-    return after_commit(on_commit, call, tell, using=using, forgive=untold, on_error=on_error)
+    return after_commit(on_commit, call, tell, using=using, forgive=log_untold, on_error=on_error)
 
 
 async def areauthorize(

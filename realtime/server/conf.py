@@ -7,10 +7,10 @@ import msgspec
 
 from flotilla.conf import Part
 from flotilla.config_reader import PositiveSeconds, Seconds
+from flotilla.ratelimit.conf import INSTANCES, Instances
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 Count = Annotated[int, msgspec.Meta(ge=1, le=10**6)]
-Instances = Annotated[int, msgspec.Meta(ge=1, le=256)]
 Bytes = Annotated[int, msgspec.Meta(ge=1)]
 
 
@@ -21,7 +21,7 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """The address that `serve` listens on."""
     port: Port = 8000
     """The port that `serve` listens on."""
-    instances: Instances = 2
+    instances: Instances = INSTANCES
     """Processes on this host that `serve` starts."""
     metrics_host: str = "127.0.0.1"
     """The address where Prometheus finds the metrics."""

@@ -1,6 +1,7 @@
 """Commands of a connection: greeting, subscriptions, and waiting for an element of a list."""
 
 import hmac
+from collections.abc import Callable, Iterable
 
 from flotilla.store.in_process.arguments import integer, real, word
 from flotilla.store.in_process.commands.lists import lpop, rpop
@@ -106,40 +107,35 @@ def _told(kind: bytes, name: bytes | None, session: Session) -> Push:
     return Push((kind, name, session.subscribed))
 
 
+def _each(session: Session, kind: bytes, names: Iterable[bytes], act: Callable[[Session, bytes], object]) -> Several:
+    """Do it for each name, and tell it for each; for none it is told once, of no name."""
+    told = Several()
+    for name in names:
+        act(session, name)
+        told.append(_told(kind, name, session))
+    return told or Several([_told(kind, None, session)])
+
+
 @command("SUBSCRIBE", -2, of_session=True)
 def subscribe(session: Session, *topics: bytes) -> Several:
-    told = Several()
-    for topic in topics:
-        session.db.subscriptions.subscribe(session, topic)
-        told.append(_told(b"subscribe", topic, session))
-    return told
+    return _each(session, b"subscribe", topics, session.db.subscriptions.subscribe)
 
 
 @command("UNSUBSCRIBE", -1, of_session=True)
 def unsubscribe(session: Session, *topics: bytes) -> Several:
-    told = Several()
-    for topic in topics or list(session.topics):
-        session.db.subscriptions.unsubscribe(session, topic)
-        told.append(_told(b"unsubscribe", topic, session))
-    return told or Several([_told(b"unsubscribe", None, session)])
+    names = topics or list(session.topics)
+    return _each(session, b"unsubscribe", names, session.db.subscriptions.unsubscribe)
 
 
 @command("PSUBSCRIBE", -2, of_session=True)
 def psubscribe(session: Session, *globs: bytes) -> Several:
-    told = Several()
-    for glob in globs:
-        session.db.subscriptions.subscribe_pattern(session, glob)
-        told.append(_told(b"psubscribe", glob, session))
-    return told
+    return _each(session, b"psubscribe", globs, session.db.subscriptions.subscribe_pattern)
 
 
 @command("PUNSUBSCRIBE", -1, of_session=True)
 def punsubscribe(session: Session, *globs: bytes) -> Several:
-    told = Several()
-    for glob in globs or list(session.patterns):
-        session.db.subscriptions.unsubscribe_pattern(session, glob)
-        told.append(_told(b"punsubscribe", glob, session))
-    return told or Several([_told(b"punsubscribe", None, session)])
+    names = globs or list(session.patterns)
+    return _each(session, b"punsubscribe", names, session.db.subscriptions.unsubscribe_pattern)
 
 
 def _wait(session: Session, given: tuple[bytes, ...], *, left: bool) -> Reply:
