@@ -1,10 +1,12 @@
 """Addresses against real servers: TLS with an authority and client certificates, users, sentinels, IPv6."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
+import pytest_asyncio
 from channels.layers import BaseChannelLayer
 
 from flotilla.ratelimit.policies import read_policies
@@ -59,6 +61,14 @@ def tls_fleet(
     )
     yield fleet
     fleet.close()
+
+
+@pytest_asyncio.fixture(autouse=True)
+async def closed() -> AsyncIterator[None]:
+    """What a test has closed is closed before its loop ends: TLS says goodbye first."""
+    before = len(psutil.Process().net_connections("tcp"))
+    yield
+    await until(lambda: len(psutil.Process().net_connections("tcp")) <= before)
 
 
 async def links(url: str) -> None:
