@@ -1,8 +1,8 @@
 """Twisted's TLS, whose ends leave nothing behind.
 
 A connection that ends in the middle of a handshake, or without TLS's own farewell, ends with an error. Twisted keeps
-that error in the frame that its traceback holds: a circle, and all of OpenSSL's memory for the connection (100 KB) hangs
-on it until the garbage collector comes by, which counts objects and not bytes.
+that error in the frame that its traceback holds: a circle, and all of OpenSSL's memory for the connection (100 KB)
+hangs on it until the garbage collector comes by, which counts objects and not bytes.
 """
 
 from typing import Any
