@@ -30,6 +30,8 @@ def pytest_itemcollected(item: pytest.Item) -> None:
     """A page's whole story takes minutes on a busy machine."""
     if Path(__file__).parent in item.path.parents and item.get_closest_marker("timeout") is None:
         item.add_marker(pytest.mark.timeout(300))
+
+
 CHROMIUM_ARGS = (
     "--no-sandbox",
     "--disable-gpu",
