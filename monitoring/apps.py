@@ -15,7 +15,7 @@ class MonitoringConfig(AppConfig):
 
     def ready(self) -> None:
         """Nothing is opened here: management commands load the apps as well."""
-        from flotilla.monitoring import checks, exporter, limits, metrics  # noqa: F401  the checks register themselves
+        from flotilla.monitoring import checks, durations, exporter, limits, metrics, traffic  # noqa: F401  the checks register themselves
         from flotilla.monitoring.health import watch
         from flotilla.monitoring.live_figures import NAMESPACE, OPTIONS, publisher
         from flotilla.monitoring.memory import memory_watch
@@ -25,6 +25,8 @@ class MonitoringConfig(AppConfig):
         import_module("flotilla.monitoring.collisions")  # a check of the project's paths
         metrics.register()
         limits.register()
+        durations.register()
+        traffic.register()
         provide_namespace(NAMESPACE, OPTIONS)
         on_boot.connect(watch.start, dispatch_uid="monitoring.watch")
         on_boot.connect(memory_watch.start, dispatch_uid="flotilla.monitoring.memory")
