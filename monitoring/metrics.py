@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 _STANDARD = (1000, 1001, 1002, 1003, 1006, 1007, 1009, 1011)  # RFC 6455, 7.4.1
 _KNOWN = {str(int(code)) for code in (*_STANDARD, *DisconnectCode)}
+FROM_THE_START = (1000, 1006, *map(int, (DisconnectCode.SHUTDOWN, DisconnectCode.SLOW, DisconnectCode.NO_PONG)))
 SIGNALS = ("on_connect", "on_disconnect", "user_joined", "user_left")
 LONG = 5.0  # seconds after which a channel that is still not settled is counted
 
@@ -163,7 +164,7 @@ def _connections(node: "Node") -> Iterator[Metric]:
         yield gauge("http_waiting", "Connections without a request: new, or idle between two.", idle.size)
         yield counter("http_waiting_closed", "Such connections closed as there were too many.", idle.closed)
     closed = dict(node.connections_closed)
-    by_label: Counter[str] = Counter()
+    by_label: Counter[str] = Counter(dict.fromkeys(map(str, FROM_THE_START), 0))
     for code, count in closed.items():
         by_label[close_label(code)] += count
     yield counters("connections_closed", "Connections that ended, by code.", "code", by_label)
