@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from flotilla import monitoring
+from flotilla.ops.drill import permission
 from flotilla.ops.drill.processes import ROOT, DrillFailed, Program, free_ports, program, require_service, wait_for
 from flotilla.ops.drill.receiver import Receiver
 from flotilla.ops.prometheus_api import Prometheus, Unreachable, get
@@ -40,7 +41,8 @@ CONFIG: dict[str, Any] = {
             f"allow_{what}_for_{whom}": True
             for what in ("subscribe", "publish", "presence", "history")
             for whom in ("client", "anonymous")
-        }
+        },
+        "guarded": {"subscribe_permission": f"{permission.__name__}.{permission.everybody.__name__}"},
     },
     "rate_limits": {"drill-publish": {"guards": "ws.publish", "key": "user_or_ip", "rate": "200/s burst=200"}},
 }
