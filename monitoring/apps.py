@@ -1,4 +1,4 @@
-"""The Django app `monitoring`; it watches the process that serves, and opens and releases its metrics port."""
+"""The Django app `monitoring`; it watches the process that serves, and serves its metrics."""
 
 from importlib import import_module
 
@@ -20,7 +20,7 @@ class MonitoringConfig(AppConfig):
         from flotilla.monitoring.live_figures import NAMESPACE, OPTIONS, publisher
         from flotilla.monitoring.memory import memory_watch
         from flotilla.realtime.conf import provide_namespace
-        from flotilla.realtime.server.signals import on_boot, on_drain
+        from flotilla.realtime.server.signals import on_boot, on_drain, on_end
 
         import_module("flotilla.monitoring.collisions")  # a check of the project's paths
         metrics.register()
@@ -33,4 +33,6 @@ class MonitoringConfig(AppConfig):
         on_drain.connect(publisher.stop, dispatch_uid="flotilla.monitoring.live_figures")
         on_drain.connect(memory_watch.stop, dispatch_uid="flotilla.monitoring.memory")
         on_drain.connect(watch.stop, dispatch_uid="monitoring.watch")
-        on_drain.connect(exporter.release_port, dispatch_uid="flotilla.monitoring.exporter")
+        on_drain.connect(metrics.keep_node, dispatch_uid="flotilla.monitoring.metrics")
+        on_drain.connect(exporter.begin_drain, dispatch_uid="flotilla.monitoring.exporter")
+        on_end.connect(exporter.end, dispatch_uid="flotilla.monitoring.exporter")

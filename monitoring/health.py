@@ -143,17 +143,20 @@ async def _run(name: str, check: Check) -> dict[str, Any]:
 
 
 class Watch(SupervisedTask):
-    """The process's looks at its own readiness, so that metrics can tell of it from another thread."""
+    """The process's looks at its own readiness, so that metrics can tell of it from another thread. `draining`: the
+    process was told to end."""
 
     def __init__(self) -> None:
         super().__init__("readiness", self._look)
+        self.draining = False
         self._checks: dict[str, bool] = {}
         self._at = float("-inf")
 
     @property
     def checks(self) -> dict[str, bool]:
-        """Each check's last outcome, and `loop`: whether the event loop came to look at all lately."""
-        turning = time.monotonic() - self._at < STALE_AFTER
+        """Each check's last outcome, and `loop`: whether the event loop came to look at all lately. Of a process that
+        drains only `accepting` fails: the others were as it left them."""
+        turning = self.draining or time.monotonic() - self._at < STALE_AFTER
         return {name: ok and turning for name, ok in self._checks.items()} | {"loop": turning}
 
     @property
@@ -161,10 +164,16 @@ class Watch(SupervisedTask):
         """Whether this instance should get clients, as it saw itself last."""
         return all(self.checks.values())
 
+    async def start(self, **_: Any) -> None:
+        """Begin, in the running event loop."""
+        self.draining = False
+        await super().start()
+
     async def stop(self, **_: Any) -> None:
-        """The process ends: it is not ready any more."""
-        self._at = float("-inf")
+        """The process drains: it is not ready any more."""
         await super().stop()
+        self._checks["accepting"] = False
+        self.draining = True
 
     async def _look(self) -> None:
         while True:

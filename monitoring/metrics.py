@@ -88,7 +88,7 @@ class NodeCollector(Collector):
         """Each metric with its value now."""
         from flotilla.realtime.node.node import current_node  # the apps are ready by now
 
-        node = current_node()
+        node = current_node() or _leaving
         yield from _readiness()
         yield from _redis()
         yield _lost_publications()
@@ -104,10 +104,22 @@ class NodeCollector(Collector):
             )
 
 
+_leaving: "Node | None" = None
+
+
+def keep_node(**_: Any) -> None:
+    """The process drains: what its node has counted is told until the process has ended."""
+    global _leaving
+    from flotilla.realtime.node.node import current_node
+
+    _leaving = current_node()
+
+
 def _readiness() -> Iterator[Metric]:
     from flotilla.monitoring.health import watch
 
     checks = watch.checks
+    yield gauge("draining", "1 from when this process was told to end, else 0.", float(watch.draining))
     yield GaugeMetricFamily(
         "app_ready", "1 while this instance should get clients, else 0.", float(all(checks.values()))
     )
