@@ -15,6 +15,7 @@ from prometheus_client.registry import Collector
 
 from flotilla.monitoring import database
 from flotilla.monitoring.families import counters, filled, histograms, sums
+from flotilla.monitoring.node_told import node_told
 from flotilla.realtime.access import hook_stats as hook_calls
 from flotilla.realtime.access.hook_stats import hook_stats
 from flotilla.realtime.access.hooks import name_of
@@ -46,9 +47,7 @@ class DurationsCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Each metric with its value now."""
-        from flotilla.realtime.node.node import current_node  # the apps are ready by now
-
-        node = current_node()
+        node = node_told()
         if node is not None:
             yield _commands(node)
         yield from _api()

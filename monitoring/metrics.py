@@ -19,6 +19,7 @@ from prometheus_client.registry import Collector
 
 from flotilla.monitoring.durations import error_label
 from flotilla.monitoring.families import counter, counters, filled, gauge, histogram, histograms
+from flotilla.monitoring.node_told import node_told
 from flotilla.realtime.client.states import State
 from flotilla.realtime.engine import recovery
 from flotilla.realtime.losses import losses
@@ -54,9 +55,7 @@ class NodeCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Each metric with its value now."""
-        from flotilla.realtime.node.node import current_node  # the apps are ready by now
-
-        node = current_node()
+        node = node_told()
         yield from _readiness()
         yield from _redis()
         yield _lost_publications()
@@ -76,6 +75,7 @@ def _readiness() -> Iterator[Metric]:
     from flotilla.monitoring.health import watch
 
     checks = watch.checks
+    yield gauge("draining", "1 from when this process was told to end, else 0.", float(watch.draining))
     yield GaugeMetricFamily(
         "app_ready", "1 while this instance should get clients, else 0.", float(all(checks.values()))
     )

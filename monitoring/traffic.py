@@ -13,6 +13,7 @@ from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
 from flotilla.monitoring.families import counters, gauges, sums
+from flotilla.monitoring.node_told import node_told
 from flotilla.monitoring.sdk_labels import SdkLabels
 from flotilla.realtime.client.states import State
 from flotilla.realtime.engine.traffic import MAX_NAMESPACES, NONE, Traffic
@@ -36,9 +37,7 @@ class TrafficCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Each metric with its value now."""
-        from flotilla.realtime.node.node import current_node  # the apps are ready by now
-
-        node = current_node()
+        node = node_told()
         received = {"http": traffic.http_in, "websocket": traffic.websocket_in}
         yield counters("received_bytes", "Bytes read from clients, handshakes as HTTP.", "transport", received)
         sent = {("http", "response"): traffic.http_out, ("websocket", "other"): traffic.websocket_out}
