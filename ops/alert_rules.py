@@ -23,7 +23,7 @@ RULES = FILES / "rules"
 HAPROXY = "haproxy.yml"
 JOB = "flotilla"
 RUNBOOKS = "{{ $externalLabels.runbooks }}"  # what a rule has for the address of the operations document
-KUBERNETES_RUNBOOKS = "https://docs.example.com/operations.html"
+KUBERNETES_RUNBOOKS = "https://flotilla.example/docs/OPERATIONS.md"  # as in prometheus.yml
 KUBERNETES_LABEL = "release=kube-prometheus-stack"
 _JOB = re.compile(r"[A-Za-z0-9_./-]+")
 
