@@ -16,6 +16,7 @@ class MonitoringConfig(AppConfig):
     def ready(self) -> None:
         """Nothing is opened here: management commands load the apps as well."""
         from flotilla.monitoring import checks, durations, exporter, limits, metrics, node_told, traffic  # noqa: F401
+        from flotilla.monitoring.certificates import certificate_watch
         from flotilla.monitoring.health import watch
         from flotilla.monitoring.live_figures import NAMESPACE, OPTIONS, publisher
         from flotilla.monitoring.memory import memory_watch
@@ -30,9 +31,11 @@ class MonitoringConfig(AppConfig):
         provide_namespace(NAMESPACE, OPTIONS)
         on_boot.connect(watch.start, dispatch_uid="monitoring.watch")
         on_boot.connect(memory_watch.start, dispatch_uid="flotilla.monitoring.memory")
+        on_boot.connect(certificate_watch.start, dispatch_uid="flotilla.monitoring.certificates")
         on_boot.connect(publisher.start, dispatch_uid="flotilla.monitoring.live_figures")
         on_boot.connect(exporter.open_port, dispatch_uid="flotilla.monitoring.exporter")
         on_drain.connect(publisher.stop, dispatch_uid="flotilla.monitoring.live_figures")
+        on_drain.connect(certificate_watch.stop, dispatch_uid="flotilla.monitoring.certificates")
         on_drain.connect(memory_watch.stop, dispatch_uid="flotilla.monitoring.memory")
         on_drain.connect(watch.stop, dispatch_uid="monitoring.watch")
         on_drain.connect(node_told.keep_node, dispatch_uid="flotilla.monitoring.node_told")

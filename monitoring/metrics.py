@@ -58,6 +58,7 @@ class NodeCollector(Collector):
         node = node_told()
         yield from _readiness()
         yield from _redis()
+        yield from _certificates()
         yield _lost_publications()
         yield counters("task_restarts", "Tasks that failed and were started again, by name.", "task", dict(restarts))
         if node is not None:
@@ -132,6 +133,27 @@ def _redis_memory() -> Iterator[Metric]:
         yield family
     evicted = {shard: memory.evicted for shard, memory in known.items()}
     yield counters("redis_evicted_keys", "Keys that Redis threw away because it was full.", "shard", evicted)
+
+
+def _certificates() -> Iterator[Metric]:
+    """Of each certificate that is watched; where none is, nothing."""
+    from flotilla.monitoring.certificates import certificate_watch
+
+    ends = certificate_watch.ends
+    if not ends:
+        return
+    expiry = GaugeMetricFamily(
+        "flotilla_tls_certificate_expiry_timestamp_seconds", "When a certificate ends.", labels=["certificate"]
+    )
+    readable = GaugeMetricFamily(
+        "flotilla_tls_certificate_readable", "1 while a certificate can be read, else 0.", labels=["certificate"]
+    )
+    for name, end in ends.items():
+        readable.add_metric([name], float(end is not None))
+        if end is not None:
+            expiry.add_metric([name], end)
+    yield expiry
+    yield readable
 
 
 def _connections(node: "Node") -> Iterator[Metric]:

@@ -48,6 +48,7 @@ def table(registry: object) -> str:
 async def _tell() -> str:
     from prometheus_client import REGISTRY
 
+    from flotilla.monitoring.certificates import certificate_watch
     from flotilla.monitoring.memory import memory_watch
     from flotilla.ratelimit.service import get_limits
     from flotilla.realtime.access.hook_stats import hook_stats
@@ -56,6 +57,7 @@ async def _tell() -> str:
 
     node = await get_node()
     new_waiting_connections()
+    certificate_watch.ends["site.pem"] = 0.0
     get_limits()
     with hook_stats.call("a hook of the project"):
         pass

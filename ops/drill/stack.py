@@ -186,7 +186,7 @@ class Stack:
         folder = Path(shutil.copytree(FILES / "prometheus", self.home / "prometheus"))
         text = (folder / "prometheus.yml").read_text()
         (folder / "prometheus.yml").write_text(text.replace("127.0.0.1:9093", f"127.0.0.1:{alertmanager}"))
-        targets = [{"targets": [self.target(0), self.target(1)], "labels": {"namespace": "drill"}}]
+        targets = [{"targets": [self.target(0), self.target(1)], "labels": {"cluster": "drill"}}]
         (folder / "targets" / "flotilla.json").write_text(json.dumps(targets))
         return [
             program("prometheus"),
