@@ -21,22 +21,25 @@ from flotilla.ops.prometheus_api import Prometheus, Unreachable
 
 LOADED_FOR = 60.0  # seconds of load before anything is asked
 MOVES_WITHIN = 60.0
-AS_GRAFANA = {"$__rate_interval": "30s", "$namespace": ".*", "$instance": ".*"}
+AS_GRAFANA = {"$__rate_interval": "30s", "$job": "flotilla", "$cluster": ".*", "$instance": ".*"}
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What one query of a dashboard gave: its values by legend; empty when it gave nothing."""
+    """What one query of a dashboard gave: its values by legend; empty when it gave nothing, as an event may that has
+    not happened."""
 
     dashboard: str
     panel: str
     query: str
     values: dict[str, float]
+    may_be_empty: bool = False
 
     @property
     def proven(self) -> bool:
         """Whether there is something to draw."""
-        return bool(self.values) and all(math.isfinite(value) for value in self.values.values())
+        there = bool(self.values) or self.may_be_empty
+        return there and all(math.isfinite(value) for value in self.values.values())
 
     def __str__(self) -> str:
         shown = ", ".join(f"{legend} {value:.4g}" for legend, value in sorted(self.values.items())[:6])
@@ -60,11 +63,17 @@ def _look(prometheus: Prometheus, dashboard: dict[str, Any]) -> Iterator[Shown]:
             series, label = found.groups()
             known = prometheus.label_values(label, _filled(series))
             yield Shown(name, f"${variable['name']}", variable["query"], dict.fromkeys(known, 1.0))
+    for event in dashboard["annotations"]["list"]:
+        values = _values(prometheus, event["expr"], event["titleFormat"])
+        yield Shown(name, f"event {event['name']}", event["expr"], values, may_be_empty=True)
     for panel in dashboard["panels"]:
         for target in panel["targets"]:
-            samples = prometheus.query(_filled(target["expr"]))
-            values = {_legend(target, sample["metric"]): float(sample["value"][1]) for sample in samples}
+            values = _values(prometheus, target["expr"], target["legendFormat"])
             yield Shown(name, panel["title"], target["expr"], values)
+
+
+def _values(prometheus: Prometheus, query: str, legend: str) -> dict[str, float]:
+    return {_legend(legend, sample["metric"]): float(sample["value"][1]) for sample in prometheus.query(_filled(query))}
 
 
 def _filled(query: str) -> str:
@@ -73,8 +82,8 @@ def _filled(query: str) -> str:
     return query
 
 
-def _legend(target: dict[str, Any], labels: dict[str, str]) -> str:
-    return re.sub(r"{{(\w+)}}", lambda found: labels.get(found[1], ""), target["legendFormat"]).strip()
+def _legend(legend: str, labels: dict[str, str]) -> str:
+    return re.sub(r"{{(\w+)}}", lambda found: labels.get(found[1], ""), legend).strip()
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +103,7 @@ MOVES = (
         "Ready instances",
         lambda stack, load: stack.instances[0].kill(),
         lambda stack, load: stack.instances[0].start(),
-        lambda before, now: before == 2 and now == 1,
+        lambda before, now: before == 1 and now == 0.5,
     ),
     Move(
         "Redis is paused",

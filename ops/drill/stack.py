@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from flotilla import monitoring
+from flotilla.ops.drill import permission
 from flotilla.ops.drill.processes import (
     ROOT,
     DrillFailed,
@@ -51,7 +52,8 @@ CONFIG: dict[str, Any] = {
             f"allow_{what}_for_{whom}": True
             for what in ("subscribe", "publish", "presence", "history")
             for whom in ("client", "anonymous")
-        }
+        },
+        "guarded": {"subscribe_permission": f"{permission.__name__}.{permission.everybody.__name__}"},
     },
     "rate_limits": {"drill-publish": {"guards": "ws.publish", "key": "user_or_ip", "rate": "200/s burst=200"}},
 }
@@ -184,7 +186,7 @@ class Stack:
         folder = Path(shutil.copytree(FILES / "prometheus", self.home / "prometheus"))
         text = (folder / "prometheus.yml").read_text()
         (folder / "prometheus.yml").write_text(text.replace("127.0.0.1:9093", f"127.0.0.1:{alertmanager}"))
-        targets = [{"targets": [self.target(0), self.target(1)], "labels": {"namespace": "drill"}}]
+        targets = [{"targets": [self.target(0), self.target(1)], "labels": {"cluster": "drill"}}]
         (folder / "targets" / "flotilla.json").write_text(json.dumps(targets))
         return [
             program("prometheus"),

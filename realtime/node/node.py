@@ -80,7 +80,6 @@ class Node:
         self.clients: dict[str, Client] = {}
         self.users: dict[str, set[Client]] = {}
         self.stats = NodeStats()
-        self.publications_in = 0
         self.connections_opened = 0
         self.connections_closed: Counter[str] = Counter()
         self._loop = asyncio.get_running_loop()
@@ -245,9 +244,9 @@ class Node:
         except Fenced:
             raise DisconnectError(DisconnectCode.FORCE_RECONNECT) from None
 
-    def published(self, count: int) -> None:
-        """Count publications of clients."""
-        self.publications_in += count
+    def published(self, channel: str) -> None:
+        """Count a publication of a client."""
+        self.hub.traffic.of(channel).published += 1
 
     def connect_data(self, client: Client) -> bytes | None:
         """The `data` of the connect reply: the instance's name, where the configuration shows it."""

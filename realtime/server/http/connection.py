@@ -29,6 +29,7 @@ from flotilla.realtime.server.http.body import Body, Length, body_of
 from flotilla.realtime.server.http.progress import Progress, Rate
 from flotilla.realtime.server.http.request import Request, internal_error
 from flotilla.realtime.server.http.scope import http_scope, websocket_scope
+from flotilla.realtime.server.traffic import traffic
 from flotilla.realtime.server.transports import (
     cut_off,
     has_open_buffers,
@@ -136,6 +137,7 @@ class HttpConnection:
         self.factory.opened(self)
 
     def dataReceived(self, data: bytes) -> None:
+        traffic.http_in += len(data)
         if self._state is State.WAITING:
             self._read_head(data)
         elif self._state is State.ANSWERING:
@@ -306,6 +308,7 @@ class HttpConnection:
         if not data or self._state is State.CLOSED:
             return
         self._written += len(data)
+        traffic.http_out += len(data)
         if self._direct is not None and not transport.dataBuffer and not transport._tempDataBuffer:
             try:
                 taken = self._direct(data)
