@@ -3,6 +3,7 @@
 A query must answer with numbers that are finite; and where a fault is made, the panel that should show it must move.
 """
 
+import contextlib
 import json
 import math
 import re
@@ -17,17 +18,20 @@ from flotilla.ops.drill.processes import DrillFailed, wait_for
 from flotilla.ops.drill.stack import Stack
 from flotilla.ops.drill.timeline import Say
 from flotilla.ops.grafana.build import FOLDER
+from flotilla.ops.grafana.panels import DASHBOARDS
 from flotilla.ops.prometheus_api import Prometheus, Unreachable
 
 LOADED_FOR = 60.0  # seconds of load before anything is asked
 MOVES_WITHIN = 60.0
+RECORDED_WITHIN = 150.0  # seconds in which rules that are evaluated once a minute have something to record
+OPTIONAL = {panel.title for board in DASHBOARDS for panel in board.panels if panel.optional}
 AS_GRAFANA = {"$__rate_interval": "30s", "$job": "flotilla", "$cluster": ".*", "$instance": ".*"}
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What one query of a dashboard gave: its values by legend; empty when it gave nothing, as an event may that has
-    not happened."""
+    """What one query of a dashboard gave: its values by legend; empty when it gave nothing, as may one of what need not
+    be there, or of an event that has not happened."""
 
     dashboard: str
     panel: str
@@ -69,7 +73,7 @@ def _look(prometheus: Prometheus, dashboard: dict[str, Any]) -> Iterator[Shown]:
     for panel in dashboard["panels"]:
         for target in panel["targets"]:
             values = _values(prometheus, target["expr"], target["legendFormat"])
-            yield Shown(name, panel["title"], target["expr"], values)
+            yield Shown(name, panel["title"], target["expr"], values, may_be_empty=panel["title"] in OPTIONAL)
 
 
 def _values(prometheus: Prometheus, query: str, legend: str) -> dict[str, float]:
@@ -154,10 +158,12 @@ def prove(say: Say) -> None:
             began = time.monotonic()
             say(f"load for {LOADED_FOR:g} s …")
             wait_for(lambda: time.monotonic() - began > LOADED_FOR, "the load", LOADED_FOR + 5)
+            with contextlib.suppress(DrillFailed):  # what has no value then is named below
+                wait_for(lambda: not _unproven(look(stack.prometheus)), "every query has a value", RECORDED_WITHIN)
             shown = look(stack.prometheus)
             for one in shown:
                 say(str(one))
-            unproven = [one for one in shown if not one.proven]
+            unproven = _unproven(shown)
             if unproven:
                 raise DrillFailed(f"{len(unproven)} of {len(shown)} queries give nothing that can be drawn")
             for move in MOVES:
@@ -166,6 +172,10 @@ def prove(say: Say) -> None:
             raise DrillFailed(f"{error}\n{stack.tails()}") from None
         finally:
             load.stop()
+
+
+def _unproven(shown: list[Shown]) -> list[Shown]:
+    return [one for one in shown if not one.proven]
 
 
 def _prove_move(move: Move, stack: Stack, load: Load, say: Say) -> None:

@@ -5,9 +5,11 @@ dashboard are data source, job, cluster and instance, and the address of docs/OP
 """
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
+from flotilla import monitoring
 from flotilla.monitoring import grafana
 from flotilla.ops.grafana.panels import DASHBOARDS, EVENTS, Dashboard, Event, Panel
 
@@ -19,7 +21,15 @@ JOBS = "label_values(flotilla_build_info, job)"
 CLUSTERS = 'label_values(up{job=~"$job"}, cluster)'
 INSTANCES = f'label_values(up{{job=~"$job",{OF_CLUSTER}}}, instance)'
 NO_COLOUR = "text"
-RUNBOOKS = "https://flotilla.example/docs/OPERATIONS.md"
+
+
+def _address_of_runbooks() -> str:
+    """Of docs/OPERATIONS.md, as alerts have it: an external label of Prometheus."""
+    text = (Path(monitoring.__file__).parent / "prometheus" / "prometheus.yml").read_text()
+    found = re.search(r"^ +runbooks: *(\S+)$", text, re.MULTILINE)
+    if found is None:
+        raise ValueError("prometheus.yml has no external label runbooks")
+    return found[1]
 
 
 def expression(template: str) -> str:
@@ -97,12 +107,13 @@ def _datasource() -> dict[str, Any]:
 
 
 def _runbooks() -> dict[str, Any]:
+    address = _address_of_runbooks()
     return {
         "name": "runbooks",
         "label": "Runbooks",
         "type": "textbox",
-        "query": RUNBOOKS,
-        "current": {"selected": True, "text": RUNBOOKS, "value": RUNBOOKS},
+        "query": address,
+        "current": {"selected": True, "text": address, "value": address},
     }
 
 

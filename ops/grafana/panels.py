@@ -22,7 +22,8 @@ class Query:
 @dataclass(frozen=True, slots=True)
 class Panel:
     """One panel. `kind`: timeseries or stat; `width` of 24 columns. `alerts`: those that fire for what it shows, whose
-    sections of docs/OPERATIONS.md it links to. `absent`: what it says when there is nothing to show."""
+    sections of docs/OPERATIONS.md it links to. `absent`: what it says when there is nothing to show; `optional`: there
+    may be nothing, though all is as it should be."""
 
     title: str
     tells: str
@@ -35,6 +36,7 @@ class Panel:
     stacked: bool = False
     alerts: tuple[str, ...] = ()
     absent: str = "no data"
+    optional: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +105,8 @@ def _p95(metric: str, by: str) -> tuple[str, str]:
     )
 
 
+DAY = 86400.0
+YEAR = 365 * DAY
 SLOW: Steps = ((0.05, "yellow"), (0.1, "red"))
 ERRORS: Steps = ((0, "green"), (0.001, "yellow"), (0.0144, "red"))
 ALL: Steps = ((0, "red"), (1, "green"))
@@ -383,6 +387,11 @@ PROCESS = Dashboard(
                " / rate(flotilla_event_loop_lag_seconds_count{s}[{r}]))", "{{instance}}"),
               steps=((0.05, "yellow"), (0.1, "red")), alerts=("event_loop_lag",)),
         _line("Event-loop lag", "Over all instances.", "s", *_quantiles("flotilla_event_loop_lag_seconds")),
+        Panel("Certificates", "Until a certificate that an instance serves or watches ends.", "s",
+              (Query("min by (certificate) (flotilla_tls_certificate_expiry_timestamp_seconds{s}) - time()", "{{certificate}}"),
+               Query("min by (certificate) (flotilla_tls_certificate_readable{s})", "{{certificate}}: can be read")),
+              steps=((-10 * YEAR, "red"), (14 * DAY, "green")), alerts=("certificate_expiry",),
+              absent="no certificate is watched", optional=True),
         _line("Uptime", "Since the process began.", "s", ("time() - max by (instance) (process_start_time_seconds{s})", "{{instance}}"),
               alerts=("crash_loop",)),
     ),
