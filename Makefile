@@ -131,7 +131,7 @@ docs: $(DOCS_STAMP) ## the documents as a site in var/site: every link and ancho
 docs-serve: docs ## the same, on http://127.0.0.1:8080 (PORT)
 	@exec $(PY) -m http.server --bind 127.0.0.1 --directory var/site $(or $(PORT),8080)
 
-reference: $(DEV_STAMP) ## what is made from the code in docs/: SETTINGS.md, FUNCTIONS.md, COMMANDS.md
+reference: $(DEV_STAMP) ## what is made from the code in docs/: SETTINGS.md, FUNCTIONS.md, COMMANDS.md, METRICS.md
 	@exec $(PY) -m docs.site.build --reference
 
 test-in-process: $(DEV_STAMP) ## the tests that need a Redis and do it no harm, on the engine in the process

@@ -97,9 +97,13 @@ def _node() -> dict[str, dict[str, Any]]:
         if not is_leaving() and (_starting is None or _starting.done()):
             _starting = asyncio.create_task(get_node())
         return {"started": {"ok": False, "ms": 0.0}}
-    checks = node.checks() | {"accepting": not (node.draining or is_leaving())}
+    checks = _of_node(node)
     took = {"pubsub": round(max(node.heartbeat.round_trips, default=0.0) * 1000, 2)}
     return {name: {"ok": holds, "ms": took.get(name, 0.0)} for name, holds in checks.items()}
+
+
+def _of_node(node: Node) -> dict[str, bool]:
+    return node.checks() | {"accepting": not (node.draining or is_leaving())}
 
 
 _starting: "asyncio.Task[Node] | None" = None
@@ -143,28 +147,41 @@ async def _run(name: str, check: Check) -> dict[str, Any]:
 
 
 class Watch(SupervisedTask):
-    """The process's looks at its own readiness, so that metrics can tell of it from another thread."""
+    """The process's looks at its own readiness, so that metrics can tell of it from another thread. `draining`: the
+    process was told to end."""
 
     def __init__(self) -> None:
         super().__init__("readiness", self._look)
+        self.draining = False
         self._checks: dict[str, bool] = {}
         self._at = float("-inf")
 
     @property
     def checks(self) -> dict[str, bool]:
-        """Each check's last outcome, and `loop`: whether the event loop came to look at all lately."""
-        turning = time.monotonic() - self._at < STALE_AFTER
-        return {name: ok and turning for name, ok in self._checks.items()} | {"loop": turning}
+        """Each check's last outcome, what the node says of itself now, and `loop`: whether the event loop came to look
+        at all lately. Of a process that drains only `accepting` fails: the others are as it left them."""
+        if self.draining:
+            return self._checks | {"accepting": False, "loop": True}
+        turning, node, found = time.monotonic() - self._at < STALE_AFTER, current_node(), self._checks
+        if node is not None and found:  # a successor must not seem unready for longer than it is
+            found = {name: ok for name, ok in found.items() if name != "started"} | _of_node(node)
+        return {name: ok and turning for name, ok in found.items()} | {"loop": turning}
 
     @property
     def ready(self) -> bool:
         """Whether this instance should get clients, as it saw itself last."""
         return all(self.checks.values())
 
+    async def start(self, **_: Any) -> None:
+        """Begin, in the running event loop."""
+        self.draining = False
+        await super().start()
+
     async def stop(self, **_: Any) -> None:
-        """The process ends: it is not ready any more."""
-        self._at = float("-inf")
+        """The process drains: it is not ready any more."""
         await super().stop()
+        self._checks = self.checks
+        self.draining = True
 
     async def _look(self) -> None:
         while True:

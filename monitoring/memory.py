@@ -1,7 +1,8 @@
-"""How full each Redis is, and whether it throws keys away when it is: looked at every few seconds, told as metrics.
+"""How full each Redis is, whether it throws keys away when it is, and whether it can write its files: looked at every
+few seconds, told as metrics.
 
 A policy that evicts takes leases, positions and streams as readily as anything else, so it is a warning in the log as
-soon as it is seen. INFO says it; CONFIG GET is refused by many who run Redis for others.
+soon as it is seen. INFO says it all; CONFIG GET is refused by many who run Redis for others.
 """
 
 import asyncio
@@ -23,16 +24,20 @@ logger = logging.getLogger("flotilla.monitoring.memory")
 EVERY = 10.0  # seconds
 LIMITS = "limits"  # the name of the limits' Redis, where it is one of its own
 SAFE = "noeviction"
+_WRITES = ("rdb_last_bgsave_status", "aof_last_write_status", "aof_last_bgrewrite_status")
 ASK_WITHIN = 2.0  # seconds a system check waits for a Redis
 MEND = f"set maxmemory-policy to {SAFE} (docs/OPERATIONS.md#redis_evicting)"
 
 
 class Memory(NamedTuple):
-    """Of one Redis: bytes in use, bytes it may use (0: any), and its `maxmemory-policy`."""
+    """Of one Redis: bytes in use, bytes it may use (0: any), its `maxmemory-policy`, whether its last attempt to write
+    a snapshot or its append-only file failed, and how many keys it has thrown away."""
 
     used: int
     most: int
     policy: str
+    failing: bool = False
+    evicted: int = 0
 
     @property
     def evicting(self) -> bool:
@@ -41,11 +46,17 @@ class Memory(NamedTuple):
 
 
 def read(info: bytes) -> Memory:
-    """From the answer to INFO memory. Raises StoreUnavailable where it does not say."""
-    with reading("INFO memory"):
+    """From the answer to INFO. Raises StoreUnavailable where it does not say how its memory is."""
+    with reading("INFO"):
         lines = (line.strip().partition(":") for line in info.decode().splitlines())
         told = {name: value for name, _, value in lines}
-        return Memory(int(told["used_memory"]), int(told["maxmemory"]), told["maxmemory_policy"])
+        return Memory(
+            int(told["used_memory"]),
+            int(told["maxmemory"]),
+            told["maxmemory_policy"],
+            failing=any(told.get(name, "ok") != "ok" for name in _WRITES),
+            evicted=int(told.get("evicted_keys", 0)),
+        )
 
 
 def complaint(name: str, memory: Memory) -> str:
@@ -75,7 +86,7 @@ class MemoryWatch(SupervisedTask):
 
     async def _ask(self, name: str, shard: Shard) -> None:
         try:
-            found = read(await shard.execute("INFO", "memory"))
+            found = read(await shard.execute("INFO"))
         except StoreUnavailable:
             self.known.pop(name, None)
             return
@@ -106,7 +117,7 @@ def _complaints(urls: Iterable[str]) -> Iterator[CheckMessage]:
         shard = Shard(index, url, ASK_WITHIN)
         name = str(index) if index < len(get_store_config().redis_urls) else LIMITS
         try:
-            found = read(shard.execute_sync("INFO", "memory"))
+            found = read(shard.execute_sync("INFO"))
         except StoreUnavailable:
             continue  # a system check asks nobody to be there
         finally:

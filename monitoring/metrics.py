@@ -1,22 +1,25 @@
-"""Every metric of ours, each with what it counts.
+"""Metrics of this process and its node, each with what it counts.
 
 The engine counts as it works and knows nothing of metrics; they are read from it when Prometheus asks, in the
 exporter's thread. Labels are bounded: no user, channel, client or raw path, and codes that are not the protocol's own
-are "other" or "application", for a client may close with any. HTTP and database metrics are django-prometheus's
-(`flotilla.monitoring.middleware`), those of the process (CPU, memory, open files) prometheus_client's.
+are "other" or "application", for a client may close with any. Durations are in `durations`, bytes and what goes through
+channels in `traffic`, limits in `limits`. HTTP metrics are django-prometheus's (`flotilla.monitoring.middleware`),
+those of the process (CPU, memory, open files) prometheus_client's.
 """
 
 import platform
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
-from itertools import accumulate
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from prometheus_client import REGISTRY
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from flotilla.monitoring.durations import error_label
+from flotilla.monitoring.families import counter, counters, filled, gauge, histogram, histograms
+from flotilla.monitoring.node_told import node_told
 from flotilla.realtime.client.states import State
 from flotilla.realtime.engine import recovery
 from flotilla.realtime.losses import losses
@@ -25,7 +28,6 @@ from flotilla.realtime.server.http.answering import responses_waiting
 from flotilla.realtime.server.waiting_connections import current_waiting_connections
 from flotilla.store import get_store
 from flotilla.store.conf import get_store_config
-from flotilla.store.stats import Histogram
 from flotilla.store.supervised import restarts
 from flotilla.version import VERSION
 
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
 
 _STANDARD = (1000, 1001, 1002, 1003, 1006, 1007, 1009, 1011)  # RFC 6455, 7.4.1
 _KNOWN = {str(int(code)) for code in (*_STANDARD, *DisconnectCode)}
-_ERRORS = {int(code) for code in ErrorCode}
+FROM_THE_START = (1000, 1006, *map(int, (DisconnectCode.SHUTDOWN, DisconnectCode.SLOW, DisconnectCode.NO_PONG)))
 SIGNALS = ("on_connect", "on_disconnect", "user_joined", "user_left")
 LONG = 5.0  # seconds after which a channel that is still not settled is counted
 
@@ -42,39 +44,6 @@ LONG = 5.0  # seconds after which a channel that is still not settled is counted
 def close_label(code: str) -> str:
     """The `code` label for what the node counted."""
     return code if code in _KNOWN else "other"
-
-
-def gauge(name: str, says: str, value: float) -> Metric:
-    """One value now."""
-    return GaugeMetricFamily(f"flotilla_{name}", says, value)
-
-
-def counter(name: str, says: str, value: float) -> Metric:
-    """One sum so far."""
-    return CounterMetricFamily(f"flotilla_{name}", says, value=value)
-
-
-def counters(name: str, says: str, label: str, values: Mapping[Any, float]) -> Metric:
-    """Sums so far by one label."""
-    family = CounterMetricFamily(f"flotilla_{name}", says, labels=[label])
-    for key, value in values.items():
-        family.add_metric([str(key)], value)
-    return family
-
-
-def histograms(name: str, says: str, label: str, values: Mapping[str, Histogram]) -> Metric:
-    """Histograms by one label; a label "" means there is one alone."""
-    family = HistogramMetricFamily(f"flotilla_{name}", says, labels=[label] if label else [])
-    for key, histogram in values.items():
-        sums = list(accumulate(histogram.counts[:]))
-        bounds = [*map(str, map(float, histogram.bounds)), "+Inf"]
-        family.add_metric([key] if label else [], list(zip(bounds, sums, strict=True)), histogram.total)
-    return family
-
-
-def histogram(name: str, says: str, value: Histogram) -> Metric:
-    """One histogram."""
-    return histograms(name, says, "", {"": value})
 
 
 class NodeCollector(Collector):
@@ -86,11 +55,10 @@ class NodeCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Each metric with its value now."""
-        from flotilla.realtime.node.node import current_node  # the apps are ready by now
-
-        node = current_node()
+        node = node_told()
         yield from _readiness()
         yield from _redis()
+        yield from _certificates()
         yield _lost_publications()
         yield counters("task_restarts", "Tasks that failed and were started again, by name.", "task", dict(restarts))
         if node is not None:
@@ -108,6 +76,7 @@ def _readiness() -> Iterator[Metric]:
     from flotilla.monitoring.health import watch
 
     checks = watch.checks
+    yield gauge("draining", "1 from when this process was told to end, else 0.", float(watch.draining))
     yield GaugeMetricFamily(
         "app_ready", "1 while this instance should get clients, else 0.", float(all(checks.values()))
     )
@@ -151,15 +120,40 @@ def _redis_memory() -> Iterator[Metric]:
 
     known = dict(memory_watch.known)
     evicting = "1 while Redis may remove keys when it is full (maxmemory-policy is not noeviction)."
+    failing = "1 while Redis cannot write its snapshot or its append-only file (INFO persistence)."
     for name, says, values in (
         ("redis_evicting", evicting, {shard: float(memory.evicting) for shard, memory in known.items()}),
         ("redis_memory_used_bytes", "Memory in use.", {shard: memory.used for shard, memory in known.items()}),
         ("redis_memory_max_bytes", "maxmemory; 0: any.", {shard: memory.most for shard, memory in known.items()}),
+        ("redis_persistence_failing", failing, {shard: float(memory.failing) for shard, memory in known.items()}),
     ):
         family = GaugeMetricFamily(f"flotilla_{name}", says, labels=["shard"])
         for shard, value in values.items():
             family.add_metric([shard], value)
         yield family
+    evicted = {shard: memory.evicted for shard, memory in known.items()}
+    yield counters("redis_evicted_keys", "Keys that Redis threw away because it was full.", "shard", evicted)
+
+
+def _certificates() -> Iterator[Metric]:
+    """Of each certificate that is watched; where none is, nothing."""
+    from flotilla.monitoring.certificates import certificate_watch
+
+    ends = certificate_watch.ends
+    if not ends:
+        return
+    expiry = GaugeMetricFamily(
+        "flotilla_tls_certificate_expiry_timestamp_seconds", "When a certificate ends.", labels=["certificate"]
+    )
+    readable = GaugeMetricFamily(
+        "flotilla_tls_certificate_readable", "1 while a certificate can be read, else 0.", labels=["certificate"]
+    )
+    for name, end in ends.items():
+        readable.add_metric([name], float(end is not None))
+        if end is not None:
+            expiry.add_metric([name], end)
+    yield expiry
+    yield readable
 
 
 def _connections(node: "Node") -> Iterator[Metric]:
@@ -192,7 +186,7 @@ def _connections(node: "Node") -> Iterator[Metric]:
         yield gauge("http_waiting", "Connections without a request: new, or idle between two.", idle.size)
         yield counter("http_waiting_closed", "Such connections closed as there were too many.", idle.closed)
     closed = dict(node.connections_closed)
-    by_label: Counter[str] = Counter()
+    by_label: Counter[str] = Counter(dict.fromkeys(map(str, FROM_THE_START), 0))
     for code, count in closed.items():
         by_label[close_label(code)] += count
     yield counters("connections_closed", "Connections that ended, by code.", "code", by_label)
@@ -202,7 +196,7 @@ def _connections(node: "Node") -> Iterator[Metric]:
 
 def _messages(node: "Node") -> Iterator[Metric]:
     stats, hub = node.stats, node.hub
-    received = _filled(node.handlers, stats.commands) | {"pong": stats.pongs}
+    received = filled(node.handlers, stats.commands) | {"pong": stats.pongs}
     yield counters("messages_in", "Messages of clients, by type.", "type", received)
     ended = sum(count for code, count in dict(node.connections_closed).items() if _by_server(code))
     sent = {
@@ -216,21 +210,19 @@ def _messages(node: "Node") -> Iterator[Metric]:
     yield counters("messages_out", "Messages written to clients, by type.", "type", sent)
     errors: Counter[str] = Counter({str(int(ErrorCode.INTERNAL)): 0, str(int(ErrorCode.TOO_MANY_REQUESTS)): 0})
     for code, count in dict(stats.errors).items():
-        errors[str(int(code)) if code in _ERRORS else "application"] += count
+        errors[error_label(code)] += count
     yield counters("command_errors", "Commands answered with an error, by code.", "code", errors)
 
 
 def _publications(node: "Node") -> Iterator[Metric]:
     hub = node.hub.stats
-    yield counter("publications_in", "Publications of this instance's clients.", node.publications_in)
-    yield counter("publications_out", "Publications written to connections.", node.hub.delivered)
     yield histogram("delivery_seconds", "From when Redis took a publication to its last local write.", hub.latency)
     yield histogram("hub_lag_seconds", "From when Redis took a publication to its arrival here.", hub.lag)
     yield histogram("fan_out_seconds", "From a publication's arrival here to its last local write.", hub.fan_out)
     yield counter("refills", "Gaps of a channel that were looked up in history.", hub.refills)
     yield counter("refilled_publications", "Publications that were handed on from history.", hub.refilled)
     yield counter("positions_lost", "Gaps that history could not fill: subscribers were told.", hub.lost)
-    outcomes = _filled(recovery.OUTCOMES, node.stats.recoveries)
+    outcomes = filled(recovery.OUTCOMES, node.stats.recoveries)
     family = CounterMetricFamily(
         "flotilla_recoveries",
         "Clients that came back with a position, by what came of it.",
@@ -240,13 +232,13 @@ def _publications(node: "Node") -> Iterator[Metric]:
         recovered = reason == "recovered"
         family.add_metric(["recovered" if recovered else "insufficient", "" if recovered else reason], count)
     yield family
-    losses = _filled(
+    losses = filled(
         (shard.index for shard in node.store.shards),
         {shard.index: shard.partitions.changes for shard in node.store.shards if shard.partitions is not None},
     )
     lost = "Partitions whose streams were begun again, as Redis had lost something."
     yield counters("redis_losses", lost, "shard", losses)
-    reconnects = _filled((shard.index for shard in node.store.shards), node.stats.pubsub_reconnects)
+    reconnects = filled((shard.index for shard in node.store.shards), node.stats.pubsub_reconnects)
     yield counters("pubsub_reconnects", "Pub/sub connections that were made again.", "shard", reconnects)
 
 
@@ -267,7 +259,7 @@ def _presence(node: "Node") -> Iterator[Metric]:
     if node.vitals.leases is not None:
         yield gauge("leases", "Instances that hold a lease, as this one sees it.", node.vitals.leases)
     yield gauge("lease_held", "1 while this instance holds its lease.", float(node.presence.alive))
-    reaped = _filled(("user", "channel"), node.stats.reaped)
+    reaped = filled(("user", "channel"), node.stats.reaped)
     yield counters("presence_reaped", "Entries of dead instances that this one removed.", "scope", reaped)
 
 
@@ -281,17 +273,11 @@ def _signals(node: "Node") -> Iterator[Metric]:
         ("signal_failures", "Receivers of a signal that raised.", queue.failures),
         ("signal_slow", "Receivers of a signal that took longer than they should.", queue.slow),
     ):
-        yield counters(name, says, "signal", _filled(SIGNALS, counted))
+        yield counters(name, says, "signal", filled(SIGNALS, counted))
 
 
 def _by_server(code: str) -> bool:
     return code == "application" or (code.isdigit() and int(code) >= 3000)
-
-
-def _filled(keys: Iterable[Any], counted: Mapping[Any, int]) -> dict[Any, int]:
-    """Every key, with 0 for those not counted yet: a rate needs a first value."""
-    known = dict(counted)
-    return {key: known.get(key, 0) for key in keys}
 
 
 def register() -> None:

@@ -11,8 +11,9 @@ refuse_other_name(__name__, "flotilla.presence")  # before anything else is impo
 from flotilla.presence.connection_ends import ConnectionEnd  # noqa: E402
 from flotilla.presence.entries import Announcement, Full, Holder  # noqa: E402
 from flotilla.presence.leases import Fenced  # noqa: E402
+from flotilla.presence.names import NameTaken  # noqa: E402
 from flotilla.presence.reaper import Reaped  # noqa: E402
 from flotilla.presence.registry import Presence  # noqa: E402
 from flotilla.presence.scopes import Scope  # noqa: E402
 
-__all__ = ["Announcement", "ConnectionEnd", "Fenced", "Full", "Holder", "Presence", "Reaped", "Scope"]
+__all__ = ["Announcement", "ConnectionEnd", "Fenced", "Full", "Holder", "NameTaken", "Presence", "Reaped", "Scope"]

@@ -7,7 +7,7 @@ decides nothing: `lease_renewal` renews the lease of this process, `reaper` decl
 
 import json
 import secrets
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Collection, Iterable
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
@@ -17,9 +17,12 @@ from flotilla.store import Script, Store, StoreUnavailable, reading
 from flotilla.store.link import Argument
 from flotilla.store.shards import Shard
 
-RENEW, REGISTER, UNREGISTER, DEAD, BURY, FORGET, SURRENDER, ADOPT, EXPIRE = (
+RENEW, REGISTER, UNREGISTER, DEAD, BURY, FORGET, SURRENDER, ADOPT, EXPIRE, CLAIM_NAME = (
     Script.load("flotilla.presence", name)
-    for name in ("renew", "register", "unregister", "dead", "bury", "forget", "surrender", "adopt", "expire")
+    for name in (
+        *("renew", "register", "unregister", "dead", "bury"),
+        *("forget", "surrender", "adopt", "expire", "claim_name"),
+    )
 )
 MAX_DEAD = 100  # incarnations looked at in one check
 
@@ -52,6 +55,15 @@ class Renewals:
     redis_ms: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class LeaseHolder:
+    """An incarnation that holds a lease, until `ends` (ms of Redis's clock), and what it says of itself."""
+
+    incarnation: str
+    ends: float
+    about: dict[str, Any]
+
+
 def new_incarnation(instance: str) -> str:
     """A name for a new incarnation of `instance`."""
     return f"{keys.safe_name(instance)}.{secrets.token_hex(6)}"
@@ -78,6 +90,20 @@ class Leases:
     def live_on(self, shard: Shard) -> bool:
         """Whether this is the shard of the leases."""
         return shard is self._shard
+
+    async def claim(
+        self, incarnation: str, instance: str, about: dict[str, Any], spared: Collection[str] = ()
+    ) -> LeaseHolder | None:
+        """Take the first lease of an incarnation of `instance`, unless another one of it holds a lease and is not
+        `spared`: gives that one."""
+        ttl = [int(self.ttl * 1000), json.dumps(about), self.key_ttl]
+        arguments: list[Argument] = [incarnation, f"{keys.safe_name(instance)}.", *ttl, *spared]
+        answer = await self._shard.run(CLAIM_NAME, [keys.leases(), keys.about()], arguments)
+        with reading("a claim of a name"):
+            if int(answer[0]):
+                return None
+            _, other, ends, said = answer
+            return LeaseHolder(other.decode(), float(ends), json.loads(said.partition(b"\n")[2] or b"{}"))
 
     async def renew(self, renewals: Renewals, about: dict[str, Any]) -> Renewal:
         """Renew the lease of `renewals.incarnation`, or take it."""

@@ -21,6 +21,7 @@ from flotilla.presence.entries import Announcement, Entries, Holder, Named
 from flotilla.presence.incarnation import Incarnation
 from flotilla.presence.lease_renewal import LeaseRenewal
 from flotilla.presence.leases import Leases, new_incarnation
+from flotilla.presence.names import claim
 from flotilla.presence.own_entries import OwnEntries
 from flotilla.presence.reaper import Reaped, Reaper
 from flotilla.presence.receiver_queue import ReceiverQueue
@@ -109,6 +110,11 @@ class Presence:
     def alive(self) -> bool:
         """Whether the lease is held, as far as this process can know."""
         return not self._stopped and self._renewal.held
+
+    async def claim_name(self, about: dict[str, Any], replaces: int | None = None) -> None:
+        """Take the first lease, before `start`, unless another instance of this name lives, whose process is not
+        `replaces`. Raises NameTaken."""
+        await claim(self._leases, self._current.name, self._instance, about, replaces)
 
     async def start(self) -> None:
         """Take the lease and begin to renew it. Where Redis is away this is tried again and again; adds fail until the

@@ -35,6 +35,7 @@ PORT = ENVIRONMENT.integer("PORT", 8000, 0, 65535)
 INSTANCES = ENVIRONMENT.integer("INSTANCES", 2, 1, 256)
 METRICS_HOST = ENVIRONMENT.text("METRICS_HOST", "127.0.0.1")
 METRICS_PORT = ENVIRONMENT.integer("METRICS_PORT", 9400, 0, 65535)  # 0: none
+METRICS_CERTIFICATES = ENVIRONMENT.items("METRICS_CERTIFICATES")  # .pem files, folders, host:port: when they end
 # Connections that have sent no request yet, or are idle between two: the oldest are closed (waiting_connections)
 HTTP_MAX_WAITING = ENVIRONMENT.integer("HTTP_MAX_WAITING", 10_000, 1, 10**6)
 HTTP_MAX_WAITING_PER_ADDRESS = ENVIRONMENT.integer("HTTP_MAX_WAITING_PER_ADDRESS", 5000, 1, 10**6)

@@ -17,6 +17,7 @@ from flotilla.realtime.node.node import get_node
 from flotilla.realtime.protocol.codes import DisconnectCode
 from flotilla.realtime.server.connection import ABNORMAL, Connection
 from flotilla.realtime.server.sockets import open_socket
+from flotilla.realtime.server.traffic import traffic
 
 logger = logging.getLogger("flotilla.realtime.consumer")
 
@@ -71,7 +72,9 @@ async def _serve(client: Client, receive: Receive) -> None:
     try:
         while (event := await receive())["type"] != "websocket.disconnect":
             text = event.get("text")
-            client.receive(event.get("bytes") or b"" if text is None else text)
+            message = event.get("bytes") or b"" if text is None else text
+            traffic.websocket_in += len(message if isinstance(message, bytes) else message.encode())
+            client.receive(message)
         code = event.get("code") or code
     finally:
         client.closed(code)

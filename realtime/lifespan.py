@@ -8,19 +8,22 @@ does not speak it: there everything starts with its event loop (`start_with_daph
 """
 
 import asyncio
+import contextlib
 import logging
+import signal
 import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from flotilla.conf import problems
 from flotilla.config_reader import ConfigProblems
+from flotilla.presence import NameTaken
 from flotilla.realtime.node.node import current_node, get_node
 from flotilla.realtime.server.conf import get_server_config
 from flotilla.realtime.server.drain import is_leaving
 from flotilla.realtime.server.lifespan import EXTENSION, Lifespan, StartupFailed, is_served_here
 from flotilla.realtime.server.other_server import drain_at_sigterm
-from flotilla.realtime.server.signals import boot, leave
+from flotilla.realtime.server.signals import RELEASE_WITHIN, boot, end, leave
 from flotilla.realtime.server.workers import name_worker
 
 logger = logging.getLogger("flotilla.realtime.drain")
@@ -70,14 +73,16 @@ async def _serve(own: Lifespan | None, scope: dict[str, Any], receive: Receive, 
         await send({"type": "lifespan.startup.failed", "message": str(error)})
         return
     except Exception as error:
-        logger.exception("the node could not be started")
+        taken = isinstance(error, NameTaken)  # which says all there is to say
+        logger.error("the node could not be started: %s", error, exc_info=not taken)
         try:
             await _end(clients, register is not None)
             if own is not None:
                 await own.shutdown(get_server_config().drain_deadline)
         except Exception:  # as of settings that cannot be read: the server has to hear of the first fault all the same
             logger.exception("what had started could not be ended")
-        await send({"type": "lifespan.startup.failed", "message": f"the node could not be started: {error!r}"})
+        message = str(error) if taken else f"the node could not be started: {error!r}"
+        await send({"type": "lifespan.startup.failed", "message": message})
         return
     await send({"type": "lifespan.startup.complete"})
     await receive()  # lifespan.shutdown
@@ -94,7 +99,7 @@ async def _start(clients: NodeClients, register: Callable[[NodeClients], None] |
     if register is None:
         name_worker()
         await boot()
-    await get_node()
+    await get_node(claims_name=True)
     if register is not None:
         register(clients)
     else:
@@ -108,6 +113,9 @@ async def _end(clients: NodeClients, is_ours: bool) -> None:
     if not is_leaving():
         await leave()
     await clients.send_away(get_server_config().drain_deadline)
+    with contextlib.suppress(TimeoutError):  # the server has a deadline of its own, which is not known here
+        async with asyncio.timeout(RELEASE_WITHIN):
+            await end()
 
 
 def start_with_daphne() -> None:
@@ -130,5 +138,8 @@ async def _start_unless_started() -> None:
         return
     try:
         await _start(NodeClients(), None)
+    except NameTaken as error:
+        logger.error("the process ends: %s", error)  # Daphne has no start that could fail
+        signal.raise_signal(signal.SIGTERM)
     except Exception:
         logger.exception("the node could not be started")

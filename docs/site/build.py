@@ -1,7 +1,8 @@
 """`make docs`: the site of the documents, in var/site. Any broken link, stale reference or warning ends it with 1.
 
 python -m docs.site.build              builds
-python -m docs.site.build --reference  writes what is made from the code anew: SETTINGS.md, FUNCTIONS.md, COMMANDS.md
+python -m docs.site.build --reference  writes what is made from the code anew: SETTINGS.md, FUNCTIONS.md, COMMANDS.md,
+                                   METRICS.md
 """
 
 import argparse

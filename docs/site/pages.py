@@ -43,7 +43,16 @@ SECTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "docs/LOAD_TESTING.md",
         ),
     ),
-    ("Reference", ("docs/SETTINGS.md", "docs/FUNCTIONS.md", "docs/GUARANTEES.md", "docs/BENCHMARKS.md")),
+    (
+        "Reference",
+        (
+            "docs/SETTINGS.md",
+            "docs/FUNCTIONS.md",
+            "docs/METRICS.md",
+            "docs/GUARANTEES.md",
+            "docs/BENCHMARKS.md",
+        ),
+    ),
     ("How it is built", ("docs/ARCHITECTURE.md", DECISIONS, "CONTRIBUTING.md", "CHANGELOG.md")),
 )
 NAMES = {HOME: "index", DECISIONS: "decisions/index", "examples/rooms/README.md": "rooms"}

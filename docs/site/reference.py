@@ -31,10 +31,17 @@ def _commands() -> str:
     return reference()
 
 
+def _metrics() -> str:
+    from docs.site.metrics_reference import reference
+
+    return reference()
+
+
 DOCUMENTS: dict[str, Callable[[], str]] = {
     "docs/SETTINGS.md": _settings,
     "docs/FUNCTIONS.md": _functions,
     "docs/COMMANDS.md": _commands,
+    "docs/METRICS.md": _metrics,
 }
 
 

@@ -15,6 +15,7 @@ from flotilla.ops.drill.timeline import Say, Timeline
 from flotilla.ops.prometheus_api import Unreachable
 
 NOTIFIED_WITHIN = 90.0  # seconds from the fault to the receiver
+TOLD_OF_A_KILL_WITHIN = 30.0  # the same of an instance that is gone
 RESOLVED_WITHIN = 240.0  # seconds from the mend to the receiver
 QUIET_BEFORE = 15.0  # seconds of ordinary load in which nothing may fire
 
@@ -43,6 +44,13 @@ class Result:
     name: str
     notified: float
     resolved: float
+
+    def __str__(self) -> str:
+        return f"notified after {self.notified:.1f} s, resolved {self.resolved:.1f} s after the repair"
+
+    def as_dict(self) -> dict[str, object]:
+        """For JSON."""
+        return {"drill": self.name, "notified": round(self.notified, 1), "resolved": round(self.resolved, 1)}
 
 
 def run(drill: Drill, stack: Stack, load: Load, say: Say) -> Result:
@@ -129,6 +137,7 @@ DRILLS = [
         _start_again,
         'up{job="flotilla"} == 0',
         "target down",
+        notified_within=TOLD_OF_A_KILL_WITHIN,
         labels_of=_first,
     ),
     Drill(
@@ -180,5 +189,3 @@ DRILLS = [
         resolved_within=400.0,  # a rate of five minutes has to run out
     ),
 ]
-BY_NAME = {drill.name: drill for drill in DRILLS}
-SHORT = ("readiness_down", "redis_down", "rl_spike")  # what `make drill` has time for

@@ -22,6 +22,7 @@ except ImportError as error:
     raise MissingExtra("the load of a drill", "ops", error.name or str(error)) from error
 
 ROOM = "drill:room"
+GUARDED = "guarded:room"  # where a hook decides who may
 SUBSCRIBERS = 20  # on each instance
 EVERY = 0.05  # seconds between publications of one publisher; one on each instance
 FLOOD_PAUSE = 0.15  # seconds between 200 publications of a flood: commands count against `max_frames_per_second`
@@ -140,6 +141,7 @@ async def _visitor(url: str) -> None:
         async with websockets.connect(url) as client:
             place = await _enter(client, ROOM, **place)
             await client.send(json.dumps({"id": 3, "presence_stats": {"channel": ROOM}}))
+            await client.send(json.dumps({"id": 4, "subscribe": {"channel": GUARDED}}))
             for _ in range(VISIT):
                 for line in str(await client.recv()).split("\n"):
                     publication = json.loads(line).get("push", {}).get("pub", {})

@@ -60,6 +60,17 @@ def free_ports(count: int) -> list[int]:
         return [probe.getsockname()[1] for probe in probes]
 
 
+def port_and_row(count: int) -> list[int]:
+    """A free port, and so many free ones in a row, for the metrics of instances of one supervisor."""
+    while True:
+        port, first = free_ports(2)
+        row = range(first, first + count)
+        with contextlib.suppress(OSError, OverflowError), contextlib.ExitStack() as stack:
+            for one in (port, *row):
+                stack.enter_context(socket.socket()).bind(("127.0.0.1", one))
+            return [port, *row]
+
+
 class Program:
     """One program. It may be started again after its end; its log goes on."""
 

@@ -14,7 +14,8 @@ class Receiver:
 
     def __init__(self, port: int, host: str = "127.0.0.1") -> None:
         self.alerts: list[tuple[float, dict[str, Any]]] = []  # (when, alert), in the order they came
-        noted = self.alerts
+        self.paths: dict[str, set[str]] = {}  # the names of alerts that came to a path: each receiver has its own
+        noted, paths = self.alerts, self.paths
 
         class Handler(BaseHTTPRequestHandler):
             """Takes Alertmanager's webhook, version 4."""
@@ -28,6 +29,7 @@ class Receiver:
                     return
                 now = time.monotonic()
                 noted.extend((now, alert) for alert in alerts)
+                paths.setdefault(self.path, set()).update(alert["labels"]["alertname"] for alert in alerts)
                 self.send_response(200)
                 self.end_headers()
 

@@ -1,16 +1,35 @@
-"""A session of drills: one installation, ordinary load, one fault after another, and no alarm that has no fault."""
+"""A session of drills: faults, one after another, on one installation under ordinary load, and no alarm that has no
+fault; what is planned, each on an installation of its own.
+"""
 
 from collections.abc import Sequence
 
-from flotilla.ops.drill.drills import Drill, Result, run
+from flotilla.ops.drill.drills import DRILLS, Drill, Result, run
 from flotilla.ops.drill.load import Load
 from flotilla.ops.drill.processes import DrillFailed
+from flotilla.ops.drill.silence import SILENCES, Silence, Silent, keep_silent
 from flotilla.ops.drill.stack import Stack
 from flotilla.ops.drill.timeline import Say
 
+BY_NAME: dict[str, Drill | Silence] = {drill.name: drill for drill in (*DRILLS, *SILENCES)}
+SHORT = (
+    "readiness_down",
+    "redis_down",
+    "rl_spike",
+    "rolling_restart",
+    "planned_stop",
+)  # `make drill` has time for these
 
-def drill_all(drills: Sequence[Drill], say: Say) -> list[Result]:
-    """Run drills in order on one installation. Raises DrillFailed with the ends of the logs."""
+
+def drill_all(names: Sequence[str], say: Say) -> list[Result | Silent]:
+    """Run drills of BY_NAME, the faults first. Raises DrillFailed with the ends of the logs."""
+    wanted = [BY_NAME[name] for name in names]
+    faults = [drill for drill in wanted if isinstance(drill, Drill)]
+    found: list[Result | Silent] = [*_make_faults(faults, say)] if faults else []
+    return found + [keep_silent(silence, say) for silence in wanted if isinstance(silence, Silence)]
+
+
+def _make_faults(drills: Sequence[Drill], say: Say) -> list[Result]:
     say("starting Redis, two instances, Prometheus and Alertmanager …")
     with Stack() as stack:
         load = Load(stack)

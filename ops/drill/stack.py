@@ -1,7 +1,8 @@
 """A whole installation for a drill: Redis, two instances, Prometheus, Alertmanager and a webhook receiver.
 
 Prometheus and Alertmanager run with the files that are shipped; only the addresses in them are replaced. The instances
-run without a supervisor, so that a killed one stays dead until the drill starts it again.
+run without a supervisor, so that a killed one stays dead until the drill starts it again; where they are `supervised`
+they are those of one `manage.py serve`, which is the one program in `instances`.
 """
 
 import json
@@ -17,12 +18,23 @@ from pathlib import Path
 from typing import Any
 
 from flotilla import monitoring
-from flotilla.ops.drill.processes import ROOT, DrillFailed, Program, free_ports, program, require_service, wait_for
+from flotilla.ops.drill import permission
+from flotilla.ops.drill.processes import (
+    ROOT,
+    DrillFailed,
+    Program,
+    free_ports,
+    port_and_row,
+    program,
+    require_service,
+    wait_for,
+)
 from flotilla.ops.drill.receiver import Receiver
 from flotilla.ops.prometheus_api import Prometheus, Unreachable, get
 
 FILES = Path(monitoring.__file__).parent  # the files that are shipped
 READY_WITHIN = 60.0  # seconds
+SLOW_DRAIN = {"DRAIN_GRACE": "15", "DRAIN_DEADLINE": "30"}  # seconds: longer than an alert waits
 CONFIG: dict[str, Any] = {
     "anonymous": True,
     "show_instance": True,
@@ -40,7 +52,8 @@ CONFIG: dict[str, Any] = {
             f"allow_{what}_for_{whom}": True
             for what in ("subscribe", "publish", "presence", "history")
             for whom in ("client", "anonymous")
-        }
+        },
+        "guarded": {"subscribe_permission": f"{permission.__name__}.{permission.everybody.__name__}"},
     },
     "rate_limits": {"drill-publish": {"guards": "ws.publish", "key": "user_or_ip", "rate": "200/s burst=200"}},
 }
@@ -49,8 +62,9 @@ CONFIG: dict[str, Any] = {
 class Stack:
     """Use it as a context: everything runs inside the block, and is gone after it."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, supervised: bool = False, slow_drain: bool = False) -> None:
         require_service()
+        self._slow_drain = slow_drain
         self.home = Path(tempfile.mkdtemp(prefix="flotilla-drill-"))
         self._ports = iter(free_ports(12))
         self.api_key = secrets.token_hex(16)
@@ -58,9 +72,14 @@ class Stack:
         redis = next(self._ports)
         self.redis = Program("redis", self.home, self._redis_command(redis))
         self._environment = self._instances_environment(redis)
-        self.ports = [next(self._ports), next(self._ports)]
-        self.metrics_ports = [next(self._ports), next(self._ports)]
-        self.instances = [self._instance(number) for number in range(2)]
+        if supervised:
+            port, *self.metrics_ports = port_and_row(2)
+            self.ports = [port]
+            self.instances = [self._supervisor()]
+        else:
+            self.ports = [next(self._ports), next(self._ports)]
+            self.metrics_ports = [next(self._ports), next(self._ports)]
+            self.instances = [self._instance(number) for number in range(2)]
         alertmanager, prometheus = next(self._ports), next(self._ports)
         self.alertmanager_url = f"http://127.0.0.1:{alertmanager}"
         self._alertmanager = Program("alertmanager", self.home, self._alertmanager_command(alertmanager, receiver))
@@ -81,6 +100,8 @@ class Stack:
 
     def close(self) -> None:
         """End everything and remove its files."""
+        for one in self.instances if self._slow_drain else ():
+            one.kill()
         for one in (*self.instances, self._prometheus, self._alertmanager, self.redis):
             one.stop()
         self.receiver.close()
@@ -110,7 +131,7 @@ class Stack:
         for number, one in enumerate(self.instances):
             self._await(lambda number=number: self.is_ready(number), one)
         self._await(lambda: answers(f"{self.alertmanager_url}/api/v2/status"), self._alertmanager)
-        self._await(lambda: self._seen() == len(self.instances), self._prometheus)
+        self._await(lambda: self._seen() == len(self.metrics_ports), self._prometheus)
 
     def _await(self, condition: Any, one: Program) -> None:
         try:
@@ -151,15 +172,21 @@ class Stack:
         command = [sys.executable, "-m", "flotilla.realtime.server.daphne", *listen, "project.asgi:application"]
         return Program(f"drill-{number}", self.home, command, self._environment | own)
 
+    def _supervisor(self) -> Program:
+        own = {"INSTANCE_ID": "drill", "METRICS_PORT": str(self.metrics_ports[0])}
+        options = ["--instances", "2", "--host", "127.0.0.1", "--port", str(self.ports[0])]
+        command = [sys.executable, "manage.py", "serve", *options]
+        return Program("serve", self.home, command, self._environment | own)
+
     def _instances_environment(self, redis: int) -> dict[str, str]:
         own = {"REDIS_URL": f"redis://127.0.0.1:{redis}", "REALTIME_API_KEYS": self.api_key}
-        return environment(self.home, CONFIG) | own
+        return environment(self.home, CONFIG) | own | (SLOW_DRAIN if self._slow_drain else {})
 
     def _prometheus_command(self, port: int, alertmanager: int) -> list[str]:
         folder = Path(shutil.copytree(FILES / "prometheus", self.home / "prometheus"))
         text = (folder / "prometheus.yml").read_text()
         (folder / "prometheus.yml").write_text(text.replace("127.0.0.1:9093", f"127.0.0.1:{alertmanager}"))
-        targets = [{"targets": [self.target(0), self.target(1)], "labels": {"namespace": "drill"}}]
+        targets = [{"targets": [self.target(0), self.target(1)], "labels": {"cluster": "drill"}}]
         (folder / "targets" / "flotilla.json").write_text(json.dumps(targets))
         return [
             program("prometheus"),

@@ -1,26 +1,41 @@
 """Makes Grafana's dashboards, one JSON file each, of what `panels` says: `python -m flotilla.ops.grafana.build`.
 
-The files are committed, for Grafana reads files; a test sees that they are what this makes. Datasource, namespace and
-instance are variables of every dashboard.
+The files are committed, for Grafana reads files; a test sees that they are what this makes. Variables of every
+dashboard are data source, job, cluster and instance, and the address of docs/OPERATIONS.md for links to its sections.
 """
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
+from flotilla import monitoring
 from flotilla.monitoring import grafana
-from flotilla.ops.grafana.panels import DASHBOARDS, Dashboard, Panel
+from flotilla.ops.grafana.panels import DASHBOARDS, EVENTS, Dashboard, Event, Panel
 
 FOLDER = Path(grafana.__file__).parent / "dashboards"
-SELECTION = '{job="flotilla",namespace=~"$namespace",instance=~"$instance"'
+OF_CLUSTER = 'cluster=~"$cluster"'
+SELECTION = f'{{job=~"$job",{OF_CLUSTER},instance=~"$instance"'
 DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
-NAMESPACES = 'label_values(up{job="flotilla"}, namespace)'
-INSTANCES = 'label_values(up{job="flotilla",namespace=~"$namespace"}, instance)'
+JOBS = "label_values(flotilla_build_info, job)"
+CLUSTERS = 'label_values(up{job=~"$job"}, cluster)'
+INSTANCES = f'label_values(up{{job=~"$job",{OF_CLUSTER}}}, instance)'
+NO_COLOUR = "text"
+
+
+def _address_of_runbooks() -> str:
+    """Of docs/OPERATIONS.md, as alerts have it: an external label of Prometheus."""
+    text = (Path(monitoring.__file__).parent / "prometheus" / "prometheus.yml").read_text()
+    found = re.search(r"^ +runbooks: *(\S+)$", text, re.MULTILINE)
+    if found is None:
+        raise ValueError("prometheus.yml has no external label runbooks")
+    return found[1]
 
 
 def expression(template: str) -> str:
     """A query of `panels` as Grafana has it."""
-    return template.replace("{s}", SELECTION + "}").replace("{s,", SELECTION + ",").replace("{r}", "$__rate_interval")
+    selected = template.replace("{s}", SELECTION + "}").replace("{s,", SELECTION + ",").replace("{c}", OF_CLUSTER)
+    return selected.replace("{r}", "$__rate_interval")
 
 
 def dashboard(made: Dashboard) -> dict[str, Any]:
@@ -37,27 +52,69 @@ def dashboard(made: Dashboard) -> dict[str, Any]:
         "schemaVersion": 42,
         "time": {"from": "now-30m", "to": "now"},
         "links": [_links()],
-        "templating": {"list": [_datasource(), _variable("namespace", NAMESPACES), _variable("instance", INSTANCES)]},
+        "annotations": {"list": [_event(event) for event in EVENTS]},
+        "templating": {
+            "list": [
+                _datasource(),
+                _variable("job", JOBS),
+                _variable("cluster", CLUSTERS) | EVERYTHING,
+                _variable("instance", INSTANCES) | EVERYTHING,
+                _runbooks(),
+            ]
+        },
         "panels": _placed(made.panels),
     }
 
 
 def _links() -> dict[str, Any]:
+    return LINK | {"title": "Flotilla", "type": "dashboards", "tags": ["flotilla"], "includeVars": True}
+
+
+LINK = {
+    "type": "link",
+    "tags": [],
+    "icon": "external link",
+    "tooltip": "",
+    "asDropdown": False,
+    "includeVars": False,
+    "keepTime": True,
+    "targetBlank": False,
+}
+EVERYTHING = {"allValue": ".*"}  # also series that have no such label
+
+
+def _runbook(alert: str) -> dict[str, Any]:
+    about = {"title": f"Runbook: {alert}", "url": f"${{runbooks}}#{alert}", "targetBlank": True, "keepTime": False}
+    return LINK | {"icon": "doc"} | about
+
+
+def _event(event: Event) -> dict[str, Any]:
     return {
-        "title": "Flotilla",
-        "type": "dashboards",
-        "tags": ["flotilla"],
-        "icon": "external link",
-        "tooltip": "",
-        "asDropdown": False,
-        "includeVars": True,
-        "keepTime": True,
-        "targetBlank": False,
+        "name": event.name,
+        "datasource": DATASOURCE,
+        "enable": True,
+        "hide": False,
+        "iconColor": event.colour,
+        "expr": expression(event.expression),
+        "step": "15s",
+        "titleFormat": event.title,
+        "textFormat": event.text,
     }
 
 
 def _datasource() -> dict[str, Any]:
     return {"name": "datasource", "label": "Data source", "type": "datasource", "query": "prometheus", "refresh": 1}
+
+
+def _runbooks() -> dict[str, Any]:
+    address = _address_of_runbooks()
+    return {
+        "name": "runbooks",
+        "label": "Runbooks",
+        "type": "textbox",
+        "query": address,
+        "current": {"selected": True, "text": address, "value": address},
+    }
 
 
 def _variable(name: str, query: str) -> dict[str, Any]:
@@ -71,7 +128,6 @@ def _variable(name: str, query: str) -> dict[str, Any]:
         "sort": 1,
         "multi": True,
         "includeAll": True,
-        "allValue": ".*",
         "current": {"selected": True, "text": ["All"], "value": ["$__all"]},
     }
 
@@ -87,9 +143,12 @@ def _placed(panels: tuple[Panel, ...]) -> list[dict[str, Any]]:
 
 
 def _panel(number: int, panel: Panel) -> dict[str, Any]:
-    steps = [{"value": None, "color": "green"}, *({"value": value, "color": colour} for value, colour in panel.steps)]
+    base = NO_COLOUR if panel.kind == "stat" else "green"  # what has no value has the colour of the base
+    steps = [{"value": None, "color": base}, *({"value": value, "color": colour} for value, colour in panel.steps)]
     defaults: dict[str, Any] = {
         "unit": panel.unit,
+        "noValue": panel.absent,
+        "mappings": [_absent(panel)],
         "thresholds": {"mode": "absolute", "steps": steps},
         "color": {"mode": "thresholds" if panel.kind == "stat" else "palette-classic"},
     }
@@ -100,6 +159,7 @@ def _panel(number: int, panel: Panel) -> dict[str, Any]:
         "type": panel.kind,
         "title": panel.title,
         "description": panel.tells,
+        "links": [_runbook(alert) for alert in panel.alerts],
         "datasource": DATASOURCE,
         "targets": [
             {
@@ -116,6 +176,12 @@ def _panel(number: int, panel: Panel) -> dict[str, Any]:
         "fieldConfig": {"defaults": defaults, "overrides": []},
         "options": _options(panel),
     }
+
+
+def _absent(panel: Panel) -> dict[str, Any]:
+    """A share of nothing is no number either."""
+    result = {"text": panel.absent, "color": NO_COLOUR, "index": 0}
+    return {"type": "special", "options": {"match": "null+nan", "result": result}}
 
 
 def _lines(panel: Panel) -> dict[str, Any]:

@@ -1,13 +1,14 @@
-"""What the dashboards show: each panel's title, what it tells, its unit, its queries and its thresholds.
+"""What the dashboards show: each panel's title, what it tells, its unit, its queries, its thresholds and its runbooks.
 
-`{s}` in a query stands for the selection by job, namespace and instance, `{r}` for the range of rates. `build` makes
-Grafana's JSON of it. The content of a panel is here alone.
+`{s}` in a query stands for the selection by job, cluster and instance, `{c}` for that by cluster alone (recorded series
+and alerts have no instance), `{r}` for the range of rates. `build` makes Grafana's JSON of it. The content of a panel is
+here alone. No query ends with `or vector(0)`: what has no data must not look as if all were well.
 """
 
 from dataclasses import dataclass
 
 Steps = tuple[tuple[float, str], ...]
-"""From which value on a colour holds; below the first it is green."""
+"""From which value on a colour holds. Below the first a line is green, and a number has no colour."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +21,9 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """One panel. `kind`: timeseries or stat; `width` of 24 columns."""
+    """One panel. `kind`: timeseries or stat; `width` of 24 columns. `alerts`: those that fire for what it shows, whose
+    sections of docs/OPERATIONS.md it links to. `absent`: what it says when there is nothing to show; `optional`: there
+    may be nothing, though all is as it should be."""
 
     title: str
     tells: str
@@ -31,6 +34,9 @@ class Panel:
     height: int = 8
     steps: Steps = ()
     stacked: bool = False
+    alerts: tuple[str, ...] = ()
+    absent: str = "no data"
+    optional: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +49,17 @@ class Dashboard:
     panels: tuple[Panel, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What every dashboard marks on its time axis: while the expression has values, with the labels as text."""
+
+    name: str
+    colour: str
+    expression: str
+    title: str
+    text: str
+
+
 def _line(
     title: str,
     tells: str,
@@ -51,12 +68,25 @@ def _line(
     width: int = 12,
     steps: Steps = (),
     stacked: bool = False,
+    alerts: tuple[str, ...] = (),
 ) -> Panel:
-    return Panel(title, tells, unit, tuple(Query(*q) for q in queries), width=width, steps=steps, stacked=stacked)
+    drawn = tuple(Query(*q) for q in queries)
+    return Panel(title, tells, unit, drawn, width=width, steps=steps, stacked=stacked, alerts=alerts)
 
 
-def _number(title: str, tells: str, unit: str, expression: str, *, steps: Steps = (), width: int = 4) -> Panel:
-    return Panel(title, tells, unit, (Query(expression, title),), kind="stat", width=width, height=4, steps=steps)
+def _number(
+    title: str,
+    tells: str,
+    unit: str,
+    expression: str,
+    *,
+    steps: Steps = (),
+    width: int = 4,
+    alerts: tuple[str, ...] = (),
+    absent: str = "no data",
+) -> Panel:
+    query = (Query(expression, title),)
+    return Panel(title, tells, unit, query, "stat", width, 4, steps, alerts=alerts, absent=absent)
 
 
 def _quantiles(metric: str, by: str = "") -> tuple[tuple[str, str], ...]:
@@ -67,41 +97,90 @@ def _quantiles(metric: str, by: str = "") -> tuple[tuple[str, str], ...]:
     )
 
 
+def _p95(metric: str, by: str) -> tuple[str, str]:
+    """By one label; those that nobody has asked for lately have no line."""
+    return (
+        f"histogram_quantile(0.95, sum by ({by}, le) (rate({metric}_bucket{{s}}[{{r}}]))) >= 0",
+        f"{{{{{by}}}}}",
+    )
+
+
+DAY = 86400.0
+YEAR = 365 * DAY
 SLOW: Steps = ((0.05, "yellow"), (0.1, "red"))
-ERRORS: Steps = ((0.001, "yellow"), (0.0144, "red"))
+ERRORS: Steps = ((0, "green"), (0.001, "yellow"), (0.0144, "red"))
+ALL: Steps = ((0, "red"), (1, "green"))
+BUDGET: Steps = ((-1000, "red"), (0, "yellow"), (0.25, "green"))
+NONE: Steps = ((0, "green"), (1, "red"))
+
+EVENTS = (
+    Event("Deploys", "blue", "group by (cluster, version) (flotilla_build_info{s})"
+          " unless group by (cluster, version) (flotilla_build_info{s} offset 5m)", "Version {{version}}", "{{cluster}}"),
+    Event("Restarts", "purple", "sum by (cluster, instance) (changes(process_start_time_seconds{s}[1m])) > 0",
+          "{{instance}} was started", "{{cluster}}"),
+    Event("Alerts", "red", 'ALERTS{alertstate="firing",severity=~"critical|warning",{c}}', "{{alertname}}",
+          "{{severity}} {{cluster}} {{instance}} {{policy}} {{shard}} {{task}}"),
+)  # fmt: skip
 
 OVERVIEW = Dashboard(
     "flotilla-overview",
     "Flotilla: overview",
     "Is everything well? Objectives, instances, connections.",
     (
-        _number("Ready instances", "Instances that should get clients. Fewer than there are: readiness_down.", "short",
-                "sum(app_ready{s})", steps=((-1, "red"), (1, "green"))),
-        _number("Reachable instances", "Instances that Prometheus reaches.", "short", "sum(up{s})",
-                steps=((-1, "red"), (1, "green"))),
+        _number("Ready instances", "Of the instances there should be, those that should get clients: green when all are.",
+                "percentunit", "sum(app_ready{s}) / count(up{s})", steps=ALL, alerts=("readiness_down", "crash_loop"),
+                absent="no instance"),
+        _number("Reachable instances", "Of the instances there should be, those that Prometheus reaches: green when all are.",
+                "percentunit", "sum(up{s}) / count(up{s})", steps=ALL, alerts=("readiness_down",), absent="no instance"),
         _number("Connections", "WebSocket connections open now.", "short", "sum(flotilla_connections{s})"),
+        _number("Draining", "Instances with a process that is being stopped in order.", "short",
+                "sum(max by (cluster, instance) (flotilla_draining{s}))"),
+        _number("Alerts firing", "Alerts that fire now; without the watchdog's, nobody evaluates rules.", "short",
+                'count(ALERTS{alertstate="firing",severity=~"critical|warning",{c}})'
+                ' or 0 * count(ALERTS{alertstate="firing",severity="none"})', steps=NONE, alerts=("watchdog",),
+                absent="no rules"),
+        _number("Publications lost", "Given up in the last hour, and nobody was told by an error.", "short",
+                "sum(increase(flotilla_publications_lost_total{s}[1h]))", steps=NONE, alerts=("publications_lost",)),
+        _number("Error budget left", "Of what 30 days may have of errors of ours (0.1 %). Below 0 the objective was missed.",
+                "percentunit", "min(flotilla:error_budget_left:ratio{{c}})", steps=BUDGET, alerts=("slo_errors_burn",),
+                absent="not known yet"),
+        _number("Latency budget left", "Of what 30 days may have of deliveries slower than 0.1 s (1 %).", "percentunit",
+                "min(flotilla:latency_budget_left:ratio{{c}})", steps=BUDGET, alerts=("slo_latency_burn",),
+                absent="not known yet"),
         _number("Deliveries within 0.1 s", "Share of deliveries that took at most 0.1 s; the objective is 99 %.",
                 "percentunit",
                 'sum(rate(flotilla_delivery_seconds_bucket{s,le="0.1"}[{r}])) / sum(rate(flotilla_delivery_seconds_count{s}[{r}]))',
-                steps=((0, "red"), (0.95, "yellow"), (0.99, "green"))),
+                steps=((0, "red"), (0.95, "yellow"), (0.99, "green")), alerts=("slo_latency_burn",), absent="no deliveries"),
         _number("Errors of ours", "Share of commands answered with error 100; the objective is below 0.1 %.",
                 "percentunit",
                 'sum(rate(flotilla_command_errors_total{s,code="100"}[{r}])) / sum(rate(flotilla_messages_in_total{s,type!="pong"}[{r}]))',
-                steps=ERRORS),
-        _number("Alerts firing", "Alerts that fire now.", "short",
-                'count(ALERTS{alertstate="firing"}) or vector(0)', steps=((1, "red"),)),
+                steps=ERRORS, alerts=("slo_errors_burn",), absent="no commands"),
+        _number("Event-loop lag", "How late the loop wakes up on average, where it is worst.", "s",
+                "max(rate(flotilla_event_loop_lag_seconds_sum{s}[{r}]) / rate(flotilla_event_loop_lag_seconds_count{s}[{r}]))",
+                steps=((0, "green"), (0.05, "yellow"), (0.1, "red")), alerts=("event_loop_lag",)),
+        _number("Redis in trouble", "Redises that throw keys away when they are full, or cannot write their files.", "short",
+                "sum(max by (cluster, shard) (flotilla_redis_evicting{s}))"
+                " + sum(max by (cluster, shard) (flotilla_redis_persistence_failing{s}))",
+                steps=NONE, alerts=("redis_evicting", "redis_persistence"), absent="no Redis answers"),
         _line("Readiness", "1 while an instance should get clients; a line that ends is an instance that is gone.", "short",
-              ("app_ready{s}", "{{instance}}")),
+              ("max by (instance) (app_ready{s})", "{{instance}}"), alerts=("readiness_down",)),
         _line("Failing checks", "Checks of the readiness that do not hold, by name.", "short",
-              ("sum by (check) (1 - app_ready_check{s})", "{{check}}"), steps=((1, "red"),)),
-        _line("Connections", "Open connections by instance.", "short", ("flotilla_connections{s}", "{{instance}}"), stacked=True),
+              ("sum by (check) (1 - app_ready_check{s})", "{{check}}"), steps=((1, "red"),), alerts=("readiness_down",)),
+        _line("Connections", "Open connections by instance.", "short",
+              ("sum by (instance) (flotilla_connections{s})", "{{instance}}"), stacked=True),
         _line("Publications", "From clients, and written to connections.", "ops",
               ("sum(rate(flotilla_publications_in_total{s}[{r}]))", "in"),
               ("sum(rate(flotilla_publications_out_total{s}[{r}]))", "out")),
         _line("Delivery time", "From when Redis took a publication to its last local write. Red above the objective.", "s",
-              *_quantiles("flotilla_delivery_seconds"), steps=SLOW),
+              *_quantiles("flotilla_delivery_seconds"), steps=SLOW, alerts=("slo_latency_burn",)),
+        _line("Lost or given up", "Publications given up because of Redis, gaps that history could not fill, partitions begun again.",
+              "short", ("sum by (reason) (increase(flotilla_publications_lost_total{s}[{r}]))", "publications: {{reason}}"),
+              ("sum(increase(flotilla_positions_lost_total{s}[{r}]))", "gaps"),
+              ("sum(increase(flotilla_redis_losses_total{s}[{r}]))", "partitions"), steps=((1, "red"),),
+              alerts=("publications_lost", "positions_lost")),
         _line("Leases and instances", "Instances that hold a lease against instances Prometheus reaches: they must agree.",
-              "short", ("max(flotilla_leases{s})", "leases"), ("count(up{s} == 1)", "reachable")),
+              "short", ("max(flotilla_leases{s})", "leases"), ("count(up{s} == 1)", "reachable"),
+              ("sum(flotilla_lease_held{s})", "hold their lease"), alerts=("lease_lost", "presence_drift")),
         _line("Versions", "What runs, by version.", "short",
               ("count by (version, django, python) (flotilla_build_info{s})", "{{version}} on Django {{django}}, Python {{python}}")),
     ),
@@ -112,14 +191,36 @@ WEBSOCKETS = Dashboard(
     "Flotilla: WebSockets",
     "Who is connected, what is said, who is dropped, who came back.",
     (
-        _line("Connections", "Open connections by instance.", "short", ("flotilla_connections{s}", "{{instance}}")),
+        _line("Connections", "Open connections by instance.", "short",
+              ("sum by (instance) (flotilla_connections{s})", "{{instance}}")),
+        _line("SDKs", "Connections by the name and version that clients say; the 15 with the most.", "short",
+              ("topk(15, sum by (sdk, version) (flotilla_client_sdk_connections{s}))", "{{sdk}} {{version}}")),
         _line("Users and channels", "Distinct users and channels with subscribers, summed over instances.", "short",
               ("sum(flotilla_users{s})", "users"), ("sum(flotilla_channels{s})", "channels")),
+        _line("Subscriptions, by namespace", "Subscriptions that are there now.", "short",
+              ("sum by (channel_namespace) (flotilla_subscriptions{s})", "{{channel_namespace}}"), stacked=True),
+        _line("Publications in, by namespace", "What clients publish.", "ops",
+              ("sum by (channel_namespace) (rate(flotilla_publications_in_total{s}[{r}]))", "{{channel_namespace}}")),
+        _line("Publications out, by namespace", "Written to connections.", "ops",
+              ("sum by (channel_namespace) (rate(flotilla_publications_out_total{s}[{r}]))", "{{channel_namespace}}")),
+        _line("Bytes in and out", "Read from clients and written to them, by what they are.", "Bps",
+              ("sum by (transport) (rate(flotilla_received_bytes_total{s}[{r}]))", "in: {{transport}}"),
+              ("sum by (transport, kind) (rate(flotilla_sent_bytes_total{s}[{r}]))", "out: {{transport}} {{kind}}")),
+        _line("Bytes to channels, by namespace", "Publications, joins and leaves, for each connection.", "Bps",
+              ("sum by (channel_namespace) (rate(flotilla_channel_sent_bytes_total{s}[{r}]))", "{{channel_namespace}}")),
         _line("Opened", "Connections accepted.", "ops", ("sum by (instance) (rate(flotilla_connections_opened_total{s}[{r}]))", "{{instance}}")),
         _line("Admission", "Clients let in: a second on average, the most within any second, and what an instance says it can take.", "short",
               ("sum by (instance) (rate(flotilla_connections_opened_total{s}[{r}]))", "{{instance}}: average"),
-              ("flotilla_admission_peak{s}", "{{instance}}: peak"), ("min(flotilla_admission_rate{s})", "admission_rate"),
-              ("sum(flotilla_admission_waiting{s})", "waiting"), ("max(flotilla_admission_longest_wait_seconds{s})", "longest wait, s")),
+              ("max by (instance) (flotilla_admission_peak{s})", "{{instance}}: peak"), ("min(flotilla_admission_rate{s})", "admission_rate"),
+              ("sum(flotilla_admission_waiting{s})", "waiting"), ("max(flotilla_admission_longest_wait_seconds{s})", "longest wait, s"),
+              alerts=("admission_queue",)),
+        _line("Handshakes refused, places and connections taken back", "503: too many waited. Places of silent clients. Connections without a request.",
+              "ops", ("sum(rate(flotilla_admission_refused_total{s}[{r}]))", "refused with 503"),
+              ("sum(rate(flotilla_admission_gave_way_total{s}[{r}]))", "silent clients gave way"),
+              ("sum(rate(flotilla_http_waiting_closed_total{s}[{r}]))", "connections without a request closed"), steps=((1, "red"),),
+              alerts=("admission_queue",)),
+        _line("Silent clients and idle connections", "Let in, and have not asked to connect; connections that have sent no request.",
+              "short", ("sum(flotilla_admission_silent{s})", "silent clients"), ("sum(flotilla_http_waiting{s})", "without a request")),
         _line("Closed, by code", "1000 and 1001: by the client. 3001: drained. 3008: did not read. 3012: silent.", "ops",
               ("sum by (code) (rate(flotilla_connections_closed_total{s}[{r}]))", "{{code}}")),
         _line("Messages in, by type", "Commands and pongs of clients.", "ops",
@@ -127,18 +228,28 @@ WEBSOCKETS = Dashboard(
         _line("Messages out, by type", "What was written to connections.", "ops",
               ("sum by (type) (rate(flotilla_messages_out_total{s}[{r}]))", "{{type}}")),
         _line("Commands refused, by code", "100: ours. 103: not permitted. 111: too many.", "ops",
-              ("sum by (code) (rate(flotilla_command_errors_total{s}[{r}]))", "{{code}}")),
+              ("sum by (code) (rate(flotilla_command_errors_total{s}[{r}]))", "{{code}}"), alerts=("slo_errors_burn",)),
         _line("Recoveries", "Clients that came back: recovered, or why not.", "ops",
-              ("sum by (outcome, reason) (rate(flotilla_recoveries_total{s}[{r}]))", "{{outcome}} {{reason}}")),
+              ("sum by (outcome, reason) (rate(flotilla_recoveries_total{s}[{r}]))", "{{outcome}} {{reason}}"),
+              alerts=("insufficient_recoveries",)),
         _line("Outgoing bytes waiting", "What clients have not taken yet, by instance.", "bytes",
-              ("flotilla_outgoing_waiting_bytes{s}", "{{instance}}")),
+              ("sum by (instance) (flotilla_outgoing_waiting_bytes{s})", "{{instance}}"), alerts=("slow_consumers",)),
         _line("Slow clients dropped", "Ended with 3008 because they did not read.", "ops",
-              ("sum by (instance) (rate(flotilla_slow_clients_dropped_total{s}[{r}]))", "{{instance}}"), steps=((0.05, "red"),)),
+              ("sum by (instance) (rate(flotilla_slow_clients_dropped_total{s}[{r}]))", "{{instance}}"), steps=((0.05, "red"),),
+              alerts=("slow_consumers",)),
         _line("Presence", "Entries that instances vouch for.", "short",
               ("sum by (scope) (flotilla_presence_members{s})", "{{scope}}")),
         _line("Presence: drift and reaped", "Connections without an entry or the reverse; entries removed of dead instances.",
               "short", ("sum(flotilla_presence_drift{s})", "drift"),
-              ("sum by (scope) (increase(flotilla_presence_reaped_total{s}[{r}]))", "reaped {{scope}}"), steps=((1, "red"),)),
+              ("sum by (scope) (increase(flotilla_presence_reaped_total{s}[{r}]))", "reaped {{scope}}"), steps=((1, "red"),),
+              alerts=("presence_drift",)),
+        _line("Signals", "Calls of the project's receivers, and those that raised or were slow.", "ops",
+              ("sum by (signal) (rate(flotilla_signal_calls_total{s}[{r}]))", "{{signal}}"),
+              ("sum by (signal) (rate(flotilla_signal_failures_total{s}[{r}]))", "{{signal}} failed"),
+              ("sum by (signal) (rate(flotilla_signal_slow_total{s}[{r}]))", "{{signal}} slow")),
+        _line("Signals: how far behind", "Calls that wait, and for how long the oldest of them has.", "short",
+              ("sum(flotilla_signals_waiting{s})", "waiting"), ("max(flotilla_signals_lag_seconds{s})", "oldest, s"),
+              alerts=("receivers_lag",)),
     ),
 )  # fmt: skip
 
@@ -148,17 +259,21 @@ LIMITS = Dashboard(
     "Which limits bite, how fast they decide, and what HTTP answers.",
     (
         _line("Denied, by policy", "Denials a second; far above the policy's own hour: rl_spike.", "ops",
-              ('sum by (policy) (rate(flotilla_ratelimit_decisions_total{s,outcome="denied"}[{r}])) or vector(0)', "{{policy}}"), steps=((5, "red"),)),
+              ('sum by (policy) (rate(flotilla_ratelimit_decisions_total{s,outcome="denied"}[{r}]))', "{{policy}}"), steps=((5, "red"),),
+              alerts=("rl_spike",)),
         _line("Decisions, by outcome", "near: allowed, at 80 % or more. shadow: would be denied.", "ops",
               ("sum by (outcome) (rate(flotilla_ratelimit_decisions_total{s}[{r}]))", "{{outcome}}"), stacked=True),
-        _line("Decided without Redis", "failed_…, local: the limiter's Redis does not answer.", "ops",
-              ('sum by (outcome) (rate(flotilla_ratelimit_decisions_total{s,outcome=~"failed_.+|local"}[{r}])) or vector(0)', "{{outcome}}"),
-              steps=((0.1, "red"),)),
+        _line("Decided without Redis", "failed_…, local: the limiter's Redis does not answer. 1: so it is now, by instance.", "ops",
+              ('sum by (outcome) (rate(flotilla_ratelimit_decisions_total{s,outcome=~"failed_.+|local"}[{r}]))', "{{outcome}}"),
+              ("max by (instance) (flotilla_ratelimit_redis_away{s})", "away: {{instance}}"),
+              steps=((0.1, "red"),), alerts=("limiter_degraded",)),
         _line("Time of a decision", "Decisions that asked Redis.", "s", *_quantiles("flotilla_ratelimit_decision_seconds")),
+        _line("Denials from memory", "Denials that cost no round trip to Redis: a flood is mostly these.", "ops",
+              ("sum(rate(flotilla_ratelimit_remembered_total{s}[{r}]))", "denied")),
         _line("HTTP responses, by status", "429: a limit; 5xx: ours.", "ops",
-              ("sum by (status) (rate(django_http_responses_total_by_status_total{s}[{r}]))", "{{status}}")),
+              ("sum by (status) (rate(django_http_responses_total_by_status_total{s}[{r}]))", "{{status}}"), alerts=("slo_errors_burn",)),
         _line("HTTP 429", "Requests that a limit refused, of all routes.", "ops",
-              ('sum(rate(django_http_responses_total_by_status_total{s,status="429"}[{r}])) or vector(0)', "429"), steps=((5, "red"),)),
+              ('sum(rate(django_http_responses_total_by_status_total{s,status="429"}[{r}]))', "429"), steps=((5, "red"),)),
         _line("HTTP responses, by route", "By the route's name.", "ops",
               ("sum by (view) (rate(django_http_responses_total_by_status_view_method_total{s}[{r}]))", "{{view}}")),
         _line("WebSocket commands denied", "Answered with 111.", "ops",
@@ -169,48 +284,80 @@ LIMITS = Dashboard(
 LATENCY = Dashboard(
     "flotilla-latency",
     "Flotilla: latency",
-    "Where the time of a delivery and of a request goes.",
+    "Where the time of a delivery, a command and a request goes.",
     (
         _line("Delivery time", "Redis to the last local write; lag and fan-out together.", "s",
-              *_quantiles("flotilla_delivery_seconds"), steps=SLOW),
+              *_quantiles("flotilla_delivery_seconds"), steps=SLOW, alerts=("slo_latency_burn",)),
         _line("Slow deliveries", "Share that took longer than 0.1 s.", "percentunit",
               ('1 - sum(rate(flotilla_delivery_seconds_bucket{s,le="0.1"}[{r}])) / sum(rate(flotilla_delivery_seconds_count{s}[{r}]))', "slow"),
-              steps=((0.01, "yellow"), (0.06, "red"))),
+              steps=((0.01, "yellow"), (0.06, "red")), alerts=("slo_latency_burn",)),
         _line("Hub lag", "Redis to the arrival in the process: Redis, the network, and the wait for the loop.", "s",
               *_quantiles("flotilla_hub_lag_seconds")),
         _line("Fan-out time", "Arrival to the last local write: this process's own work.", "s",
               *_quantiles("flotilla_fan_out_seconds")),
         _line("Delivery time p95, by instance", "One that stands out is short of CPU, or far from Redis.", "s",
               ("histogram_quantile(0.95, sum by (instance, le) (rate(flotilla_delivery_seconds_bucket{s}[{r}])))", "{{instance}}"), steps=SLOW),
+        _line("Command time p95, by command", "From a command's arrival to its answer: what a client waits here. They have 4 s.", "s",
+              _p95("flotilla_command_duration_seconds", "command"), steps=((1, "red"),)),
+        _line("Permission hooks p95, by hook", "The project's own code that decides who may: a slow one makes commands wait.", "s",
+              _p95("flotilla_permission_duration_seconds", "hook"), steps=((0.5, "red"),)),
+        _line("Answers of hooks", "failed: raised or too late; its clients are told to try again.", "ops",
+              ("sum by (hook, outcome) (rate(flotilla_permission_answers_total{s}[{r}]))", "{{hook}}: {{outcome}}"),
+              alerts=("slo_errors_burn",)),
+        _line("Database p95", "Queries of pages, hooks and sessions.", "s", _p95("flotilla_database_duration_seconds", "database"),
+              steps=((0.1, "yellow"), (1, "red"))),
+        _line("Database: load", "Seconds of queries in a second: how many run at a time. Queries a second; connections that are made.", "short",
+              ("sum by (database) (rate(flotilla_database_duration_seconds_sum{s}[{r}]))", "{{database}}: at a time"),
+              ("sum by (database) (rate(flotilla_database_duration_seconds_count{s}[{r}]))", "{{database}}: queries/s"),
+              ("sum by (database) (rate(flotilla_database_connects_total{s}[{r}]))", "{{database}}: connections/s")),
+        _line("Database: errors", "Queries that raised.", "ops",
+              ("sum by (database) (rate(flotilla_database_errors_total{s}[{r}]))", "{{database}}"), steps=((0.1, "red"),)),
+        _line("HTTP API p95, by method", "Each part of a batch by itself.", "s", _p95("flotilla_api_duration_seconds", "method")),
+        _line("HTTP API: errors", "Errors in answers, whatever the HTTP status. 100: ours.", "ops",
+              ("sum by (method, code) (rate(flotilla_api_errors_total{s}[{r}]))", "{{method}}: {{code}}"), steps=((0.1, "red"),)),
         _line("HTTP request time", "With all middleware.", "s",
               *_quantiles("django_http_requests_latency_including_middlewares_seconds")),
         _line("HTTP request time p95, by route", "By the route's name.", "s",
-              ("histogram_quantile(0.95, sum by (view, le) (rate(django_http_requests_latency_seconds_by_view_method_bucket{s}[{r}])))", "{{view}}")),
-        _line("Redis round trip", "From sending a command to its reply.", "s", *_quantiles("flotilla_redis_round_trip_seconds"), steps=((0.05, "red"),)),
+              ("histogram_quantile(0.95, sum by (view, le) (rate(django_http_requests_latency_seconds_by_view_method_bucket{s}[{r}]))) >= 0", "{{view}}")),
+        _line("Redis round trip", "From sending a command to its reply.", "s", *_quantiles("flotilla_redis_round_trip_seconds"),
+              steps=((0.05, "red"),), alerts=("redis_slow",)),
     ),
 )  # fmt: skip
 
 REDIS = Dashboard(
     "flotilla-redis",
     "Flotilla: Redis and fan-out",
-    "Commands, failures and reconnects by shard; gaps and how they were filled.",
+    "Memory, commands, failures and reconnects by shard; gaps and how they were filled.",
     (
+        _line("Memory", "In use, and what each Redis may use (0: any).", "bytes",
+              ("max by (shard) (flotilla_redis_memory_used_bytes{s})", "used, Redis {{shard}}"),
+              ("max by (shard) (flotilla_redis_memory_max_bytes{s})", "maxmemory, Redis {{shard}}"), alerts=("redis_memory",)),
+        _line("Policy and persistence", "1: throws keys away when it is full; cannot write its snapshot or its append-only file.", "short",
+              ("max by (shard) (flotilla_redis_evicting{s})", "evicting, Redis {{shard}}"),
+              ("max by (shard) (flotilla_redis_persistence_failing{s})", "cannot write, Redis {{shard}}"), steps=((1, "red"),),
+              alerts=("redis_evicting", "redis_persistence")),
+        _line("What a Redis lost", "Keys that it threw away; partitions whose streams were begun again.", "short",
+              ("max by (shard) (increase(flotilla_redis_evicted_keys_total{s}[{r}]))", "keys, Redis {{shard}}"),
+              ("sum by (shard) (increase(flotilla_redis_losses_total{s}[{r}]))", "partitions, Redis {{shard}}"), steps=((1, "red"),),
+              alerts=("redis_evicting", "positions_lost")),
         _line("Commands", "Sent to each Redis.", "ops", ("sum by (shard) (rate(flotilla_redis_commands_total{s}[{r}]))", "Redis {{shard}}")),
         _line("Calls given up and refused", "Given up: no answer. Refused: answered with an error.", "ops",
               ("sum by (shard) (rate(flotilla_redis_unavailable_total{s}[{r}]))", "given up, Redis {{shard}}"),
-              ("sum by (shard) (rate(flotilla_redis_refused_total{s}[{r}]))", "refused, Redis {{shard}}"), steps=((0.2, "red"),)),
+              ("sum by (shard) (rate(flotilla_redis_refused_total{s}[{r}]))", "refused, Redis {{shard}}"), steps=((0.2, "red"),),
+              alerts=("redis_errors",)),
         _line("Connections made", "Command and pub/sub connections that were made again.", "short",
               ("sum by (shard) (increase(flotilla_redis_connects_total{s}[{r}]))", "commands, Redis {{shard}}"),
-              ("sum by (shard) (increase(flotilla_pubsub_reconnects_total{s}[{r}]))", "pub/sub, Redis {{shard}}")),
+              ("sum by (shard) (increase(flotilla_pubsub_reconnects_total{s}[{r}]))", "pub/sub, Redis {{shard}}"), alerts=("refills",)),
         _line("Round trip", "From sending a command to its reply, by shard.", "s",
-              *_quantiles("flotilla_redis_round_trip_seconds", "shard"), steps=((0.05, "red"),)),
+              *_quantiles("flotilla_redis_round_trip_seconds", "shard"), steps=((0.05, "red"),), alerts=("redis_slow",)),
         _line("Gaps", "Looked up in history, and those it could not fill.", "ops",
               ("sum(rate(flotilla_refills_total{s}[{r}]))", "refills"),
-              ("sum(rate(flotilla_positions_lost_total{s}[{r}]))", "lost"), steps=((0.2, "red"),)),
+              ("sum(rate(flotilla_positions_lost_total{s}[{r}]))", "lost"), steps=((0.2, "red"),), alerts=("refills", "positions_lost")),
         _line("Channels not live", "Channels that wait for more than 5 s to be confirmed, or for what is missing.", "short",
-              ("sum by (state) (flotilla_channels_not_live{s})", "{{state}}"), steps=((1, "red"),)),
+              ("sum by (state) (flotilla_channels_not_live{s})", "{{state}}"), steps=((1, "red"),), alerts=("channels_not_live",)),
         _line("Tasks begun again", "Tasks that failed, by name.", "short",
-              ("sum by (task) (increase(flotilla_task_restarts_total{s}[{r}]))", "{{task}}"), steps=((1, "red"),)),
+              ("sum by (task) (increase(flotilla_task_restarts_total{s}[{r}]))", "{{task}}"), steps=((1, "red"),),
+              alerts=("tasks_restarting",)),
         _line("Publications from history", "Handed on from history instead of the layer.", "ops",
               ("sum(rate(flotilla_refilled_publications_total{s}[{r}]))", "publications")),
         _line("Fan-out factor", "Writes per publication that a process received.", "short",
@@ -224,19 +371,29 @@ PROCESS = Dashboard(
     "Flotilla: CPU, memory and loop lag",
     "What each process uses, and whether its event loop keeps up.",
     (
-        _line("CPU", "Cores used; one process can use one.", "percentunit", ("rate(process_cpu_seconds_total{s}[{r}])", "{{instance}}"),
-              steps=((0.8, "yellow"), (0.95, "red"))),
-        _line("Memory", "Resident memory.", "bytes", ("process_resident_memory_bytes{s}", "{{instance}}")),
+        _line("CPU", "Cores used; one process can use one.", "percentunit",
+              ("max by (instance) (rate(process_cpu_seconds_total{s}[{r}]))", "{{instance}}"),
+              steps=((0.8, "yellow"), (0.95, "red")), alerts=("cpu_saturation",)),
+        _line("Memory", "Resident memory.", "bytes", ("sum by (instance) (process_resident_memory_bytes{s})", "{{instance}}"),
+              alerts=("memory_growth",)),
         _line("Memory per connection", "Resident memory by open connections; the empty process counts in.", "bytes",
-              ("process_resident_memory_bytes{s} / (flotilla_connections{s} > 0)", "{{instance}}")),
-        _line("Open files", "Each connection is one.", "short", ("process_open_fds{s}", "{{instance}}")),
+              ("sum by (instance) (process_resident_memory_bytes{s}) / (sum by (instance) (flotilla_connections{s}) > 0)", "{{instance}}")),
+        _line("Open files", "Each connection is one.", "short", ("sum by (instance) (process_open_fds{s})", "{{instance}}")),
         _line("Open files, of those allowed", "Full: nobody can connect.", "percentunit",
-              ("process_open_fds{s} / process_max_fds{s}", "{{instance}}"), steps=((0.8, "red"),)),
+              ("max by (instance) (process_open_fds{s} / process_max_fds{s})", "{{instance}}"), steps=((0.8, "red"),),
+              alerts=("open_files",)),
         _line("Event-loop lag, average", "How late the loop wakes up. Above 0.1 s: event_loop_lag.", "s",
-              ("rate(flotilla_event_loop_lag_seconds_sum{s}[{r}]) / rate(flotilla_event_loop_lag_seconds_count{s}[{r}])", "{{instance}}"),
-              steps=((0.05, "yellow"), (0.1, "red"))),
+              ("max by (instance) (rate(flotilla_event_loop_lag_seconds_sum{s}[{r}])"
+               " / rate(flotilla_event_loop_lag_seconds_count{s}[{r}]))", "{{instance}}"),
+              steps=((0.05, "yellow"), (0.1, "red")), alerts=("event_loop_lag",)),
         _line("Event-loop lag", "Over all instances.", "s", *_quantiles("flotilla_event_loop_lag_seconds")),
-        _line("Uptime", "Since the process began.", "s", ("time() - process_start_time_seconds{s}", "{{instance}}")),
+        Panel("Certificates", "Until a certificate that an instance serves or watches ends.", "s",
+              (Query("min by (certificate) (flotilla_tls_certificate_expiry_timestamp_seconds{s}) - time()", "{{certificate}}"),
+               Query("min by (certificate) (flotilla_tls_certificate_readable{s})", "{{certificate}}: can be read")),
+              steps=((-10 * YEAR, "red"), (14 * DAY, "green")), alerts=("certificate_expiry",),
+              absent="no certificate is watched", optional=True),
+        _line("Uptime", "Since the process began.", "s", ("time() - max by (instance) (process_start_time_seconds{s})", "{{instance}}"),
+              alerts=("crash_loop",)),
     ),
 )  # fmt: skip
 

@@ -4,9 +4,7 @@ Its limits are those that are promised to the clients; `lenient` makes them let 
 proof that the gate sees it. Gone with the block.
 """
 
-import contextlib
 import shutil
-import socket
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
@@ -14,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from flotilla.ops.drill.processes import DrillFailed, Program, free_ports, require_service, wait_for
+from flotilla.ops.drill.processes import DrillFailed, Program, port_and_row, require_service, wait_for
 from flotilla.ops.drill.stack import environment
 from flotilla.ops.load import server_side
 from flotilla.ratelimit.algorithms.rates import Rate, parse_rate
@@ -49,7 +47,7 @@ class Cluster:
     def __init__(self, instances: int, lenient: int = 1) -> None:
         require_service()
         self._home = Path(tempfile.mkdtemp(prefix="flotilla-load-"))
-        port, *metrics = _ports(1 + instances)
+        port, *metrics = port_and_row(instances)
         self.address = f"127.0.0.1:{port}"
         self.metrics = [f"http://127.0.0.1:{one}/metrics" for one in metrics]
         self._environment = environment(self._home, _config(lenient))
@@ -95,14 +93,3 @@ class Cluster:
 
     def _whole(self) -> bool:
         return all(server_side.is_ready(url) for url in self.metrics)
-
-
-def _ports(count: int) -> list[int]:
-    """A free port, and a row of free ones for the metrics of the instances."""
-    while True:
-        port, first = free_ports(2)
-        row = range(first, first + count - 1)
-        with contextlib.suppress(OSError, OverflowError), contextlib.ExitStack() as stack:
-            for one in (port, *row):
-                stack.enter_context(socket.socket()).bind(("127.0.0.1", one))
-            return [port, *row]

@@ -21,6 +21,7 @@ from django.core.exceptions import PermissionDenied
 
 from flotilla.realtime.access import hooks
 from flotilla.realtime.access.handshake_request import HandshakeRequest
+from flotilla.realtime.access.hook_stats import ABSTAINED, NO, YES, hook_stats
 from flotilla.realtime.access.identity import Identity
 from flotilla.realtime.conf import Hook
 from flotilla.realtime.protocol.codes import CommandError, DisconnectCode, DisconnectError, ErrorCode
@@ -60,16 +61,20 @@ async def identity_from_hook(hook: Hook, request: HandshakeRequest, again: float
     comes back by itself, and the hook is asked again. Raises DisconnectError 3500 or 3507 where it says no,
     CommandError 100 for a fault, and what the hook raises of these two kinds.
     """
-    try:
-        answer = await _within(hooks.called(resolved(hook), request), HOOK_WITHIN)
-        user = _user_id(answer)
-    except (CommandError, DisconnectError):
-        raise
-    except Exception as error:
-        if (code := _refusal(error)) is not None:
-            raise DisconnectError(code, detail=f"refused by {hooks.name_of(hook)}: {str(error)[:200]}") from error
-        _faults.tell(hook, error)
-        raise CommandError(ErrorCode.INTERNAL) from error
+    with hook_stats.call(hooks.name_of(hook)) as call:
+        try:
+            answer = await _within(hooks.called(resolved(hook), request), HOOK_WITHIN)
+            user = _user_id(answer)
+            call.outcome = YES if user else ABSTAINED
+        except (CommandError, DisconnectError):
+            call.outcome = NO
+            raise
+        except Exception as error:
+            if (code := _refusal(error)) is not None:
+                call.outcome = NO
+                raise DisconnectError(code, detail=f"refused by {hooks.name_of(hook)}: {str(error)[:200]}") from error
+            _faults.tell(hook, error)
+            raise CommandError(ErrorCode.INTERNAL) from error
     if not user:
         return None
     end = request.expire_at

@@ -18,6 +18,7 @@ from django.contrib.auth import get_user_model
 from django.core.exceptions import ObjectDoesNotExist, ValidationError
 from django.utils.module_loading import import_string
 
+from flotilla.realtime.access.hook_stats import NO, YES, hook_stats
 from flotilla.realtime.conf import Hook
 from flotilla.realtime.protocol.codes import CommandError, ErrorCode
 
@@ -44,16 +45,24 @@ async def ask(hook: Hook, user_id: str, channel: str, info: Any, memory: dict[An
         key = (id(function), channel)
         if key in memory:
             return bool(memory[key].answer)
-        answer = await called(function, await user_of(user_id, memory), channel, info)
+        user = await user_of(user_id, memory)
+        with hook_stats.call(name_of(hook)) as call:
+            answer = await called(function, user, channel, info)
+            allowed = _yes_or_no(answer)
+            call.outcome = YES if allowed else NO
         if isinstance(answer, Cached):
             _remember(memory, key, answer)
-            answer = answer.answer
-        if not isinstance(answer, bool):
-            raise TypeError(f"expected a bool or Cached(bool), got {type(answer).__name__}")
     except Exception:
         logger.exception("permission hook %s failed for user %r in channel %r", name_of(hook), user_id, channel)
         raise CommandError(ErrorCode.INTERNAL) from None
-    return answer
+    return allowed
+
+
+def _yes_or_no(answer: Any) -> bool:
+    said = answer.answer if isinstance(answer, Cached) else answer
+    if not isinstance(said, bool):
+        raise TypeError(f"expected a bool or Cached(bool), got {type(said).__name__}")
+    return said
 
 
 async def require(hook: Hook, user_id: str, channel: str, info: Any, memory: dict[Any, Any]) -> None:

@@ -1,8 +1,10 @@
-"""Application errors of the HTTP API: their shape, and the HTTP status each has in the error mode `transport`."""
+"""Application errors of the HTTP API: their shape, and the HTTP status each has in the error mode `transport`. Each is
+counted by the method that answered with it."""
 
 from http import HTTPStatus
 from typing import Any
 
+from flotilla.realtime.api.stats import api_stats
 from flotilla.realtime.protocol.codes import CommandError, ErrorCode
 
 STATUS_OF: dict[int, int] = {
@@ -24,6 +26,7 @@ def status_of(code: int) -> int:
     return int(STATUS_OF.get(code, HTTPStatus.BAD_REQUEST))
 
 
-def describe(error: CommandError) -> dict[str, Any]:
-    """An error as the API has it."""
-    return {"code": error.code, "message": error.message}
+def refusal(method: str, error: CommandError) -> dict[str, Any]:
+    """The answer, or the part of one, that says that something was not done."""
+    api_stats.errors[method, error.code] += 1
+    return {"error": {"code": error.code, "message": error.message}}

@@ -10,7 +10,7 @@ import msgspec
 from flotilla.presence.inspection import amembers, astats, instances
 from flotilla.presence.scopes import Scope
 from flotilla.realtime.api import commands, params
-from flotilla.realtime.api.errors import describe
+from flotilla.realtime.api.errors import refusal
 from flotilla.realtime.api.publishing import body_of, broker, options_of, payload, prepared
 from flotilla.realtime.client.commands.history import check_history, history_result
 from flotilla.realtime.conf import ChannelOptions
@@ -45,7 +45,7 @@ async def broadcast(asked: params.Broadcast) -> dict[str, Any]:
         try:
             return await one(channel)
         except CommandError as error:
-            return {"error": describe(error)}
+            return refusal("broadcast", error)
 
     return {"responses": await asyncio.gather(*(one_or_error(channel) for channel in asked.channels))}
 
@@ -55,7 +55,7 @@ async def outcome(publishing: Awaitable[StreamPosition]) -> dict[str, Any]:
     try:
         return {"result": _position(await publishing)}
     except StoreUnavailable:
-        return {"error": describe(CommandError(ErrorCode.INTERNAL))}
+        return refusal("broadcast", CommandError(ErrorCode.INTERNAL))
 
 
 async def presence(asked: params.Channel) -> dict[str, Any]:

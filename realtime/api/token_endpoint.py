@@ -22,7 +22,7 @@ from django.views.decorators.csrf import csrf_protect
 from flotilla.realtime.access import hooks, permissions
 from flotilla.realtime.access.channels import options_for
 from flotilla.realtime.access.tokens import make_connection_token, make_subscription_token, user_id
-from flotilla.realtime.api.errors import describe, status_of
+from flotilla.realtime.api.errors import refusal, status_of
 from flotilla.realtime.conf import RealtimeConfig, get_config
 from flotilla.realtime.protocol.codes import CommandError, ErrorCode
 
@@ -60,7 +60,7 @@ async def _token(request: HttpRequest) -> HttpResponse:
         await _require(user, channel, config)
         return _answer({"token": make_subscription_token(user, channel, ttl=config.token_ttl)})
     except CommandError as error:
-        return _answer({"error": describe(error)}, status=status_of(error.code))
+        return _answer(refusal("token", error), status=status_of(error.code))
 
 
 def _channel(request: HttpRequest) -> str:

@@ -6,6 +6,7 @@ own; a batch or broadcast, whose parts have each their outcome, is 200 all the s
 """
 
 import logging
+import time
 from typing import Any
 
 import msgspec
@@ -16,11 +17,12 @@ from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 
-from flotilla.realtime.api.errors import describe, status_of
+from flotilla.realtime.api.errors import refusal, status_of
 from flotilla.realtime.api.keys import is_valid, key_of
 from flotilla.realtime.api.methods import METHODS
 from flotilla.realtime.api.openapi import document
 from flotilla.realtime.api.params import Batch, decode
+from flotilla.realtime.api.stats import api_stats
 from flotilla.realtime.protocol.codes import CommandError, ErrorCode
 from flotilla.realtime.protocol.foreign import UNREADABLE
 from flotilla.store import StoreUnavailable
@@ -72,30 +74,33 @@ def _body(request: HttpRequest) -> bytes:
 
 async def _run(method: str, body: bytes) -> dict[str, Any]:
     kind, function = METHODS[method]
+    began = time.perf_counter()
     try:
         return {"result": await function(decode(kind, body))}
     except CommandError as error:
-        return {"error": describe(error)}
+        return refusal(method, error)
     except StoreUnavailable as error:
         logger.warning("%s: %s", method, error)
-        return {"error": describe(CommandError(ErrorCode.INTERNAL))}
+        return refusal(method, CommandError(ErrorCode.INTERNAL))
+    finally:
+        api_stats.durations[method].observe(time.perf_counter() - began)
 
 
 async def _batch(body: bytes) -> dict[str, Any]:
     """Each command's own outcome, in order; a command that does not exist or cannot be read is an error member."""
     batch = decode(Batch, body)
     if len(batch.commands) > MAX_COMMANDS:
-        return {"error": describe(CommandError(ErrorCode.LIMIT_EXCEEDED))}
+        return refusal(BATCH, CommandError(ErrorCode.LIMIT_EXCEEDED))
     found = []
     for command in batch.commands:
         method, asked = next(iter(command.items()), ("", b"{}"))
         if method not in METHODS:
-            found.append({"error": describe(CommandError(ErrorCode.METHOD_NOT_FOUND))})
+            found.append(refusal(BATCH, CommandError(ErrorCode.METHOD_NOT_FOUND)))
             continue
         try:
             answer = await _run(method, bytes(asked))
         except UNREADABLE:
-            answer = {"error": describe(CommandError(ErrorCode.BAD_REQUEST))}
+            answer = refusal(BATCH, CommandError(ErrorCode.BAD_REQUEST))
         found.append({method: answer["result"]} if "result" in answer else answer)
     return {"replies": found}
 

@@ -57,6 +57,7 @@ class Client:
         "socket",
         "state",
         "subscriptions",
+        "version",
     )
 
     def __init__(
@@ -69,6 +70,7 @@ class Client:
         self.id = str(uuid.uuid4())
         self.identity: Identity = ANONYMOUS
         self.name = ""
+        self.version = ""
         self.address = address
         self.state = State.AWAITING_CONNECT
         self.subscriptions: dict[str, Subscription] = {}
@@ -160,7 +162,11 @@ class Client:
         """Send one reply or push."""
         if self.state is not State.CLOSED:
             self.node.stats.replies += 1
-            self.socket.send(Frame(payload))
+            self._write(Frame(payload))
+
+    def _write(self, frame: Frame) -> None:
+        self.node.stats.reply_bytes += len(frame.wire)
+        self.socket.send(frame)
 
     def end_subscription(self, subscription: Subscription, code: int, reason: str) -> None:
         """End a subscription for the server. The client is told; the code says whether it may subscribe again."""
@@ -260,7 +266,7 @@ class Client:
         if code != DisconnectCode.SHUTDOWN:
             logger.info("disconnected", extra=self.log_context() | {"code": code, "reason": reason})
         if code >= 3000:
-            self.socket.send(Frame(replies.disconnect_push(code, reason)))
+            self._write(Frame(replies.disconnect_push(code, reason)))
         self.socket.close(code, reason)
         self.closed(code, reason)
 

@@ -82,12 +82,13 @@ class CommandQueue:
         waiting = self.unanswered + (len(self._waiting) if self._waiting is not None else 0)
         if waiting >= client.node.config.max_queued_commands:
             raise DisconnectError(DisconnectCode.TOO_MANY_REQUESTS, detail="too many commands are waiting")
+        due = client.node.now() + command_time.COMMAND_WITHIN
         if self._waiting is not None:
-            self._waiting.append((client.node.now() + command_time.COMMAND_WITHIN, command))
+            self._waiting.append((due, command))
             return
-        rest = _begin(client, command)
+        rest = _begin(client, command, due)
         if rest is not None:
-            self.due = client.node.now() + command_time.COMMAND_WITHIN
+            self.due = due
             self._waiting = deque()
             self._worker = asyncio.ensure_future(self._work(client, command, rest))
 
@@ -121,8 +122,9 @@ class CommandQueue:
             self.due, command = self._waiting.popleft()
             if not command_time.may_begin(command.method, self.due, client.node.now()):
                 _send(client, _failed(client, command, "its time was over before its turn came"))
+                _answered(client, command.method, self.due)
                 continue
-            rest = _begin(client, command)
+            rest = _begin(client, command, self.due)
             if rest is not None:
                 return command, rest
         return None
@@ -139,11 +141,13 @@ class CommandQueue:
         except (StoreUnavailable, TimeoutError) as error:
             answer = _failed(client, command, str(error) or "too slow")
         _send(client, answer)
+        if answer is not None or command.method not in AT_ONCE:  # else its answer follows
+            _answered(client, command.method, self.due)
         if client.state is State.CONNECTING:
             client.refuse()
 
 
-def _begin(client: Asker, command: Command) -> Continuation | None:
+def _begin(client: Asker, command: Command, due: float) -> Continuation | None:
     """Do what can be done of a command at once; what is left is returned. Raises DisconnectError."""
     method = command.method
     handler = client.node.handlers.get(method)
@@ -163,11 +167,19 @@ def _begin(client: Asker, command: Command) -> Continuation | None:
     except CommandError as error:
         client.node.stats.errors[error.code] += 1
         answer = replies.error(command.id, error)
-    if answer is None or isinstance(answer, bytes):
+    if answer is None:  # it follows
+        return None
+    if isinstance(answer, bytes):
         _send(client, answer)
+        _answered(client, method, due)
         return None
     rest: Continuation = answer
     return rest
+
+
+def _answered(client: Asker, method: str, due: float) -> None:
+    """Count how long a client has waited for the answer to a command that was due at a loop time."""
+    client.node.stats.durations[method].observe(client.node.now() - due + command_time.COMMAND_WITHIN)
 
 
 def _send(client: Asker, answer: bytes | None) -> None:

@@ -12,7 +12,7 @@ pings do not wait for what the feeds have not written yet.
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from flotilla.realtime.engine import pages
 from flotilla.realtime.engine.broker import Broker
@@ -106,14 +106,10 @@ class Line:
 class Feeder:
     """All feeds of a process. Runs only while there are any; `max_unsent` is a connection's bound in bytes."""
 
-    def __init__(
-        self, broker: Broker, *, max_unsent: int, max_joined: int, count: Callable[[int], None] = lambda written: None
-    ) -> None:
-        """`count` gets how many publications were written."""
+    def __init__(self, broker: Broker, *, max_unsent: int, max_joined: int) -> None:
         self.room = max_unsent // 4  # bytes that may wait at a socket before a page of a refill is written to it
         self.page = max_unsent // 8  # bytes of history read at a time
         self._broker = broker
-        self._count = count
         self._max_held = max_unsent // 2
         self._max_window = max_unsent // 2
         self._piece = min(PIECE, max_joined)
@@ -149,7 +145,7 @@ class Feeder:
                 feed.offer(item)
             else:
                 frame = item if isinstance(item, Frame) else Frame(channel.payload(item))
-                subscription.subscriber.socket.send(frame)
+                channel.send(subscription.subscriber.socket, frame)
 
     def _too_much(self, channel: LocalChannel, subscription: Subscription) -> bool:
         held = sum(len(item.body) for item in subscription.held or () if isinstance(item, Publication))
@@ -260,9 +256,9 @@ class Feeder:
             feed.line.held -= len(publication.body)
             payloads.append(feed.channel.payload(publication))
             size += len(payloads[-1])
-        feed.subscription.subscriber.socket.send(joined(payloads))
+        feed.channel.send(feed.subscription.subscriber.socket, joined(payloads))
         feed.line.pace.wrote(size)
-        self._count(len(payloads))
+        feed.channel.traffic.delivered += len(payloads)
         return size
 
     # Reading

@@ -22,6 +22,7 @@ from flotilla.realtime.engine.publication import Publication, StreamPosition
 from flotilla.realtime.engine.stats import HubStats
 from flotilla.realtime.engine.subscription import Subscription
 from flotilla.realtime.engine.synchronizer import Synchronizer
+from flotilla.realtime.engine.traffic import TrafficByNamespace
 
 logger = logging.getLogger("flotilla.realtime.hub")
 
@@ -43,9 +44,9 @@ class Hub:
         max_unsent: int = 1048576,
     ) -> None:
         self.channels: dict[str, LocalChannel] = {}
-        self.delivered = 0
+        self.traffic = TrafficByNamespace()
         self.stats = HubStats(broker.store)
-        self.feeder = Feeder(broker, max_unsent=max_unsent, max_joined=max_joined, count=self._written)
+        self.feeder = Feeder(broker, max_unsent=max_unsent, max_joined=max_joined)
         self._synchronizer = Synchronizer(
             self.channels,
             layer,
@@ -54,7 +55,6 @@ class Hub:
             self.stats,
             check_interval=check_interval,
             max_joined=max_joined,
-            count=self._written,
         )
         self._layer = layer
         self._broker = broker
@@ -95,7 +95,9 @@ class Hub:
         channel = self.channels.get(subscription.channel)
         if channel is None:
             name = subscription.channel
-            channel = self.channels[name] = LocalChannel(name, options, self._broker.partition(name))
+            channel = self.channels[name] = LocalChannel(
+                name, options, self._broker.partition(name), self.traffic.of(name)
+            )
             self._synchronizer.doubt(channel)
         channel.add(subscription)
         try:
@@ -140,6 +142,11 @@ class Hub:
         late = [c for c in list(self.channels.values()) if c.unsettled_since is not None and c.unsettled_since < since]
         counted = Counter(channel.state() for channel in late)
         return {state: counted[state] for state in STATES}
+
+    @property
+    def delivered(self) -> int:
+        """Publications written to connections, ever."""
+        return sum(traffic.delivered for traffic in self.traffic.all().values())
 
     # Receiving
 
@@ -210,11 +217,8 @@ class Hub:
 
     def _write(self, channel: LocalChannel, stamps: list[int | None]) -> None:
         sent = channel.flush()
-        self.delivered += sent
+        channel.traffic.delivered += sent
         if sent:
             written = time.monotonic()
             for stamp in stamps:
                 self.stats.delivered(channel.name, stamp, self._received_at, written)
-
-    def _written(self, publications: int) -> None:
-        self.delivered += publications

@@ -11,6 +11,7 @@ from flotilla.realtime.engine.calls import NOWHERE, StreamOptions, keeps_history
 from flotilla.realtime.engine.epochs import continues
 from flotilla.realtime.engine.publication import Publication, StreamPosition
 from flotilla.realtime.engine.subscription import Subscription
+from flotilla.realtime.engine.traffic import Traffic
 from flotilla.realtime.protocol import replies
 from flotilla.realtime.protocol.frames import Frame, Outlet, joined
 from flotilla.store.partitions import Partition
@@ -57,15 +58,20 @@ class LocalChannel:
         "position",
         "published_at",
         "sockets",
+        "traffic",
         "unsettled_since",
         "waiting",
         "waiting_nonce",
         "workers",
     )
 
-    def __init__(self, name: str, options: StreamOptions, partition: Partition | None = None) -> None:
+    def __init__(
+        self, name: str, options: StreamOptions, partition: Partition | None = None, traffic: Traffic | None = None
+    ) -> None:
+        """`traffic`: where what is written here is counted."""
         self.name = name
         self.partition = partition
+        self.traffic = Traffic() if traffic is None else traffic
         self.name_json = replies.encode(name)
         self.options = options
         self.history = keeps_history(options)
@@ -154,6 +160,7 @@ class LocalChannel:
             for socket in self.sockets.values():
                 socket.send(frame)
             written += len(payloads) * len(self.sockets)
+            self.traffic.sent_bytes += len(frame.wire) * len(self.sockets)
         return written
 
     def _offer(self, publication: Publication, payload: bytes) -> None:
@@ -162,14 +169,14 @@ class LocalChannel:
             if publication.offset:
                 feed.offer(publication)
             else:
-                subscription.subscriber.socket.send(Frame(payload))
+                self.send(subscription.subscriber.socket, Frame(payload))
                 self._written += 1
 
     def _deliver_past_joining(self, frame: Frame, publication: Publication) -> None:
         """As `deliver` and `flush`, while some subscriptions still hold back or already have what comes."""
         for subscription, socket in self.sockets.items():
             if not publication.offset or publication.offset > subscription.floor:
-                socket.send(frame)
+                self.send(socket, frame)
                 self._written += 1
         for subscription in list(self.joining):
             if subscription.held is not None:
@@ -188,13 +195,20 @@ class LocalChannel:
         asked += [fed.subscriber.socket for fed in self.feeds if fed.join_leave]
         for socket in asked:
             socket.send(frame)
+        self.traffic.sent_bytes += len(frame.wire) * len(asked)
         return len(asked)
+
+    def send(self, socket: Outlet, frame: Frame) -> None:
+        """Write a frame of this channel to one socket."""
+        socket.send(frame)
+        self.traffic.sent_bytes += len(frame.wire)
 
     def add(self, subscription: Subscription) -> None:
         """A subscriber from now on; everything is held back until `release`."""
         self._written = self.flush()  # what was delivered before is not for it
         self.idle_since = None
         self.joining.add(subscription)
+        self.traffic.subscriptions += 1
 
     def release(self, subscription: Subscription, offset: int) -> None:
         """The subscribe reply was sent and covers everything up to `offset`: what was held back follows, then what is
@@ -203,9 +217,9 @@ class LocalChannel:
         socket = subscription.subscriber.socket
         for item in held:
             if isinstance(item, Frame):
-                socket.send(item)
+                self.send(socket, item)
             elif not item.offset or item.offset > offset:
-                socket.send(Frame(self.payload(item)))
+                self.send(socket, Frame(self.payload(item)))
         self._follow(subscription, offset)
 
     def _follow(self, subscription: Subscription, offset: int) -> None:
@@ -235,6 +249,8 @@ class LocalChannel:
     def remove(self, subscription: Subscription, now: float) -> None:
         """A subscriber no more; it still gets what was delivered before."""
         self._written = self.flush()
+        if subscription in self.joining or subscription in self.sockets or subscription in self.feeds:
+            self.traffic.subscriptions -= 1
         self.sockets.pop(subscription, None)
         self.joining.discard(subscription)
         self.feeds.pop(subscription, None)

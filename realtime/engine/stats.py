@@ -4,11 +4,14 @@ A publication is counted once in a process, not once for each socket, so that co
 from Redis's stamp (`clocks`); one without a stamp, from an older instance, is counted without an age.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
+from functools import partial
 
 from flotilla.realtime.engine.clocks import RedisClocks
 from flotilla.store import Store, placement_of
 from flotilla.store.stats import Histogram
+
+COMMAND_TIMES = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 4.0)  # seconds; a command has 4
 
 
 class HubStats:
@@ -45,7 +48,10 @@ class HubStats:
 
 
 class NodeStats:
-    """What clients ask for and get, beside publications. Every label is one of a fixed few."""
+    """What clients ask for and get, beside publications. Every label is one of a fixed few.
+
+    `durations`: seconds from a command's arrival to its answer, the wait behind other commands included.
+    """
 
     def __init__(self) -> None:
         self.commands: Counter[str] = Counter()  # by method
@@ -53,7 +59,9 @@ class NodeStats:
         self.recoveries: Counter[str] = Counter()  # by what came of it, see `recovery`
         self.reaped: Counter[str] = Counter()  # entries of dead instances, by kind of scope
         self.pubsub_reconnects: Counter[int] = Counter()  # by shard
+        self.durations: dict[str, Histogram] = defaultdict(partial(Histogram, COMMAND_TIMES))  # by method
         self.pongs = 0
         self.pings = 0
         self.replies = 0
+        self.reply_bytes = 0  # of replies, and of pushes to one connection alone
         self.unsubscribes = 0

@@ -53,9 +53,7 @@ class Synchronizer:
         *,
         check_interval: float,
         max_joined: int,
-        count: Callable[[int], None],
     ) -> None:
-        """`count` gets how many publications were written."""
         self._channels = channels
         self._layer = layer
         self._broker = broker
@@ -63,7 +61,6 @@ class Synchronizer:
         self._stats = stats
         self._check_interval = check_interval
         self._max_joined = max_joined
-        self._count = count
         self._mailbox = ""
         self._opened = asyncio.Event()
         self._closed = False
@@ -271,8 +268,8 @@ class Synchronizer:
         self._stats.refilled += len(piece.publications)
         for publication in piece.publications:
             if channel.deliver(publication) >= self._max_joined:
-                self._count(channel.flush())
-        self._count(channel.flush())
+                channel.traffic.delivered += channel.flush()
+        channel.traffic.delivered += channel.flush()
         return True
 
     def _lose(self, channel: LocalChannel, top: StreamPosition) -> None:

@@ -17,7 +17,8 @@ from typing import Any
 
 import msgspec
 
-from flotilla.presence import Announcement, Fenced, Presence, Reaped
+from flotilla.presence import Announcement, Fenced, NameTaken, Presence, Reaped
+from flotilla.presence.process_identity import identity
 from flotilla.presence.scopes import Scope
 from flotilla.ratelimit.service import get_limits
 from flotilla.realtime.access.channels import options_for
@@ -48,6 +49,7 @@ from flotilla.realtime.node.vitals import Vitals
 from flotilla.realtime.protocol.codes import CommandError, DisconnectCode, DisconnectError
 from flotilla.realtime.server.budget import Allowance, Bounds
 from flotilla.realtime.server.open_files import affordable
+from flotilla.realtime.server.parent_death import replaces
 from flotilla.store import Backoff, Store, StoreUnavailable, get_store, placement_of, supervised
 from flotilla.store.conf import get_store_config
 from flotilla.version import VERSION
@@ -73,11 +75,11 @@ class Node:
         self.instance = instance
         self.store = store
         self.started_at = time.time()
+        self._process = identity()
         self.draining = False
         self.clients: dict[str, Client] = {}
         self.users: dict[str, set[Client]] = {}
         self.stats = NodeStats()
-        self.publications_in = 0
         self.connections_opened = 0
         self.connections_closed: Counter[str] = Counter()
         self._loop = asyncio.get_running_loop()
@@ -119,8 +121,11 @@ class Node:
 
     # Start and end
 
-    async def start(self) -> None:
-        """Begin; what needs Redis begins when Redis is there."""
+    async def start(self, *, claims_name: bool = False) -> None:
+        """Begin; what needs Redis begins when Redis is there. `claims_name`: unless another instance of this name
+        lives. Raises NameTaken."""
+        if claims_name:
+            await self.presence.claim_name(self.describe(), replaces())
         self.hub.on_control = self.dispatcher.receive
         self.hub.on_beat = self.heartbeat.arrived
         self._layer.on_reconnect = self._on_reconnect
@@ -239,9 +244,9 @@ class Node:
         except Fenced:
             raise DisconnectError(DisconnectCode.FORCE_RECONNECT) from None
 
-    def published(self, count: int) -> None:
-        """Count publications of clients."""
-        self.publications_in += count
+    def published(self, channel: str) -> None:
+        """Count a publication of a client."""
+        self.hub.traffic.of(channel).published += 1
 
     def connect_data(self, client: Client) -> bytes | None:
         """The `data` of the connect reply: the instance's name, where the configuration shows it."""
@@ -320,6 +325,7 @@ class Node:
             "admission_peak": self.admission.peak,
             "host": socket.gethostname(),
             "pid": os.getpid(),
+            "process": self._process,
         }
 
     def checks(self) -> dict[str, bool]:
@@ -362,14 +368,19 @@ def current_node() -> Node | None:
     return _node[1] if _node is not None and _node[0] == os.getpid() else None
 
 
-async def get_node() -> Node:
-    """This process's node, started at the first call."""
+async def get_node(*, claims_name: bool = False) -> Node:
+    """This process's node, started at the first call. `claims_name`: unless another instance of its name lives. Raises
+    NameTaken."""
     global _node
     node = current_node()
     if node is None:
         node = Node(get_config(), get_store(), get_store_config().instance_id)
         _node = (os.getpid(), node)
-        await node.start()
+        try:
+            await node.start(claims_name=claims_name)
+        except NameTaken:
+            _node = None
+            raise
     return node
 
 

@@ -16,6 +16,7 @@ from flotilla.realtime.server.budget import Allowance, Budget
 from flotilla.realtime.server.handshake import Headers
 from flotilla.realtime.server.incoming_frames import can_be_sent
 from flotilla.realtime.server.keepalive import Keepalive
+from flotilla.realtime.server.traffic import traffic
 
 logger = logging.getLogger("flotilla.realtime.connection")
 
@@ -159,6 +160,7 @@ class AsgiSide:
             self._has_room.set()
             connection.throttle(self)
         connection.send(frame)
+        traffic.websocket_out += len(frame.wire)
         await self._has_room.wait()
 
     def _close(self, message: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ from flotilla.ratelimit.conf import INSTANCES, Instances
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 Count = Annotated[int, msgspec.Meta(ge=1, le=10**6)]
 Bytes = Annotated[int, msgspec.Meta(ge=1)]
+Certificate = Annotated[str, msgspec.Meta(pattern=r"/|:\d{1,5}$")]
 
 
 class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -27,6 +28,9 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """The address where Prometheus finds the metrics."""
     metrics_port: Port = 9400
     """The port where Prometheus finds the first process; the next ones have the next ports. 0: nowhere."""
+    metrics_certificates: tuple[Certificate, ...] = ()
+    """Certificates whose end the metrics tell: paths of .pem files or of folders of them, and `host:port` that show one
+    over TLS."""
     root_path: str = ""
     """The path that the whole site lies under, as `/realtime`."""
     var_dir: str = "var"

@@ -37,6 +37,7 @@ from flotilla.realtime.server.incoming_frames import (
     whole_text,
 )
 from flotilla.realtime.server.keepalive import Keepalive
+from flotilla.realtime.server.traffic import traffic
 from flotilla.realtime.server.transports import has_open_buffers, in_flight, let_go, unsent
 
 logger = logging.getLogger("flotilla.realtime.connection")
@@ -218,6 +219,7 @@ class Connection:
         if self._state is not State.CONNECTING:
             return
         response = Wire(handshake.acceptance(key, subprotocol, headers))
+        traffic.http_out += len(response.wire)
         self._state = OPEN
         self.send(response)
         if self._reader is not None:  # the client did not wait for our answer
@@ -228,6 +230,7 @@ class Connection:
         if self._state is not State.CONNECTING:
             return
         self._leave(State.CLOSING)
+        traffic.http_out += len(response)
         self._transport.write(response)
         self._end_within(CLOSE_WITHIN)
         self._transport.loseConnection()
@@ -243,6 +246,7 @@ class Connection:
     # In (called by Twisted)
 
     def dataReceived(self, data: bytes) -> None:
+        traffic.websocket_in += len(data)
         if self._state is OPEN and self._reader is None:
             payload = whole_text(data, self._most)
             if payload is not None:

@@ -1,9 +1,9 @@
 """How a serving process ends without losing anybody: not ready, then no listener, then every client told to move.
 
-    SIGTERM → `is_leaving`, so that /health/ready says 503; `on_drain`, at which the metrics port is released
+    SIGTERM → `is_leaving`, so that /health/ready says 503; `on_drain`: a successor can have the metrics port
     → a grace, for balancers to notice (0 standalone) → what waits to be accepted is accepted, the listener is closed
     → the application sends its clients away: the node tells them 3001 in waves and leaves the cluster
-    → open requests end → the server stops.
+    → open requests end → `on_end`, at which the last figures are read → the server stops.
 
 All of it within one deadline. Should the process hang, the kernel's alarm ends it a little later, where it is ours to
 end (`alarm`). That the application is told of its end at last, as ASGI has it, is the server's matter.
@@ -15,7 +15,7 @@ import math
 import signal
 from typing import Protocol
 
-from flotilla.realtime.server.signals import leave
+from flotilla.realtime.server.signals import end, leave
 
 logger = logging.getLogger("flotilla.realtime.drain")
 
@@ -68,6 +68,7 @@ async def drain(server: Server, *, grace: float, deadline: float, alarm: bool = 
             await server.send_away(max(0.0, ends - loop.time() - LAST_WORDS))
             server.refuse_new()
             await server.quiet()
+            await end()
     except TimeoutError:
         logger.warning("not everything had ended within %g s", deadline)
     except Exception:

@@ -13,6 +13,7 @@ import signal
 import sys
 
 PARENT = "FLOTILLA_PARENT"  # environment variable of a child: the supervisor's process id
+REPLACES = "FLOTILLA_REPLACES"  # environment variable of a child: the process id of the one that it is to replace
 READY_FD = "FLOTILLA_READY_FD"  # the descriptor on which a child that can take clients says its incarnation
 
 PR_SET_PDEATHSIG = 1  # prctl(2)
@@ -30,6 +31,12 @@ def die_with_parent(number: int, parent: int) -> None:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
     if os.getppid() != parent:
         raise SystemExit("the process that started this one is gone")
+
+
+def replaces() -> int | None:
+    """The process id of the one that this one is to replace, as its supervisor says."""
+    given = os.environ.get(REPLACES, "")
+    return int(given) if given.isdigit() else None
 
 
 def launch(number: int, program: list[str]) -> list[str]:

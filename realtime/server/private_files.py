@@ -4,9 +4,11 @@ Secrets, sessions, messages and the API key's file stand there. What was made wi
 by hand, is mended at each start. Imports nothing of Django.
 """
 
+import hashlib
 import logging
 import os
 import stat
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +25,22 @@ def private_folder(folder: Path) -> None:
             parent.mkdir(mode=0o755, exist_ok=True)
     folder.mkdir(mode=0o700, exist_ok=True)
     _mend(folder)
+
+
+def path_of_processes(kind: str, *of: str) -> Path:
+    """Where this user's processes on this host meet while they run: a path that is the same for all who name the same.
+    Raises OSError where its folder cannot be made, or is somebody else's."""
+    digest = hashlib.blake2b("\0".join(of).encode(), digest_size=8).hexdigest()
+    return _temporary_folder() / f"{digest}.{kind}"
+
+
+def _temporary_folder() -> Path:
+    folder = Path(tempfile.gettempdir()) / f"flotilla-{os.getuid()}"
+    private_folder(folder)
+    found = folder.lstat()
+    if found.st_uid != os.getuid() or not stat.S_ISDIR(found.st_mode) or stat.S_IMODE(found.st_mode) & OTHERS:
+        raise OSError(f"{folder} is not a folder of this user alone")
+    return folder
 
 
 def private_tree(folder: Path) -> None:

@@ -17,6 +17,7 @@ from typing import Protocol
 
 from flotilla.realtime.server.backoff import Backoff
 from flotilla.realtime.server.child import Child, Plan, Say, how_it_ended
+from flotilla.realtime.server.parent_death import REPLACES
 from flotilla.realtime.server.redis_binary import NoRedis
 
 REPLACED_WITHIN = 60.0  # seconds a replacement may take to be ready
@@ -132,8 +133,10 @@ class Supervisor:
                 self._slots[index] = None
                 await self._pause(child.name, how_it_ended(status), backoff.pause(child.ran_for))
 
-    async def _spawn(self, index: int) -> Child:
+    async def _spawn(self, index: int, replaces: Child | None = None) -> Child:
         extra = {"METRICS_PORT": str(self._metrics_port + index if self._metrics_port else 0)}
+        if replaces is not None:
+            extra[REPLACES] = str(replaces.pid)
         child = await Child.spawn(self._names[index], self._plan, extra, self._say)
         self._children.add(child)
         if self._stopping.is_set():
@@ -168,7 +171,7 @@ class Supervisor:
             old = self._slots[index]
             if old is None or self._stopping.is_set():
                 continue  # it is about to be started anyway, or not at all
-            new = await self._spawn(index)
+            new = await self._spawn(index, replaces=old)
             if not await new.become_ready(REPLACED_WITHIN):
                 self._say(new.name, "the replacement did not become ready: the rolling restart is given up")
                 await new.stop()

@@ -8,15 +8,13 @@ replaced while its successor starts has its number until it is gone: names and p
 """
 
 import fcntl
-import hashlib
 import logging
 import os
-import tempfile
 from pathlib import Path
 
 from flotilla.conf import set_for_this_process
 from flotilla.realtime.server.conf import get_server_config
-from flotilla.realtime.server.private_files import private_folder
+from flotilla.realtime.server.private_files import path_of_processes, private_folder
 from flotilla.store.conf import get_store_config
 
 logger = logging.getLogger("flotilla.realtime.server")
@@ -40,9 +38,8 @@ def name_worker() -> int:
 
 
 def lock_file(*of: str) -> Path:
-    """The file in which workers of one project under one name take their numbers."""
-    digest = hashlib.blake2b("\0".join(of).encode(), digest_size=8).hexdigest()
-    return Path(tempfile.gettempdir()) / f"flotilla-{os.getuid()}" / f"{digest}.workers"
+    """The file in which workers of one project under one name take their numbers. Raises OSError."""
+    return path_of_processes("workers", *of)
 
 
 def _take() -> int:

@@ -27,6 +27,7 @@ from tests.chaos.crowd import CONFIG, FLOOD_BURST, FLOOD_RATE, FLOODS, ROOMS, Cr
 from tests.chaos.faults import CLIENTS, FAULTS, SERVERS, Choice, Fault, Stage, schedule
 from tests.chaos.inspection import Inspection
 from tests.chaos.log import FaultBegan, FaultEnded, Health, Log, LogLine, Phase, Settled
+from tests.chaos.previous import checkout, first_of_this_release
 from tests.chaos.wire import token
 from tests.chaos.world import World
 from tests.cluster.support.harness import SECRET
@@ -39,18 +40,21 @@ WARM = 3.0
 BETWEEN = 2.0  # seconds between faults of the clients
 RULES = Rules(limits={name: Limit(FLOOD_RATE, FLOOD_BURST, failure == "open") for name, failure in FLOODS.items()})
 KILLED = "instance killed"
+BEFORE_THIS = "before this release"
 
 
 class Campaign:
     """One run. `log` has everything that was seen."""
 
-    def __init__(self, home: Path, minutes: float, seed: int, shards: int, only: str = "") -> None:
+    def __init__(
+        self, home: Path, minutes: float, seed: int, shards: int, only: str = "", previous: Path | None = None
+    ) -> None:
         self.log = Log()
         self.minutes = minutes
         self.seed = seed
         self.only = only
         self.shards = shards
-        self.world = World(home, self.log, CONFIG, INSTANCES, shards)
+        self.world = World(home, self.log, CONFIG, INSTANCES, shards, previous)
         self.crowd = Crowd(self.world)
         self._inspection = Inspection(self.world)
         self._counts: Counter[str] = Counter()
@@ -216,6 +220,14 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=None, help="repeats the faults of an earlier run")
     parser.add_argument("--shards", type=int, default=1, help="how many Redises")
     parser.add_argument("--only", default="", help="faults whose name has this in it (then nothing counts as measured)")
+    parser.add_argument(
+        "--previous",
+        nargs="?",
+        const=BEFORE_THIS,
+        default="",
+        metavar="REVISION",
+        help="one instance is of this revision, without one of the commit before this release's first",
+    )
     parser.add_argument("--report", type=Path, default=None, help="a folder for the log of events and of the processes")
     wanted = parser.parse_args()
     seed = random.SystemRandom().randrange(1_000_000) if wanted.seed is None else wanted.seed
@@ -223,8 +235,17 @@ def main() -> int:
         wanted.report.mkdir(parents=True, exist_ok=True)
     home = Path(tempfile.mkdtemp(prefix=f"flotilla-chaos-{seed}-", dir=wanted.report))
     print(f"seed {seed}, {wanted.minutes:g} minutes, {wanted.shards} Redis; {home}", flush=True)
-    campaign = Campaign(home, wanted.minutes, seed, wanted.shards, wanted.only)
-    began = time.monotonic()
+    with contextlib.ExitStack() as stack:
+        previous = None
+        if wanted.previous:
+            revision = f"{first_of_this_release()}^" if wanted.previous == BEFORE_THIS else wanted.previous
+            print(f"instance-0 is of {revision}", flush=True)
+            previous = stack.enter_context(checkout(revision, home))
+        return _run(Campaign(home, wanted.minutes, seed, wanted.shards, wanted.only, previous), wanted.report)
+
+
+def _run(campaign: Campaign, kept: Path | None) -> int:
+    home, began = campaign.world.home, time.monotonic()
     try:
         asyncio.run(campaign.run())
     except (
@@ -237,9 +258,9 @@ def main() -> int:
         campaign.log.sort(key=lambda event: event.at)
         campaign.log.save(home / "events.jsonl")
     violations = check(campaign.log, RULES)
-    status = report.show(campaign.log, violations, wanted.minutes, time.monotonic() - began, bool(wanted.only))
-    print(f"seed {seed}" + (f", log {home / 'events.jsonl'}" if status == 1 or wanted.report else ""))
-    if not status and wanted.report is None:
+    status = report.show(campaign.log, violations, campaign.minutes, time.monotonic() - began, bool(campaign.only))
+    print(f"seed {campaign.seed}" + (f", log {home / 'events.jsonl'}" if status == 1 or kept else ""))
+    if not status and kept is None:
         shutil.rmtree(home)
     return status
 

@@ -16,6 +16,7 @@ import psutil
 from tests.chaos.client import HELD_UP
 from tests.chaos.links import Link
 from tests.chaos.log import Log, Size
+from tests.chaos.previous import PreviousInstance
 from tests.cluster.support.harness import Instance, environment, manage
 from tests.cluster.support.processes import Redis
 
@@ -65,8 +66,12 @@ class Way:
 class World:
     """All of it. `start` before anything else, `stop` whatever happened."""
 
-    def __init__(self, home: Path, log: Log, config: dict[str, Any], instances: int, shards: int) -> None:
+    def __init__(
+        self, home: Path, log: Log, config: dict[str, Any], instances: int, shards: int, previous: Path | None = None
+    ) -> None:
+        """`previous`: a checkout of the release before, of which the first instance is."""
         self.home = home
+        self._previous = previous
         self.log = log
         self._config = config
         self.stores = [Store(home, f"redis-{number}") for number in range(shards)]
@@ -91,7 +96,7 @@ class World:
             env = environment(self.home, urls, self._config)
             if not number:
                 await asyncio.to_thread(manage, env, "migrate", "--verbosity", "0")
-            instance = Instance(f"instance-{number}", self.home, env)
+            instance = self._instance(number, env)
             self.instances.append(instance)
             link = Link(instance.port)
             await link.start()
@@ -99,6 +104,12 @@ class World:
             self.launch(number)
         for instance in self.instances:
             await asyncio.to_thread(instance.wait_ready)
+
+    def _instance(self, number: int, env: dict[str, str]) -> Instance:
+        name = f"instance-{number}"
+        if self._previous is not None and not number:
+            return PreviousInstance(name, self.home, env, self._previous)
+        return Instance(name, self.home, env)
 
     def direct(self, number: int) -> Callable[[], int]:
         """Where an instance listens itself, past its link; as members take it."""

@@ -1,7 +1,7 @@
 // What a dashboard of ours may be, made of Grafana's own types: any other property or value is an error of the compiler.
 // Grafana leaves a panel's options and queries open; here they are closed by the panel's kind.
 
-import type { Dashboard, DataQuery, DataSourceRef, FieldConfig, Panel, VariableModel } from "@grafana/schema";
+import type { AnnotationQuery, Dashboard, DataQuery, DataSourceRef, FieldConfig, Panel, VariableModel } from "@grafana/schema";
 import type * as Stat from "@grafana/schema/dist/esm/raw/composable/stat/panelcfg/x/StatPanelCfg_types.gen";
 import type * as TimeSeries from "@grafana/schema/dist/esm/raw/composable/timeseries/panelcfg/x/TimeSeriesPanelCfg_types.gen";
 
@@ -39,9 +39,13 @@ type OurPanel =
   | PanelOf<"timeseries", TimeSeries.Options, Json<TimeSeries.FieldConfig>>
   | PanelOf<"stat", Stat.Options, never>;
 
-export type OurDashboard = Omit<Json<Closed<Dashboard>>, "panels" | "templating" | "uid" | "title"> & {
+// With what the Prometheus data source reads of it (@grafana/prometheus, annotations).
+type OurEvent = Json<Closed<AnnotationQuery>> & { expr: string; step: string; titleFormat: string; textFormat: string };
+
+export type OurDashboard = Omit<Json<Closed<Dashboard>>, "panels" | "templating" | "annotations" | "uid" | "title"> & {
   uid: string;
   title: string;
+  annotations: { list: OurEvent[] };
   panels: [OurPanel, ...OurPanel[]];
   templating: { list: Json<Closed<VariableModel>>[] };
 };

@@ -146,7 +146,7 @@ def big(monkeypatch: pytest.MonkeyPatch) -> int:
     """The size of an answer that no buffer of the kernel can take; it is given to those who send a query."""
     answer = scrapes.Answer(scrapes.HTTPStatus.OK, body=b"x" * (20 << 20))
     real = scrapes._metrics
-    monkeypatch.setattr(scrapes, "_metrics", lambda query, headers: answer if query else real(query, headers))
+    monkeypatch.setattr(scrapes, "_metrics", lambda query, *more: answer if query else real(query, *more))
     return len(answer.body)
 
 

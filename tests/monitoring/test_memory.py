@@ -1,11 +1,14 @@
 """A Redis that would throw keys away is warned of once, counted, and named by the deployment check."""
 
+import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 import pytest_asyncio
+import redis
 from django.core.checks import run_checks
 from prometheus_client import CollectorRegistry, generate_latest
 
@@ -57,6 +60,43 @@ async def test_a_policy_that_evicts_is_warned_of_and_counted(
     await watch.look()
     assert 'flotilla_redis_evicting{shard="0"} 0.0' in told()
     assert watch.known["0"].used > 0
+
+
+@pytest.mark.asyncio
+async def test_a_redis_that_cannot_write_its_snapshot_is_told(watch: MemoryWatch, redis_process: RedisProcess) -> None:
+    """And that it can again."""
+    await watch.look()
+    assert 'flotilla_redis_persistence_failing{shard="0"} 0.0' in told()
+    (redis_process.folder / "dump.rdb").mkdir()  # so it cannot be replaced, by whomever
+    redis_process.ask("BGSAVE")
+    await _looks_until(watch, 'flotilla_redis_persistence_failing{shard="0"} 1.0')
+    (redis_process.folder / "dump.rdb").rmdir()
+    redis_process.ask("BGSAVE")
+    await _looks_until(watch, 'flotilla_redis_persistence_failing{shard="0"} 0.0')
+
+
+@pytest.mark.asyncio
+async def test_keys_that_were_thrown_away_are_counted(watch: MemoryWatch, redis_process: RedisProcess) -> None:
+    await watch.look()
+    assert 'flotilla_redis_evicted_keys_total{shard="0"} 0.0' in told()
+    redis_process.ask("CONFIG", "SET", "maxmemory-policy", "allkeys-random")
+    for number in range(50):
+        redis_process.ask("SET", f"filler-{number}", "x" * 10_000)
+    redis_process.ask("CONFIG", "SET", "maxmemory", redis_process.ask("INFO", "memory")["used_memory"] - 200_000)
+    with contextlib.suppress(redis.ResponseError):  # what it can throw away may not be enough
+        redis_process.ask("SET", "one", "more")
+    await watch.look()
+    assert watch.known["0"].evicted > 0
+    assert f'flotilla_redis_evicted_keys_total{{shard="0"}} {float(watch.known["0"].evicted)}' in told()
+
+
+async def _looks_until(watch: MemoryWatch, line: str) -> None:
+    for _ in range(500):
+        await watch.look()
+        if line in told():
+            return
+        await asyncio.sleep(0.02)
+    raise AssertionError(f"{line} was never told")
 
 
 @pytest.mark.asyncio

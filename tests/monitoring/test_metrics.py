@@ -6,13 +6,11 @@ from typing import Any
 import pytest
 from django.conf import settings
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.parser import text_string_to_metric_families
 
 from flotilla.monitoring import metrics
 from flotilla.monitoring.metrics import NodeCollector
 from flotilla.presence import Reaped
 from flotilla.realtime.losses import losses
-from flotilla.realtime.node import node as node_module
 from flotilla.realtime.node.node import Node
 from flotilla.realtime.protocol.codes import DisconnectCode
 from flotilla.realtime.server.waiting_connections import new_waiting_connections
@@ -29,26 +27,6 @@ class NeverAsks:
     """A connection that sends no request."""
 
     def give_up(self) -> None: ...
-
-
-Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
-
-
-@pytest.fixture
-def scrape(node: Node, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Gives a sample's value as Prometheus would read it now, by its name and labels."""
-    monkeypatch.setattr(node_module, "_node", (node_module.os.getpid(), node))
-    registry = CollectorRegistry()
-    registry.register(NodeCollector())
-
-    def value(name: str, **labels: str) -> float | None:
-        text = generate_latest(registry).decode()
-        samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
-        found = [sample.value for sample in samples if sample.name == name and sample.labels == labels]
-        assert len(found) <= 1, f"{name} {labels} is there {len(found)} times"
-        return found[0] if found else None
-
-    return value
 
 
 async def test_connections_are_counted_as_they_come_and_go(node: Node, scrape: Any) -> None:
@@ -123,7 +101,7 @@ async def test_a_delivery_is_timed_once_per_process_from_its_place_in_redis(node
     await until(lambda: node.hub.stats.clocks.ours(0, 0) is not None)
     await peers[0].ask(publish={"channel": "open:a", "data": 1})
     await until(lambda: all(peer.data("open:a") for peer in peers))
-    assert scrape("flotilla_publications_out_total") == 3
+    assert scrape("flotilla_publications_out_total", channel_namespace="open") == 3
     sums = {}
     for name in ("delivery", "hub_lag", "fan_out"):
         assert scrape(f"flotilla_{name}_seconds_count") == 1, name

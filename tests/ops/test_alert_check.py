@@ -46,7 +46,11 @@ def test_a_whole_installation_has_no_fault(stack: Stack, capsys: pytest.CaptureF
 
     wait_for(whole, "the recording rules have been worked out", WITHIN)
     found, _ = ask(stack, capsys)
-    assert {finding["what"] for finding in found} == {"rules", "targets", "data", "alertmanager", "alert"}
+    looked_at = {"rules", "targets", "data", "alertmanager", "watchdog", "runbooks", "alert"}
+    assert {finding["what"] for finding in found} == looked_at
+    assert all(finding["state"] == "ok" for finding in found if finding["what"] == "watchdog")
+    wait_for(lambda: "/watchdog" in stack.receiver.paths, "the watchdog's own receiver hears it", WITHIN)
+    assert stack.receiver.paths == {"/watchdog": {"watchdog"}}, "nothing fires, so nobody else is told"
     assert sum(finding["what"] == "targets" for finding in found) == 2
     call_command("check_alerts", prometheus=stack.prometheus.url, alertmanager=stack.alertmanager_url)
     assert "nothing fires" in capsys.readouterr().out
@@ -66,6 +70,9 @@ def test_what_is_down_or_not_there_is_named(stack: Stack, capsys: pytest.Capture
         wait_for(lambda: ask(stack, capsys)[1] == 1, "the killed instance is a fault", WITHIN)
         found, _ = ask(stack, capsys)
         assert any(f["what"] == "targets" and f["state"] == "fault" and stack.target(0) in f["text"] for f in found)
+        wait_for(lambda: "/ticket" in stack.receiver.paths, "a warning comes to the tickets", WITHIN)
+        assert "readiness_down" in stack.receiver.paths["/ticket"]
+        assert "/page" not in stack.receiver.paths, "the other instance is ready: nobody is woken"
     finally:
         stack.instances[0].start()
     wait_for(lambda: ask(stack, capsys)[1] == 0, "it is whole again", WITHIN)

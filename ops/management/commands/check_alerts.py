@@ -62,8 +62,7 @@ class Command(BaseCommand):
         from flotilla.ops.drill.processes import DrillFailed
 
         try:
-            from flotilla.ops.drill.drills import BY_NAME, SHORT
-            from flotilla.ops.drill.session import drill_all
+            from flotilla.ops.drill.session import BY_NAME, SHORT, drill_all
         except MissingExtra as error:
             raise CommandError(str(error)) from None
         groups = {"all": tuple(BY_NAME), "short": SHORT}
@@ -73,14 +72,10 @@ class Command(BaseCommand):
             raise CommandError(f"no drill {unknown[0]!r}; there are {', '.join(BY_NAME)}, short and all")
         say = self.stderr.write if as_json else self.stdout.write
         try:
-            results = drill_all([BY_NAME[name] for name in wanted], lambda line: say(line))
+            results = drill_all(wanted, lambda line: say(line))
         except DrillFailed as error:
             raise CommandError(f"the drill failed: {error}") from None
         if as_json:
-            found = [
-                {"drill": r.name, "notified": round(r.notified, 1), "resolved": round(r.resolved, 1)} for r in results
-            ]
-            self.stdout.write(json.dumps(found))
+            self.stdout.write(json.dumps([result.as_dict() for result in results]))
         for result in results if not as_json else ():
-            told = f"notified after {result.notified:.1f} s, resolved {result.resolved:.1f} s after the repair"
-            self.stdout.write(self.style.SUCCESS(f"{result.name}: {told}"))
+            self.stdout.write(self.style.SUCCESS(f"{result.name}: {result}"))

@@ -5,9 +5,9 @@ from functools import partial
 from typing import Any
 
 from flotilla.realtime.access import hooks, permissions
+from flotilla.realtime.client import command_time
 from flotilla.realtime.client.client import Client
 from flotilla.realtime.client.command_queue import Continuation
-from flotilla.realtime.client.command_time import in_time
 from flotilla.realtime.client.commands.requests import data_of, options_of
 from flotilla.realtime.conf import ChannelOptions, Hook
 from flotilla.realtime.protocol import replies
@@ -46,16 +46,19 @@ def _send_to_redis(client: Client, id: int, request: PublishRequest, options: Ch
         replies.require_sendable(body, client.node.config.max_outgoing_bytes)
     answer = client.node.broker.start_publish(request.channel, body, options)
     client.commands.unanswered += 1
-    client.node.published(1)
+    client.node.published(request.channel)
+    came = client.node.now()
     if client.commands.due:  # it waited behind others: less time is left than a call of Redis may take
-        answer = in_time(answer, client.commands.due)
-    answer.add_done_callback(partial(_published, client, id, request.channel))
+        came = client.commands.due - command_time.COMMAND_WITHIN
+        answer = command_time.in_time(answer, client.commands.due)
+    answer.add_done_callback(partial(_published, client, id, request.channel, came))
 
 
-def _published(client: Client, id: int, channel: str, done: "asyncio.Future[Any]") -> None:
+def _published(client: Client, id: int, channel: str, came: float, done: "asyncio.Future[Any]") -> None:
     client.commands.unanswered -= 1
     if done.cancelled():
         return
+    client.node.stats.durations["publish"].observe(client.node.now() - came)
     try:
         client.node.broker.published(channel, done.result())
     except Exception as error:  # noqa: BLE001  the client must be answered, whatever failed

@@ -29,6 +29,7 @@ from flotilla.realtime.server.http.progress import Progress, Rate
 from flotilla.realtime.server.http.request import Request, internal_error
 from flotilla.realtime.server.http.scope import http_scope, websocket_scope
 from flotilla.realtime.server.http.writer import Writer
+from flotilla.realtime.server.traffic import traffic
 from flotilla.realtime.server.transports import cut_off, hold_little, hold_much, let_go
 
 logger = logging.getLogger("flotilla.realtime.http")
@@ -122,6 +123,7 @@ class HttpConnection:
         self.factory.opened(self)
 
     def dataReceived(self, data: bytes) -> None:
+        traffic.http_in += len(data)
         if self._state is State.WAITING:
             self._read_head(data)
         elif self._state is State.ANSWERING:

@@ -6,6 +6,7 @@ A connection makes one of itself, so the two hold each other: `let_go` ends that
 import asyncio
 from typing import Any, Protocol
 
+from flotilla.realtime.server.traffic import traffic
 from flotilla.realtime.server.transports import has_open_buffers, in_flight, unsent
 
 TURN = 64 * 1024  # bytes of a response that are written before others have their turn
@@ -38,6 +39,7 @@ class Writer:
         if not data or self._owner is None:
             return
         self._written += len(data)
+        traffic.http_out += len(data)
         if self._direct is not None and not transport.dataBuffer and not transport._tempDataBuffer:
             try:
                 taken = self._direct(data)

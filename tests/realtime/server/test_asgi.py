@@ -10,6 +10,7 @@ import pytest_asyncio
 from flotilla.realtime.server.asgi import MAX_AT_ONCE, MAX_EVENTS, MAX_HELD
 from flotilla.realtime.server.budget import UNBOUNDED, Bounds
 from flotilla.realtime.server.connection import Connection
+from flotilla.realtime.server.traffic import traffic
 from tests.raw_frames import CLOSE, PING, PONG, TEXT, frame
 from tests.realtime.server.waiting import until
 from tests.realtime.server.wires import Receiver, Server, Wire, parse, request
@@ -74,6 +75,13 @@ async def test_messages_are_events(peer: Peer) -> None:
     await peer.send({"type": "websocket.send", "bytes": b"\0", "text": None})
     await peer.send({"type": "websocket.send", "bytes": b""})
     assert parse(peer.wire.read()) == [(TEXT, "é".encode()), (2, b"\0"), (2, b"")]
+
+
+async def test_bytes_that_another_application_sends_are_counted(peer: Peer) -> None:
+    before = traffic.websocket_out
+    await peer.send({"type": "websocket.send", "text": "é"})
+    await peer.send({"type": "websocket.send", "bytes": b"x" * 1000})
+    assert traffic.websocket_out - before == len(peer.wire.read())
 
 
 async def test_a_disconnect_is_told_once_and_last(peer: Peer) -> None:

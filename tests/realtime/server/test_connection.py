@@ -17,6 +17,7 @@ from flotilla.realtime.protocol.frames import Frame, close_frame
 from flotilla.realtime.server import connection as module
 from flotilla.realtime.server.budget import Allowance, Bounds
 from flotilla.realtime.server.connection import EXTENSION, Connection, State
+from flotilla.realtime.server.traffic import traffic
 from tests.raw_frames import BINARY, CLOSE, PING, PONG, TEXT, frame
 from tests.realtime.server.waiting import until
 from tests.realtime.server.wires import Receiver, Server, Wire, parse, request
@@ -65,6 +66,17 @@ async def adopted(wire: Wire) -> Adopted:
 
 def numbered(number: int, size: int = 10) -> Frame:
     return Frame(b"%d:" % number + b"x" * size)
+
+
+async def test_bytes_that_come_are_counted_as_they_come(adopted: Adopted) -> None:
+    """Whole messages, parts of one, pings: as they were on the wire."""
+    before = traffic.websocket_in
+    came = frame(TEXT, b"hello") + frame(PING, b"?")
+    adopted.wire.push(frame(TEXT, b"whole"))
+    adopted.wire.push(came[:3])
+    adopted.wire.push(came[3:])
+    assert adopted.receiver.messages == ["whole", "hello"]
+    assert traffic.websocket_in - before == len(frame(TEXT, b"whole")) + len(came)
 
 
 class TestOut:

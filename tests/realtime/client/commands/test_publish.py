@@ -20,7 +20,7 @@ class TestPublishing:
         mine, theirs = peer.pushes("pub", "open:a")
         assert mine == {"data": {"x": [1, None]}, "info": {"user": "", "client": peer.client.id}, "offset": 1}
         assert theirs == {"data": 1, "offset": 2}
-        assert node.publications_in == 1
+        assert node.hub.traffic.of("open:a").published == 1
 
     @pytest.mark.parametrize(("channel", "code"), [("closed:a", 103), ("nowhere:a", 102), ("closed", 103)])
     async def test_who_may_not_is_told(self, node: Node, channel: str, code: int) -> None:

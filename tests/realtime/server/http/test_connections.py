@@ -16,6 +16,7 @@ from flotilla.realtime.server.http import writer
 from flotilla.realtime.server.http.answering import responses_waiting
 from flotilla.realtime.server.http.connection import HttpConnection
 from flotilla.realtime.server.http.request import MAX_HELD, logger
+from flotilla.realtime.server.traffic import traffic
 from flotilla.realtime.server.transports import unsent
 from tests.realtime.server.waiting import until
 from tests.realtime.server.wires import Server, Wire
@@ -63,6 +64,15 @@ def wire() -> Iterator[Wire]:
     made = Wire()
     yield made
     made.end()
+
+
+async def test_bytes_of_requests_and_responses_are_counted(wire: Wire) -> None:
+    """Heads as well as bodies."""
+    served, came, went = Served(wire), traffic.http_in, traffic.http_out
+    wire.push(GET)
+    answer = await served.answer()
+    assert traffic.http_in - came == len(GET)
+    assert traffic.http_out - went == len(answer)
 
 
 async def test_one_request_at_a_time(wire: Wire) -> None:
