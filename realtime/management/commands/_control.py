@@ -5,7 +5,7 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from flotilla.realtime.management.commands._shell import ClusterCommand, add_user, asked_user, told
+from flotilla.realtime.management.commands._shell import ClusterCommand, add_user, asked_user, of_user, told
 from flotilla.realtime.node.control import Acknowledged
 
 
@@ -15,6 +15,7 @@ class ControlCommand(ClusterCommand):
 
     done = "{} hit"
     about_channels = True
+    shape = {"user": (), "username": (), "hit": (), "answered": (), "instances": ()}
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         add_user(parser)
@@ -23,18 +24,19 @@ class ControlCommand(ClusterCommand):
             parser.add_argument("--channel", default="", help="a channel, as in chat:lobby")
         add_within(parser)
 
-    def act(self, **options: Any) -> Acknowledged | None:
+    def act(self, **options: Any) -> Acknowledged:
         """Do it."""
         raise NotImplementedError
 
     def handle(self, *args: Any, **options: Any) -> None:
         user = asked_user(options)
-        if user is not None:
-            self.stdout.write(f"user: {user}")
         done = told(lambda: self.act(**options | {"user": user.id if user is not None else None}))
-        if done is None:
-            return
-        self.stdout.write(self.style.SUCCESS(f"{self.done.format(done.hit)}; {_answered(done)}."))
+        if options["as_json"]:
+            self.tell(of_user(user) | done._asdict())
+        else:
+            if user is not None:
+                self.stdout.write(f"user: {user}")
+            self.stdout.write(self.style.SUCCESS(f"{self.done.format(done.hit)}; {_answered(done)}."))
         if not done.complete:
             raise CommandError(f"{done.instances - done.answered} instances have not answered within the deadline.")
 

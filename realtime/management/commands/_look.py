@@ -14,7 +14,6 @@ from django.db import DatabaseError
 
 from flotilla.realtime.api.inspection import Page
 from flotilla.realtime.api.user_names import name_users
-from flotilla.realtime.management.commands._documents import document
 from flotilla.realtime.management.commands._shell import ClusterCommand, told
 from flotilla.realtime.management.commands._table import printable, table
 
@@ -45,7 +44,6 @@ class LookCommand(ClusterCommand):
             "--limit", type=asked, default=self.limit, help=f"most rows, 1 to {self.max_limit} (%(default)s)"
         )
         parser.add_argument("--after", default="", metavar="CURSOR", help="go on where an earlier page ended")
-        parser.add_argument("--json", action="store_true", dest="as_json", help="one JSON document in place of a table")
 
     def look(self, **options: Any) -> Listing:
         """The page that is asked for. May raise what the API raises."""
@@ -56,7 +54,7 @@ class LookCommand(ClusterCommand):
         if found.rows and "user" in found.rows[0]:
             self._name(found.rows)
         if options["as_json"]:
-            self.stdout.write(document({**found.about, self.rows_are: found.rows, "next": found.next}))
+            self.tell({**found.about, self.rows_are: found.rows, "next": found.next})
         else:
             self._show(found)
         if found.silent:

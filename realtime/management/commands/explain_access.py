@@ -10,10 +10,10 @@ from typing import Any
 from asgiref.sync import async_to_sync
 from django.core.management.base import CommandError
 
+from flotilla.command_line import Status, misused
 from flotilla.natural_names import NamedUser
 from flotilla.realtime.access.explain import Verdict, explain
 from flotilla.realtime.conf import get_config
-from flotilla.realtime.management.commands._documents import document
 from flotilla.realtime.management.commands._shell import ClusterCommand, known_user
 
 ACTIONS = ("connect", "subscribe", "publish", "presence", "history")
@@ -26,6 +26,17 @@ class Command(ClusterCommand):
         "Explain what a user may do in a channel: every rule that is asked, its answer, and the verdict. "
         "Ends with status 1 when the user may not do it."
     )
+    examples = (
+        ("ann chat:lobby", "what ann may do in a channel, and why"),
+        ("ann chat:lobby --action publish --json", "whether she may publish: the status says it"),
+    )
+    statuses = {**ClusterCommand.statuses, Status.NOT_DONE: "the user may not do it, or there is no such user"}
+    shape = {
+        "user": (),
+        "username": (),
+        "channel": (),
+        "verdicts": ("action", "allowed", "error", "rules"),
+    }
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("user", help='the user\'s name or primary key, or id: and any id; "" is a visitor')
@@ -34,17 +45,16 @@ class Command(ClusterCommand):
         parser.add_argument(
             "--action", choices=ACTIONS, default="subscribe", help="what the exit status is about (%(default)s)"
         )
-        parser.add_argument("--json", action="store_true", dest="as_json", help="one JSON document in place of lines")
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             data = json.loads(options["data"])
         except ValueError as error:
-            raise CommandError(f"The data is not JSON ({error}).") from None
+            raise misused(f"The data is not JSON ({error}).") from None
         user = known_user(options["user"]) if options["user"] else NamedUser("")
         verdicts = async_to_sync(explain)(user.id, options["channel"], get_config(), data)
         if options["as_json"]:
-            self.stdout.write(document(_told(user, options["channel"], verdicts)))
+            self.tell(_told(user, options["channel"], verdicts))
         else:
             self._write(user, verdicts)
         self._judge(user, options["action"], options["channel"], verdicts)
