@@ -15,7 +15,7 @@ class Command(OurCommand):
     requires_system_checks = []  # what is proven runs in an installation of its own
     examples = (("", "three minutes, with Redis, Prometheus and Alertmanager on free ports"),)
     statuses = {
-        Status.NOT_DONE: "a query gives nothing to draw, a panel does not show a fault, or a program is missing"
+        Status.NOT_DONE: "a query gives nothing, a panel does not show a fault, or a program is missing"
     }
     shape = {"queries": ("dashboard", "panel", "query", "values")}
 

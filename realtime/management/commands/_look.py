@@ -52,7 +52,7 @@ class LookCommand(ClusterCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         found = told(lambda: self.look(**options))
         if found.rows and "user" in found.rows[0]:
-            self._name(found.rows)
+            named_rows(self, found.rows)
         if options["as_json"]:
             self.tell({**found.about, self.rows_are: found.rows, "next": found.next})
         else:
@@ -71,14 +71,15 @@ class LookCommand(ClusterCommand):
         if found.next:
             self.stdout.write(f"more: --after {printable(found.next)}")
 
-    def _name(self, rows: list[dict[str, Any]]) -> None:
-        """Names are a help: without the database, ids are shown."""
-        try:
-            name_users(rows)
-        except DatabaseError as error:
-            self.stderr.write(f"Names are missing: the database does not answer ({str(error).partition(chr(10))[0]}).")
-            for row in rows:
-                row["username"] = ""
+
+def named_rows(command: ClusterCommand, rows: list[dict[str, Any]]) -> None:
+    """Put `username` into rows. Names are a help: without the database, ids are shown."""
+    try:
+        name_users(rows)
+    except DatabaseError as error:
+        command.stderr.write(f"Names are missing: the database does not answer ({str(error).partition(chr(10))[0]}).")
+        for row in rows:
+            row["username"] = ""
 
 
 def of_instances(page: Page, one: str, many: str) -> Listing:
