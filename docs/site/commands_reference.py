@@ -46,7 +46,7 @@ def _section(name: str) -> str:
         [
             *(f"### {name}", "", command.help, "", *_arguments(parser, ""), ""),
             *("```", *_examples(name, command), "```", ""),
-            *("Exit status:", "", *(f"- {status}: {meaning}" for status, meaning in command.meanings().items()), ""),
+            *(f"Exit status: {_statuses(command)}.", ""),
             *(f"`--json` prints {'a document a line' if command.lines else 'one document'}:", ""),
             *(f"- {_keys(text)}" for text in command.keys_in_words()),
             "",
@@ -58,6 +58,14 @@ def _examples(name: str, command: "OurCommand") -> list[str]:
     lines = [f"python manage.py {name} {words}".rstrip() for words, _ in command.examples]
     width = max(map(len, lines))
     return [f"{line.ljust(width)}  # {meaning}" for line, (_, meaning) in zip(lines, command.examples, strict=True)]
+
+
+def _statuses(command: "OurCommand") -> str:
+    """Those that a command has, with their meaning where it is another than that in the table above."""
+    from flotilla.command_line import MEANINGS
+
+    own = {status: meaning for status, meaning in command.meanings().items() if meaning != MEANINGS[status]}
+    return ", ".join(f"{status} ({own[status]})" if status in own else f"{status}" for status in command.meanings())
 
 
 def _keys(text: str) -> str:

@@ -22,7 +22,7 @@ async def grown(
     """Each thing that is there after so many seconds (at most MAX_SECONDS), with how much each of its counts has grown
     in a second."""
     loop = asyncio.get_running_loop()
-    began, before = loop.time(), {}
+    began, before = loop.time(), dict[str, Counts]()
     for stretch in stretches(list(things().items())):
         before.update((name, counts(thing)) for name, thing in stretch)
         await asyncio.sleep(0)

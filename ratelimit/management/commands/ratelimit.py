@@ -47,7 +47,7 @@ class Command(OurCommand):
     }
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        commands = parser.add_subparsers(dest="command", required=True)
+        commands = parser.add_subparsers(dest="command", required=True, help="what to do")
         commands.add_parser("policies", help="list the configured policies")
         for name, text in (
             ("show", "say how much of its quota a key has left"),

@@ -34,8 +34,8 @@ class Command(ClusterCommand):
             lambda: publish(channel, data, on_commit=False, idempotency_key=key), f"Cannot publish into {channel!r}"
         )
         if options["as_json"]:
-            kept = placed is not None and placed.offset
-            self.tell({"channel": channel, **({"offset": placed.offset, "epoch": placed.epoch} if kept else {})})
+            kept = {"offset": placed.offset, "epoch": placed.epoch} if placed is not None and placed.offset else {}
+            self.tell({"channel": channel, **kept})
         else:
             self.stdout.write(self.style.SUCCESS(_describe(channel, placed)))
 

@@ -91,7 +91,7 @@ def _redises() -> Iterator[tuple[str, Shard]]:
 def _looked(name: str, shard: Shard, seconds: float, there: float | None) -> dict[str, Any]:
     row: dict[str, Any] = {"redis": name, "here_ms": None, "there_ms": there}
     try:
-        before, began, trips = _info(shard), time.monotonic(), []
+        before, began, trips = _info(shard), time.monotonic(), list[float]()
         while time.monotonic() < began + seconds or not trips:
             asked = time.monotonic()
             shard.execute_sync("TIME")

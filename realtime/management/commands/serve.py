@@ -10,10 +10,10 @@ import os
 import re
 import sys
 from argparse import ArgumentParser
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
@@ -49,7 +49,7 @@ class Command(OurCommand):
 
     help = "Runs the project's ASGI application in N instances behind one address."
     requires_system_checks = []  # they are run when it is known whether a Redis is brought along
-    examples = (
+    examples: ClassVar[Sequence[tuple[str, str]]] = (
         ("", "as the settings say, until Ctrl-C"),
         ("--instances 4 --host 0.0.0.0 --port 80", "four behind one address"),
     )

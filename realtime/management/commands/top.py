@@ -73,21 +73,22 @@ class Command(DiagnosisCommand):
 
     def _show(self, per: str, rows: list[dict[str, Any]], asked: Asked) -> None:
         if per == "channel":
-            heads = ("CHANNEL", "SUBSCRIBERS", "PUBLICATIONS/s", "DELIVERIES/s", "OUTGOING/s")
-            cells = [
-                (row["channel"], row["subscribers"], *(f"{row[name]:.1f}" for name in hot.FIGURES[:2]), _outgoing(row))
-                for row in rows
-            ]
+            self.show(
+                ("CHANNEL", "SUBSCRIBERS", "PUBLICATIONS/s", "DELIVERIES/s", "OUTGOING/s"),
+                [
+                    (
+                        *(row["channel"], row["subscribers"]),
+                        *(f"{row[name]:.1f}" for name in hot.FIGURES[:2]),
+                        bytes_shown(row["outgoing"]),
+                    )
+                    for row in rows
+                ],
+            )
         else:
             heads = (*_heads(per), "MESSAGES/s", "BYTES/s", "ERRORS/s", "WAITING")
-            cells = [[*_who(per, row), *_figures(row)] for row in rows]
-        self.show(heads, cells)
+            self.show(heads, [(*_who(per, row), *_figures(row)) for row in rows])
         nothing = "" if rows else "nothing to show; "
         self.stdout.write(f"{nothing}{asked.counts['answered']} of {asked.counts['instances']} instances answered")
-
-
-def _outgoing(row: dict[str, Any]) -> str:
-    return bytes_shown(row["outgoing"])
 
 
 def _heads(per: str) -> tuple[str, ...]:

@@ -69,12 +69,12 @@ def _row(asked: Asked, incarnation: str, about: dict[str, Any]) -> dict[str, Any
     answer = asked.answers.get(incarnation)
     left = asked.left.get(incarnation, 0.0)
     names = ("name", "host", "pid")
-    row = {"incarnation": incarnation, "left": round(left, 1), **{name: about[name] for name in names}}
+    row: dict[str, Any] = {"incarnation": incarnation, "left": round(left, 1), **{name: about[name] for name in names}}
     if answer is None:
         since = "its lease has run out" if not left else f"its lease ends in {left:.1f} s"
         return row | {"state": "silent", "ill": [f"does not answer ({since})"]}
     ill = list(_complaints(answer))
-    return row | answer | {"ill": ill, "state": "ill" if ill else "draining" if answer["draining"] else "well"}
+    return {**row, **answer, "ill": ill, "state": "ill" if ill else "draining" if answer["draining"] else "well"}
 
 
 def _complaints(answer: dict[str, Any]) -> Any:

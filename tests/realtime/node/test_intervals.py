@@ -20,16 +20,22 @@ class Thing:
 async def test_what_has_grown_is_told_by_the_second() -> None:
     """What came in between counts from nothing, what went away is left out."""
     things = {str(number): Thing() for number in range(2 * STRETCH + 3)}
+    looks = 0
+
+    def look() -> dict[str, Thing]:
+        """The things, to which something happens between the two looks."""
+        nonlocal looks
+        looks += 1
+        if looks == 2:
+            things["7"].count += 10
+            del things["8"]
+            things["new"] = Thing()
+            things["new"].count = 5
+        return things
+
     loop = asyncio.get_running_loop()
     began = loop.time()
-    looking = asyncio.create_task(grown(lambda: things, lambda thing: (thing.count, -thing.count), 0.3))
-    while loop.time() < began + 0.15:  # until it has looked at all of them for the first time
-        await asyncio.sleep(0)
-    things["7"].count += 10
-    del things["8"]
-    things["new"] = Thing()
-    things["new"].count = 5
-    found = {id(thing): rates for thing, rates in await looking}
+    found = {id(thing): rates for thing, rates in await grown(look, lambda thing: (thing.count, -thing.count), 0.3)}
     took = loop.time() - began
     assert len(found) == len(things)
     plus, minus = found[id(things["7"])]
