@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from flotilla.presence import keys
 from flotilla.presence.entries import info_of, parts_of
 from flotilla.presence.keys import home_of
 from flotilla.presence.leases import Leases
@@ -63,3 +64,16 @@ async def instances(store: Store) -> list[dict[str, Any]]:
 
 def _members(flat: Sequence[bytes]) -> dict[str, bytes]:
     return {client.decode(): info_of(value) for client, value in zip(flat[::2], flat[1::2], strict=True)}
+
+
+def scopes_of(store: Store, incarnation: str, most: int) -> list[str]:
+    """Up to `most` scopes in which an incarnation may have entries, as Redis has them: also of one that answers nothing
+    any more. Raises StoreUnavailable."""
+    found: dict[str, None] = {}
+    cursor = b"0"
+    while len(found) < most:
+        cursor, page = store.first.execute_sync("SSCAN", keys.registered(incarnation), cursor, "COUNT", 500)
+        found.update((scope.decode(), None) for scope in page)
+        if cursor == b"0":
+            break
+    return list(found)[:most]

@@ -49,8 +49,13 @@ def standing(policy: Policy, identity: str, rate: Rate) -> Answer:
     now = (seconds - EPOCH) * 1_000_000 + micros
     state = shard.execute_sync("GET", keys.bucket(policy.name, identity, rate))
     if rate.strict:
-        return window.take(_log(state or b""), now, policy.cost, rate)[0]
-    return gcra.take(int(state or 0), now * TICKS, policy.cost, rate)[0]
+        return window.take(_log(state or b""), now, cost(policy, rate), rate)[0]
+    return gcra.take(int(state or 0), now * TICKS, cost(policy, rate), rate)[0]
+
+
+def cost(policy: Policy, rate: Rate) -> int:
+    """What a request takes of a rate: a personal one below the policy's cost is taken as a whole."""
+    return min(policy.cost, rate.quota)
 
 
 def reset(policy: Policy, identity: str) -> bool:

@@ -1,6 +1,10 @@
 """The reference of every command of `manage.py`, made from the commands' own parsers. Needs Django."""
 
 import argparse
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from flotilla.command_line import OurCommand
 
 COMMON = {
     "help",
@@ -12,6 +16,7 @@ COMMON = {
     "no_color",
     "force_color",
     "skip_checks",
+    "as_json",  # which all have
 }
 
 
@@ -31,11 +36,42 @@ def _line(name: str, text: str) -> str:
 def _section(name: str) -> str:
     from django.core.management import load_command_class
 
+    from flotilla.command_line import OurCommand
     from flotilla.realtime.command_names import our_commands
 
     command = load_command_class(our_commands()[name], name)
+    assert isinstance(command, OurCommand)
     parser = command.create_parser("manage.py", name)
-    return "\n".join([f"### {name}", "", command.help, "", *_arguments(parser, ""), ""])
+    return "\n".join(
+        [
+            *(f"### {name}", "", command.help, "", *_arguments(parser, ""), ""),
+            *("```", *_examples(name, command), "```", ""),
+            *(f"Exit status: {_statuses(command)}.", ""),
+            *(f"`--json` prints {'a document a line' if command.lines else 'one document'}:", ""),
+            *(f"- {_keys(text)}" for text in command.keys_in_words()),
+            "",
+        ]
+    )
+
+
+def _examples(name: str, command: "OurCommand") -> list[str]:
+    lines = [f"python manage.py {name} {words}".rstrip() for words, _ in command.examples]
+    width = max(map(len, lines))
+    return [f"{line.ljust(width)}  # {meaning}" for line, (_, meaning) in zip(lines, command.examples, strict=True)]
+
+
+def _statuses(command: "OurCommand") -> str:
+    """Those that a command has, with their meaning where it is another than that in the table above."""
+    from flotilla.command_line import MEANINGS
+
+    own = {status: meaning for status, meaning in command.meanings().items() if meaning != MEANINGS[status]}
+    return ", ".join(f"{status} ({own[status]})" if status in own else f"{status}" for status in command.meanings())
+
+
+def _keys(text: str) -> str:
+    """The keys of a document, or of its rows, as code."""
+    whose, each, names = text.rpartition(", each: ")
+    return (f"`{whose}`{each}" if each else "") + ", ".join(f"`{name}`" for name in names.split(", "))
 
 
 def _arguments(parser: argparse.ArgumentParser, before: str) -> list[str]:

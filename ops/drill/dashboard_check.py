@@ -148,8 +148,9 @@ def _stutter(stack: Stack) -> None:
         time.sleep(0.3)
 
 
-def prove(say: Say) -> None:
-    """Start an installation and its load, look at everything, break things and look again. Raises DrillFailed."""
+def prove(say: Say) -> list[Shown]:
+    """Start an installation and its load, look at everything, break things and look again. Gives what each query has
+    shown. Raises DrillFailed."""
     say("starting Redis, two instances, Prometheus and Alertmanager …")
     with Stack() as stack:
         load = Load(stack)
@@ -168,6 +169,7 @@ def prove(say: Say) -> None:
                 raise DrillFailed(f"{len(unproven)} of {len(shown)} queries give nothing that can be drawn")
             for move in MOVES:
                 _prove_move(move, stack, load, say)
+            return shown
         except DrillFailed as error:
             raise DrillFailed(f"{error}\n{stack.tails()}") from None
         finally:

@@ -24,6 +24,7 @@ PROFILE = Path(__file__).parent / "profile"  # what a load is, and the versions 
 PROFILES = ("smoke", "soft", "hard", "reconnect", "nightly")
 NODE_AT_LEAST = (22, 18)
 LOOK_EVERY = 0.5  # seconds
+FIRST_USE = "650 MB, up to 5 minutes on two busy cores"
 QUIET = {
     "ARTILLERY_DISABLE_TELEMETRY": "true",
     "PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD": "1",  # its install would fetch a browser
@@ -54,6 +55,17 @@ class Outcome:
     checks: list[tuple[bool, str]] = field(default_factory=list)
 
 
+def extent(profile: str, duration: int | None = None) -> str:
+    """How many clients of a profile come, and for how long, in words."""
+    text = (PROFILE / "profile.yml").read_text().partition("\n  environments:\n")[2]
+    own = re.split(r"^    \w+:$", text.partition(f"    {profile}:\n")[2], maxsplit=1, flags=re.MULTILINE)[0]
+    clients = sum(map(int, re.findall(r"arrivalCount: (\d+)", own)))
+    for seconds, rate, ramp in re.findall(r"duration: (\d+), arrivalRate: (\d+)(?:, rampTo: (\d+))?", own):
+        clients += int(seconds) * (int(rate) + int(ramp or rate)) // 2
+    stay = duration if duration is not None else int(re.findall(r"stay: (\d+)", own)[0])
+    return f"{clients} clients, for {stay} s"
+
+
 def home() -> Path:
     """Where Artillery is installed, with a copy of the profile beside it, where Node looks for what that requires.
 
@@ -72,7 +84,7 @@ def install(say: Say) -> None:
     npm = shutil.which("npm")
     if npm is None:
         raise DrillFailed("npm is not installed: the load is made by Artillery, which comes from there")
-    say(f"installing Artillery into {folder} (650 MB; once) …")
+    say(f"first use: npm installs Artillery into {folder} ({FIRST_USE}). Once; Ctrl-C ends it …")
     command = [npm, "ci", "--silent", "--no-audit", "--no-fund", "--no-update-notifier"]
     with subprocess.Popen(command, cwd=folder, env=os.environ | QUIET, stderr=subprocess.PIPE, text=True) as process:
         began, told = time.monotonic(), 0.0

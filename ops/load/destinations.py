@@ -1,9 +1,11 @@
 """Where a load run goes to: a cluster of its own, an installation that runs somewhere, or the control."""
 
 import contextlib
+import ssl
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -16,7 +18,20 @@ from flotilla.ratelimit.algorithms.rates import Rate
 from flotilla.realtime.server.conf import get_server_config
 from flotilla.realtime.server.private_files import private_folder
 
+ANSWER_WITHIN = 5.0  # seconds
+SERVES = (101, 429, 503)  # it does, or would if there were not too many
+CHECK = "is Flotilla running there, and to be reached from here?"
+HANDSHAKE = {
+    "Connection": "Upgrade",
+    "Upgrade": "websocket",
+    "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==",
+}
 Variables = Mapping[str, str | int | float]
+
+
+class NoAnswer(Exception):
+    """Nobody is there who could be loaded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +45,30 @@ class Place:
     promised: Mapping[str, Rate] = field(default_factory=dict)
     metrics: tuple[str, ...] = ()
     without: frozenset[str] = frozenset()  # samples it cannot give
+
+
+def require_answer(place: Place, target: str) -> None:
+    """See that a WebSocket is answered there before anything is installed or loaded. Raises NoAnswer in one line."""
+    path = urlsplit(str(place.variables.get("websocket", ""))).path or "/connection/websocket"
+    try:
+        connection = _connection(place)
+        with contextlib.closing(connection):
+            connection.request("GET", path, headers=HANDSHAKE)
+            status = connection.getresponse().status
+    except HTTPException:
+        raise NoAnswer(f"{target} does not answer (it does not speak HTTP): {CHECK}") from None
+    except OSError as error:
+        why = error.strerror or str(error) or type(error).__name__
+        raise NoAnswer(f"{target} does not answer ({why[0].lower()}{why[1:]}): {CHECK}") from None
+    if status not in SERVES:
+        raise NoAnswer(f"{target} answers {status} where a WebSocket was asked for ({path}): {CHECK}")
+
+
+def _connection(place: Place) -> HTTPConnection:
+    if not place.secure:
+        return HTTPConnection(place.address, timeout=ANSWER_WITHIN)
+    trusting = ssl._create_unverified_context()  # only whether somebody is there is asked; Artillery verifies  # noqa: S323
+    return HTTPSConnection(place.address, timeout=ANSWER_WITHIN, context=trusting)
 
 
 def to_target(target: str, token_secret: str, promised: Mapping[str, Rate], changed: Variables) -> Place:

@@ -64,8 +64,9 @@ def _numbers(times: Times) -> tuple[str, ...]:
 
 
 def _verdict(one: Verdict) -> str:
-    word, kind = ("PASS", "pass") if one.passed else ("FAIL", "fail")
-    return f'<tr><td class="{kind}">{word}</td><td>{html.escape(one.name)}</td><td>{html.escape(one.found)}</td></tr>'
+    kind = "pass" if one.passed else "fail" if one.measured else "open"
+    found = html.escape(f"{one.found}{'' if one.measured else '; not measured'}")
+    return f'<tr><td class="{kind}">{one.word}</td><td>{html.escape(one.name)}</td><td>{found}</td></tr>'
 
 
 def _cells(row: tuple[str, ...]) -> str:

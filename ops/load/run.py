@@ -1,14 +1,16 @@
 """One load run from beginning to end: Artillery on a place, both readers, the verdicts, the files.
 
-A run whose generator was itself late measured this machine rather than the server, and says so. What fails on times
-alone may be repeated; a verdict is never changed by that.
+A run whose generator was itself late measured this machine rather than the server: what failed and may be this
+machine's own is neither a pass nor a failure, it was not measured. What fails on times alone may be repeated; a verdict
+is never changed by that.
 """
 
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from flotilla.ops.drill.processes import DrillFailed
 from flotilla.ops.drill.timeline import Say
@@ -21,6 +23,7 @@ from flotilla.ops.load.progress import Live, seconds
 from flotilla.ops.load.verdicts import Verdict
 from flotilla.ops.prometheus_api import Unreachable
 
+HOLDS, FAILS, NOT_MEASURED = "holds", "fails", "not measured"
 LATE = 25.0  # milliseconds: a generator whose own p95 is later measures itself
 
 
@@ -39,9 +42,16 @@ class Result:
         return all(one.passed for one in self.verdicts)
 
     @property
+    def conclusion(self) -> str:
+        """What it comes to in a word: holds, fails, or not measured, where nothing failed for certain."""
+        if self.passed:
+            return HOLDS
+        return FAILS if any(not one.passed and one.measured for one in self.verdicts) else NOT_MEASURED
+
+    @property
     def late(self) -> bool:
         """Whether the generator measured itself."""
-        return (self.figures.late.p95 or 0.0) > LATE
+        return is_late(self.figures)
 
     @property
     def doubtful(self) -> bool:
@@ -72,10 +82,17 @@ def run(
     held = admitted.judge(place.promised, admitted.journal(folder))
     found = verdicts.judge(objectives, figures, held, place.without)
     found.append(verdicts.artillery(outcome.checks, outcome.exit_code))
+    if is_late(figures):
+        found = verdicts.doubted(found)
     server = _server(place, before, prometheus, time.monotonic() - began, figures)
     result = Result(figures, found, server, folder)
     _write(profile, outcome, result)
     return result
+
+
+def is_late(figures: Figures) -> bool:
+    """Whether the generator measured itself."""
+    return (figures.late.p95 or 0.0) > LATE
 
 
 def repeated(attempts: int, once: Callable[[], Result], say: Say) -> Result:
@@ -110,10 +127,11 @@ def _server(place: Place, before: server_side.Buckets, prometheus: str, took: fl
 
 
 def _write(profile: str, outcome: Outcome, result: Result) -> None:
-    judged = [{"name": one.name, "passed": one.passed, "found": one.found} for one in result.verdicts]
-    own = {"profile": profile, "passed": result.passed, "verdicts": judged, "server": result.server}
+    judged = [asdict(one) for one in result.verdicts]
+    own: dict[str, Any] = {"profile": profile, "passed": result.passed, "conclusion": result.conclusion}
+    own |= {"verdicts": judged, "server": result.server}
     told = seconds(result.folder)
     (result.folder / "report.json").write_text(json.dumps({**outcome.report, "flotilla": own | {"seconds": told}}))
-    title = f"Load: {profile}, {'passed' if result.passed else 'FAILED'}"
+    title = f"Load: {profile}: the SLO {result.conclusion if result.conclusion != NOT_MEASURED else 'was not measured'}"
     shown = report_page.render(title, result.verdicts, result.figures, told, result.server)
     (result.folder / "report.html").write_text(shown)

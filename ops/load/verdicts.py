@@ -1,7 +1,7 @@
 """The verdicts: one line for each thing that must hold. Pure. Whatever was not measured has failed."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from flotilla.ops.load.admitted import Held
 from flotilla.ops.load.figures import Figures
@@ -9,6 +9,7 @@ from flotilla.ops.load.slo import Slo
 
 TIMES = ("p95 publish→receive", "p95 HTTP", "p95 publish→receive in the burst", "p95 HTTP in the burst")
 ARTILLERY = "Artillery's own checks"
+CERTAIN = ("lost", "doubled", "misordered", "overshoot ")  # beginnings of names: no busy machine causes these
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,9 +19,15 @@ class Verdict:
     name: str
     passed: bool
     found: str
+    measured: bool = True
+
+    @property
+    def word(self) -> str:
+        """What came of it."""
+        return "PASS" if self.passed else "FAIL" if self.measured else "----"
 
     def __str__(self) -> str:
-        return f"{'PASS' if self.passed else 'FAIL'}  {self.name}: {self.found}"
+        return f"{self.word}  {self.name}: {self.found}{'' if self.measured else '; not measured'}"
 
 
 def judge(slo: Slo, figures: Figures, held: Sequence[Held], without: frozenset[str] = frozenset()) -> list[Verdict]:
@@ -32,6 +39,17 @@ def judge(slo: Slo, figures: Figures, held: Sequence[Held], without: frozenset[s
         *_limits(held, slo.overshoot),
         *_samples(figures, slo, without),
     ]
+
+
+def doubted(verdicts: Sequence[Verdict]) -> list[Verdict]:
+    """The verdicts of a run whose generator was late: what failed and may be this machine's own was not measured.
+    Artillery's own checks are about all of it at once, so they fail for certain only beside something that does."""
+    certain = any(not one.passed and one.name.startswith(CERTAIN) for one in verdicts)
+
+    def holds(one: Verdict) -> bool:
+        return one.passed or one.name.startswith(CERTAIN) or (one.name == ARTILLERY and certain)
+
+    return [replace(one, measured=holds(one)) for one in verdicts]
 
 
 def artillery(checks: Sequence[tuple[bool, str]], exit_code: int) -> Verdict:

@@ -41,6 +41,7 @@ class Client:
         "code",
         "commands",
         "deadline",
+        "errors",
         "expire_at",
         "hook_cache",
         "id",
@@ -50,6 +51,8 @@ class Client:
         "node",
         "pong_by",
         "reason",
+        "received",
+        "received_bytes",
         "registered",
         "scope",
         "since",
@@ -81,6 +84,9 @@ class Client:
         self.registered = False  # has an entry among its user's connections
         self.slot = 0  # for the node's timers
         self.since = 0.0  # Unix seconds, from when it was connected
+        self.received = 0  # commands, pongs among them
+        self.received_bytes = 0
+        self.errors = 0  # commands that were answered with an error
         self.commands = CommandQueue()
         self._ticket = ticket
         node.admission.end_by(ticket, self._end_silent)
@@ -111,11 +117,13 @@ class Client:
         if isinstance(message, bytes):  # binary frames are another protocol's
             self.disconnect(DisconnectCode.INAPPROPRIATE_PROTOCOL)
             return 0
+        self.received_bytes += len(message)
         try:
             max_bytes = self.node.config.max_message_bytes
             if len(message) * 4 > max_bytes and len(message.encode()) > max_bytes:
                 raise DisconnectError(DisconnectCode.MESSAGE_TOO_BIG)
             commands, effort = parse_with_effort(message, self.node.config.max_queued_commands)
+            self.received += len(commands)
             for command in commands:
                 self._accept(command)
             return len(commands) - 1 + effort // EFFORT_OF_A_FRAME

@@ -38,6 +38,7 @@ class Asker(Protocol):
     """The client whose commands these are."""
 
     state: State
+    errors: int
 
     @property
     def node(self) -> Any: ...
@@ -136,7 +137,7 @@ class CommandQueue:
         except CommandError as error:
             if error.detail:
                 logger.info("%s", error.detail, extra=client.log_context() | {"code": error.code})
-            client.node.stats.errors[error.code] += 1
+            _count_error(client, error.code)
             answer = replies.error(command.id, error)
         except (StoreUnavailable, TimeoutError) as error:
             answer = _failed(client, command, str(error) or "too slow")
@@ -165,7 +166,7 @@ def _begin(client: Asker, command: Command, due: float) -> Continuation | None:
     try:
         answer = handler(client, command.id, getattr(command, method))
     except CommandError as error:
-        client.node.stats.errors[error.code] += 1
+        _count_error(client, error.code)
         answer = replies.error(command.id, error)
     if answer is None:  # it follows
         return None
@@ -187,10 +188,15 @@ def _send(client: Asker, answer: bytes | None) -> None:
         client.send(answer)
 
 
+def _count_error(client: Asker, code: int) -> None:
+    client.errors += 1
+    client.node.stats.errors[code] += 1
+
+
 def _failed(client: Asker, command: Command, why: str) -> bytes | None:
     """The answer to a command that could not be done for now: try again. `send` has none."""
     logger.warning("%s could not be done: %s", command.method, why, extra=client.log_context())
-    client.node.stats.errors[ErrorCode.INTERNAL] += 1
+    _count_error(client, ErrorCode.INTERNAL)
     return replies.error(command.id, CommandError(ErrorCode.INTERNAL)) if command.id else None
 
 

@@ -56,7 +56,9 @@ class LocalChannel:
         "options",
         "partition",
         "position",
+        "publications",
         "published_at",
+        "published_bytes",
         "sockets",
         "traffic",
         "unsettled_since",
@@ -90,6 +92,8 @@ class LocalChannel:
         self.checked_at = 0.0
         self.published_at = 0  # Redis's time of the last publication that came, in µs; 0: none has
         self.idle_since: float | None = None
+        self.publications = 0  # that came here, and their bytes as clients get them
+        self.published_bytes = 0
         self._waiting_payloads: list[bytes] = []
         self._waiting_bytes = 0
         self._written = 0  # publications that were written and not counted by `flush` yet
@@ -141,6 +145,8 @@ class LocalChannel:
         if publication.offset:
             self.position = StreamPosition(self.position.epoch, publication.offset)
         payload = self.payload(publication)
+        self.publications += 1
+        self.published_bytes += len(payload)
         if self.feeds:
             self._offer(publication, payload)
         if self.joining:

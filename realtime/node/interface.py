@@ -8,8 +8,11 @@ from flotilla.realtime.blocks.table import Blocks
 from flotilla.realtime.client.client import Client
 from flotilla.realtime.conf import RealtimeConfig
 from flotilla.realtime.engine.hub import Hub
+from flotilla.realtime.engine.stats import NodeStats
 from flotilla.realtime.node.admission import Admission
 from flotilla.realtime.node.control import Control
+from flotilla.realtime.node.vitals import Vitals
+from flotilla.store import Store
 
 
 class Reauthorizes(Protocol):
@@ -34,9 +37,15 @@ class NodeParts(Protocol):
     admission: Admission
     blocks: Blocks
     control: Control
+    store: Store
+    stats: NodeStats
+    vitals: Vitals
 
     @property
     def reauthorization(self) -> Reauthorizes: ...
+
+    def checks(self) -> dict[str, bool]:
+        """What must be true for this instance to take clients."""
 
     def now(self) -> float: ...
 

@@ -34,7 +34,7 @@ from flotilla.realtime.engine.layer import LAYER_FAULTS, get_layer
 from flotilla.realtime.engine.stats import NodeStats
 from flotilla.realtime.engine.subscription import Subscription
 from flotilla.realtime.engine.witness import Watch
-from flotilla.realtime.node import control, drain
+from flotilla.realtime.node import control, drain, journal, snapshot
 from flotilla.realtime.node.admission import Admission
 from flotilla.realtime.node.control import Control
 from flotilla.realtime.node.dispatcher import Dispatcher
@@ -58,6 +58,7 @@ logger = logging.getLogger("flotilla.realtime.node")
 
 WAVE = 100  # connections of a fenced instance that are told to reconnect at a time
 WAVE_EVERY = 0.05  # seconds
+TELL_WITHIN = 0.5  # seconds the note of an instance's end may take
 CLEAN_UP_WITHIN = 5.0  # seconds the clean-up of closed connections may take at the end
 
 
@@ -138,6 +139,7 @@ class Node:
         joining = supervised("join", self._join_cluster)
         self._background.add(joining)
         joining.add_done_callback(self._background.discard)
+        self.background(self._tell_start(), name="journal")
 
     async def _join_cluster(self) -> None:
         backoff = Backoff(first=0.1)
@@ -152,6 +154,23 @@ class Node:
                 if not backoff.failures:
                     logger.warning("cannot join the cluster yet: %s", error)
                 await asyncio.sleep(backoff.next())
+
+    async def _tell_start(self) -> None:
+        """Note in the cluster's journal that this run has begun, and what is not as it was at the start before."""
+        await self._joined.wait()
+        about = {"incarnation": self.presence.incarnation, "version": self.version, "host": socket.gethostname()}
+        found = await asyncio.to_thread(snapshot.of_this_process)
+        await journal.note(
+            self.store, "start", self.instance, **about, changed=await journal.compare(self.store, found)
+        )
+
+    async def _tell_end(self) -> None:
+        """Note that this run has ended in order; never for long, whatever Redis does."""
+        try:
+            async with asyncio.timeout(TELL_WITHIN):
+                await journal.note(self.store, "end", self.instance, incarnation=self.presence.incarnation)
+        except (StoreUnavailable, TimeoutError) as error:
+            logger.warning("the end is not in the journal: %s", error or "Redis does not answer")
 
     async def joined_within(self, seconds: float) -> bool:
         """Wait until this process is part of the cluster; False when that took too long."""
@@ -184,6 +203,8 @@ class Node:
         await self.hub.close()
         await self.watch.close()
         await self.presence.stop()
+        if self._joined.is_set():
+            await self._tell_end()
         await self.watch.leave()
         self.timers.stop()
         for task in list(self._background):
@@ -289,6 +310,8 @@ class Node:
     async def _on_fenced(self) -> None:
         """This instance was declared dead while it was paused: its clients reconnect, each with one leave and join."""
         clients = list(self.clients.values())
+        about = {"incarnation": self.presence.incarnation, "clients": len(clients)}
+        self.background(journal.note(self.store, "fenced", self.instance, **about), name="journal")
         logger.warning("the other instances took this one for dead; its %d clients reconnect", len(clients))
         for start in range(0, len(clients), WAVE):
             for client in clients[start : start + WAVE]:

@@ -1,11 +1,20 @@
 """What the supervisor and its children say on the terminal: each line under the name of who said it."""
 
 import contextlib
+import json
 import sys
 import threading
+from typing import Any
 
 _COLOURS = (36, 33, 35, 32, 34)
 _lock = threading.Lock()
+_in_json = False
+
+
+def speak_json() -> None:
+    """From now on each line is a JSON document: `from`, and `said` or, for a log line that is JSON, `log`."""
+    global _in_json
+    _in_json = True
 
 
 def say(name: str, line: str) -> None:
@@ -13,9 +22,20 @@ def say(name: str, line: str) -> None:
 
     Log lines in JSON carry the instance themselves and are left as they are, for machines.
     """
-    text = line if name and line.startswith("{") else f"{_label(name)} {line}"
+    if _in_json:
+        text = json.dumps({"from": name or None, **_said(line)})
+    else:
+        text = line if name and line.startswith("{") else f"{_label(name)} {line}"
     with _lock, contextlib.suppress(OSError, ValueError):
         print(text, flush=True)
+
+
+def _said(line: str) -> dict[str, Any]:
+    try:
+        log = json.loads(line) if line.startswith("{") else None
+    except ValueError:
+        log = None
+    return {"said": None, "log": log} if isinstance(log, dict) else {"said": line, "log": None}
 
 
 def _label(name: str) -> str:

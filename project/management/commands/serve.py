@@ -8,8 +8,8 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management import call_command
-from django.core.management.base import CommandError
 
+from flotilla.command_line import misused
 from flotilla.realtime.management.commands.serve import Command as Serve
 from flotilla.realtime.management.commands.serve import needs_migrations
 from flotilla.realtime.server.console import say
@@ -21,6 +21,7 @@ class Command(Serve):
     """Runs and supervises the instances."""
 
     help = "Runs N instances behind one address, and an embedded Redis unless REDIS_URL is set."
+    examples = (("--demo", "to try it out"), *Serve.examples)
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Each option's default is its environment variable, in capitals."""
@@ -32,7 +33,7 @@ class Command(Serve):
     def handle(self, *, demo: bool, **options: Any) -> None:  # type: ignore[override]
         """Serve until told to stop."""
         if demo and not settings.FLOTILLA_DEMO:
-            raise CommandError("write --demo directly after `manage.py serve`, or set FLOTILLA_DEMO=1")
+            raise misused("write --demo directly after `manage.py serve`, or set FLOTILLA_DEMO=1")
         private_tree(settings.VAR_DIR)
         super().handle(**options)
 

@@ -1,12 +1,19 @@
 """What the commands to connections share: whom they are about, and how they tell what was done."""
 
 from argparse import ArgumentParser
+from getpass import getuser
+from socket import gethostname
 from typing import Any
 
 from django.core.management.base import CommandError
 
-from flotilla.realtime.management.commands._shell import ClusterCommand, add_user, asked_user, told
+from flotilla.natural_names import NamedUser
+from flotilla.realtime.management.commands._shell import ClusterCommand, add_user, asked_user, of_user, told
 from flotilla.realtime.node.control import Acknowledged
+from flotilla.realtime.node.journal import note_act
+from flotilla.store import get_store
+
+NOTED = ("client", "channel", "address", "seconds", "code")  # options that the journal has
 
 
 class ControlCommand(ClusterCommand):
@@ -15,6 +22,7 @@ class ControlCommand(ClusterCommand):
 
     done = "{} hit"
     about_channels = True
+    shape = {"user": (), "username": (), "hit": (), "answered": (), "instances": ()}
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         add_user(parser)
@@ -23,20 +31,38 @@ class ControlCommand(ClusterCommand):
             parser.add_argument("--channel", default="", help="a channel, as in chat:lobby")
         add_within(parser)
 
-    def act(self, **options: Any) -> Acknowledged | None:
+    def act(self, **options: Any) -> Acknowledged:
         """Do it."""
         raise NotImplementedError
 
     def handle(self, *args: Any, **options: Any) -> None:
         user = asked_user(options)
-        if user is not None:
-            self.stdout.write(f"user: {user}")
         done = told(lambda: self.act(**options | {"user": user.id if user is not None else None}))
-        if done is None:
-            return
-        self.stdout.write(self.style.SUCCESS(f"{self.done.format(done.hit)}; {_answered(done)}."))
+        self._note(user, options, done.hit)
+        if options["as_json"]:
+            self.tell(of_user(user) | done._asdict())
+        else:
+            if user is not None:
+                self.stdout.write(f"user: {user}")
+            self.stdout.write(self.style.SUCCESS(f"{self.done.format(done.hit)}; {_answered(done)}."))
         if not done.complete:
             raise CommandError(f"{done.instances - done.answered} instances have not answered within the deadline.")
+
+    def _note(self, user: NamedUser | None, options: dict[str, Any], hit: int) -> None:
+        """Leave it in the journal, for those who ask later what has changed."""
+        name = type(self).__module__.rpartition(".")[2]
+        asked = {"--user": user.id if user is not None else "", **{f"--{key}": options.get(key) for key in NOTED}}
+        words = [name, options.get("channel") if not self.about_channels else None]
+        words += [f"{key} {value}" for key, value in asked.items() if value and not (words[1] and key == "--channel")]
+        if not note_act(get_store(), " ".join(filter(None, words)), f"{_account()}@{gethostname()}", hit):
+            self.stderr.write("This is not in the journal (`changes`): Redis did not take it.")
+
+
+def _account() -> str:
+    try:
+        return getuser()
+    except (KeyError, OSError):  # a container's user may have no name
+        return "a shell"
 
 
 def add_within(parser: ArgumentParser) -> None:

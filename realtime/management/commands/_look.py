@@ -14,7 +14,6 @@ from django.db import DatabaseError
 
 from flotilla.realtime.api.inspection import Page
 from flotilla.realtime.api.user_names import name_users
-from flotilla.realtime.management.commands._documents import document
 from flotilla.realtime.management.commands._shell import ClusterCommand, told
 from flotilla.realtime.management.commands._table import printable, table
 
@@ -45,7 +44,6 @@ class LookCommand(ClusterCommand):
             "--limit", type=asked, default=self.limit, help=f"most rows, 1 to {self.max_limit} (%(default)s)"
         )
         parser.add_argument("--after", default="", metavar="CURSOR", help="go on where an earlier page ended")
-        parser.add_argument("--json", action="store_true", dest="as_json", help="one JSON document in place of a table")
 
     def look(self, **options: Any) -> Listing:
         """The page that is asked for. May raise what the API raises."""
@@ -54,9 +52,9 @@ class LookCommand(ClusterCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         found = told(lambda: self.look(**options))
         if found.rows and "user" in found.rows[0]:
-            self._name(found.rows)
+            named_rows(self, found.rows)
         if options["as_json"]:
-            self.stdout.write(document({**found.about, self.rows_are: found.rows, "next": found.next}))
+            self.tell({**found.about, self.rows_are: found.rows, "next": found.next})
         else:
             self._show(found)
         if found.silent:
@@ -73,14 +71,15 @@ class LookCommand(ClusterCommand):
         if found.next:
             self.stdout.write(f"more: --after {printable(found.next)}")
 
-    def _name(self, rows: list[dict[str, Any]]) -> None:
-        """Names are a help: without the database, ids are shown."""
-        try:
-            name_users(rows)
-        except DatabaseError as error:
-            self.stderr.write(f"Names are missing: the database does not answer ({str(error).partition(chr(10))[0]}).")
-            for row in rows:
-                row["username"] = ""
+
+def named_rows(command: ClusterCommand, rows: list[dict[str, Any]]) -> None:
+    """Put `username` into rows. Names are a help: without the database, ids are shown."""
+    try:
+        name_users(rows)
+    except DatabaseError as error:
+        command.stderr.write(f"Names are missing: the database does not answer ({str(error).partition(chr(10))[0]}).")
+        for row in rows:
+            row["username"] = ""
 
 
 def of_instances(page: Page, one: str, many: str) -> Listing:

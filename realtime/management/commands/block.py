@@ -14,6 +14,10 @@ class Command(ControlCommand):
 
     help = "Keep a user or an address out for some seconds, and end their open connections."
     done = "blocked, {} connections ended"
+    examples = (
+        ("--user ann --seconds 3600 --note spam", "an hour for a user, wherever she connects from"),
+        ("--address 192.0.2.7 --seconds 600", "ten minutes for an address"),
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         add_user(parser)

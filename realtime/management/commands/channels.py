@@ -14,6 +14,20 @@ class Command(LookCommand):
 
     help = "Show channels that have subscribers, over all instances; a whole name also finds one without."
     rows_are = "channels"
+    examples = (
+        ("'chat:*'", "by a pattern"),
+        ("chat:lobby --json", "one, also without subscribers, for a program"),
+    )
+    shape = {
+        "total": (),
+        "answered": (),
+        "instances": (),
+        "channels": (
+            *("channel", "subscribers", "published_at", "present", "users"),
+            *("history", "epoch", "top", "stored"),
+        ),
+        "next": (),
+    }
     columns = (
         ("CHANNEL", lambda row: row["channel"]),
         ("SUBSCRIBERS", lambda row: row["subscribers"]),

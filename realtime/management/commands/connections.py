@@ -6,7 +6,7 @@ from typing import Any
 from flotilla.realtime.api.inspection import connections
 from flotilla.realtime.management.commands._control import add_within
 from flotilla.realtime.management.commands._look import Listing, LookCommand, of_instances, person
-from flotilla.realtime.management.commands._shell import add_user, asked_user
+from flotilla.realtime.management.commands._shell import add_user, asked_user, of_user
 from flotilla.realtime.management.commands._table import clock
 
 
@@ -15,6 +15,22 @@ class Command(LookCommand):
 
     help = "Show who is connected, over all instances: everybody, a user, those in a channel."
     rows_are = "connections"
+    examples = (
+        ("--user ann", "one user's"),
+        ("--channel chat:lobby --limit 10", "the first ten of those in a channel"),
+    )
+    shape = {
+        "user": (),
+        "username": (),
+        "total": (),
+        "answered": (),
+        "instances": (),
+        "connections": (
+            *("client", "user", "username", "via", "address", "name", "instance", "since"),
+            *("channels", "num_channels", "waiting"),
+        ),
+        "next": (),
+    }
     columns = (
         ("CONNECTION", lambda row: row["client"]),
         ("USER", person),
@@ -49,7 +65,7 @@ class Command(LookCommand):
         )
         found = of_instances(page, "connection", "connections")
         if user is not None:
-            found.about = {"user": user.id, "username": user.name, **found.about}
+            found.about |= of_user(user)
             found.summary = f"{user}: {found.summary}"
         return found
 

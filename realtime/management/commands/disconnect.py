@@ -14,6 +14,10 @@ class Command(ControlCommand):
 
     help = "End connections everywhere: a user's, one, or those in a channel."
     done = "{} connections ended"
+    examples = (
+        ("--user ann --reason 'please log in again'", "all connections of a user"),
+        ("--channel chat:lobby --code 3000", "those in a channel; from 3000 to 3499 clients come back"),
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         super().add_arguments(parser)

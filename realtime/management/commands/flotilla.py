@@ -6,21 +6,27 @@ first in INSTALLED_APPS has it. This one asks Flotilla's own apps alone.
 
 import difflib
 import sys
-from argparse import REMAINDER, ArgumentParser, RawDescriptionHelpFormatter
+from argparse import REMAINDER, ArgumentParser
 from pathlib import Path
 from typing import Any
 
 from django.core.management import call_command
-from django.core.management.base import BaseCommand, CommandError
 
+from flotilla.command_line import OurCommand, Status, misused
 from flotilla.realtime.command_names import SELF, load, our_commands
 
 
-class Command(BaseCommand):
+class Command(OurCommand):
     """Pass the rest of the line on to a command."""
 
     help = "Run a command of Flotilla by its name, also where another app has a command of that name."
     requires_system_checks = []  # the command that is run asks for its own
+    examples = (
+        ("", "list the commands"),
+        ("help connections", "say more of one"),
+        ("connections --user ann", "run one"),
+    )
+    shape = {"commands": ("name", "help")}
 
     def run_from_argv(self, argv: list[str]) -> None:
         """`argv` as Django gives it: the program, `flotilla`, the command, its arguments."""
@@ -30,14 +36,15 @@ class Command(BaseCommand):
             load(name).run_from_argv([argv[0], f"{argv[1]} {name}", *words[1:]])
         elif name == "help" and words[1:2] and words[1] in our_commands():
             load(words[1]).print_help(argv[0], f"{argv[1]} {words[1]}")
+        elif words == ["--json"]:
+            self.tell({"commands": _commands()})
         elif not name or name in ("help", "-h", "--help"):
             self.stdout.write(f"usage: {Path(argv[0]).name} {argv[1]} COMMAND …\n\n{self.help}\n\n{_epilog()}")
         else:
             self.stderr.write(f"CommandError: {_unknown(name)}")
-            sys.exit(1)
+            sys.exit(Status.USAGE)
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.formatter_class = RawDescriptionHelpFormatter
         parser.epilog = _epilog()
         parser.add_argument("words", nargs=REMAINDER, metavar="COMMAND …", help="one of those below, and its arguments")
 
@@ -45,12 +52,16 @@ class Command(BaseCommand):
         """For `call_command`, which does not come by `run_from_argv`."""
         name = words[0] if words else ""
         if name not in our_commands():
-            raise CommandError(_unknown(name))
+            raise misused(_unknown(name))
         call_command(load(name), *words[1:], stdout=self.stdout, stderr=self.stderr)
 
 
 def _epilog() -> str:
     return "\n".join(["commands:", *_listed(), "", f"`{SELF} help COMMAND` says more of one."])
+
+
+def _commands() -> list[dict[str, str]]:
+    return [{"name": name, "help": str(load(name).help)} for name in sorted(our_commands()) if name != SELF]
 
 
 def _listed() -> list[str]:

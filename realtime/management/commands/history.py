@@ -5,6 +5,7 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
+from flotilla.command_line import misused
 from flotilla.realtime.api.publishing import broker, options_of
 from flotilla.realtime.management.commands._look import Listing, LookCommand
 from flotilla.realtime.management.commands._publications import author, payload_text, row_of
@@ -17,6 +18,17 @@ class Command(LookCommand):
 
     help = "Show the publications that a channel keeps, the newest first."
     rows_are = "publications"
+    examples = (
+        ("chat:lobby --limit 5", "the newest five"),
+        ("chat:lobby --oldest --after 120", "from offset 121 on"),
+    )
+    shape = {
+        "channel": (),
+        "epoch": (),
+        "offset": (),
+        "publications": ("offset", "data", "info", "tags", "error"),
+        "next": (),
+    }
     columns = (
         ("OFFSET", lambda row: row["offset"]),
         ("FROM", author),
@@ -50,5 +62,5 @@ def _offset(after: str) -> int | None:
     if not after:
         return None
     if not (after.isascii() and after.isdigit() and int(after) < 2**63):
-        raise CommandError(f"--after {after!r} is no cursor of this command: it is an offset.")
+        raise misused(f"--after {after!r} is no cursor of this command: it is an offset.")
     return int(after)

@@ -12,6 +12,15 @@ class Command(LookCommand):
 
     help = "Show the instances that are alive, with the figures of their last lease renewal (two seconds old at most)."
     rows_are = "instances"
+    examples = (("", "all that are alive"), ("web-1", "those whose name begins so"))
+    shape = {
+        "total": (),
+        "instances": (
+            *("incarnation", "name", "version", "host", "pid", "uptime", "left", "draining"),
+            *("num_clients", "num_users", "num_channels", "num_subs", "admission_rate", "admission_peak"),
+        ),
+        "next": (),
+    }
     columns = (
         ("INSTANCE", lambda row: row["name"]),
         ("STATE", lambda row: "draining" if row["draining"] else "serving"),

@@ -16,6 +16,14 @@ class Command(LookCommand):
 
     help = "Show who is in a channel, over all instances."
     rows_are = "members"
+    examples = (("chat:lobby", "who is in a channel"),)
+    shape = {
+        "channel": (),
+        "connections": (),
+        "users": (),
+        "members": ("client", "user", "username", "incarnation", "info"),
+        "next": (),
+    }
     columns = (
         ("USER", person),
         ("CONNECTION", lambda row: row["client"]),

@@ -4,8 +4,7 @@ import json
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import CommandError
-
+from flotilla.command_line import misused
 from flotilla.realtime.api.python import Published, publish
 from flotilla.realtime.management.commands._shell import ClusterCommand, told
 
@@ -14,6 +13,11 @@ class Command(ClusterCommand):
     """Publish one message into a channel."""
 
     help = "Publish one message into a channel."
+    examples = (
+        ('chat:lobby \'{"text": "hello"}\'', "an object"),
+        ("news '\"restart at noon\"' --idempotency-key noon", "a string, once however often it is called"),
+    )
+    shape = {"channel": (), "offset": (), "epoch": ()}
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("channel", help="the channel, as in news or chat:lobby")
@@ -24,14 +28,16 @@ class Command(ClusterCommand):
         try:
             data = json.loads(options["data"])
         except ValueError as error:
-            raise CommandError(
-                f"The message is not JSON ({error}). Put strings in double quotes: '\"hello\"'"
-            ) from None
+            raise misused(f"The message is not JSON ({error}). Put strings in double quotes: '\"hello\"'") from None
         channel, key = options["channel"], options["idempotency_key"]
         placed = told(
             lambda: publish(channel, data, on_commit=False, idempotency_key=key), f"Cannot publish into {channel!r}"
         )
-        self.stdout.write(self.style.SUCCESS(_describe(channel, placed)))
+        if options["as_json"]:
+            kept = {"offset": placed.offset, "epoch": placed.epoch} if placed is not None and placed.offset else {}
+            self.tell({"channel": channel, **kept})
+        else:
+            self.stdout.write(self.style.SUCCESS(_describe(channel, placed)))
 
 
 def _describe(channel: str, placed: Published | None) -> str:

@@ -14,12 +14,18 @@ class Command(ControlCommand):
         "Check access again, and end connections and subscriptions that are no longer allowed; by default everybody's."
     )
     done = "{} connections and subscriptions ended"
+    examples = (
+        ("--channel chat:lobby", "everybody in a channel"),
+        ("--user ann", "a user, everywhere"),
+    )
 
-    def act(self, **options: Any) -> Acknowledged | None:
-        return reauthorize(
+    def act(self, **options: Any) -> Acknowledged:
+        done = reauthorize(
             options["user"],
             channel=options["channel"],
             client=options["client"],
             on_commit=False,
             within=options["within"],
         )
+        assert done is not None  # it waits for no commit
+        return done

@@ -15,6 +15,10 @@ class Command(ControlCommand):
     help = "Set when the open connections of a user end: in some seconds, never, or now."
     done = "{} connections refreshed"
     about_channels = False
+    examples = (
+        ("--user ann --expired", "they come back and prove who they are"),
+        ("--user ann --ttl 600", "they end in ten minutes"),
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         super().add_arguments(parser)

@@ -10,26 +10,27 @@ import os
 import re
 import sys
 from argparse import ArgumentParser
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.migrations.executor import MigrationExecutor
 from django.urls import NoReverseMatch, Resolver404, resolve, reverse
 
 from flotilla._extras import MissingExtra, require
+from flotilla.command_line import OurCommand, Status, misused
 from flotilla.conf import set_for_this_process
 from flotilla.config_reader import ConfigProblems
 from flotilla.presence.leases import expire_sync
 from flotilla.realtime.routing import ENDPOINT
 from flotilla.realtime.server.child import Plan
 from flotilla.realtime.server.conf import ServerConfig, get_server_config
-from flotilla.realtime.server.console import say
+from flotilla.realtime.server.console import say, speak_json
 from flotilla.realtime.server.embedded_redis import EmbeddedRedis
 from flotilla.realtime.server.listeners import reserve
 from flotilla.realtime.server.redis_binary import ADVICE, NoRedis
@@ -43,11 +44,18 @@ SHOWN = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # where this machine finds one 
 PAGES = (("admin", "admin:index"), ("API", "realtime_openapi"), ("token", "flotilla_token"))
 
 
-class Command(BaseCommand):
+class Command(OurCommand):
     """Runs and supervises the instances."""
 
     help = "Runs the project's ASGI application in N instances behind one address."
     requires_system_checks = []  # they are run when it is known whether a Redis is brought along
+    examples: ClassVar[Sequence[tuple[str, str]]] = (
+        ("", "as the settings say, until Ctrl-C"),
+        ("--instances 4 --host 0.0.0.0 --port 80", "four behind one address"),
+    )
+    statuses = {Status.NOT_DONE: "it could not begin: one sentence on standard error says why"}
+    lines = True
+    shape = {"from": (), "said": (), "log": ()}
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Each option's default is in FLOTILLA, under the same name."""
@@ -60,8 +68,10 @@ class Command(BaseCommand):
         parser.add_argument("--port", type=int, default=config.port, help="port to listen on [%(default)s]")
         parser.add_argument("--root-path", default=config.root_path, help="path below which the whole site lies [none]")
 
-    def handle(self, *, instances: int, host: str, port: int, root_path: str, **_: Any) -> None:
+    def handle(self, *, instances: int, host: str, port: int, root_path: str, **options: Any) -> None:
         """Serve until told to stop."""
+        if options["as_json"]:
+            speak_json()
         try:
             require("manage.py serve", "daphne", "daphne", "twisted", "httptools")
         except MissingExtra as error:
@@ -69,9 +79,9 @@ class Command(BaseCommand):
         application = asgi_application()
         self.root_path = root_path.rstrip("/")
         if not ROOT_PATH.fullmatch(self.root_path):
-            raise CommandError(f"--root-path: {root_path!r} is not a path that a site can have, as /realtime is")
+            raise misused(f"--root-path: {root_path!r} is not a path that a site can have, as /realtime is")
         if not 1 <= instances <= 256:
-            raise CommandError("--instances is a number from 1 to 256")
+            raise misused("--instances is a number from 1 to 256")
         try:
             address = reserve(host, port)
         except OSError as error:

@@ -14,6 +14,7 @@ class Command(ControlCommand):
     help = "Put the open connections of a user into a channel, without asking its rules."
     done = "{} connections subscribed"
     about_channels = False
+    examples = (("chat:lobby --user ann", "all open connections of a user"),)
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("channel", help="the channel, as in chat:lobby")

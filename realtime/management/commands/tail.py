@@ -6,7 +6,6 @@ from typing import Any
 
 from flotilla.realtime.api.publishing import broker, options_of
 from flotilla.realtime.engine.listener import Heard, Listener
-from flotilla.realtime.management.commands._documents import line
 from flotilla.realtime.management.commands._look import whole_number
 from flotilla.realtime.management.commands._publications import author, payload_text, row_of
 from flotilla.realtime.management.commands._shell import ClusterCommand, told
@@ -21,9 +20,18 @@ class Command(ClusterCommand):
     """Follow a channel."""
 
     help = (
-        "Show what is published into a channel, as it comes, until Ctrl-C. Ends with status 1 when the connection to "
+        "Show what is published into a channel, as it comes, until Ctrl-C. Ends with status 3 when the connection to "
         "Redis is lost, because something may be missing then."
     )
+    examples = (
+        ("chat:lobby", "until Ctrl-C"),
+        ("chat:lobby --last 10 --count 10", "the last ten that history keeps, and no more"),
+    )
+    lines = True
+    shape = {
+        **dict.fromkeys(("channel", "epoch", "published_at"), ()),
+        **dict.fromkeys(("offset", "data", "info", "tags", "error"), ()),
+    }
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("channel", help="the channel, as in chat:lobby")
@@ -34,7 +42,6 @@ class Command(ClusterCommand):
             default=0,
             help=f"begin with so many of those that history keeps, 0 to {MAX_LAST} (%(default)s)",
         )
-        parser.add_argument("--json", action="store_true", dest="as_json", help="one JSON document a line")
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
@@ -57,8 +64,7 @@ class Command(ClusterCommand):
     def _show(self, channel: str, heard: Heard, as_json: bool) -> None:
         row = row_of(heard.publication)
         if as_json:
-            about: dict[str, Any] = {"channel": channel, "epoch": heard.epoch, "published_at": heard.at or None}
-            self.stdout.write(line(about | row))
+            self.tell({"channel": channel, "epoch": heard.epoch, "published_at": heard.at or None, **row})
         else:
             offset = row["offset"] or "-"
             self.stdout.write(f"{clock(heard.at)}  {offset}  {printable(author(row))}  {printable(payload_text(row))}")

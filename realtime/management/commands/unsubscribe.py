@@ -15,6 +15,10 @@ class Command(ControlCommand):
     help = "End subscriptions to a channel everywhere: a user's, one connection's, or everybody's."
     done = "{} subscriptions ended"
     about_channels = False
+    examples = (
+        ("chat:lobby --user ann", "a user's subscriptions to a channel"),
+        ("chat:lobby --code 2500", "everybody's; clients subscribe again and are asked again"),
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("channel", help="the channel, as in chat:lobby")

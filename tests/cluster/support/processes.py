@@ -18,7 +18,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[3]
 PATIENCE = 20.0  # seconds: how long a busy machine may take for what is done at once on an idle one
-READY_WITHIN = 60.0  # seconds a process may take to start there
+READY_WITHIN = 180.0  # seconds a process may take to start there
 STOP_WITHIN = 25.0
 
 

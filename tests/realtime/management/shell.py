@@ -28,11 +28,11 @@ async def document(*words: str) -> Any:
     return json.loads(printed)
 
 
-async def failing(*words: str) -> str:
-    """The sentence with which a command ends, for which a shell sees status 1."""
+async def failing(*words: str, status: int = 1) -> str:
+    """The sentence with which a command ends, and the status that a shell sees."""
     with pytest.raises(CommandError) as failed:
         await run(*words)
-    assert failed.value.returncode == 1
+    assert failed.value.returncode == status
     assert "\n" not in str(failed.value)
     return str(failed.value)
 

@@ -95,7 +95,7 @@ async def test_what_a_channel_keeps(node: Node) -> None:
     told = await document("history", "open:a", "--oldest", "--limit", "3", "--after", "1")
     assert [row["data"] for row in told["publications"]] == [{"n": 1}, {"n": 2}, {"n": 3}]
     assert "keeps no history" in await failing("history", "plain:b")
-    assert "is no cursor" in await failing("history", "open:a", "--after", "x")
+    assert "is no cursor" in await failing("history", "open:a", "--after", "x", status=2)
     assert "top offset 0" in await run("history", "open:never")
 
 
@@ -141,7 +141,7 @@ async def test_a_redis_that_is_away_is_said_in_a_sentence(
 ) -> None:
     configured.REDIS_URLS = [f"unix://{tmp_path}/nobody.sock"]
     reset_store()
-    said = await failing(*command)
+    said = await failing(*command, status=3)
     assert said.startswith("Redis does not answer: ")
     assert said.endswith("Is Redis running, and is REDIS_URL right?")
 
