@@ -15,6 +15,7 @@ from flotilla.realtime.server.private_files import private_tree
 from project.kept_secrets import kept_secret
 
 SECRETS = ("DJANGO_SECRET_KEY", "REALTIME_TOKEN_SECRET", "REALTIME_API_KEYS")
+ACCEPTED = ("DJANGO_SECRET_KEY_FALLBACKS", "REALTIME_TOKEN_SECRET_FALLBACKS")  # empty but while a secret is replaced
 
 
 class Command(BaseCommand):
@@ -31,5 +32,8 @@ class Command(BaseCommand):
             if path and not values.get(name, "").strip() and not Path(path).exists():
                 kept_secret(Path(path))
                 self.stdout.write(f"made {path}, the value of {name}")
+        for name in ACCEPTED:
+            if path := values.get(f"{name}_FILE", "").strip():
+                Path(path).touch(mode=0o600)
         private_tree(settings.VAR_DIR)  # where SQLite is, unless DATABASE_URL says otherwise
         call_command("migrate", interactive=False)
