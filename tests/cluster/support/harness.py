@@ -48,10 +48,10 @@ def environment(home: Path, redis_url: str, config: dict[str, Any], **more: str)
     return kept | own | more
 
 
-def manage(env: dict[str, str], *words: str) -> str:
+def manage(env: dict[str, str], *words: str, folder: Path = ROOT) -> str:
     """Run a management command to its end and return what it printed."""
     done = subprocess.run(
-        [sys.executable, "-m", "django", *words], cwd=ROOT, env=env, capture_output=True, text=True, timeout=60
+        [sys.executable, "-m", "django", *words], cwd=folder, env=env, capture_output=True, text=True, timeout=60
     )
     if done.returncode:
         raise AssertionError(f"{words} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}")
@@ -235,9 +235,13 @@ class Served(Process):
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self.tail()}") from None
 
+    def api_key(self) -> str:
+        """A key of its HTTP API."""
+        return API_KEY
+
     def nodes(self) -> list[dict[str, Any]]:
         """The living instances, as the HTTP API knows them; empty while nobody answers."""
-        headers = {"X-API-Key": API_KEY, "Content-Type": "application/json"}
+        headers = {"X-API-Key": self.api_key(), "Content-Type": "application/json"}
         request = urllib.request.Request(f"{self.http}/api/info", b"{}", headers)
         try:
             with urllib.request.urlopen(request, timeout=2) as response:
