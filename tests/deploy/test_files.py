@@ -142,9 +142,7 @@ def test_manifest_follows_the_schema_of_its_kind(manifest: Path) -> None:
 def test_kubernetes_waits_for_a_drain_and_names_every_manifest() -> None:
     everything = [one for path in MANIFESTS for one in yaml.safe_load_all(path.read_text())]
     (kustomization,) = (one for one in everything if one["kind"] == "Kustomization")
-    ours = {
-        name for name in kustomization["resources"] if name.endswith(".yaml")
-    }  # a folder has a kustomization itself
+    ours = {name for name in kustomization["resources"] if name.endswith(".yaml")}  # folders have their own
     assert {*ours, "kustomization.yaml"} == {path.name for path in MANIFESTS}
     (backend,) = (one for one in everything if one["kind"] == "Deployment")
     pod = backend["spec"]["template"]["spec"]
