@@ -8,6 +8,8 @@ import os
 import shutil
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -234,3 +236,18 @@ def copy_of_the_code(target: Path) -> Path:
         shutil.copytree(ROOT / name, target / name, symlinks=True, ignore=ignored)
     shutil.copy(ROOT / "manage.py", target)
     return target
+
+
+def admin(http: str, session: str) -> tuple[int, str]:
+    """How the admin answers to a session (302: log in), and the session that it gives in its place."""
+
+    class Stay(urllib.request.HTTPRedirectHandler):
+        def redirect_request(self, *_: object) -> None:
+            return None
+
+    request = urllib.request.Request(f"{http}/admin/", headers={"Cookie": f"sessionid={session}"})
+    try:
+        with urllib.request.build_opener(Stay).open(request, timeout=20) as response:
+            return response.status, (response.headers["Set-Cookie"] or "").partition("sessionid=")[2].partition(";")[0]
+    except urllib.error.HTTPError as error:
+        return error.code, ""

@@ -297,6 +297,13 @@ def test_kubernetes_values_are_explained_and_those_to_change_are_marked() -> Non
                 assert "CHANGE" in before, line
 
 
+def test_image_has_the_driver_of_postgresql() -> None:
+    """It installs what the lock file has, built for every machine; `make test-compose` imports it there."""
+    lock = (ROOT / "requirements.lock").read_text()
+    assert re.search(r"^psycopg==", lock, re.MULTILINE) and re.search(r"^psycopg-binary==", lock, re.MULTILINE)
+    assert "requirements.lock" in (ROOT / "Dockerfile").read_text()
+
+
 def test_document_builds_the_image_that_kubernetes_runs() -> None:
     (image,) = load(DEPLOY / "kubernetes" / "kustomization.yaml")["images"]
     built = f"docker build -t {image['newName']}:{image['newTag']} ."

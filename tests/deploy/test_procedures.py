@@ -16,11 +16,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.support.balancer import SHIPPED, here
+from tests.cluster.support.balancer import SHIPPED, any_certificate, here
 from tests.cluster.support.generic_server import self_signed
+from tests.cluster.support.harness import ready
 from tests.cluster.support.processes import ROOT, Process, free_port, wait_until
 from tests.cluster.support.raw_client import RawClient, token
-from tests.deploy.installation import FIRST, Crowd, Guest, Installation, copy_of_the_code
+from tests.deploy.installation import FIRST, Crowd, Guest, Installation, admin, copy_of_the_code
 from tests.host.support.postgres import Postgres, programs
 
 pytestmark = [pytest.mark.timeout(600)]
@@ -107,27 +108,12 @@ async def test_the_secret_key_is_replaced(installation: Installation) -> None:
     async with Crowd(installation):
         await run(installation, "rotate-secret", "secret_key", "begin")
         assert await refusal(installation, session=unused) == ""
-        status, renewed = admin(installation, page)
+        status, renewed = admin(installation.http, page)
         assert status == 200 and renewed not in ("", page)
     await run(installation, "rotate-secret", "secret_key", "end")
     assert await refusal(installation, session=unused) != ""
     assert await refusal(installation, session=renewed) == ""
-    assert admin(installation, renewed)[0] == 200
-
-
-def admin(at: Installation, session: str) -> tuple[int, str]:
-    """How the admin answers to a session, and the session that it gives in its place."""
-
-    class Stay(urllib.request.HTTPRedirectHandler):
-        def redirect_request(self, *_: object) -> None:
-            return None
-
-    request = urllib.request.Request(f"{at.http}/admin/", headers={"Cookie": f"sessionid={session}"})
-    try:
-        with urllib.request.build_opener(Stay).open(request, timeout=20) as response:
-            return response.status, (response.headers["Set-Cookie"] or "").partition("sessionid=")[2].partition(";")[0]
-    except urllib.error.HTTPError as error:
-        return error.code, ""
+    assert admin(installation.http, renewed)[0] == 200
 
 
 async def test_an_api_key_is_replaced(installation: Installation) -> None:
@@ -261,18 +247,9 @@ async def test_a_certificate_is_renewed_and_no_connection_ends(installation: Ins
     haproxy, admin_socket = Process("haproxy", tmp_path), tmp_path / "admin"
     env = installation.env | {"TLS_CERTIFICATES": str(folder), "HAPROXY_ADMIN": str(admin_socket)}
     haproxy.spawn(["haproxy", "-db", "-f", str(config)], env)
-    anything = ssl.create_default_context()
-    anything.check_hostname, anything.verify_mode = False, ssl.CERT_NONE
-
-    def serves() -> bool:
-        try:
-            with urllib.request.urlopen(f"https://127.0.0.1:{tls}/health/ready", context=anything, timeout=2) as answer:
-                return bool(answer.status == 200)
-        except OSError:
-            return False
-
+    anything = any_certificate()
     try:
-        wait_until(serves, "the balancer serves")
+        wait_until(lambda: ready(f"https://127.0.0.1:{tls}", anything), "the balancer serves")
         first = ssl.get_server_certificate(("127.0.0.1", tls))
         async with RawClient(f"wss://127.0.0.1:{tls}/connection/websocket", ssl=anything) as client:
             await client.connect("ann")

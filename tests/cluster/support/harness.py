@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import signal
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -125,10 +126,10 @@ class Instance(Process):
         return ready(self.http)
 
 
-def ready(http: str) -> bool:
-    """Whether an address answers that it is ready."""
+def ready(http: str, context: ssl.SSLContext | None = None) -> bool:
+    """Whether an address answers that it is ready; over TLS by a context."""
     try:
-        with urllib.request.urlopen(f"{http}/health/ready", timeout=2) as response:
+        with urllib.request.urlopen(f"{http}/health/ready", timeout=2, context=context) as response:
             return bool(response.status == 200)
     except (urllib.error.URLError, OSError):
         return False
