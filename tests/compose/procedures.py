@@ -14,7 +14,7 @@ from tests.cluster.support.balancer import any_certificate
 from tests.cluster.support.generic_server import self_signed
 from tests.cluster.support.harness import ready
 from tests.cluster.support.processes import eventually, free_port, wait_until
-from tests.cluster.support.raw_client import RawClient, token
+from tests.cluster.support.raw_client import RawClient
 from tests.cluster.support.subscribers import Faults
 from tests.compose.crowd import Crowd
 from tests.compose.stack import BACKENDS, Stack
@@ -138,7 +138,7 @@ async def test_a_certificate_is_renewed_and_no_connection_ends(
     wait_until(lambda: ready(f"https://127.0.0.1:{port}", anything), "the balancer serves")
     first = ssl.get_server_certificate(("127.0.0.1", port))
     async with RawClient(f"wss://127.0.0.1:{port}/connection/websocket", ssl=anything) as client:
-        await client.connect(token("ann"))
+        await client.connect("ann")
         renew(folder, tmp_path)
         await run(stack, "renew-certificate")
         second = ssl.get_server_certificate(("127.0.0.1", port))

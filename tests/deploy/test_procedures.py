@@ -8,7 +8,6 @@ import json
 import os
 import shutil
 import ssl
-import subprocess
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -19,7 +18,7 @@ import pytest
 from tests.cluster.support.balancer import SHIPPED, any_certificate, here
 from tests.cluster.support.generic_server import self_signed
 from tests.cluster.support.harness import ready
-from tests.cluster.support.processes import ROOT, Process, free_port, wait_until
+from tests.cluster.support.processes import Process, free_port, wait_until
 from tests.cluster.support.raw_client import RawClient, token
 from tests.deploy.installation import FIRST, Crowd, Guest, Installation, admin, copy_of_the_code
 from tests.host.support.postgres import Postgres, programs
@@ -252,7 +251,7 @@ async def test_a_certificate_is_renewed_and_no_connection_ends(installation: Ins
         wait_until(lambda: ready(f"https://127.0.0.1:{tls}", anything), "the balancer serves")
         first = ssl.get_server_certificate(("127.0.0.1", tls))
         async with RawClient(f"wss://127.0.0.1:{tls}/connection/websocket", ssl=anything) as client:
-            await client.connect("ann")
+            await client.connect(token=token("ann", installation.secret("token_secret")))
             shutil.copy(self_signed(tmp_path), pem)
             await run(installation, "renew-certificate", TLS_CERTIFICATES=str(folder), HAPROXY_ADMIN=str(admin_socket))
             second = ssl.get_server_certificate(("127.0.0.1", tls))
@@ -260,17 +259,3 @@ async def test_a_certificate_is_renewed_and_no_connection_ends(installation: Ins
             await client.round_trip()
     finally:
         haproxy.stop()
-
-
-def test_the_scripts_have_no_known_flaw() -> None:
-    scripts = sorted((ROOT / "deploy" / "procedures").glob("*.sh"))
-    words = ["shellcheck", "--external-sources", "--source-path=SCRIPTDIR", *map(str, scripts)]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stdout
-    assert {script.stem for script in scripts if not script.stat().st_mode & 0o111} == {"where"}
-
-
-def test_operations_names_each_procedure_and_no_other() -> None:
-    text = (ROOT / "docs" / "OPERATIONS.md").read_text()
-    for script in (ROOT / "deploy" / "procedures").glob("*.sh"):
-        assert script.stem == "where" or f"deploy/procedures/{script.name}" in text, script.name

@@ -52,7 +52,7 @@ def environment(home: Path, redis_url: str, config: dict[str, Any], **more: str)
 def manage(env: dict[str, str], *words: str, folder: Path = ROOT) -> str:
     """Run a management command to its end and return what it printed."""
     done = subprocess.run(
-        [sys.executable, "-m", "django", *words], cwd=folder, env=env, capture_output=True, text=True, timeout=60
+        [sys.executable, "-m", "django", *words], cwd=folder, env=env, capture_output=True, text=True, timeout=180
     )
     if done.returncode:
         raise AssertionError(f"{words} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}")
