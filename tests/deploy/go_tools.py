@@ -4,7 +4,7 @@ kustomize builds the manifests, kubeconform judges them by the schemas of severa
 reads .github/workflows. All are on the PATH, built from their sources.
 """
 
-import re
+import json
 import subprocess
 from pathlib import Path
 
@@ -29,13 +29,15 @@ def built() -> str:
     return run("kustomize", "build", str(MANIFESTS))
 
 
-@pytest.fixture(params=VERSIONS)
-def schemas(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+@pytest.fixture(scope="module", params=VERSIONS)
+def schemas(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
     """Where kubeconform finds the schemas of a version: those that we have call themselves pages of a web site."""
+    folder = tmp_path_factory.mktemp(f"v{request.param}")
     for path in (SCHEMAS / f"v{request.param}.0-local-strict").glob("*.json"):
-        text = path.read_text().replace("/api/_definitions.json#", "_definitions.json#")
-        (tmp_path / path.name).write_text(re.sub(r'"\$id": "https://[^"]*",?', "", text))
-    return f"{tmp_path}/{{{{.ResourceKind}}}}{{{{.KindSuffix}}}}.json"
+        schema = json.loads(path.read_text().replace("/api/_definitions.json#", "_definitions.json#"))
+        schema.pop("$id", None)
+        (folder / path.name).write_text(json.dumps(schema))
+    return f"{folder}/{{{{.ResourceKind}}}}{{{{.KindSuffix}}}}.json"
 
 
 def test_what_is_built_follows_the_schemas(built: str, schemas: str) -> None:
