@@ -12,11 +12,11 @@ OURS_ALONE := --ignore tests/cluster/test_served.py --deselect tests/cluster/tes
 	--ignore-glob 'tests/cluster/test_*http_*.py'
 # Campaigns in short, requests of every kind, whole installations, and the bench: each is half a minute or more.
 LONG_TESTS := $(wildcard $(addprefix tests/,bench/test_bench.py chaos/test_short.py \
-	hostile/test_short.py ops/load/test_correlation.py $(addprefix cluster/test_,api_document.py failover_under_load.py limits_burst.py other_servers.py \
+	deploy/test_procedures.py hostile/test_short.py ops/load/test_correlation.py $(addprefix cluster/test_,api_document.py failover_under_load.py limits_burst.py other_servers.py \
 	many_behind_balancer.py redis_restarts_under_load.py rolling_short.py)))
 FOREIGN_SUITES := $(addprefix tests/foreign/,python_sdk.py go_sdk.py)
 HOST_TESTS := $(addprefix tests/host/,installed.py served.py publishing.py outages.py quickstart.py)
-COMPOSE_TESTS := $(addprefix tests/compose/,across.py faults.py rolling.py)
+COMPOSE_TESTS := $(addprefix tests/compose/,across.py faults.py procedures.py rolling.py)
 PACKAGES := flotilla project examples
 # Of these, tests that kill, pause, configure or save a Redis skip themselves (tests/store/engine_process.py), some in
 # their middle: what they had open is closed late, which is no warning there.
@@ -62,8 +62,17 @@ test-host: $(DEV_STAMP) ## the wheel, installed into a foreign project beside it
 test-plain: $(DEV_STAMP) node-projects ## the cluster tests on another ASGI server, SERVER (uvicorn, or daphne as it comes)
 	@FLOTILLA_TEST_SERVER=$(or $(SERVER),uvicorn) exec $(PY) -m pytest tests/cluster $(OURS_ALONE) $(ARGS)
 
-test-compose: $(DEV_STAMP) node-projects ## docker-compose.yml end to end: faults, alerts, a rolling restart; eight minutes and a container engine
+test-compose: $(DEV_STAMP) node-projects ## docker-compose.yml end to end: faults, alerts, a rolling restart, procedures; 15 minutes and a container engine
 	@exec $(PY) -m pytest $(COMPOSE_TESTS) $(ARGS)
+
+# Built from their sources, whose digests Go's own database of checksums has.
+GO_TOOLS := $(CURDIR)/var/go-tools
+.PHONY: test-deploy
+test-deploy: $(DEV_STAMP) ## deploy/kubernetes by kustomize and kubeconform, the workflows by actionlint; needs Go, builds for some minutes once
+	@for tool in github.com/yannh/kubeconform/cmd/kubeconform@v0.8.0 github.com/rhysd/actionlint/cmd/actionlint@v1.7.12 \
+		sigs.k8s.io/kustomize/kustomize/v5@v5.7.1; do \
+		GOBIN=$(GO_TOOLS) GOFLAGS=-buildvcs=false go install $$tool || exit 1; done
+	@PATH="$(GO_TOOLS):$(CURDIR)/$(VENV)/bin:$$PATH" exec $(PY) -m pytest tests/deploy/go_tools.py $(ARGS)
 
 .PHONY: wheel test-versions
 wheel: $(DEV_STAMP) ## the distribution django-flotilla, as sdist and wheel, in dist/

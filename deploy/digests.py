@@ -52,7 +52,7 @@ Resolve = Callable[[Reference], str]
 
 def files(root: Path = ROOT) -> list[Path]:
     """Everything that names an image or an action."""
-    patterns = ("Dockerfile", "docker-compose*.yml", "deploy/kubernetes/*.yaml", ".github/workflows/*.yml")
+    patterns = ("Dockerfile", "docker-compose*.yml", "deploy/kubernetes/*.yaml", ".github/*/**/*.yml")
     return sorted(path for pattern in patterns for path in root.glob(pattern))
 
 

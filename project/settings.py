@@ -25,6 +25,7 @@ DEBUG = ENVIRONMENT.flag("DJANGO_DEBUG", default=FLOTILLA_DEMO)
 SECRET_KEY = ENVIRONMENT.text("DJANGO_SECRET_KEY")
 if not SECRET_KEY and DEBUG:
     SECRET_KEY = kept_secret(VAR_DIR / "secret_key")
+SECRET_KEY_FALLBACKS = ENVIRONMENT.items("DJANGO_SECRET_KEY_FALLBACKS")  # accepted, while the key is being replaced
 ALLOWED_HOSTS = ENVIRONMENT.items("DJANGO_ALLOWED_HOSTS") or [".localhost", "127.0.0.1", "[::1]"]
 
 # The process: which instance it is, where it listens, how it ends
@@ -68,14 +69,15 @@ RATE_LIMITS: dict[str, Any] = {}
 REALTIME_PREFIX = "flotilla"
 REALTIME: dict[str, Any] = {}
 REALTIME_CONFIG = ENVIRONMENT.text("REALTIME_CONFIG") or None
-REALTIME_TOKEN_SECRET = ENVIRONMENT.text("REALTIME_TOKEN_SECRET")
+_FALLBACKS = ENVIRONMENT.items("REALTIME_TOKEN_SECRET_FALLBACKS")  # accepted, while the secret is being replaced
+REALTIME_TOKEN_SECRET = [secret for secret in (ENVIRONMENT.text("REALTIME_TOKEN_SECRET"), *_FALLBACKS) if secret]
 REALTIME_API_KEYS = ENVIRONMENT.items("REALTIME_API_KEYS")
 REALTIME_ALLOWED_ORIGINS = ENVIRONMENT.items("REALTIME_ALLOWED_ORIGINS")
 if FLOTILLA_DEMO:
     from project import demo  # brings the examples, which need not be where nobody tries things out
 
     REALTIME, RATE_LIMITS = demo.REALTIME, demo.RATE_LIMITS
-    REALTIME_TOKEN_SECRET = REALTIME_TOKEN_SECRET or kept_secret(VAR_DIR / "token_secret")
+    REALTIME_TOKEN_SECRET = REALTIME_TOKEN_SECRET or [kept_secret(VAR_DIR / "token_secret")]
     REALTIME_API_KEYS = REALTIME_API_KEYS or [kept_secret(VAR_DIR / "api_key")]
     DEMO_PASSWORD = kept_secret(VAR_DIR / "demo_password")[:12]  # of the people of examples/rooms
 CHANNEL_LAYERS = {

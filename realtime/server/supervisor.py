@@ -2,6 +2,7 @@
 
     SIGTERM, SIGINT   all instances drain together, then Redis stops; a second one ends everything at once
     SIGHUP            rolling restart: each replacement is ready before its predecessor drains
+    SIGTTIN, SIGTTOU  one instance more; one fewer: the last drains (never the only one)
     an instance ends  another takes its place, after a pause that grows with each failure
 
 It holds no connection and no listening socket, so its own troubles reach no client; its children die with it.
@@ -13,6 +14,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 from flotilla.realtime.server.backoff import Backoff
@@ -35,6 +37,16 @@ class Beneath(Protocol):
     def kill(self) -> None: ...
 
 
+@dataclass(eq=False, slots=True)
+class Slot:
+    """The place of one instance, with a name and a metrics port. `child` has it now; `gone`: nobody will any more."""
+
+    name: str
+    metrics_port: int
+    child: Child | None = None
+    gone: bool = False
+
+
 class Supervisor:
     """Runs `instances` children by a plan. Use it in the main thread: children die with the thread that made them."""
 
@@ -52,22 +64,26 @@ class Supervisor:
     ) -> None:
         """`on_death` is called, in a thread, with the incarnation of an instance whose process has exited."""
         self._plan = plan
-        self._names = [f"{name}-{index}" for index in range(instances)]
+        self._name = name
         self._metrics_port = metrics_port
         self._say = say
         self._redis = redis
         self._on_death = on_death
         self._backoff = backoff
-        self._slots: list[Child | None] = [None] * instances
+        self._slots: list[Slot] = []
+        self._keepers: set[asyncio.Task[None]] = set()
         self._children: set[Child] = set()
+        self._leaving: set[asyncio.Task[None]] = set()  # drains of those whose slots went
         self._stopping = asyncio.Event()
         self._rolling: asyncio.Task[None] | None = None
         self._had_terminal = _in_terminal()
+        for _ in range(instances):
+            self._add_slot()
 
     @property
     def children(self) -> list[Child]:
         """The instances that run now, by their number."""
-        return [child for child in self._slots if child is not None]
+        return [slot.child for slot in self._slots if slot.child is not None]
 
     async def run(self) -> None:
         """Serve until told to stop; everything has ended when this returns."""
@@ -75,20 +91,23 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
         loop.add_signal_handler(signal.SIGHUP, self._hang_up)
-        keepers = [asyncio.create_task(self._keep(index)) for index in range(len(self._names))]
+        loop.add_signal_handler(signal.SIGTTIN, self._one_more)
+        loop.add_signal_handler(signal.SIGTTOU, self._one_fewer)
+        for slot in self._slots:
+            self._start_keeping(slot)
         below = asyncio.create_task(self._keep_redis())
         try:
-            stopped = asyncio.create_task(self._stopping.wait())
-            done, _ = await asyncio.wait((*keepers, stopped), return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                task.result()  # a keeper ends before only by a fault of ours
+            await self._stopping.wait()
+            for keeper in self._keepers:
+                if keeper.done():
+                    keeper.result()  # this is why we stop: a fault of ours
         finally:
             self._stopping.set()
-            await self._end(keepers, below)
+            await self._end(below)
 
     async def all_ready(self) -> None:
         """Wait until every instance can take clients."""
-        while not (self._stopping.is_set() or all(child and child.ready.is_set() for child in self._slots)):
+        while not (self._stopping.is_set() or all(slot.child and slot.child.ready.is_set() for slot in self._slots)):
             await asyncio.sleep(0.05)
 
     def stop(self) -> None:
@@ -103,10 +122,10 @@ class Supervisor:
         if self._redis is not None:
             self._redis.kill()
 
-    async def _end(self, keepers: list["asyncio.Task[None]"], below: "asyncio.Task[None]") -> None:
+    async def _end(self, below: "asyncio.Task[None]") -> None:
         """Stop everything, instances first. Who is just being started stops itself (`_spawn`)."""
         await asyncio.gather(*(child.stop() for child in set(self._children)))
-        await asyncio.gather(*keepers, return_exceptions=True)
+        await asyncio.gather(*self._keepers, return_exceptions=True)
         if self._rolling is not None:
             await asyncio.wait((self._rolling,))
         if self._redis is not None:
@@ -115,31 +134,50 @@ class Supervisor:
 
     # Instances
 
-    async def _keep(self, index: int) -> None:
-        """Have an instance in this slot, always."""
+    def _add_slot(self) -> Slot:
+        index = len(self._slots)
+        slot = Slot(f"{self._name}-{index}", self._metrics_port + index if self._metrics_port else 0)
+        self._slots.append(slot)
+        return slot
+
+    def _start_keeping(self, slot: Slot) -> None:
+        keeper = asyncio.create_task(self._keep(slot))
+        self._keepers.add(keeper)
+        keeper.add_done_callback(self._keeper_ended)
+
+    def _keeper_ended(self, keeper: "asyncio.Task[None]") -> None:
+        if keeper.cancelled() or keeper.exception() is not None:
+            self._stopping.set()
+        else:
+            self._keepers.discard(keeper)
+
+    async def _keep(self, slot: Slot) -> None:
+        """Have an instance in this slot, for as long as there is the slot."""
         backoff = self._backoff()
-        while not self._stopping.is_set():
-            child = self._slots[index]
+        while not (self._stopping.is_set() or slot.gone):
+            child = slot.child
             try:
-                child = child or await self._spawn(index)
+                child = child or await self._spawn(slot)
             except OSError as error:
-                await self._pause(self._names[index], f"could not be started: {error}", backoff.pause(0))
+                await self._pause(slot.name, f"could not be started: {error}", backoff.pause(0))
                 continue
-            self._slots[index] = child
+            slot.child = child
             status = await child.wait()
             self._children.discard(child)
             await self._tell_death(child)
-            if self._slots[index] is child and not self._stopping.is_set():  # else it was replaced, or told to go
-                self._slots[index] = None
+            if slot.child is child and not (
+                self._stopping.is_set() or slot.gone
+            ):  # else it was replaced, or told to go
+                slot.child = None
                 await self._pause(child.name, how_it_ended(status), backoff.pause(child.ran_for))
 
-    async def _spawn(self, index: int, replaces: Child | None = None) -> Child:
-        extra = {"METRICS_PORT": str(self._metrics_port + index if self._metrics_port else 0)}
+    async def _spawn(self, slot: Slot, replaces: Child | None = None) -> Child:
+        extra = {"METRICS_PORT": str(slot.metrics_port)}
         if replaces is not None:
             extra[REPLACES] = str(replaces.pid)
-        child = await Child.spawn(self._names[index], self._plan, extra, self._say)
+        child = await Child.spawn(slot.name, self._plan, extra, self._say)
         self._children.add(child)
-        if self._stopping.is_set():
+        if self._stopping.is_set() or slot.gone:
             await child.stop()
         return child
 
@@ -167,20 +205,47 @@ class Supervisor:
             self._rolling = asyncio.create_task(self._roll())
 
     async def _roll(self) -> None:
-        for index in range(len(self._slots)):
-            old = self._slots[index]
+        for slot in self._slots:
+            old = slot.child
             if old is None or self._stopping.is_set():
                 continue  # it is about to be started anyway, or not at all
-            new = await self._spawn(index, replaces=old)
+            new = await self._spawn(slot, replaces=old)
             if not await new.become_ready(REPLACED_WITHIN):
                 self._say(new.name, "the replacement did not become ready: the rolling restart is given up")
                 await new.stop()
                 self._children.discard(new)
                 return
-            self._slots[index] = new
+            slot.child = new
             self._say(new.name, f"replaced: process {new.pid} serves, process {old.pid} drains")
             await old.stop()
         self._say("", "every instance was replaced")
+
+    # More, and fewer
+
+    def _one_more(self) -> None:
+        if self._may_change():
+            slot = self._add_slot()
+            self._start_keeping(slot)
+            self._say("", f"one instance more: {slot.name}")
+
+    def _one_fewer(self) -> None:
+        if len(self._slots) == 1:
+            self._say("", "this is the only instance: it stays")
+        elif self._may_change():
+            slot = self._slots.pop()
+            slot.gone = True
+            self._say("", f"one instance fewer: {slot.name} drains")
+            if slot.child is not None:
+                leaving = asyncio.create_task(slot.child.stop())
+                self._leaving.add(leaving)
+                leaving.add_done_callback(self._leaving.discard)
+
+    def _may_change(self) -> bool:
+        """Whether the number of instances may change now; says so where it may not."""
+        rolling = self._rolling is not None and not self._rolling.done()
+        if rolling:
+            self._say("", "a rolling restart is under way: ask for more or fewer instances when it is over")
+        return not rolling and not self._stopping.is_set()
 
     # Redis
 

@@ -11,6 +11,8 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -25,6 +27,7 @@ from tests.compose.engine import docker, get_images, run
 
 PROJECT = f"flotilla-test-{os.getpid()}"
 BACKENDS = ("backend1", "backend2")
+PROCEDURE_WITHIN = 400.0  # seconds
 UP_WITHIN = 60  # seconds, with the images present
 DRAIN_DEADLINE = 15.0
 FILES = 65536
@@ -89,6 +92,25 @@ class Stack:
     def compose(self, *words: str, within: float = 120.0) -> str:
         """Run `docker compose …` and return what it printed. Raises AssertionError."""
         return run(["docker", "compose", *words], within, self._environment)
+
+    def procedure(self, name: str, *words: str, **more: str) -> str:
+        """Run one of deploy/procedures to its end and return what it printed. Raises AssertionError."""
+        script = ROOT / "deploy" / "procedures" / f"{name}.sh"
+        return run([str(script), *words], PROCEDURE_WITHIN, self._environment | more)
+
+    @contextmanager
+    def other_environment(self, **more: str) -> Iterator[None]:
+        """Other variables for Compose, in a block."""
+        before = self._environment
+        self._environment = before | more
+        try:
+            yield
+        finally:
+            self._environment = before
+
+    def started(self, service: str) -> str:
+        """When a service's container was started, as text that can be compared."""
+        return docker("inspect", "--format", "{{.State.StartedAt}}", self.container(service)).strip()
 
     def container(self, service: str) -> str:
         """The name of a service's container."""

@@ -3,6 +3,7 @@
 import itertools
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 import yaml
 
 from project.checks import VARIABLES
+from tests.cluster.support.processes import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
@@ -144,7 +146,8 @@ def test_manifest_follows_the_schema_of_its_kind(manifest: Path) -> None:
 def test_kubernetes_waits_for_a_drain_and_names_every_manifest() -> None:
     everything = [one for path in MANIFESTS for one in yaml.safe_load_all(path.read_text())]
     (kustomization,) = (one for one in everything if one["kind"] == "Kustomization")
-    assert {*kustomization["resources"], "kustomization.yaml"} == {path.name for path in MANIFESTS}
+    ours = {name for name in kustomization["resources"] if name.endswith(".yaml")}  # folders have their own
+    assert {*ours, "kustomization.yaml"} == {path.name for path in MANIFESTS}
     (backend,) = (one for one in everything if one["kind"] == "Deployment")
     pod = backend["spec"]["template"]["spec"]
     settings = {one["name"]: one.get("value") for one in pod["containers"][0]["env"]}
@@ -165,7 +168,7 @@ def _rules(policy: dict[str, Any]) -> list[tuple[int, list[dict[str, Any]]]]:
 
 def test_kubernetes_opens_each_port_to_those_who_need_it_alone() -> None:
     policies = _kubernetes("NetworkPolicy")
-    assert policies["nobody"]["spec"] == {"podSelector": {}, "policyTypes": ["Ingress"]}
+    assert policies["nobody"]["spec"] == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
     http, metrics = _rules(policies["flotilla"])
     assert (http[0], metrics[0]) == (8000, 9400)
     for (peer,) in (http[1], metrics[1]):
@@ -180,20 +183,129 @@ def test_kubernetes_opens_each_port_to_those_who_need_it_alone() -> None:
         assert ports == {port for port, _ in _rules(policy)}
 
 
+def test_kubernetes_lets_each_pod_call_those_whom_it_needs_alone() -> None:
+    """Redis nobody; migrations the database; instances Redis and the database; both the names' server."""
+    called: dict[str, set[int]] = {}
+    for name, policy in _kubernetes("NetworkPolicy").items():
+        for rule in policy["spec"].get("egress", []):
+            assert rule["to"], "an empty list is everybody"
+            assert all(
+                ip_network(peer["ipBlock"]["cidr"]).num_addresses == 1 for peer in rule["to"] if "ipBlock" in peer
+            )
+            called.setdefault(name, set()).update(port["port"] for port in rule["ports"])
+        assert "Egress" in policy["spec"]["policyTypes"]
+    assert called == {"flotilla": {6379, 5432}, "flotilla-migrate": {5432}, "names": {53}}
+    (named,) = _kubernetes("NetworkPolicy")["names"]["spec"]["podSelector"]["matchExpressions"]
+    assert set(named["values"]) == {"flotilla", "flotilla-migrate"}
+
+
+def test_kubernetes_leaves_the_number_of_instances_to_the_autoscaler() -> None:
+    assert "replicas" not in _kubernetes("Deployment")["flotilla"]["spec"]
+    autoscaler, budget = (_kubernetes(kind)["flotilla"]["spec"] for kind in AROUND)
+    assert autoscaler["scaleTargetRef"]["name"] == "flotilla"
+    assert autoscaler["minReplicas"] - budget["maxUnavailable"] >= 1
+
+
+AROUND = ("HorizontalPodAutoscaler", "PodDisruptionBudget")
+
+
+def test_redis_of_kubernetes_is_that_of_compose() -> None:
+    (container,) = _kubernetes("StatefulSet")["redis"]["spec"]["template"]["spec"]["containers"]
+    compose = load(ROOT / COMPOSE[0])["services"]["redis"]
+    command = re.sub(r"\$\{\w+:-(\w+)\}", r"\1", compose["command"])
+    assert ["redis-server", *container["args"]] == shlex.split(command)
+    assert container["image"] == re.sub(r"\$\{IMAGE_DIGEST-(.*)\}", r"\1", compose["image"])
+    assert container["resources"]["limits"]["memory"] == compose["mem_limit"].replace("m", "Mi")
+    grace = _kubernetes("StatefulSet")["redis"]["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
+    assert f"{grace}s" == compose["stop_grace_period"]
+
+
+def test_redis_takes_what_kubernetes_and_compose_give_it(tmp_path: Path) -> None:
+    (container,) = _kubernetes("StatefulSet")["redis"]["spec"]["template"]["spec"]["containers"]
+    socket = tmp_path / "redis.sock"
+    words = ["redis-server", *container["args"], "--port", "0", "--unixsocket", str(socket), "--dir", str(tmp_path)]
+    with subprocess.Popen(words, stdout=subprocess.DEVNULL) as server:
+        try:
+            wait_until(socket.exists, "Redis listens")
+
+            def told(name: str) -> str:
+                asked = ["redis-cli", "-s", str(socket), "config", "get", name]
+                return subprocess.run(asked, capture_output=True, text=True, timeout=20).stdout.splitlines()[1]
+
+            assert "pubsub 67108864 33554432 60" in told("client-output-buffer-limit")
+            assert (told("maxmemory"), told("save"), told("appendonly")) == (str(400 * 2**20), "", "yes")
+            probes = {container[name]["exec"]["command"][-1] for name in ("startupProbe", "readinessProbe")}
+            (probe,) = (probe.replace("redis-cli", f"redis-cli -s {socket}") for probe in probes)
+            assert subprocess.run(["sh", "-c", probe], timeout=20).returncode == 0
+            subprocess.run(
+                ["redis-cli", "-s", str(socket), "config", "set", "requirepass", "x"], timeout=20, check=True
+            )
+            assert subprocess.run(["sh", "-c", probe], timeout=20, stderr=subprocess.DEVNULL).returncode != 0
+        finally:
+            server.terminate()
+
+
+def test_kubernetes_pods_may_do_nothing_that_they_need_not() -> None:
+    """As Pod Security's level `restricted`, which the namespace enforces, and a root file system that is read-only."""
+    (namespace,) = _kubernetes("Namespace").values()
+    assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+    for owner in (
+        *_kubernetes("Deployment").values(),
+        *_kubernetes("StatefulSet").values(),
+        *_kubernetes("Job").values(),
+    ):
+        pod = owner["spec"]["template"]["spec"]
+        assert pod["securityContext"]["runAsNonRoot"] and pod["securityContext"]["runAsUser"] > 0
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert pod["automountServiceAccountToken"] is False
+        for container in pod["containers"]:
+            assert container["securityContext"] == {
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            }
+            assert {"requests", "limits"} <= set(container["resources"])
+
+
+def test_kubernetes_restarts_what_hangs_and_nothing_that_drains_or_waits_for_redis() -> None:
+    (container,) = _kubernetes("Deployment")["flotilla"]["spec"]["template"]["spec"]["containers"]
+    asked = {name: container[f"{name}Probe"]["httpGet"]["path"] for name in ("startup", "liveness", "readiness")}
+    assert asked == {"startup": "/health/live", "liveness": "/health/live", "readiness": "/health/ready"}
+    settings = {one["name"]: one.get("value") for one in container["env"]}
+    noticed = container["readinessProbe"]["periodSeconds"] * container["readinessProbe"]["failureThreshold"]
+    assert int(settings["DRAIN_GRACE"]) > noticed, "else the pod closes its port while it still gets clients"
+    hangs = container["livenessProbe"]["periodSeconds"] * container["livenessProbe"]["failureThreshold"]
+    assert hangs > int(settings["DRAIN_DEADLINE"])
+
+
 def test_kubernetes_believes_no_more_than_a_few_addresses() -> None:
     (container,) = _kubernetes("Deployment")["flotilla"]["spec"]["template"]["spec"]["containers"]
     settings = {one["name"]: one.get("value") for one in container["env"]}
     assert all(ip_network(one).num_addresses <= 256 for one in settings["RATE_LIMIT_TRUSTED_PROXIES"].split(","))
 
 
+EXPLAINED = (
+    r" +(automountServiceAccountToken|terminationGracePeriodSeconds|runAsNonRoot|seccompProfile|startupProbe"
+    r"|readinessProbe|livenessProbe|requests|limits|allowPrivilegeEscalation|target|minReplicas|stabilization\w+"
+    r"|rollingUpdate|maxSurge|--\w+):?"
+)
+
+
 def test_kubernetes_values_are_explained_and_those_to_change_are_marked() -> None:
-    for name in ("backend.yaml", "ingress.yaml"):
+    for name in ("backend.yaml", "redis.yaml", "ingress.yaml"):
         lines = (DEPLOY / "kubernetes" / name).read_text().splitlines()
         for before, line in itertools.pairwise(lines):
-            if re.match(r" +- (\{?name: [A-Z_]+\b|nginx\.ingress)|    nginx\.ingress", line):
+            if re.match(rf" +- (\{{?name: [A-Z_]+\b|nginx\.ingress)|    nginx\.ingress|{EXPLAINED}", line):
                 assert before.strip().startswith("# "), line
             if "example.com" in line and name == "backend.yaml":
                 assert "CHANGE" in before, line
+
+
+def test_image_has_the_driver_of_postgresql() -> None:
+    """It installs what the lock file has, built for every machine; `make test-compose` imports it there."""
+    lock = (ROOT / "requirements.lock").read_text()
+    assert re.search(r"^psycopg==", lock, re.MULTILINE) and re.search(r"^psycopg-binary==", lock, re.MULTILINE)
+    assert "requirements.lock" in (ROOT / "Dockerfile").read_text()
 
 
 def test_document_builds_the_image_that_kubernetes_runs() -> None:

@@ -8,20 +8,16 @@ import pytest
 from flotilla.ratelimit.policies import Policy, read_policies
 from flotilla.realtime.conf import RealtimeConfig
 from project import demo
-from tests.deploy.test_files import DEPLOY, load
+from tests.deploy.test_files import DEPLOY
 
 COSTS = ("connect", "subscribe", "publish", "history", "presence", "presence_stats", "rpc", "new_channel")
 AT_ONCE = RealtimeConfig().max_channels
 """What a client that comes back with all its channels asks for in one message."""
 
 
-def _config_map() -> dict[str, Any]:
-    return tomllib.loads(load(DEPLOY / "kubernetes" / "config.yaml")["data"]["realtime.toml"])
-
-
 SHIPPED: dict[str, dict[str, Any]] = {
     "docker-compose.yml": tomllib.loads((DEPLOY / "realtime.toml").read_text()),
-    "kubernetes": _config_map(),
+    "kubernetes": tomllib.loads((DEPLOY / "kubernetes" / "realtime.toml").read_text()),
     "make run": demo.REALTIME | {"rate_limits": demo.RATE_LIMITS},
 }
 

@@ -17,6 +17,7 @@ from flotilla.realtime.server.private_files import private_tree
 from project.kept_secrets import kept_secret
 
 SECRETS = ("DJANGO_SECRET_KEY", "REALTIME_TOKEN_SECRET", "REALTIME_API_KEYS")
+ACCEPTED = ("DJANGO_SECRET_KEY_FALLBACKS", "REALTIME_TOKEN_SECRET_FALLBACKS")  # empty but while a secret is replaced
 
 
 class Command(OurCommand):
@@ -47,6 +48,9 @@ class Command(OurCommand):
                 made.append({"name": name, "path": path})
                 if not quiet:
                     self.stdout.write(f"made {path}, the value of {name}")
+        for name in ACCEPTED:
+            if path := values.get(f"{name}_FILE", "").strip():
+                Path(path).touch(mode=0o600)
         return made
 
 

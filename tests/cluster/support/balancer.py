@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import ssl
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +13,13 @@ from tests.cluster.support.processes import ROOT, Process, free_port, wait_until
 
 SHIPPED = ROOT / "deploy" / "haproxy.cfg"
 ADDRESS = "127.0.0.1"  # where instances see it come from
+
+
+def any_certificate() -> ssl.SSLContext:
+    """TLS without asking who answers: which certificate it is, a test reads."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
 
 
 class Balancer(Process):

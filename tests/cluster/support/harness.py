@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import signal
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -48,10 +49,10 @@ def environment(home: Path, redis_url: str, config: dict[str, Any], **more: str)
     return kept | own | more
 
 
-def manage(env: dict[str, str], *words: str) -> str:
+def manage(env: dict[str, str], *words: str, folder: Path = ROOT) -> str:
     """Run a management command to its end and return what it printed."""
     done = subprocess.run(
-        [sys.executable, "-m", "django", *words], cwd=ROOT, env=env, capture_output=True, text=True, timeout=240
+        [sys.executable, "-m", "django", *words], cwd=folder, env=env, capture_output=True, text=True, timeout=240
     )
     if done.returncode:
         raise AssertionError(f"{words} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}")
@@ -125,10 +126,10 @@ class Instance(Process):
         return ready(self.http)
 
 
-def ready(http: str) -> bool:
-    """Whether an address answers that it is ready."""
+def ready(http: str, context: ssl.SSLContext | None = None) -> bool:
+    """Whether an address answers that it is ready; over TLS by a context."""
     try:
-        with urllib.request.urlopen(f"{http}/health/ready", timeout=2) as response:
+        with urllib.request.urlopen(f"{http}/health/ready", timeout=2, context=context) as response:
             return bool(response.status == 200)
     except (urllib.error.URLError, OSError):
         return False
@@ -235,9 +236,13 @@ class Served(Process):
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self.tail()}") from None
 
+    def api_key(self) -> str:
+        """A key of its HTTP API."""
+        return API_KEY
+
     def nodes(self) -> list[dict[str, Any]]:
         """The living instances, as the HTTP API knows them; empty while nobody answers."""
-        headers = {"X-API-Key": API_KEY, "Content-Type": "application/json"}
+        headers = {"X-API-Key": self.api_key(), "Content-Type": "application/json"}
         request = urllib.request.Request(f"{self.http}/api/info", b"{}", headers)
         try:
             with urllib.request.urlopen(request, timeout=2) as response:

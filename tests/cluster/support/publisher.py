@@ -9,6 +9,7 @@ import time
 import urllib.error
 import urllib.request
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from tests.cluster.support.harness import API_KEY
@@ -23,6 +24,7 @@ class Publisher:
     http: str
     rooms: list[str]
     rate: float
+    key: Callable[[], str] = lambda: API_KEY
     published: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     errors: list[str] = field(default_factory=list)
     enough: bool = False
@@ -47,9 +49,9 @@ class Publisher:
             {"publish": {"channel": self.rooms[key % len(self.rooms)], "data": key, "idempotency_key": f"k{key}"}}
             for key in keys
         ]
-        headers = {"X-API-Key": API_KEY, "Content-Type": "application/json"}
         body = json.dumps({"commands": said}).encode()
         for _ in range(20):
+            headers = {"X-API-Key": self.key(), "Content-Type": "application/json"}
             request = urllib.request.Request(f"{self.http}/api/batch", body, headers)
             try:
                 with urllib.request.urlopen(request, timeout=5) as response:

@@ -33,6 +33,9 @@ CONFIG: dict[str, Any] = {
 }
 
 
+OPTIONS: dict[str, Any] = {"max_size": None, "compression": None, "proxy": None, "open_timeout": 5}
+
+
 @dataclass
 class Subscriber:
     """A client of the protocol that comes back by itself. `offsets`: what was delivered, in order."""
@@ -50,13 +53,30 @@ class Subscriber:
         """Stay connected until cancelled."""
         while True:
             try:
-                async with connect(self.url, max_size=None, compression=None, proxy=None, open_timeout=5) as socket:
+                async with connect(self.url, additional_headers=self.headers(), **OPTIONS) as socket:
                     self.reconnects += 1
-                    await self._stay(socket)
+                    try:
+                        await self._stay(socket)
+                    finally:
+                        self.closed(socket.close_code)
             except (OSError, TimeoutError, websockets.WebSocketException):
                 pass
             self.lost()
             await asyncio.sleep(random.uniform(0.1, 0.6))
+
+    def credentials(self) -> dict[str, Any]:
+        """The parameters of connect."""
+        return {}
+
+    def headers(self) -> dict[str, str]:
+        """Those of the handshake."""
+        return {}
+
+    def refused(self, message: dict[str, Any]) -> None:
+        """An error was the answer, or the subscription was ended: it connects again."""
+
+    def closed(self, code: int | None) -> None:
+        """The connection ended with this code; None: it was left."""
 
     def lost(self) -> None:
         """The connection has ended, or there was none to be had."""
@@ -65,13 +85,15 @@ class Subscriber:
         wish: dict[str, Any] = {"channel": self.channel}
         if self.epoch:
             wish |= {"recover": True, "epoch": self.epoch, "offset": self.offset}
-        await socket.send('{"id":1,"connect":{}}\n' + json.dumps({"id": 2, "subscribe": wish}))
+        commands = {"id": 1, "connect": self.credentials()}, {"id": 2, "subscribe": wish}
+        await socket.send("\n".join(map(json.dumps, commands)))
         async for text in socket:
             for line in str(text).split("\n"):
                 message = json.loads(line)
                 if not message:
                     await socket.send("{}")
                 elif "error" in message or message.get("push", {}).get("unsubscribe"):
+                    self.refused(message)
                     return
                 elif "connect" in message:
                     self.connected(message["connect"])

@@ -273,6 +273,50 @@ async def test_stop_in_the_middle_of_a_rolling_restart_leaves_nothing(launch: La
     assert not any(child.is_running() for child in children)
 
 
+async def test_one_instance_more_and_one_fewer_while_the_others_serve(launch: Launch) -> None:
+    fleet = await launch(2)
+    others = set(fleet.pids)
+    os.kill(os.getpid(), signal.SIGTTIN)
+    await until(lambda: "web-2: serving as web-2 with metrics at 9002" in fleet.lines, "a third was started")
+    await fleet.ready()
+    third = set(fleet.pids) - others
+    assert len(third) == 1 and {int(fleet.ask().split()[1]) for _ in range(150)} == others | third
+    os.kill(os.getpid(), signal.SIGTTOU)
+    await until(lambda: not any(psutil.pid_exists(pid) for pid in third), "it has ended")
+    assert set(fleet.pids) == others
+    assert fleet.deaths == [f"life-of-{pid}" for pid in third]
+
+
+async def test_an_instance_that_went_stays_away_also_where_another_took_its_name(launch: Launch) -> None:
+    """Its keeper must not take the new one's place for its own when the old process has ended."""
+    fleet = await launch(2)
+    (_, old) = fleet.pids
+    os.kill(os.getpid(), signal.SIGTTOU)
+    os.kill(os.getpid(), signal.SIGTTIN)
+    await until(lambda: not psutil.pid_exists(old), "the old one has ended")
+    await until(lambda: fleet.said("web-1: serving as web-1") == 2, "the new one serves")
+    await fleet.ready()
+    assert len(fleet.pids) == 2
+    assert {int(fleet.ask().split()[1]) for _ in range(100)} == set(fleet.pids)
+
+
+async def test_the_only_instance_stays(launch: Launch) -> None:
+    fleet = await launch(1)
+    os.kill(os.getpid(), signal.SIGTTOU)
+    await until(lambda: fleet.said("this is the only instance: it stays"), "it was said")
+    assert len(fleet.pids) == 1 and fleet.ask()
+
+
+async def test_the_number_of_instances_does_not_change_in_a_rolling_restart(launch: Launch) -> None:
+    fleet = await launch(2)
+    fleet.environment["TINY"] = "slow"
+    os.kill(os.getpid(), signal.SIGHUP)
+    await until(lambda: fleet.said("serving as web-0") == 2, "the replacement was started")
+    os.kill(os.getpid(), signal.SIGTTOU)
+    await until(lambda: fleet.said("a rolling restart is under way"), "it was refused")
+    assert len(fleet.pids) == 2
+
+
 async def test_redis_that_ends_is_started_again_until_it_runs(launch: Launch) -> None:
     fleet = await launch(1)
     fleet.redis.refuses = 2
