@@ -1,4 +1,4 @@
-"""The admin's live pages under somebody's hands, on a real cluster: three refreshes, and nothing that one did is lost."""
+"""The admin's live pages under somebody's hands, on a real cluster: three refreshes lose nothing that one did."""
 
 from collections.abc import Callable, Iterator
 
