@@ -2,17 +2,20 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 from django.contrib import admin
 from django.http import HttpRequest
 
 from flotilla.natural_names import NamedUser
 from flotilla.realtime.admin import base
+from flotilla.realtime.admin.affected import Affected
 from flotilla.realtime.admin.base import Act, LiveAdmin
-from flotilla.realtime.admin.block_action import block_each
+from flotilla.realtime.admin.block_action import BLOCKED, block_each, blocking_hits
+from flotilla.realtime.admin.words import called
 from flotilla.realtime.api.blocks import unblock
 from flotilla.realtime.api.inspection import Page, blocks
-from flotilla.realtime.api.user_names import id_of, name_users
+from flotilla.realtime.api.user_names import id_of, name_users, named
 from flotilla.realtime.models import Block
 
 
@@ -21,7 +24,10 @@ class BlockAdmin(LiveAdmin):
     """Every block in force."""
 
     filters = {"q": "user, or whole address"}
-    acts = {"unblock": Act("Unblock"), "block": Act("Block somebody", ("whom", "seconds", "note"), selects=False)}
+    acts = {
+        "unblock": Act("Unblock"),
+        "block": Act("Block somebody", ("whom", "seconds", "note"), selects=False, asks=BLOCKED),
+    }
 
     def look(self, query: Mapping[str, str], after: str) -> Page:
         """A page of blocks, those that end first before others."""
@@ -32,6 +38,9 @@ class BlockAdmin(LiveAdmin):
         name_users(page.rows)
         return page
 
+    def affected(self, name: str, selected: list[str], **given: Any) -> Affected:
+        return blocking_hits(*given["whom"])
+
     def act_unblock(self, request: HttpRequest, selected: list[str]) -> tuple[int, str]:
         """Let them in again."""
         lifted = 0
@@ -40,7 +49,7 @@ class BlockAdmin(LiveAdmin):
             done = unblock(address=name) if kind == "a" else unblock(name)
             lifted += done
             if done:
-                self.log(request, who, "Unblocked.", name)
+                self.log(request, who, f"unblocked {name if kind == 'a' else called(named(name))}")
         return lifted, f"{lifted} unblocked."
 
     def act_block(

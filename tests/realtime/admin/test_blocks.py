@@ -19,7 +19,7 @@ async def test_somebody_is_blocked_listed_and_unblocked(node: Node) -> None:
     assert b"Say whom" in (await boss.post(**wanted)).content
     assert b"1 blocked, 0 connections ended." in (await boss.post(**wanted, whom="2001:db8::7")).content
     assert (
-        b"1 blocked, 1 connections ended."
+        b"1 blocked, 1 connection ended."
         in (await boss.post(action="block", kind="user", whom="id:1", duration="", seconds="60")).content
     )
     page = await boss.get()
@@ -35,10 +35,10 @@ async def test_somebody_is_blocked_listed_and_unblocked(node: Node) -> None:
     assert not (await boss.get()).context["page"].rows
     await people(node, "1")
     assert await logged() == [
-        ("2001:db8::7", "Blocked for 86400 seconds. <scan>"),
-        ("1", "Blocked for 60 seconds."),
-        ("1", "Unblocked."),
-        ("2001:db8::/64", "Unblocked."),
+        ("blocked 2001:db8::/64 for 1 day (0 connections)", "blocked 2001:db8::/64 for 1 day (0 connections): <scan>"),
+        *[("blocked id 1 for 1 minute (1 connection)",) * 2],
+        *[("unblocked id 1",) * 2],
+        *[("unblocked 2001:db8::/64",) * 2],
     ]
 
 
