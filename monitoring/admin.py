@@ -44,6 +44,7 @@ class ClusterAdmin(Tableless):
             "channel": CHANNEL,
             "websocket_path": f"{get_script_prefix()}connection/websocket",
             "every": EVERY,
+            "sampled": figure_history.EVERY,
             "zone": get_current_timezone_name(),
         }
         return TemplateResponse(request, "admin/monitoring/cluster.html", context)
@@ -54,9 +55,7 @@ def _history() -> HttpResponse:
         found = figure_history.table(figure_history.read(broker()))
     except StoreUnavailable as error:
         return JsonResponse({"error": f"Redis does not answer: {error}"}, status=503)
-    return HttpResponse(
-        msgspec.json.encode(found), content_type="application/json", headers={"Cache-Control": "no-store"}
-    )
+    return HttpResponse(msgspec.json.encode(found), content_type="application/json")
 
 
 def _staff(request: HttpRequest) -> bool:

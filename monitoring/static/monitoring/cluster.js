@@ -10,12 +10,14 @@ const root = document.getElementById("cluster");
 const state = document.getElementById("state");
 const rows = document.querySelector("#instances tbody");
 const every = Number(root.dataset.every);
+const sampled = Number(root.dataset.sampled); // seconds from one remembered sample to the next
 const { zone } = root.dataset;
 const SILENT_AFTER = 4 * every; // seconds
+const GONE_AFTER = 600; // seconds: then an instance that is silent has no row any more, but its lines
 const SPAN = 3600; // seconds
 
 const figures = new Window(every, SPAN);
-const newest = new Map(); // instance → { at: seconds, told }
+const newest = new Map(); // instance → { until: seconds, told }; after that time it is silent
 const charts = [
   new Chart("connections", [["connections", ""]], zone),
   new Chart("messages", [["received", "in"], ["written", "out"]], zone),
@@ -28,11 +30,11 @@ function say(name, text) {
   state.textContent = text;
 }
 
-function row(name, { at, told }) {
+function row(name, { until, told }) {
   const { connections, admitted, admission_peak: peak, received, written, p50, p95, p99, denied, cpu, memory } = told;
   const made = document.createElement("tr");
   made.dataset.key = name;
-  if (Date.now() / 1000 - at > SILENT_AFTER) made.dataset.silent = "";
+  if (Date.now() / 1000 > until) made.dataset.silent = "";
   made.append(Object.assign(document.createElement("th"), { scope: "row", textContent: name }));
   for (const value of [connections, `${admitted} (${peak})`, received, written, p50, p95, p99, denied,
     `${Math.round(cpu * 100)} %`, `${Math.round(memory / 1e6)} MB`]) {
@@ -43,15 +45,16 @@ function row(name, { at, told }) {
 
 function draw() {
   const names = [...newest.keys()].sort();
+  const shown = names.filter((name) => Date.now() / 1000 < newest.get(name).until + GONE_AFTER);
   const fresh = document.createDocumentFragment();
-  fresh.append(...names.map((name) => row(name, newest.get(name))));
+  fresh.append(...shown.map((name) => row(name, newest.get(name))));
   morph(rows, fresh);
   for (const chart of charts) chart.draw(figures, names);
 }
 
-function hear(at, told) {
+function hear(at, told, within) {
   figures.put(at, told.instance, told);
-  newest.set(told.instance, { at, told });
+  newest.set(told.instance, { until: at + within, told });
 }
 
 async function hearOfTheLastHour() {
@@ -60,7 +63,7 @@ async function hearOfTheLastHour() {
   const { names, rows: samples } = await response.json();
   for (const values of samples) {
     const told = Object.fromEntries(names.map((name, index) => [name, values[index]]));
-    hear(told.at, told);
+    hear(told.at, told, 2 * sampled + SILENT_AFTER);
   }
   draw();
 }
@@ -75,7 +78,7 @@ function watch() {
   subscription.on("unsubscribed", ({ code, reason }) => say("refused", `not allowed: ${reason} (${code})`));
   subscription.on("publication", ({ data }) => {
     const isNew = !newest.has(data.instance);
-    hear(Date.now() / 1000, data);
+    hear(Date.now() / 1000, data, SILENT_AFTER);
     if (isNew) draw();
   });
   subscription.subscribe();
