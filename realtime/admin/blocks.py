@@ -7,7 +7,8 @@ from typing import Any
 from django.contrib import admin
 from django.http import HttpRequest
 
-from flotilla.natural_names import NamedUser
+from flotilla.natural_names import NamedUser, UnknownName, user_named
+from flotilla.ratelimit.http.addresses import address_of
 from flotilla.realtime.admin import base
 from flotilla.realtime.admin.affected import Affected
 from flotilla.realtime.admin.base import Act, LiveAdmin
@@ -30,8 +31,10 @@ class BlockAdmin(LiveAdmin):
     }
 
     def look(self, query: Mapping[str, str], after: str) -> Page:
-        """A page of blocks, those that end first before others."""
+        """A page of blocks, those that end first before others. Raises UnknownName for who can be neither."""
         page = blocks(text=id_of(query["q"]), after=after, limit=base.PAGE)
+        if query["q"] and not page.rows:
+            _require_known(query["q"])
         for row in page.rows:
             row["until"] = datetime.fromtimestamp(row["until"], UTC)
             row["user"] = "" if row["is_address"] else row["name"]
@@ -59,3 +62,14 @@ class BlockAdmin(LiveAdmin):
         hit, words = block_each(self, request, [whom], seconds, note)
         user, address = whom
         return hit, f"{f'user {user}' if user is not None else f'address {address}'}: {words}"
+
+
+def _require_known(text: str) -> None:
+    """Raise UnknownName for what is neither an address nor a user."""
+    try:
+        address_of(text)
+    except ValueError as no_address:
+        try:
+            user_named(text)
+        except UnknownName as nobody:
+            raise UnknownName(f"{nobody}; and {no_address}") from None

@@ -124,7 +124,7 @@ def _one(name: str, after: str) -> dict[str, Any]:
     page = channel(name)
     (facts,) = page.rows
     seen, following = members(name, after=after, limit=base.PAGE)
-    people = [{"client": one.client, "user": one.user, "instance": one.incarnation} for one in seen]
+    people = [{"client": one.client, "user": one.user, "instance": one.incarnation.rpartition(".")[0]} for one in seen]
     name_users(people)
     newest, too_large = _newest(name, options) if facts["epoch"] else ([], False)
     return {

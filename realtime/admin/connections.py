@@ -8,7 +8,7 @@ import msgspec
 from django.contrib import admin
 from django.http import HttpRequest
 
-from flotilla.natural_names import NamedUser
+from flotilla.natural_names import NamedUser, user_named
 from flotilla.ratelimit.http.addresses import counted
 from flotilla.realtime.admin import base
 from flotilla.realtime.admin.affected import Affected, by_address, by_client, by_user, connections_of
@@ -43,12 +43,15 @@ class ConnectionAdmin(LiveAdmin):
     }
 
     def look(self, query: Mapping[str, str], after: str) -> Page:
-        """A page of connections, in the order of their ids."""
+        """A page of connections, in the order of their ids. Raises UnknownName for a user whom nobody knows."""
         user, channel, text = id_of(query["user"]) or None, query["channel"], query["q"]
         page = connections(user, channel=channel, text=text, after=after, limit=base.PAGE)
+        if user and not page.rows:
+            user_named(query["user"])  # nobody was meant: this says so
+        name_users(page.rows)
         for row in page.rows:
             row["since"] = datetime.fromtimestamp(row["since"], UTC)
-        name_users(page.rows)
+            row["called"] = owner(row)
         return page
 
     def affected(self, name: str, selected: list[str], **given: Any) -> Affected:

@@ -37,6 +37,7 @@ class InstanceAdmin(LiveAdmin):
         page = instances(text=query["q"], after=after, limit=base.PAGE)
         for row in page.rows:
             row["since"] = datetime.now(UTC) - timedelta(seconds=row["uptime"])
+            row["called"] = row["name"]
         return page
 
     def affected(self, name: str, selected: list[str], **given: Any) -> Affected:

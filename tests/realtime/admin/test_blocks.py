@@ -1,7 +1,10 @@
 """Blocks in the admin: the list, one more, and one less."""
 
+import html
+
 import pytest
 from asgiref.sync import sync_to_async
+from django.contrib.auth.models import User
 
 from flotilla import ablock
 from flotilla.realtime.admin import base
@@ -70,3 +73,15 @@ async def test_a_selected_row_that_is_nothing_is_said(node: Node) -> None:
     assert b"Select at least one row" in (await boss.post(action="unblock", selected="u:a\0b")).content
     await sync_to_async(boss.allow)("view_block")
     assert (await boss.post(action="unblock", selected="u:1")).status_code == 403
+
+
+async def test_who_can_be_nobody_is_said_when_searched_for(node: Node) -> None:
+    """An address that is none, and a name that nobody has; who is known and not blocked is an empty list."""
+    ann = await sync_to_async(User.objects.create_user)("ann")
+    viewer = await staff("block", "view_block")
+    for query in ("10.0.0.300", "nobody"):
+        text = html.unescape((await viewer.get(f"?q={query}")).content.decode())
+        assert f"There is no user '{query}'" in text, query
+        assert f"'{query}' is not an address" in text, query
+    for query in ("ann", str(ann.pk), "id:customer-17", "192.0.2.7", "2001:db8::7"):
+        assert b"errornote" not in (await viewer.get(f"?q={query}")).content, query

@@ -1,5 +1,6 @@
 """Connections in the admin: in pages, with filters; what is done to them, and what the log says afterwards."""
 
+import html
 import time
 from typing import Any
 
@@ -59,6 +60,16 @@ class TestTheList:
         ):
             assert sorted(rows(await viewer.get(query))) == users, query
         assert b"<html" not in (await viewer.get("?rows=1")).content
+
+    async def test_a_user_whom_nobody_knows_is_said(self, node: Node) -> None:
+        """Not an empty list, which would say that they are not connected. An id that is connected needs no name."""
+        await people(node, "customer-17")
+        await sync_to_async(User.objects.create_user)("ann")
+        viewer = await staff("view_connection")
+        assert rows(await viewer.get("?user=customer-17")) == ["customer-17"]
+        for query, says in (("nobody", True), ("pk:999999", True), ("ann", False), ("id:customer-18", False)):
+            text = html.unescape((await viewer.get(f"?user={query}")).content.decode())
+            assert ("There is no user " in text) == says, query
 
     async def test_pages_hold_everybody_once(self, node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
         """In the order of the ids; the cursor goes on where a page ended, whoever came or went."""
