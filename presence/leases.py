@@ -96,7 +96,7 @@ class Leases:
     ) -> LeaseHolder | None:
         """Take the first lease of an incarnation of `instance`, unless another one of it holds a lease and is not
         `spared`: gives that one."""
-        ttl = [int(self.ttl * 1000), json.dumps(about), self.key_ttl]
+        ttl: list[Argument] = [int(self.ttl * 1000), json.dumps(about), self.key_ttl]
         arguments: list[Argument] = [incarnation, f"{keys.safe_name(instance)}.", *ttl, *spared]
         answer = await self._shard.run(CLAIM_NAME, [keys.leases(), keys.about()], arguments)
         with reading("a claim of a name"):

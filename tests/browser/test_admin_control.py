@@ -6,9 +6,10 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import PATIENCE, Cluster
-from tests.browser.people import in_the_demo, log_in_as, log_in_as_admin, make_user
+from tests.browser.people import in_the_demo, log_in_as, log_in_as_admin, make_user, refreshed
 
 USERS = "/admin/flotilla_realtime/connecteduser/"
+ASKING = {"disconnect", "block", "drain"}
 Screenshot = Callable[[Page, str], None]
 
 
@@ -36,17 +37,8 @@ def admin(cluster: Cluster, browser: Browser, closing: Callable[[Callable[[], No
     assert not complaints
 
 
-def refreshed(page: Page, times: int = 2) -> None:
-    """Wait until the rows have been replaced so many times."""
-    for _ in range(times):
-        page.wait_for_function(
-            "async () => { const old = document.querySelector('#rows').firstElementChild;"
-            " while (old.isConnected) await new Promise((done) => setTimeout(done, 50)); return true; }"
-        )
-
-
 def act(page: Page, action: str, **fields: str) -> None:
-    """Choose an action, fill in what it wants, go."""
+    """Choose an action, fill in what it wants, go, and say that it is meant where that is asked."""
     page.select_option("select[name=action]", action)
     for name, value in fields.items():
         field = page.locator(f".actions [name={name}]")
@@ -55,6 +47,9 @@ def act(page: Page, action: str, **fields: str) -> None:
         else:
             field.fill(value)
     page.click(".actions button[type=submit]")
+    if action in ASKING:
+        expect(page.locator("#content")).to_contain_text("Are you sure?")
+        page.click("input[type=submit]")
 
 
 def test_one_of_two_people_is_kicked_and_stays_away(
@@ -70,7 +65,7 @@ def test_one_of_two_people_is_kicked_and_stays_away(
     admin.goto(f"{cluster.url}{USERS}")
     expect(admin.locator("#rows table")).to_be_visible()
     dora, dirk = (in_the_demo(browser, cluster, name, closing) for name in ("dora", "dirk"))
-    dora_row, dirk_row = (admin.locator(f"#rows tr[data-row='{id}']") for id in (dora_id, dirk_id))
+    dora_row, dirk_row = (admin.locator(f"#rows tr[data-key='{id}']") for id in (dora_id, dirk_id))
     expect(dora_row).to_contain_text("dora")
     expect(dirk_row).to_contain_text("dirk")
     dora_row.locator("input[name=selected]").check()
@@ -79,11 +74,11 @@ def test_one_of_two_people_is_kicked_and_stays_away(
     screenshot(admin, "two-people")
 
     act(admin, "message", data='{"text": "closing soon"}')
-    expect(admin.locator(".messagelist")).to_contain_text("Sent to 1 connections.")
+    expect(admin.locator(".messagelist")).to_contain_text("Sent to 1 connection.")
     expect(dora.locator("#log")).to_contain_text("closing soon")
     dora_row.locator("input[name=selected]").check()
     act(admin, "disconnect")
-    expect(admin.locator(".messagelist")).to_contain_text("1 connections ended.")
+    expect(admin.locator(".messagelist")).to_contain_text("1 connection ended.")
     expect(dora.locator("#state")).to_have_attribute("data-state", "disconnected")
     expect(dora.locator("#banner")).to_contain_text("force disconnect (3503)")
     screenshot(dora, "kicked")
@@ -94,16 +89,16 @@ def test_one_of_two_people_is_kicked_and_stays_away(
     expect(dirk.locator("#state")).to_have_attribute("data-state", "connected")
 
     admin.goto(f"{cluster.url}/admin/")
-    expect(admin.locator("#recent-actions-module")).to_contain_text(dora_id)
+    expect(admin.locator("#recent-actions-module")).to_contain_text("disconnected dora (1 connection)")
     admin.goto(f"{cluster.url}{USERS}")
     dirk_row.locator("input[name=selected]").check()
     act(admin, "block", duration="3600", note="spam")
-    expect(admin.locator(".messagelist")).to_contain_text("1 blocked, 1 connections ended.")
+    expect(admin.locator(".messagelist")).to_contain_text("1 blocked, 1 connection ended.")
     expect(dirk.locator("#banner")).to_contain_text("blocked until")
     dirk.reload()
     expect(dirk.locator("#banner")).to_contain_text("blocked until")
     admin.goto(f"{cluster.url}/admin/flotilla_realtime/block/")
-    admin.locator(f"tr[data-row='u:{dirk_id}'] input[name=selected]").check()
+    admin.locator(f"tr[data-key='u:{dirk_id}'] input[name=selected]").check()
     act(admin, "unblock")
     expect(admin.locator(".messagelist")).to_contain_text("1 unblocked.")
     dirk.reload()
@@ -121,7 +116,7 @@ def test_who_may_not_cannot(
     closing(context.close)
     eve = context.new_page()
     log_in_as(eve, cluster, "eve")
-    expect(eve.locator("#content")).not_to_contain_text("Real-time")
+    expect(eve.locator("#content")).not_to_contain_text("Flotilla")
     for page in ("instance", "channel", "connecteduser", "connection", "block"):
         response = eve.goto(f"{cluster.url}/admin/flotilla_realtime/{page}/")
         assert response is not None
@@ -129,7 +124,7 @@ def test_who_may_not_cannot(
     make_user(cluster, "eve", "view_connecteduser")
     log_in_as(eve, cluster, "eve")
     eve.goto(f"{cluster.url}{USERS}")
-    expect(eve.locator(f"#rows tr[data-row='{id}']")).to_contain_text("carol")
+    expect(eve.locator(f"#rows tr[data-key='{id}']")).to_contain_text("carol")
     expect(eve.locator("select[name=action], input[name=selected], .actions button")).to_have_count(0)
     screenshot(eve, "may-only-look")
     token = eve.locator("#changelist-form input[name=csrfmiddlewaretoken]").get_attribute("value") or ""
@@ -168,14 +163,14 @@ def test_an_instance_is_drained_and_replaced(
     """Its clients move to the other, and another process takes its place."""
     tab = open_tab()
     admin.goto(f"{cluster.url}/admin/flotilla_realtime/instance/")
-    rows = admin.locator("#rows tr[data-row]")
+    rows = admin.locator("#rows tr[data-key]")
     expect(rows).to_have_count(2)
     name = tab.evaluate("document.documentElement.dataset.instance")
     row = rows.filter(has_text=name)
     pid = row.get_attribute("data-pid")
     row.locator("input[name=selected]").check()
     act(admin, "drain")
-    expect(admin.locator(".messagelist")).to_contain_text("1 of 1 instances begin to drain.")
+    expect(admin.locator(".messagelist")).to_contain_text("Draining begins at 1 of 1 instance.")
     expect(admin.locator(f"#rows tr[data-pid='{pid}']")).to_have_count(0)
     expect(tab.locator("#state")).to_have_attribute("data-state", "connected")
     expect(tab.locator("#banner")).to_contain_text("nothing was missed")
