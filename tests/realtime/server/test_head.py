@@ -24,7 +24,7 @@ def status(data: bytes) -> int:
     """With which it is refused."""
     with pytest.raises(Refused) as refused:
         HeadReader().feed(data)
-    assert refused.value.response.startswith(b"HTTP/1.1 %d " % refused.value.status)
+    assert refused.value.response().startswith(b"HTTP/1.1 %d " % refused.value.status)
     return refused.value.status
 
 
