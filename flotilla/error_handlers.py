@@ -1,7 +1,7 @@
 """Django's error handlers that answer with the pages of `flotilla.error_pages`: for projects that choose them.
 
-    from flotilla.error_handlers import handler400, handler403, handler404, handler500  # noqa: F401, in the root urls.py
-    CSRF_FAILURE_VIEW = "flotilla.error_handlers.csrf_failure"                          # in the settings
+    from flotilla.error_handlers import handler400, handler403, handler404, handler500    in the project's urls.py
+    CSRF_FAILURE_VIEW = "flotilla.error_handlers.csrf_failure"                            in its settings
 
 A browser gets a page, everybody else a problem of RFC 9457. Neither says what the exception said.
 """

@@ -1,4 +1,4 @@
-"""axe-core, put into a page in the browser: what it finds against WCAG 2.2, levels A and AA, as text for an assertion."""
+"""axe-core, put into a page in the browser: what it finds against WCAG 2.2, levels A and AA, as an assertion's text."""
 
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,8 @@ from playwright.sync_api import Page
 SOURCE = Path(__file__).parent / "node_modules" / "axe-core" / "axe.min.js"
 TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 RUN = """async (tags) => {
-    const { violations } = await axe.run(document, { runOnly: { type: "tag", values: tags }, resultTypes: ["violations"] });
+    const runOnly = { type: "tag", values: tags };
+    const { violations } = await axe.run(document, { runOnly, resultTypes: ["violations"] });
     return violations.map(({ id, help, helpUrl, nodes }) => ({
         id, help, helpUrl, nodes: nodes.map(({ html, target, failureSummary }) => ({ html, target, failureSummary })),
     }));
@@ -28,4 +29,5 @@ def violations(page: Page) -> list[str]:
 
 def _told(rule: dict[str, Any], node: dict[str, Any]) -> str:
     where = " ".join(map(str, node["target"]))
-    return f"{rule['id']}: {rule['help']}\n  {where}: {node['html'][:200]}\n  {node['failureSummary']}\n  {rule['helpUrl']}"
+    lines = (f"{rule['id']}: {rule['help']}", f"{where}: {node['html'][:200]}", node["failureSummary"], rule["helpUrl"])
+    return "\n  ".join(lines)

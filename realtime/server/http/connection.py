@@ -380,9 +380,7 @@ class HttpConnection:
 
     # The end of the connection
 
-    def refuse(
-        self, refused: Refused, *, linger: bool = True, head_only: bool = False, accept: bytes = b""
-    ) -> None:
+    def refuse(self, refused: Refused, *, linger: bool = True, head_only: bool = False, accept: bytes = b"") -> None:
         """Answer what cannot be served, and close; cut the connection off when a response has begun already."""
         request = self._request
         if request is not None and request.response.has_begun:
