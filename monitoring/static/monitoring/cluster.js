@@ -8,6 +8,7 @@ const root = document.getElementById("cluster");
 const state = document.getElementById("state");
 const rows = document.querySelector("#instances tbody");
 const every = Number(root.dataset.every);
+const PERMISSION_DENIED = 103; // an error code of the protocol
 const SILENT_AFTER = 4 * every * 1000; // ms
 
 const figures = new Window(every, 150);
@@ -22,6 +23,12 @@ const charts = [
 function say(name, text) {
   state.dataset.state = name;
   state.textContent = text;
+}
+
+/** The page itself asks to log in first, and leads back here. */
+function sayLoggedOut(text) {
+  say("refused", `${text} `);
+  state.append(Object.assign(document.createElement("a"), { textContent: "Log in again", href: location.pathname }));
 }
 
 function row(name) {
@@ -52,10 +59,16 @@ function tick() {
 const scheme = location.protocol === "https:" ? "wss" : "ws";
 const client = new window.Centrifuge(`${scheme}://${location.host}${root.dataset.websocket}`);
 client.on("connecting", () => say("connecting", "connecting…"));
-client.on("disconnected", ({ code, reason }) => say("refused", `disconnected: ${reason} (${code})`));
+client.on("disconnected", ({ code, reason }) => {
+  if (reason === "logged out") sayLoggedOut("You were logged out.");
+  else say("refused", `disconnected: ${reason} (${code})`);
+});
 const subscription = client.newSubscription(root.dataset.channel);
 subscription.on("subscribed", () => say("connected", "live"));
-subscription.on("unsubscribed", ({ code, reason }) => say("refused", `not allowed: ${reason} (${code})`));
+subscription.on("unsubscribed", ({ code, reason }) => {
+  if (code === PERMISSION_DENIED) sayLoggedOut("You are logged out, or may not see this.");
+  else say("refused", `not allowed: ${reason} (${code})`);
+});
 subscription.on("publication", ({ data }) => {
   heard.set(data.instance, Date.now());
   figures.put(Date.now() / 1000, data.instance, data);

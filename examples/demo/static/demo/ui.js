@@ -45,10 +45,14 @@ function person(name, key) {
   return make("b", `name hue-${hue(key, 8)}`, name);
 }
 
+export function authorOf(message) {
+  return message.nick || (message.info ? nameOf(message.info) : "server");
+}
+
 /** One message of the list. `mine`: this tab sent it; `note`: what to say beside it ("12 ms", "sending…", "not sent"). */
 export function messageLine(message) {
   const { mine, note } = message;
-  const author = message.nick || (message.info ? nameOf(message.info) : "server");
+  const author = authorOf(message);
   const head = make("div", "head", person(author, author));
   if (message.instance) head.append(instanceTag(message.instance));
   if (message.recovered) head.append(make("span", "tag recovered", "recovered"));
