@@ -1,4 +1,5 @@
-// One chart: a line for each instance and figure. Made anew when the instances change, else only given new data.
+// One chart: a line for each instance and figure. Made anew when the instances or the page's colours change, else only
+// given new data.
 
 const COLOURS = ["#2b7bba", "#d9822b", "#2f9e63", "#b04ac0", "#c23b3b", "#7a7a2a"];
 const DASHES = [[], [6, 3], [2, 3]];
@@ -7,7 +8,7 @@ const HEIGHT = 180;
 export class Chart {
   #root;
   #figures; // [[name, label], …]
-  #instances = "";
+  #drawn = ""; // what it was made for
   #plot = null;
 
   constructor(id, figures) {
@@ -20,8 +21,9 @@ export class Chart {
     for (const instance of instances) for (const [figure] of this.#figures) data.push(window_.series(instance, figure));
     const width = this.#root.clientWidth;
     if (!data[0].length || !width) return;
-    if (this.#instances !== instances.join("\n")) {
-      this.#instances = instances.join("\n");
+    const wanted = [getComputedStyle(this.#root).color, ...instances].join("\n");
+    if (this.#drawn !== wanted) {
+      this.#drawn = wanted;
       this.#plot?.destroy();
       this.#plot = new window.uPlot(this.#options(instances, width), data, this.#root);
       return;

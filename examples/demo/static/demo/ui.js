@@ -93,7 +93,10 @@ export function roomTabs(rooms, current, actions) {
     badge.hidden = !unread;
     return row;
   });
+  const focused = document.activeElement?.closest("#rooms li")?.dataset.channel;
   place(find("rooms"), rows);
+  // The one that was pressed was made anew: who uses the keyboard is still at its room.
+  if (focused && document.activeElement === document.body) tabs.get(focused)?.row.querySelector(".toggle").focus();
 }
 
 function roomTab(channel, joined, shown, { show, toggle }) {
