@@ -22,7 +22,7 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_play
 ROOT = Path(__file__).resolve().parents[2]
 READY_WITHIN = 180.0  # seconds
 STOPPED_WITHIN = 30.0  # seconds
-PATIENCE = 30_000  # ms: a busy machine takes its time to show what is shown at once on an idle one
+PATIENCE = 60_000  # ms: a busy machine takes its time to show what is shown at once on an idle one
 
 expect.set_options(timeout=PATIENCE)
 CHROMIUM_ARGS = (
