@@ -208,3 +208,30 @@ def test_nothing_moves_for_who_does_not_want_it(visit: Callable[[str], Page]) ->
     assert page.evaluate(pulse) == "pulse"
     page.emulate_media(reduced_motion="reduce")
     assert page.evaluate(pulse) == "none"
+
+
+def test_what_the_demo_shows_in_passing_can_be_read(visit: Callable[[str], Page]) -> None:
+    """Messages that were refused, an outage while it lasts, and what is said after it."""
+    page = visit("demo")
+    expect(page.locator("#state")).to_have_text("connected")
+    page.click("#flood")
+    expect(page.locator("#messages .message.failed").first).to_be_visible()
+    page.select_option("#away", "10")
+    page.click("#drop")
+    for kind in ("wait", "good"):
+        expect(page.locator(f"#banner[data-kind={kind}]")).to_be_visible()
+        for scheme in SCHEMES:
+            look(page, *WIDTHS["desk"], scheme)
+            assert not (found := violations(page)), f"{kind}, {scheme}:\n" + "\n\n".join(found)
+
+
+@pytest.mark.parametrize("name", ["rooms-login", "admin-login"])
+def test_a_login_that_was_refused_says_so_to_everybody(visit: Callable[[str], Page], name: str) -> None:
+    page = visit(name)
+    page.fill("#id_username", "nobody")
+    page.fill("#id_password", "wrong")
+    page.press("#id_password", "Enter")
+    expect(page.locator(".errorlist, .errornote").first).to_be_visible()
+    for scheme in SCHEMES:
+        look(page, *WIDTHS["phone"], scheme)
+        assert not (found := violations(page)), f"{scheme}:\n" + "\n\n".join(found)
