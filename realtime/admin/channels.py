@@ -16,9 +16,11 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 
 from flotilla.realtime.admin import base
-from flotilla.realtime.admin.base import Act, LiveAdmin, fields_of
+from flotilla.realtime.admin.affected import Affected
+from flotilla.realtime.admin.base import Act, Errors, LiveAdmin, fields_of
 from flotilla.realtime.admin.fields import shown
-from flotilla.realtime.api.inspection import Page, channel, channels, members
+from flotilla.realtime.admin.words import count
+from flotilla.realtime.api.inspection import Page, channel, channel_states, channels, members
 from flotilla.realtime.api.publishing import broker, options_of
 from flotilla.realtime.api.python import publish
 from flotilla.realtime.api.user_names import name_users
@@ -38,7 +40,10 @@ class ChannelAdmin(LiveAdmin):
     """Every channel that somebody subscribes to."""
 
     filters = {"q": "beginning of a name, or pattern with *"}
-    acts = {"publish": Act("Publish", ("data",)), "clear": Act("Clear history")}
+    acts = {
+        "publish": Act("Publish", ("data",)),
+        "clear": Act("Clear history", asks="What was published is gone for those who come back, or join later."),
+    }
     note = "Channels that have subscribers. To find one without, search for its whole name."
 
     def look(self, query: Mapping[str, str], after: str) -> Page:
@@ -51,14 +56,20 @@ class ChannelAdmin(LiveAdmin):
     def name_of(self, row: Mapping[str, Any]) -> str:
         return str(row["channel"])
 
+    def affected(self, name: str, selected: list[str], **given: Any) -> Affected:
+        rows = [{"channel": one} | state for one, state in zip(selected, channel_states(selected), strict=True)]
+        total = sum(row["stored"] for row in rows)
+        lines = [f"{row['channel']}: {count(row['stored'], 'publication')}" for row in rows]
+        return Affected(f"{count(total, 'publication')} in {count(len(rows), 'channel')}", lines)
+
     def act_publish(self, request: HttpRequest, selected: list[str], data: msgspec.Raw) -> tuple[int, str]:
         """Into each, as the server itself."""
         for name in selected:
             options_of(name)
         for name in selected:
             publish(name, data, on_commit=False)
-            self.log(request, name, f"Published: {shown(data)}")
-        return len(selected), f"Published to {len(selected)} channels."
+            self.log(request, name, f"published to {name}", shown(data))
+        return len(selected), f"Published to {count(len(selected), 'channel')}."
 
     def act_clear(self, request: HttpRequest, selected: list[str]) -> tuple[int, str]:
         """Empty the history of each; positions stay."""
@@ -67,8 +78,8 @@ class ChannelAdmin(LiveAdmin):
                 raise CommandError(ErrorCode.NOT_AVAILABLE, f"{name} keeps no history")
         for name in selected:
             broker().forget_sync(name)
-            self.log(request, name, "History cleared.")
-        return len(selected), f"History of {len(selected)} channels cleared."
+            self.log(request, name, f"cleared the history of {name}")
+        return len(selected), f"History of {count(len(selected), 'channel')} cleared."
 
     # One channel
 
@@ -83,7 +94,8 @@ class ChannelAdmin(LiveAdmin):
         asked = Channel(name=name)
         if not self.has_view_permission(request, asked):
             raise PermissionDenied
-        if request.method == "POST" and (done := self.act(request, self.acts, [name])) is not None:
+        errors: Errors = []
+        if request.method == "POST" and (done := self.act(request, self.acts, [name], errors)) is not None:
             return done
         after = request.GET.get("after", "")
         acts = self.acts if self.may_control(request, asked) else {}
@@ -93,6 +105,7 @@ class ChannelAdmin(LiveAdmin):
             "paged": bool(after),
             "columns": "admin/realtime/channel.html",
             "acts": acts,
+            "errors": errors,
             "fields": fields_of(acts),
         }
         try:
@@ -111,7 +124,7 @@ def _one(name: str, after: str) -> dict[str, Any]:
     page = channel(name)
     (facts,) = page.rows
     seen, following = members(name, after=after, limit=base.PAGE)
-    people = [{"client": one.client, "user": one.user, "instance": one.incarnation} for one in seen]
+    people = [{"client": one.client, "user": one.user, "instance": one.incarnation.rpartition(".")[0]} for one in seen]
     name_users(people)
     newest, too_large = _newest(name, options) if facts["epoch"] else ([], False)
     return {

@@ -2,15 +2,18 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 import msgspec
 from django.contrib import admin
 from django.http import HttpRequest
 
 from flotilla.realtime.admin import base
+from flotilla.realtime.admin.affected import Affected, by_user
 from flotilla.realtime.admin.base import Act, LiveAdmin
-from flotilla.realtime.admin.block_action import BLOCKING, block_each
+from flotilla.realtime.admin.block_action import BLOCKED, BLOCKING, block_each
 from flotilla.realtime.admin.fields import shown
+from flotilla.realtime.admin.words import called, count
 from flotilla.realtime.api.control import disconnect
 from flotilla.realtime.api.inspection import Page, users
 from flotilla.realtime.api.messaging import send_message
@@ -24,9 +27,9 @@ class ConnectedUserAdmin(LiveAdmin):
 
     filters = {"q": "username, or beginning of an id"}
     acts = {
-        "disconnect": Act("Disconnect"),
+        "disconnect": Act("Disconnect", asks="All connections of these users end, and their clients stay away (3503)."),
         "message": Act("Send a message", ("data",)),
-        "block": Act("Block", ("seconds", "note"), permission=BLOCKING),
+        "block": Act("Block", ("seconds", "note"), permission=BLOCKING, asks=BLOCKED),
     }
 
     def look(self, query: Mapping[str, str], after: str) -> Page:
@@ -38,6 +41,9 @@ class ConnectedUserAdmin(LiveAdmin):
         name_users(page.rows)
         return page
 
+    def affected(self, name: str, selected: list[str], **given: Any) -> Affected:
+        return by_user(selected)
+
     def act_disconnect(self, request: HttpRequest, selected: list[str]) -> tuple[int, str]:
         """All connections, for good: 3503."""
         hit = 0
@@ -45,8 +51,8 @@ class ConnectedUserAdmin(LiveAdmin):
             done = disconnect(user)
             hit += done.hit
             if done.hit:
-                self.log(request, user, f"Disconnected (3503), {done.hit} connections.")
-        return hit, f"{hit} connections ended."
+                self.log(request, user, f"disconnected {called(named(user))} ({count(done.hit, 'connection')})")
+        return hit, f"{count(hit, 'connection')} ended."
 
     def act_message(self, request: HttpRequest, selected: list[str], data: msgspec.Raw) -> tuple[int, str]:
         """To every connection of theirs."""
@@ -55,8 +61,9 @@ class ConnectedUserAdmin(LiveAdmin):
             done = send_message(user, data)
             hit += done.hit
             if done.hit:
-                self.log(request, user, f"Sent a message: {shown(data)}")
-        return hit, f"Sent to {hit} connections."
+                deed = f"sent {called(named(user))} a message ({count(done.hit, 'connection')})"
+                self.log(request, user, deed, shown(data))
+        return hit, f"Sent to {count(hit, 'connection')}."
 
     def act_block(self, request: HttpRequest, selected: list[str], seconds: float, note: str) -> tuple[int, str]:
         """Keep them out for a time."""
