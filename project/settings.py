@@ -167,6 +167,7 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 SESSION_COOKIE_SECURE = not DEBUG
 CSRF_COOKIE_SECURE = not DEBUG
+CSRF_FAILURE_VIEW = "flotilla.error_handlers.csrf_failure"
 if ENVIRONMENT.flag("DJANGO_TLS_PROXY"):  # only behind a proxy that sets the header itself, whatever the client says
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 

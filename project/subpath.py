@@ -5,6 +5,8 @@ Proxies pass the whole path on, the root path with it. The health of an instance
 
 from typing import Any
 
+from flotilla.error_pages import PLAIN, answer
+
 HEALTH = "/health/"
 
 
@@ -23,8 +25,10 @@ def below_root(application: Any) -> Any:
             await receive()
             await send({"type": "websocket.close", "code": 1000})
         else:
-            headers = [(b"content-type", b"text/plain"), (b"content-length", b"10")]
+            accept = b", ".join(value for name, value in scope["headers"] if name == b"accept").decode("latin-1")
+            said, body = answer(accept, 404, otherwise=PLAIN)
+            headers = [(name.lower().encode(), value.encode()) for name, value in said.items()]
             await send({"type": "http.response.start", "status": 404, "headers": headers})
-            await send({"type": "http.response.body", "body": b"Not Found\n"})
+            await send({"type": "http.response.body", "body": body})
 
     return guarded

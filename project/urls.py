@@ -4,6 +4,8 @@ from django.conf import settings
 from django.contrib import admin
 from django.urls import include, path
 
+from flotilla.error_handlers import handler400, handler403, handler404, handler500  # noqa: F401
+
 urlpatterns = [
     path("admin/", admin.site.urls),
     path("", include("flotilla.urls")),

@@ -10,8 +10,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from django.http import HttpRequest, HttpResponse
+from django.template import TemplateDoesNotExist
+from django.template.defaultfilters import pluralize
 from django.template.loader import render_to_string
 
+from flotilla.error_pages import PROBLEM, answer, wants_html
 from flotilla.ratelimit.algorithms.rates import Rate
 from flotilla.ratelimit.decisions import Decision, Verdict
 
@@ -41,12 +44,8 @@ def too_many_requests(request: HttpRequest, decision: Decision) -> HttpResponse:
     """The 429. `Retry-After` is whole seconds, rounded up, so that a client that waits so long is not denied again."""
     refusals.total += 1
     seconds = whole_seconds(decision.retry_after)
-    body, kind = _problem(decision.denials, seconds), "application/problem+json"
-    if _wants_html(request):
-        body, kind = str(render_to_string("ratelimit/429.html", {"seconds": seconds})), "text/html; charset=utf-8"
-    response = HttpResponse(body, status=429, content_type=kind)
+    response = _page(seconds) if wants_html(request.headers.get("Accept", "")) else _problem(decision.denials, seconds)
     response["Retry-After"] = str(seconds)
-    response["Cache-Control"] = "no-store"
     add_headers(response, decision)
     return response
 
@@ -56,16 +55,26 @@ def whole_seconds(seconds: float) -> int:
     return max(1, math.ceil(seconds))
 
 
-def _problem(denials: Iterable[Verdict], seconds: int) -> str:
-    return json.dumps(
-        {
-            "type": PROBLEM_TYPE,
-            "title": "Too many requests",
-            "status": 429,
-            "detail": f"Try again in {seconds} s.",
-            "violated-policies": [verdict.claim.policy.name for verdict in denials],
-        }
-    )
+def _page(seconds: int) -> HttpResponse:
+    """The project's own template, if it has one."""
+    try:
+        own = str(render_to_string("ratelimit/429.html", {"seconds": seconds}))
+    except TemplateDoesNotExist:
+        headers, body = answer("text/html", 429, f"Try again in {seconds} second{pluralize(seconds)}.")
+        return HttpResponse(body, status=429, headers=headers)
+    return HttpResponse(own, status=429, headers={"Cache-Control": "no-store"})
+
+
+def _problem(denials: Iterable[Verdict], seconds: int) -> HttpResponse:
+    content = {
+        "type": PROBLEM_TYPE,
+        "title": "Too many requests",
+        "status": 429,
+        "detail": f"Try again in {seconds} s.",
+        "violated-policies": [verdict.claim.policy.name for verdict in denials],
+    }
+    headers = {"Content-Type": PROBLEM, "Cache-Control": "no-store"}
+    return HttpResponse(json.dumps(content), status=429, headers=headers)
 
 
 def _policy(verdict: Verdict) -> str:
@@ -86,8 +95,3 @@ def window_of(rate: Rate) -> int:
 def _standing(verdict: Verdict) -> str:
     until = verdict.reset if verdict.allowed else verdict.retry_after
     return f"{_quoted(verdict)};r={verdict.remaining};t={math.ceil(until)}"
-
-
-def _wants_html(request: HttpRequest) -> bool:
-    """Whether a browser asks: browsers accept text/html by name, programs only `*/*`."""
-    return "text/html" in request.headers.get("Accept", "")

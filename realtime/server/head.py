@@ -16,6 +16,8 @@ try:
 except ImportError:  # heads are read by our own server alone, which does not start without the extra `daphne`
     httptools = None  # type: ignore[assignment]
 
+from flotilla.error_pages import PLAIN, answer
+
 Headers = list[tuple[bytes, bytes]]
 
 MAX_HEAD = 32 * 1024  # bytes of a head
@@ -28,6 +30,7 @@ _REQUEST_LINE = re.compile(rb"(" + _TOKEN + rb") ([\x21-\x7e]+) HTTP/(\d)\.(\d)"
 _HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]+|\[[0-9A-Fa-f:.]+(?:%25[A-Za-z0-9._~-]+)?\])?(?::\d{0,5})?")
 _LENGTH = re.compile(rb"\d{1,18}")
 _ABSOLUTE = re.compile(rb"https?://([^/?#]+)([/?].*)?", re.IGNORECASE)
+_ACCEPT = re.compile(rb"\r\naccept:([^\r\n]*)\r\n", re.IGNORECASE)
 _FRAMING = frozenset({b"connection", b"content-length", b"transfer-encoding"})
 
 
@@ -37,7 +40,13 @@ class Refused(Exception):
     def __init__(self, status: int, why: str, headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
         super().__init__(why)
         self.status = status
-        self.response = refusal(status, [(b"content-type", b"text/plain"), *headers], f"{why}\n".encode())
+        self._headers = list(headers)
+
+    def response(self, accept: bytes = b"") -> bytes:
+        """All of it: a page for who accepts one (its Accept header), a problem for who asks for JSON, else a line."""
+        said, body = answer(accept.decode("latin-1"), self.status, str(self), otherwise=PLAIN)
+        headers = [(name.lower().encode(), value.encode()) for name, value in said.items()]
+        return refusal(self.status, [*headers, *self._headers], body)
 
 
 @dataclass(slots=True)
@@ -81,10 +90,11 @@ class Head:
 class HeadReader:
     """Collects bytes until a head is whole. `rest` is what came behind it."""
 
-    __slots__ = ("_data", "is_of_head", "rest")
+    __slots__ = ("_data", "accept", "is_of_head", "rest")
 
     def __init__(self) -> None:
         self._data = b""
+        self.accept = b""  # of a head that was refused, as far as it came: which form of an answer it takes
         self.is_of_head = False  # the method is HEAD: no answer has a body
         self.rest = b""
 
@@ -102,12 +112,17 @@ class HeadReader:
             data = data[2:]  # RFC 9112, 2.2: an empty line before a request is ignored
         self.is_of_head = data.startswith(b"HEAD ")
         end = data.find(END, max(0, before - 3), MAX_HEAD)
-        if end < 0:
-            _look_at_part(data)
-            self._data = data
-            return None
-        self._data, self.rest = b"", data[end + 4 :]
-        return read_head(data[: end + 4])
+        try:
+            if end < 0:
+                _look_at_part(data)
+                self._data = data
+                return None
+            self._data, self.rest = b"", data[end + 4 :]
+            return read_head(data[: end + 4])
+        except Refused:
+            found = _ACCEPT.search(data, 0, MAX_HEAD)
+            self.accept = found[1] if found else b""
+            raise
 
 
 def _look_at_part(data: bytes) -> None:

@@ -12,6 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,12 +77,19 @@ class Cluster:
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """Two instances on one free port, with a database, a Redis and a directory of their own."""
-    home = tmp_path_factory.mktemp("cluster")
+    with served(tmp_path_factory.mktemp("cluster")) as running:
+        yield running
+
+
+@contextmanager
+def served(home: Path, **settings: str) -> Iterator[Cluster]:
+    """A cluster with these environment variables, whose instances are ready."""
     port = _free_port()
     log = home / "serve.log"
     environment = {**os.environ, **_own(home)}
     for inherited in ("REDIS_URL", "DATABASE_URL", "INSTANCE_ID", "DJANGO_SETTINGS_MODULE"):
         environment.pop(inherited, None)
+    environment |= settings
     command = [sys.executable, "manage.py", "serve", "--demo", "--instances", "2", "--host", "127.0.0.1", "--port"]
     with log.open("wb") as output:
         process = subprocess.Popen([*command, str(port)], cwd=ROOT, env=environment, stdout=output, stderr=output)

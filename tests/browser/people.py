@@ -72,3 +72,13 @@ def refreshed(page: Page, times: int = 2) -> None:
             "() => new Promise((done) =>"
             " document.querySelector('#rows').addEventListener('refreshed', () => done(), { once: true }))"
         )
+
+
+def log_in_to_rooms(page: Page, cluster: Cluster, name: str, room: str) -> None:
+    """As ann or bob, into a room of the example, which asks to log in and leads on."""
+    said = re.search(r"as ann or bob, password (\S+)", cluster.log.read_text())
+    assert said is not None
+    page.goto(f"{cluster.url}/rooms/{room}/")
+    page.fill("#id_username", name)
+    page.fill("#id_password", said[1])
+    page.click("text=Log in")

@@ -1,13 +1,12 @@
 """The example in two real browsers, on a real cluster: members talk, see each other, and are out once they are none."""
 
-import re
 from collections.abc import Callable, Iterator
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import PATIENCE, Cluster
-from tests.browser.people import log_in_as_admin
+from tests.browser.people import log_in_as_admin, log_in_to_rooms
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -39,12 +38,7 @@ def visit(cluster: Cluster, browser: Browser, complaints: list[str]) -> Iterator
         contexts[-1].set_default_timeout(PATIENCE)
         page = contexts[-1].new_page()
         page.on("pageerror", lambda error: complaints.append(str(error)))
-        said = re.search(r"as ann or bob, password (\S+)", cluster.log.read_text())
-        assert said is not None
-        page.goto(f"{cluster.url}/rooms/{room}/")  # asks to log in, and leads on
-        page.fill("#id_username", user)
-        page.fill("#id_password", said[1])
-        page.click("text=Log in")
+        log_in_to_rooms(page, cluster, user, room)
         return page
 
     yield opened

@@ -7,7 +7,9 @@ import pytest
 from project.subpath import below_root
 
 
-async def asked(path: str, root: str, kind: str = "http") -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
+async def asked(
+    path: str, root: str, kind: str = "http", accept: bytes = b"*/*"
+) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
     """The scope that the application was given, if it was, and what was sent by others."""
     found: list[dict[str, Any]] = []
     sent: list[dict[str, Any]] = []
@@ -21,7 +23,8 @@ async def asked(path: str, root: str, kind: str = "http") -> tuple[dict[str, Any
     async def send(message: dict[str, Any]) -> None:
         sent.append(message)
 
-    await below_root(application)({"type": kind, "path": path, "root_path": root}, receive, send)
+    scope = {"type": kind, "path": path, "root_path": root, "headers": [(b"accept", accept)]}
+    await below_root(application)(scope, receive, send)
     return (found[0] if found else None), sent
 
 
@@ -49,3 +52,9 @@ async def test_what_is_outside_is_not(path: str) -> None:
     scope, sent = await asked(path, "/r", "websocket")
     assert scope is None
     assert sent == [{"type": "websocket.close", "code": 1000}]
+
+
+@pytest.mark.parametrize(("accept", "body"), [(b"*/*", b"Not Found\n"), (b"text/html", b"There is no such page")])
+async def test_it_is_told_in_the_form_that_is_accepted(accept: bytes, body: bytes) -> None:
+    _, sent = await asked("/a", "/r", accept=accept)
+    assert body in sent[1]["body"]

@@ -1,4 +1,5 @@
-// One chart: a line for each instance and figure. Made anew when the instances change, else only given new data.
+// One chart: a line for each instance and figure. Made anew when the instances or the page's colours change, else only
+// given new data.
 //
 // A colour is an instance, a kind of line is a figure, in the legend as in the chart. Times are those of the zone that
 // the page names, whatever the browser's own is.
@@ -12,7 +13,7 @@ export class Chart {
   #root;
   #figures; // [[name, label], …]
   #clock;
-  #instances = "";
+  #drawn = ""; // what it was made for
   #plot = null;
 
   constructor(id, figures, zone) {
@@ -26,8 +27,9 @@ export class Chart {
     for (const instance of instances) for (const [figure] of this.#figures) data.push(window_.series(instance, figure));
     const width = this.#root.clientWidth;
     if (!data[0].length || !width) return;
-    if (this.#instances !== instances.join("\n")) {
-      this.#instances = instances.join("\n");
+    const wanted = [getComputedStyle(this.#root).color, ...instances].join("\n");
+    if (this.#drawn !== wanted) {
+      this.#drawn = wanted;
       this.#plot?.destroy();
       this.#plot = new window.uPlot(this.#options(instances, width), data, this.#root);
       return;

@@ -12,6 +12,7 @@ const rows = document.querySelector("#instances tbody");
 const every = Number(root.dataset.every);
 const sampled = Number(root.dataset.sampled); // seconds from one remembered sample to the next
 const { zone } = root.dataset;
+const PERMISSION_DENIED = 103; // an error code of the protocol
 const SILENT_AFTER = 4 * every; // seconds
 const GONE_AFTER = 600; // seconds: then an instance that is silent has no row any more, but its lines
 const SPAN = 3600; // seconds
@@ -28,6 +29,12 @@ const charts = [
 function say(name, text) {
   state.dataset.state = name;
   state.textContent = text;
+}
+
+/** The page itself asks to log in first, and leads back here. */
+function sayLoggedOut(text) {
+  say("refused", `${text} `);
+  state.append(Object.assign(document.createElement("a"), { textContent: "Log in again", href: location.pathname }));
 }
 
 function row(name, { until, told }) {
@@ -72,10 +79,16 @@ function watch() {
   const scheme = location.protocol === "https:" ? "wss" : "ws";
   const client = new window.Centrifuge(`${scheme}://${location.host}${root.dataset.websocket}`);
   client.on("connecting", () => say("connecting", "connecting…"));
-  client.on("disconnected", ({ code, reason }) => say("refused", `disconnected: ${reason} (${code})`));
+  client.on("disconnected", ({ code, reason }) => {
+    if (reason === "logged out") sayLoggedOut("You were logged out.");
+    else say("refused", `disconnected: ${reason} (${code})`);
+  });
   const subscription = client.newSubscription(root.dataset.channel);
   subscription.on("subscribed", () => say("connected", "live"));
-  subscription.on("unsubscribed", ({ code, reason }) => say("refused", `not allowed: ${reason} (${code})`));
+  subscription.on("unsubscribed", ({ code, reason }) => {
+    if (code === PERMISSION_DENIED) sayLoggedOut("You are logged out, or may not see this.");
+    else say("refused", `not allowed: ${reason} (${code})`);
+  });
   subscription.on("publication", ({ data }) => {
     const isNew = !newest.has(data.instance);
     hear(Date.now() / 1000, data, SILENT_AFTER);

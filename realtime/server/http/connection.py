@@ -170,7 +170,7 @@ class HttpConnection:
             if head is None:
                 return
         except Refused as refused:
-            self.refuse(refused, head_only=self._head.is_of_head)
+            self.refuse(refused, head_only=self._head.is_of_head, accept=self._head.accept)
             return
         rest, self._head = self._head.rest, None
         self.factory.decided(self)
@@ -180,7 +180,8 @@ class HttpConnection:
             else:
                 self._begin(head, rest)
         except Refused as refused:
-            self.refuse(refused, linger=bool(rest) or head.has_body, head_only=head.method == b"HEAD")
+            accept = head.named.get(b"accept", b"")
+            self.refuse(refused, linger=bool(rest) or head.has_body, head_only=head.method == b"HEAD", accept=accept)
 
     def _begin(self, head: Head, rest: bytes) -> None:
         server = self.factory.server
@@ -328,17 +329,17 @@ class HttpConnection:
 
     # The end of the connection
 
-    def refuse(self, refused: Refused, *, linger: bool = True, head_only: bool = False) -> None:
+    def refuse(self, refused: Refused, *, linger: bool = True, head_only: bool = False, accept: bytes = b"") -> None:
         """Answer what cannot be served, and close; cut the connection off when a response has begun already."""
         request = self._request
         if request is not None and request.response.has_begun:
             self.abort(str(refused))
             return
         self._log(f"{refused.status}, {refused}")
-        response = refused.response
         if request is not None:
-            head_only = request.head.method == b"HEAD"
+            head_only, accept = request.head.method == b"HEAD", request.head.named.get(b"accept", b"")
             request.end()
+        response = refused.response(accept)
         if head_only:
             response = response[: response.index(b"\r\n\r\n") + 4]
         self.factory.decided(self)

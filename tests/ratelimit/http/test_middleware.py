@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -83,7 +84,22 @@ def test_browsers_get_a_page(asked: Asked, limits_settings: Any) -> None:
     denied = asked.get("/plain", Accept="text/html,application/xhtml+xml;q=0.9,*/*;q=0.8")
     assert denied.status_code == 429
     assert denied["Content-Type"].startswith("text/html")
-    assert b"try again in" in denied.content
+    assert "Too many requests" in denied.content.decode()
+    assert f"Try again in {denied['Retry-After']} second" in denied.content.decode()
+    assert denied["Cache-Control"] == "no-store"
+
+
+def test_a_project_may_have_a_page_of_its_own(asked: Asked, limits_settings: Any, tmp_path: Path) -> None:
+    (tmp_path / "ratelimit").mkdir()
+    (tmp_path / "ratelimit" / "429.html").write_text("come back in {{ seconds }} s")
+    limits_settings.TEMPLATES = [
+        {"BACKEND": "django.template.backends.django.DjangoTemplates", "DIRS": [str(tmp_path)], "OPTIONS": {}}
+    ]
+    limits_settings.RATE_LIMITS = {"all": {"guards": "http", "key": "ip", "rate": "1/m"}}
+    asked.get("/plain")
+    denied = asked.get("/plain", Accept="text/html")
+    assert denied.content.decode() == f"come back in {denied['Retry-After']} s"
+    assert (denied.status_code, denied["Cache-Control"]) == (429, "no-store")
 
 
 def test_what_no_policy_guards_is_left_alone(asked: Asked, limits_settings: Any) -> None:

@@ -30,7 +30,7 @@ def refused(data: bytes) -> bytes:
     """The response to what is no handshake."""
     with pytest.raises(Refused) as error:
         read(data)
-    response: bytes = error.value.response
+    response: bytes = error.value.response()
     start, _, rest = response.partition(b"\r\n")
     headers, _, body = rest.partition(b"\r\n\r\n")
     assert b"content-length: %d" % len(body) in headers
@@ -112,7 +112,7 @@ def test_what_a_proxy_takes_away_is_said(data: bytes) -> None:
     """The commonest mistake: a proxy that does not pass the upgrade on, or speaks HTTP/1.0."""
     with pytest.raises(Refused) as error:
         read(data)
-    response = error.value.response
+    response = error.value.response()
     assert response.startswith(b"HTTP/1.1 426 ")
     assert b"upgrade: websocket\r\n" in response
     assert b"proxy_http_version 1.1" in response
@@ -122,8 +122,8 @@ def test_what_a_proxy_takes_away_is_said(data: bytes) -> None:
 def test_other_versions_are_told_ours(version: bytes | None) -> None:
     with pytest.raises(Refused) as error:
         read(head(version=version))
-    assert error.value.response.startswith(b"HTTP/1.1 426 ")
-    assert b"sec-websocket-version: 13\r\n" in error.value.response
+    assert error.value.response().startswith(b"HTTP/1.1 426 ")
+    assert b"sec-websocket-version: 13\r\n" in error.value.response()
 
 
 @given(st.binary(max_size=200))
@@ -132,7 +132,7 @@ def test_no_bytes_make_it_fail_otherwise(noise: bytes) -> None:
         try:
             read(data)
         except Refused as error:
-            assert error.response.startswith(b"HTTP/1.1 4")
+            assert error.response().startswith(b"HTTP/1.1 4")
 
 
 @pytest.mark.parametrize(

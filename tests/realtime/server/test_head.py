@@ -24,7 +24,7 @@ def status(data: bytes) -> int:
     """With which it is refused."""
     with pytest.raises(Refused) as refused:
         HeadReader().feed(data)
-    assert refused.value.response.startswith(b"HTTP/1.1 %d " % refused.value.status)
+    assert refused.value.response().startswith(b"HTTP/1.1 %d " % refused.value.status)
     return refused.value.status
 
 
@@ -108,3 +108,29 @@ def test_the_host_of_a_full_address_counts() -> None:
 )
 def test_who_wants_the_connection_kept(version: bytes, connection: bytes, keeps: bool) -> None:
     assert read(head(b"GET / HTTP/" + version, b"Connection: " + connection)).keeps_alive is keeps
+
+
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        (head(b"GET / HTTP/1.1", b"Accept: text/html,*/*", b"A: " + b"a" * MAX_HEAD), 431),
+        (head(b"GET / HTTP/1.1", *(b"A: %d" % number for number in range(MAX_HEADERS)), b"accept:text/html"), 431),
+        (head(b"GET /" + b"a" * MAX_TARGET + b" HTTP/1.1", b"Accept: text/html,*/*"), 414),
+        (head(b"GET / HTTP/1.1", b"Accept: text/html,*/*", b"Content-Length: x"), 400),
+    ],
+)
+def test_a_browser_is_refused_with_a_page(data: bytes, status: int) -> None:
+    reader = HeadReader()
+    with pytest.raises(Refused) as refused:
+        reader.feed(data)
+    answer = refused.value.response(reader.accept)
+    assert answer.startswith(b"HTTP/1.1 %d " % status)
+    assert b"content-type: text/html" in answer and b"<h1>" in answer
+    assert b"content-type: text/plain" in refused.value.response()
+
+
+def test_what_a_refused_head_accepts_may_be_unknown() -> None:
+    reader = HeadReader()
+    with pytest.raises(Refused):
+        reader.feed(b"GET /" + b"a" * MAX_TARGET)
+    assert reader.accept == b""

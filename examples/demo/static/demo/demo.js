@@ -1,11 +1,12 @@
 // The demo page: wires the official client library to the document. Rooms, names, outages and the network that can be
 // cut are modules of their own beside this one; here is what happens when.
 
+import { Announcer } from "./announcer.js";
 import { cleanName, nameOf, randomName, shortId } from "./names.js";
 import { Network } from "./network.js";
 import { Outage } from "./outage.js";
 import { Room } from "./room.js";
-import { divider, find, instanceTag, log, messageLine, personLine, place, roomTabs } from "./ui.js";
+import { authorOf, divider, find, instanceTag, log, messageLine, personLine, place, roomTabs } from "./ui.js";
 
 const TOO_MANY_REQUESTS = 111; // the error code of what a rate limit denies
 const FLOOD = 60; // more than the demo's burst
@@ -13,6 +14,7 @@ const FLOOD = 60; // more than the demo's burst
 const { Centrifuge } = globalThis;
 const page = document.body.dataset;
 const network = new Network();
+const announcer = new Announcer(find("heard"));
 const client = new Centrifuge(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}${page.websocket}`, {
   websocket: network.WebSocket,
   name: "flotilla-demo",
@@ -127,7 +129,9 @@ const events = {
     if (message.kind === "hello") return showFacts(room);
     if (room.channel !== current) room.unread += 1;
     showTabs();
-    if (room.channel === current) showMessages();
+    if (room.channel !== current) return;
+    showMessages();
+    if (!message.mine && !message.recovered) announcer.hear(`${authorOf(message)}: ${message.text}`);
   },
   reloaded(room) {
     if (room.channel === current) showMessages();
@@ -199,6 +203,7 @@ function say(channel, text) {
     if (!sending.has(id)) return;
     entry.message.failed = true;
     entry.message.note = error.code === TOO_MANY_REQUESTS ? tooFast(error) : "not sent";
+    announcer.hear(`not sent: ${text.slice(0, 60)}`);
     log("bad", `${channel}: not sent: ${error.message} (${error.code})`);
     showMessages();
   });

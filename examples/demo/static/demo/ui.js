@@ -45,10 +45,14 @@ function person(name, key) {
   return make("b", `name hue-${hue(key, 8)}`, name);
 }
 
+export function authorOf(message) {
+  return message.nick || (message.info ? nameOf(message.info) : "server");
+}
+
 /** One message of the list. `mine`: this tab sent it; `note`: what to say beside it ("12 ms", "sending…", "not sent"). */
 export function messageLine(message) {
   const { mine, note } = message;
-  const author = message.nick || (message.info ? nameOf(message.info) : "server");
+  const author = authorOf(message);
   const head = make("div", "head", person(author, author));
   if (message.instance) head.append(instanceTag(message.instance));
   if (message.recovered) head.append(make("span", "tag recovered", "recovered"));
@@ -89,7 +93,10 @@ export function roomTabs(rooms, current, actions) {
     badge.hidden = !unread;
     return row;
   });
+  const focused = document.activeElement?.closest("#rooms li")?.dataset.channel;
   place(find("rooms"), rows);
+  // The one that was pressed was made anew: who uses the keyboard is still at its room.
+  if (focused && document.activeElement === document.body) tabs.get(focused)?.row.querySelector(".toggle").focus();
 }
 
 function roomTab(channel, joined, shown, { show, toggle }) {

@@ -2,7 +2,8 @@
 // `messages`, by the key that a message has in the database. What comes from others becomes text, never markup.
 
 const { room, user } = document.body.dataset;
-const [state, people, list, line, form] = ["state", "people", "messages", "typing", "say"].map((id) => document.getElementById(id));
+const ids = ["state", "people", "messages", "heard", "typing", "say"];
+const [state, people, list, heard, line, form] = ids.map((id) => document.getElementById(id));
 const names = new Map(); // user → name
 const messages = new Map(); // key → message
 const here = new Map(); // connection → user
@@ -29,6 +30,7 @@ said.on("subscribed", ({ recovered }) => {
 
 said.on("publication", ({ data }) => {
   messages.set(data.id, data);
+  if (data.user !== user) heard.textContent = `${data.name}: ${data.text}`; // to screen readers; after a flood, the last
   stopped(data.user);
 });
 

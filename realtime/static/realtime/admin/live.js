@@ -1,6 +1,7 @@
 // Keeps the rows of the admin's pages of the cluster as they are now, without disturbing who is at them (`morph`), and
 // shows the inputs that the chosen action wants.
 
+import { NotLive, askRows, tell } from "./answer.js";
 import { morph } from "./morph.js";
 
 const rows = document.getElementById("rows");
@@ -14,10 +15,8 @@ let pressed = false; // a button of the pointer, on the rows
 async function refresh() {
   const address = new URL(location.href);
   address.searchParams.set("rows", "1");
-  const response = await fetch(address, { credentials: "same-origin", redirect: "error" });
-  if (!response.ok) throw new Error(`answered with ${response.status}`);
   const fresh = document.createElement("template");
-  fresh.innerHTML = await response.text(); // the server's own template, escaped there
+  fresh.innerHTML = await askRows(address); // the server's own template, escaped there
   if (pressed) return; // what is being clicked or marked stays where it is; the next answer counts
   morph(rows, fresh.content);
   if (all()) all().checked &&= boxes().every((box) => box.checked);
@@ -56,9 +55,10 @@ async function keepLive() {
     if (document.hidden) continue;
     try {
       await refresh();
-      delete rows.dataset.stale;
-    } catch { // an instance that ends takes a request with it, and the next one counts; or nobody is logged in any more
-      rows.dataset.stale = "";
+      tell(null);
+    } catch (error) { // an instance that ends takes a request with it, and the next one counts
+      if (error instanceof NotLive) tell(error);
+      else reportError(error);
     }
   }
 }

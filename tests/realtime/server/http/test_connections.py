@@ -327,3 +327,39 @@ async def test_others_have_their_turn_while_a_client_takes_everything_at_once(
     await served.answer(b"the end")
     await waiting
     assert "another" in turns[turns.index("written") :][:3]
+
+
+@pytest.mark.parametrize(
+    ("accept", "kind"),
+    [
+        (b"text/html,*/*;q=0.8", b"text/html; charset=utf-8"),
+        (b"application/json", b"application/problem+json"),
+        (b"*/*", b"text/plain"),
+    ],
+)
+async def test_what_cannot_be_served_is_refused_in_the_form_that_is_accepted(
+    wire: Wire, accept: bytes, kind: bytes
+) -> None:
+    served = Served(wire)
+
+    async def failing(scope: Any, receive: Any, send: Any) -> None:
+        raise RuntimeError("its secret")
+
+    served.app = failing
+    logger.disabled = True
+    try:
+        wire.push(GET.replace(b"\r\n\r\n", b"\r\nAccept: " + accept + b"\r\n\r\n"))
+        answer = await served.answer(b"Internal Server Error")
+    finally:
+        logger.disabled = False
+    assert answer.startswith(b"HTTP/1.1 500 ")
+    assert b"content-type: " + kind + b"\r\n" in answer
+    assert b"its secret" not in answer
+    assert (b"<h1>Something went wrong</h1>" in answer) == (b"html" in kind)
+
+
+async def test_a_page_that_refuses_too_large_a_body_is_for_browsers(wire: Wire) -> None:
+    served = Served(wire)
+    wire.push((POST % 10**12).replace(b"\r\n\r\n", b"\r\nAccept: text/html\r\n\r\n"))
+    answer = await served.answer(b"</html>")
+    assert answer.startswith(b"HTTP/1.1 413 ") and b"This is too large" in answer
