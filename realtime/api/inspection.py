@@ -26,8 +26,8 @@ from flotilla.realtime.blocks.blocklist import ADDRESS, USER, Block
 from flotilla.realtime.conf import ChannelOptions
 from flotilla.realtime.engine.inspection import StreamState, stream_states
 from flotilla.realtime.node.control import ASK_WITHIN, Command, Control
-from flotilla.realtime.node.operations.active_channels import ActiveChannels, is_glob
 from flotilla.realtime.node.operations.active_channels import ORDERS as CHANNEL_ORDERS
+from flotilla.realtime.node.operations.active_channels import ActiveChannels, is_glob
 from flotilla.realtime.node.operations.connection import Connection
 from flotilla.realtime.node.operations.connections import Connections
 from flotilla.realtime.node.operations.users import ORDERS as USER_ORDERS
@@ -36,7 +36,6 @@ from flotilla.realtime.node.paging import MAX
 from flotilla.realtime.node.search import NUMBERS, ORDERS
 from flotilla.realtime.protocol.codes import CommandError
 from flotilla.store import get_store
-
 
 RANKED = 200  # of each instance, where users or channels are ordered by what instances have to add up
 

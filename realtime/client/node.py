@@ -61,7 +61,9 @@ class Node(Protocol[ClientT]):
     broker: Broker
     presence: Presence
     blocks: Blocks
-    taps: Taps | None
+
+    @property
+    def taps(self) -> Taps | None: ...
 
     @property
     def handlers(self) -> Mapping[str, Any]:

@@ -2,8 +2,8 @@
 
 Whoever looks (`api.tails`) tells every instance again and again that it still does; without that a tail ends by itself
 after `LEASE`. An instance collects events for a moment and leaves them in a list in Redis, so many a second at most:
-what is more is counted, and left out. While nobody looks, `Node.taps` is None, which is all that a command asks; what is
-written to a client, or announced in a channel, is not even asked about (`tapped_socket`, `engine.bystander`).
+what is more is counted, and left out. While nobody looks, `Node.taps` is None, which is all that a command costs; what
+is written to a client, or announced in a channel, costs nothing (`tapped_socket`, `engine.bystander`).
 """
 
 import asyncio
@@ -112,8 +112,8 @@ class Tails:
 
     async def close(self) -> None:
         """The process ends."""
-        for id in list(self._tails):
-            await self.end(id)
+        for tail in list(self._tails.values()):
+            await self._end_quietly(tail)
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)

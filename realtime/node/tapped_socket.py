@@ -1,7 +1,7 @@
 """The socket of a client that somebody follows live: the client's own, and whatever is written to it is told as well.
 
-It takes the place of the client's socket while somebody looks, in the client and in its channels, so that the sockets of
-all others are written to as if nobody ever looked.
+It takes the place of the client's socket while somebody looks, in the client and in its channels, so that the sockets
+of all others are written to as if nobody ever looked.
 """
 
 from collections.abc import Callable

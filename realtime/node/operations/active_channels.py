@@ -1,5 +1,5 @@
-"""Inspection of channels: a page of those with subscribers here, in the order of their names, or those with most of
-something."""
+"""Inspection of channels: a page of those with subscribers here, in the order of their names, or those that come
+first."""
 
 from collections.abc import Callable
 from fnmatch import fnmatchcase

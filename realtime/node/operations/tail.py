@@ -5,8 +5,8 @@ from flotilla.realtime.node.interface import NodeParts
 
 
 class Tail(Command, tag="tail", kw_only=True):
-    """`id` names the tail; `about` is "channel", "user" or "client", and `name` which one. `listener` is the incarnation
-    that listens to a channel for all. `over`: nobody looks any more. Payloads are masked unless `payloads`."""
+    """`id` names the tail; `about` is "channel", "user" or "client", and `name` which one. `listener` is the
+    incarnation that listens to a channel for all. `over`: nobody looks any more. Without `payloads` they are masked."""
 
     id: str
     about: str = ""
@@ -22,7 +22,5 @@ async def carry_out(node: NodeParts, command: Tail) -> int:
         await node.tails.end(command.id)
         return 0
     listens = command.listener == node.presence.incarnation
-    kept = await node.tails.keep(
-        command.id, command.about, command.name, payloads=command.payloads, listens=listens
-    )
+    kept = await node.tails.keep(command.id, command.about, command.name, payloads=command.payloads, listens=listens)
     return int(kept)

@@ -1,4 +1,4 @@
-"""Inspection of users: a page of those with clients here, in the order of their ids, or those with most of something."""
+"""Inspection of users: a page of those with clients here, in the order of their ids, or those that come first."""
 
 from collections.abc import Callable
 from typing import Any
@@ -42,7 +42,11 @@ async def carry_out(node: NodeParts, command: Users) -> dict[str, Any]:
         total, rows = await page(_asked(node, command), wanted, str, command.after, command.limit)
     else:
         backwards = command.order.startswith("-")
-        key = steady(lambda user: value(node.users.get(user, set())), str)
+
+        def rank(user: str) -> float:
+            return value(node.users.get(user, set()))
+
+        key = steady(rank, str)
         total, rows = await page(list(node.users), wanted, key, None, command.limit, descending=backwards)
     known = [(user, node.users.get(user, ())) for user in rows]  # one may have left meanwhile
     return {
