@@ -63,3 +63,12 @@ def in_the_demo(browser: Browser, cluster: Cluster, name: str, closing: Callable
     page.goto(cluster.url)
     expect(page.locator("#state")).to_have_attribute("data-state", "connected")
     return page
+
+
+def refreshed(page: Page, times: int = 2) -> None:
+    """Wait until the rows have been refreshed so many times."""
+    for _ in range(times):
+        page.evaluate(
+            "() => new Promise((done) =>"
+            " document.querySelector('#rows').addEventListener('refreshed', () => done(), { once: true }))"
+        )

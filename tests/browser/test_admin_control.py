@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import PATIENCE, Cluster
-from tests.browser.people import in_the_demo, log_in_as, log_in_as_admin, make_user
+from tests.browser.people import in_the_demo, log_in_as, log_in_as_admin, make_user, refreshed
 
 USERS = "/admin/flotilla_realtime/connecteduser/"
 Screenshot = Callable[[Page, str], None]
@@ -36,15 +36,6 @@ def admin(cluster: Cluster, browser: Browser, closing: Callable[[Callable[[], No
     assert not complaints
 
 
-def refreshed(page: Page, times: int = 2) -> None:
-    """Wait until the rows have been replaced so many times."""
-    for _ in range(times):
-        page.wait_for_function(
-            "async () => { const old = document.querySelector('#rows').firstElementChild;"
-            " while (old.isConnected) await new Promise((done) => setTimeout(done, 50)); return true; }"
-        )
-
-
 def act(page: Page, action: str, **fields: str) -> None:
     """Choose an action, fill in what it wants, go."""
     page.select_option("select[name=action]", action)
@@ -70,7 +61,7 @@ def test_one_of_two_people_is_kicked_and_stays_away(
     admin.goto(f"{cluster.url}{USERS}")
     expect(admin.locator("#rows table")).to_be_visible()
     dora, dirk = (in_the_demo(browser, cluster, name, closing) for name in ("dora", "dirk"))
-    dora_row, dirk_row = (admin.locator(f"#rows tr[data-row='{id}']") for id in (dora_id, dirk_id))
+    dora_row, dirk_row = (admin.locator(f"#rows tr[data-key='{id}']") for id in (dora_id, dirk_id))
     expect(dora_row).to_contain_text("dora")
     expect(dirk_row).to_contain_text("dirk")
     dora_row.locator("input[name=selected]").check()
@@ -103,7 +94,7 @@ def test_one_of_two_people_is_kicked_and_stays_away(
     dirk.reload()
     expect(dirk.locator("#banner")).to_contain_text("blocked until")
     admin.goto(f"{cluster.url}/admin/flotilla_realtime/block/")
-    admin.locator(f"tr[data-row='u:{dirk_id}'] input[name=selected]").check()
+    admin.locator(f"tr[data-key='u:{dirk_id}'] input[name=selected]").check()
     act(admin, "unblock")
     expect(admin.locator(".messagelist")).to_contain_text("1 unblocked.")
     dirk.reload()
@@ -129,7 +120,7 @@ def test_who_may_not_cannot(
     make_user(cluster, "eve", "view_connecteduser")
     log_in_as(eve, cluster, "eve")
     eve.goto(f"{cluster.url}{USERS}")
-    expect(eve.locator(f"#rows tr[data-row='{id}']")).to_contain_text("carol")
+    expect(eve.locator(f"#rows tr[data-key='{id}']")).to_contain_text("carol")
     expect(eve.locator("select[name=action], input[name=selected], .actions button")).to_have_count(0)
     screenshot(eve, "may-only-look")
     token = eve.locator("#changelist-form input[name=csrfmiddlewaretoken]").get_attribute("value") or ""
@@ -168,7 +159,7 @@ def test_an_instance_is_drained_and_replaced(
     """Its clients move to the other, and another process takes its place."""
     tab = open_tab()
     admin.goto(f"{cluster.url}/admin/flotilla_realtime/instance/")
-    rows = admin.locator("#rows tr[data-row]")
+    rows = admin.locator("#rows tr[data-key]")
     expect(rows).to_have_count(2)
     name = tab.evaluate("document.documentElement.dataset.instance")
     row = rows.filter(has_text=name)

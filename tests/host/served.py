@@ -122,7 +122,7 @@ async def test_people_are_blocked_by_their_e_mail_address_and_let_in_again(bazaa
     form = {"action": "block", "kind": "user", "whom": BOB, "duration": "", "seconds": "600", "note": "a test"}
     try:
         page = await asyncio.to_thread(lambda: chief.fill("/admin/flotilla_realtime/block/", **form))
-        assert f'data-row="u:{bazaar.users[BOB]}"' in page.text and BOB in page.text
+        assert f'data-key="u:{bazaar.users[BOB]}"' in page.text and BOB in page.text
         async with RawClient(bazaar.url, additional_headers=bob.handshake) as client:
             await client.send(client.command("connect"))
             assert (await client.closed())[0] == BLOCKED

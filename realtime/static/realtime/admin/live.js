@@ -1,28 +1,27 @@
-// Keeps the rows of the admin's pages of the cluster as they are now, what is selected selected, and shows the inputs
-// that the chosen action wants.
+// Keeps the rows of the admin's pages of the cluster as they are now, without disturbing who is at them (`morph`), and
+// shows the inputs that the chosen action wants.
+
+import { morph } from "./morph.js";
 
 const rows = document.getElementById("rows");
 const choice = document.querySelector(".actions select[name=action]");
 const ATTENTION = "input, select, textarea";
 
 const boxes = () => [...rows.querySelectorAll("input[name=selected]")];
+const all = () => rows.querySelector("#select-all");
+let pressed = false; // a button of the pointer, on the rows
 
 async function refresh() {
   const address = new URL(location.href);
   address.searchParams.set("rows", "1");
   const response = await fetch(address, { credentials: "same-origin", redirect: "error" });
   if (!response.ok) throw new Error(`answered with ${response.status}`);
-  const text = await response.text();
-  const kept = new Set(boxes().filter((box) => box.checked).map((box) => box.value));
-  const all = rows.querySelector("#select-all")?.checked;
-  const focused = rows.contains(document.activeElement) ? document.activeElement.value : null;
-  rows.innerHTML = text; // the server's own template, escaped there
-  for (const box of boxes()) {
-    box.checked = kept.has(box.value);
-    if (box.value === focused) box.focus();
-  }
-  const every = rows.querySelector("#select-all");
-  if (every && all) every.checked = boxes().every((box) => box.checked);
+  const fresh = document.createElement("template");
+  fresh.innerHTML = await response.text(); // the server's own template, escaped there
+  if (pressed) return; // what is being clicked or marked stays where it is; the next answer counts
+  morph(rows, fresh.content);
+  if (all()) all().checked &&= boxes().every((box) => box.checked);
+  rows.dispatchEvent(new Event("refreshed"));
 }
 
 function showFields() {
@@ -41,18 +40,26 @@ function showSeconds() {
   if (duration) seconds.hidden = duration.value !== "";
 }
 
+rows.addEventListener("pointerdown", () => { pressed = true; });
+for (const over of ["pointerup", "pointercancel"]) window.addEventListener(over, () => { pressed = false; });
+
 rows.addEventListener("change", (event) => {
   if (event.target.id === "select-all") for (const box of boxes()) box.checked = event.target.checked;
 });
 document.querySelector(".actions")?.addEventListener("change", showFields);
 showFields();
 
-setInterval(async () => {
-  if (document.hidden) return;
-  try {
-    await refresh();
-    delete rows.dataset.stale;
-  } catch { // an instance that ends takes a request with it, and the next one counts; or nobody is logged in any more
-    rows.dataset.stale = "";
+/** One question at a time, so that no late answer puts older rows in place of newer ones. */
+async function keepLive() {
+  for (;;) {
+    await new Promise((later) => setTimeout(later, Number(rows.dataset.every) * 1000));
+    if (document.hidden) continue;
+    try {
+      await refresh();
+      delete rows.dataset.stale;
+    } catch { // an instance that ends takes a request with it, and the next one counts; or nobody is logged in any more
+      rows.dataset.stale = "";
+    }
   }
-}, Number(rows.dataset.every) * 1000);
+}
+keepLive();
