@@ -75,7 +75,8 @@ def connections(
     within: float = ASK_WITHIN,
 ) -> Page:
     """The connections of a user, in a channel, or all of them. `text` begins their user, address or id, or is in the
-    client's name; `instance` begins the instance's name, `address` the address; `sdk` is in the SDK's name and version.
+    client's name; `instance` begins the instance's name or incarnation, `address` the address; `sdk` is in the SDK's
+    name and version.
 
     `order`: "" for that of their ids, or one of `search.ORDERS`, "-" before it for the largest first. It is exact over
     all that fit, of all instances.
@@ -147,7 +148,7 @@ def users(
     """
     whom = user_or_all(user)
     command = Users(user=whom, text=text, channel=channel, at=instance, address=address, sdk=sdk, limit=limit + 1)
-    if order.lstrip("-") in USER_ORDERS and whom is None:
+    if order in USER_ORDERS and whom is None:
         ranking = structs.replace(command, order=order, limit=RANKED)
         answers, living = _ask(ranking, within, instance)
         names = [user for user, _ in _merged(map(_by_name, answers))]
@@ -185,7 +186,7 @@ def channels(
     each instance (`ranked`).
     """
     command = ActiveChannels(text=text, user=user_or_all(user), at=instance, limit=limit + 1)
-    if order.lstrip("-") in CHANNEL_ORDERS:
+    if order in CHANNEL_ORDERS:
         ranking = structs.replace(command, order=order, limit=RANKED)
         answers, living = _ask(ranking, within, instance)
         names = [name for name, _ in _merged(map(_by_name, answers))]
@@ -272,11 +273,12 @@ def members(channel: str, *, after: str = "", limit: int = 50) -> tuple[list[Mem
 
 
 def instances(*, text: str = "", after: str = "", limit: int = 50) -> Page:
-    """The living instances, by the beginning of their name: what they say of themselves, and the lease `left` (s)."""
+    """The living instances, by the beginning of their name or incarnation: what they say of themselves, and the lease
+    `left` (s)."""
     store = get_store()
     left = left_sync(store)
     found = [about | {"left": left.get(about["incarnation"], 0.0)} for about in alive_sync(store)]
-    fitting = sorted((one for one in found if one["name"].startswith(text)), key=lambda one: str(one["incarnation"]))
+    fitting = sorted((one for one in found if _is_at(one, text)), key=lambda one: str(one["incarnation"]))
     rows = [one for one in fitting if one["incarnation"] > after]
     return _cut(rows, "incarnation", after, limit, Page([], len(fitting), "", len(found), len(found)))
 
@@ -307,9 +309,13 @@ def _cursor(after: str) -> str:
 def _ask(command: Command, within: float, at: str = "") -> tuple[list[dict[str, Any]], int]:
     """The instances' answers, and how many instances there are; those whose names begin so are waited for."""
     store = get_store()
-    living = [about["incarnation"] for about in alive_sync(store) if str(about.get("name", "")).startswith(at)]
+    living = [about["incarnation"] for about in alive_sync(store) if _is_at(about, at)]
     answers = Control(store).ask_sync(command, living, within)
     return list(answers.values()), len(set(living) | answers.keys())
+
+
+def _is_at(about: dict[str, Any], beginning: str) -> bool:
+    return str(about.get("name", "")).startswith(beginning) or str(about["incarnation"]).startswith(beginning)
 
 
 def _merged(answers: Iterable[dict[str, Any]]) -> Iterable[tuple[str, list[list[Any]]]]:

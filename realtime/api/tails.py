@@ -8,7 +8,7 @@ instances stop by themselves (`node.tails`). All raise StoreUnavailable.
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any, Literal, NamedTuple
 
 import msgspec
@@ -71,7 +71,7 @@ def end_sync(look: Look) -> None:
     Control(get_store()).tell_sync(Tail(id=look.id, over=True))
 
 
-async def follow(look: Look) -> AsyncIterator[list[Event]]:
+async def follow(look: Look) -> AsyncGenerator[list[Event], None]:
     """What is seen, as it comes, in order as far as one instance goes; an empty list says at times that nothing was.
 
     Ends with the look's time, after MAX_EVENTS, and when this process drains: then another may go on.

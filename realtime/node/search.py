@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from flotilla.realtime.client.client import Client
+from flotilla.realtime.node.interface import NodeParts
 from flotilla.realtime.node.selection import Selection
 
 HEXADECIMAL = set("0123456789abcdef")
@@ -27,7 +28,8 @@ ORDERS: dict[str, Callable[[Client], Any]] = {**NUMBERS, **TEXTS}
 
 class Search(Selection, kw_only=True):
     """A selection, of which those are wanted that fit all texts. `text` begins the user, address or id, or is in the
-    SDK's name; `at` begins the instance's name, `address` the address, and `sdk` is in the SDK's name and version."""
+    SDK's name; `at` begins the instance's name or incarnation, `address` the address; `sdk` is in the SDK's name and
+    version."""
 
     text: str = ""
     at: str = ""
@@ -49,6 +51,11 @@ def fitting(search: Search) -> Fits | None:
     if len(wanted) < 2:
         return wanted[0] if wanted else None
     return lambda client: all(fits(client) for fits in wanted)
+
+
+def is_at(node: NodeParts, beginning: str) -> bool:
+    """Whether an instance is meant by the beginning of its name or incarnation."""
+    return node.instance.startswith(beginning) or node.presence.incarnation.startswith(beginning)
 
 
 def sdk_of(client: Client) -> str:

@@ -10,22 +10,23 @@ from flotilla.realtime.engine.local_channel import LocalChannel
 from flotilla.realtime.node.control import Command
 from flotilla.realtime.node.interface import NodeParts
 from flotilla.realtime.node.paging import page, steady
+from flotilla.realtime.node.search import is_at
 
 WILDCARDS = "*?["
 
 _name = attrgetter("name")
 
 ORDERS: dict[str, Callable[[LocalChannel, float], float]] = {
-    "subscribers": lambda channel, now: len(channel.subscriptions),
-    "published_at": lambda channel, now: channel.published_at,
-    "per_second": lambda channel, now: channel.per_second(now),
+    "-subscribers": lambda channel, now: len(channel.subscriptions),
+    "-published_at": lambda channel, now: channel.published_at,
+    "-per_second": lambda channel, now: channel.per_second(now),
 }
 
 
 class ActiveChannels(Command, tag="active", kw_only=True):
     """Up to `limit` channels that `text` asks for (`pattern`), with names above `after`; or one (`channel`), those of
-    `channels`, or those that a `user` is in. `at` begins the instance's name. With an `order` (of ORDERS, the largest
-    first) those that come first in this instance."""
+    `channels`, or those that a `user` is in. `at` begins the instance's name or incarnation. With an `order` (of
+    ORDERS, the largest first) those that come first in this instance."""
 
     channel: str = ""
     text: str = ""
@@ -40,14 +41,14 @@ class ActiveChannels(Command, tag="active", kw_only=True):
 async def carry_out(node: NodeParts, command: ActiveChannels) -> dict[str, Any]:
     """`total`, how many fit; `rows` of channel, subscribers here, the last publication's time (Unix seconds), and
     publications a second."""
-    if not node.instance.startswith(command.at):
+    if not is_at(node, command.at):
         return {"total": 0, "rows": []}
     fits, now = pattern(command.text), node.now()
 
     def wanted(channel: LocalChannel) -> bool:
         return bool(channel.sockets or channel.joining) and fits(channel.name)
 
-    asked, value = _asked(node, command), ORDERS.get(command.order.lstrip("-"))
+    asked, value = _asked(node, command), ORDERS.get(command.order)
     if value is None:
         total, found = await page(asked, wanted, _name, command.after, command.limit)
     else:

@@ -6,7 +6,7 @@ from typing import Any
 from flotilla.realtime.client.client import Client
 from flotilla.realtime.node.interface import NodeParts
 from flotilla.realtime.node.paging import page, steady
-from flotilla.realtime.node.search import ORDERS, Search, fitting, sdk_of
+from flotilla.realtime.node.search import ORDERS, Search, fitting, is_at, sdk_of
 from flotilla.realtime.node.selection import candidates, condition
 
 MAX_CHANNELS = 20  # named of one connection
@@ -26,7 +26,7 @@ class Connections(Search, tag="connections", kw_only=True):
 
 async def carry_out(node: NodeParts, command: Connections) -> dict[str, Any]:
     """`total`, how many fit, and `rows`."""
-    if not node.instance.startswith(command.at):
+    if not is_at(node, command.at):
         return {"total": 0, "rows": []}
     wanted, among = condition(command, True, fitting(command)), candidates(node, command, True)
     value = ORDERS.get(command.order.lstrip("-"))

@@ -6,19 +6,19 @@ from typing import Any
 from flotilla.realtime.client.client import Client
 from flotilla.realtime.node.interface import NodeParts
 from flotilla.realtime.node.paging import page, steady
-from flotilla.realtime.node.search import Search, fitting
+from flotilla.realtime.node.search import Search, fitting, is_at
 from flotilla.realtime.node.selection import condition
 
 ORDERS: dict[str, Callable[[set[Client]], float]] = {
-    "connections": len,
+    "-connections": len,
     "since": lambda clients: min((one.since for one in clients), default=0.0),
 }
 
 
 class Users(Search, tag="users", kw_only=True):
     """Up to `limit` users above `after`, with ids that `text` begins and a connection that fits the rest; or the one of
-    `user`, or those of `users`. With an `order` (of ORDERS, "-" before it for the largest first) those that come first
-    in this instance."""
+    `user`, or those of `users`. With an `order` (of ORDERS; "-" is for the largest first) those that come first in
+    this instance."""
 
     after: str = ""
     limit: int = 0
@@ -27,7 +27,7 @@ class Users(Search, tag="users", kw_only=True):
 
 async def carry_out(node: NodeParts, command: Users) -> dict[str, Any]:
     """`total`, how many fit; `visitors`, clients without a user; `rows` of user, clients, and the first one's time."""
-    if not node.instance.startswith(command.at):
+    if not is_at(node, command.at):
         return {"total": 0, "visitors": 0, "rows": []}
     about_clients = bool(command.channel or command.address or command.sdk)
     fits = condition(command, True, fitting(Search(address=command.address, sdk=command.sdk)))
@@ -37,7 +37,7 @@ async def carry_out(node: NodeParts, command: Users) -> dict[str, Any]:
             return False
         return not about_clients or any(fits(client) for client in node.users.get(user, ()))
 
-    value = ORDERS.get(command.order.lstrip("-"))
+    value = ORDERS.get(command.order)
     if value is None:
         total, rows = await page(_asked(node, command), wanted, str, command.after, command.limit)
     else:
