@@ -8,7 +8,7 @@ from typing import Any
 
 from django.contrib.admin.utils import quote, unquote
 from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 
@@ -43,8 +43,6 @@ class DetailAdmin(LiveAdmin):
     def detail_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """The page; its rows alone for who looks at it live (`?rows`); an action when posted."""
         name = unquote(object_id)
-        if not name or "\0" in name or len(name) > LONGEST_NAME:
-            raise Http404
         thing = self.object_of(name)
         if not self.has_view_permission(request, thing):
             raise PermissionDenied
@@ -73,12 +71,15 @@ class DetailAdmin(LiveAdmin):
         return TemplateResponse(request, f"admin/realtime/{template}", context)
 
     def _facts(self, name: str, request: HttpRequest) -> dict[str, Any]:
+        what = f"This cannot be a {self.opts.verbose_name}"
+        if "\0" in name or len(name) > LONGEST_NAME:  # no database would take it
+            return {"fault": f"{what}: a name has at most {LONGEST_NAME} characters, and no NUL."}
         try:
             return self.detail(name, request.GET.dict())
         except StoreUnavailable as error:
             return {"fault": f"Redis does not answer: {error}"}
         except CommandError as error:
-            return {"fault": f"There can be no such {self.opts.verbose_name}: {error.message}."}
+            return {"fault": f"{what}: {error.message}."}
 
     def _tail(self, request: HttpRequest, name: str) -> dict[str, Any]:
         if not isinstance(self, TailedAdmin):

@@ -31,6 +31,7 @@ from flotilla.store import StoreUnavailable
 
 PAYLOADS = "flotilla_realtime.tail_payloads"
 SALT = "flotilla.realtime.tail"
+TICKET_LASTS = timedelta(seconds=2 * tails.LASTS)
 COME_AGAIN = 1000  # ms after which a browser that lost the stream connects again
 ASK_AGAIN_EVERY = 15.0  # seconds between looks at whether the user still may
 LONGEST_NAME = 255  # characters
@@ -111,7 +112,7 @@ class TailedAdmin(LiveAdmin):
     def _look_of(self, request: HttpRequest, name: str) -> Look:
         """The look that a ticket stands for: this user's, at this thing."""
         try:
-            pk, *parts = signing.loads(request.GET.get("ticket", ""), salt=SALT, max_age=timedelta(seconds=2 * tails.LASTS))
+            pk, *parts = signing.loads(request.GET.get("ticket", ""), salt=SALT, max_age=TICKET_LASTS)
             look = Look(*parts)
         except (signing.BadSignature, TypeError, ValueError):
             raise PermissionDenied from None

@@ -25,7 +25,7 @@ from flotilla.store import Script, Store, StoreUnavailable, supervised
 
 logger = logging.getLogger("flotilla.realtime.tails")
 
-CHANNEL, USER, CLIENT = "channel", "user", "client"  # what a tail can be about
+CHANNEL, USER, CLIENT = KINDS = "channel", "user", "client"  # what a tail can be about
 
 LEASE = 10.0  # seconds a tail goes on without hearing that somebody still looks
 PASS_ON_EVERY = 0.25  # seconds in which events are collected
