@@ -3,10 +3,12 @@
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import urlencode
 
 import msgspec
 from django.contrib import admin
 from django.http import HttpRequest
+from django.urls import NoReverseMatch, reverse
 
 from flotilla.ratelimit.inspection import standings
 from flotilla.ratelimit.subjects import Subject
@@ -84,7 +86,16 @@ class ConnectedUserAdmin(TailedAdmin, DetailAdmin):
             "block": block,
             "channels": channels(user=name, limit=base.PAGE),
             "limits": standings(Subject(user=name)),
+            "limit_url": self._limit_url(name) if who.name else "",
         }
+
+    def _limit_url(self, user: str) -> str:
+        """Where a personal limit is added for a user of Django; "" where this site has no such page."""
+        try:
+            address = reverse(f"{self.admin_site.name}:flotilla_ratelimit_personallimit_add")
+        except NoReverseMatch:
+            return ""
+        return f"{address}?{urlencode({'user': user})}"
 
     def title_of(self, name: str, facts: Mapping[str, Any]) -> str:
         """By name, where there is one."""
