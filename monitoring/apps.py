@@ -10,7 +10,7 @@ class MonitoringConfig(AppConfig):
 
     name = "flotilla.monitoring"
     label = "flotilla_monitoring"
-    verbose_name = "Monitoring"
+    verbose_name = "Flotilla"  # as of all our apps that have pages: one group in the admin
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:

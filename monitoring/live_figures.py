@@ -1,7 +1,8 @@
 """Live figures of this instance, published every two seconds into a channel of the platform's own.
 
-Staff may subscribe to it and nobody may publish into it (its namespace allows nothing else); it keeps no history.
-Rates and quantiles are of the time since the figures before, made here from the same counts that Prometheus reads.
+Staff may subscribe to it and nobody may publish into it (its namespace allows nothing else); it keeps no history: every
+ten seconds a sample goes into that of `figure_history`. Rates and quantiles are of the time since the figures before,
+made here from the same counts that Prometheus reads.
 """
 
 import asyncio
@@ -13,6 +14,7 @@ from typing import Any
 import msgspec
 import psutil
 
+from flotilla.monitoring import figure_history
 from flotilla.ratelimit.http.responses import refusals
 from flotilla.realtime.access.channels import options_for
 from flotilla.realtime.conf import ChannelOptions
@@ -84,13 +86,15 @@ def figures(before: Snapshot, now: Snapshot) -> dict[str, float | None]:
 
 
 class Publisher(SupervisedTask):
-    """Publishes from `start` to `stop`. Figures that Redis does not take are dropped, not kept."""
+    """Publishes from `start` to `stop`. Live figures that Redis does not take are dropped, not kept."""
 
     def __init__(self) -> None:
         super().__init__("live-figures", self._publish)
 
     async def _publish(self) -> None:
-        process, before = psutil.Process(), None
+        process, recorder = psutil.Process(), figure_history.Recorder()
+        before: Snapshot | None = None
+        sampled: Snapshot | None = None
         while True:
             await asyncio.sleep(EVERY)
             node = current_node()
@@ -98,15 +102,22 @@ class Publisher(SupervisedTask):
                 continue
             now = snapshot(node)
             if before is not None:
-                found = {
-                    "instance": get_store_config().instance_id,
-                    "connections": len(node.clients),
-                    "memory": process.memory_info().rss,
-                    "draining": node.draining,
-                    "admission_peak": node.admission.peak,
-                } | figures(before, now)
-                await _send(node, found)
+                await _send(node, _state(node, process) | figures(before, now))
+                if sampled is None or now.at - sampled.at >= figure_history.EVERY:
+                    recorder.add(_state(node, process) | figures(sampled or before, now))
+                    sampled = now
+                    await recorder.send(node.broker)
             before = now
+
+
+def _state(node: Node, process: psutil.Process) -> dict[str, Any]:
+    return {
+        "instance": get_store_config().instance_id,
+        "connections": len(node.clients),
+        "memory": process.memory_info().rss,
+        "draining": node.draining,
+        "admission_peak": node.admission.peak,
+    }
 
 
 async def _send(node: Node, found: dict[str, Any]) -> None:

@@ -20,6 +20,8 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import NoReverseMatch, URLPattern, path, reverse
 
+from flotilla import moments
+from flotilla.admin_sites import group_pages
 from flotilla.natural_names import UnknownName, natural_name, object_named, sentence
 from flotilla.ratelimit import inspection
 from flotilla.ratelimit.algorithms.rates import parse_rate
@@ -47,7 +49,7 @@ PAGES = {
     "ip": ("connection", "address"),
     "net": ("connection", "address"),
 }
-"""Where the kinds of identities (`subjects`) are found in the admin: a model's page, or its list searched by a field."""
+"""Where kinds of identities (`subjects`) are found in the admin: on a model's page, or in its list by a field."""
 
 
 class PersonalLimitForm(_Form):
@@ -151,7 +153,7 @@ class PersonalLimitAdmin(_Admin):
     """Effective on all instances within two seconds."""
 
     form = PersonalLimitForm
-    list_display = ("policy", "subject", "what", "note", "changed")
+    list_display = ("policy", "subject", "what", "note", "since")
     list_filter = ("policy", "exempt")
     list_select_related = ("user", "group")
     change_list_template = "admin/ratelimit/personallimit/change_list.html"
@@ -167,6 +169,11 @@ class PersonalLimitAdmin(_Admin):
     def what(self, limit: PersonalLimit) -> str:
         """The rate or the exemption."""
         return "exempt" if limit.exempt else limit.rate
+
+    @admin.display(description="changed", ordering="changed")
+    def since(self, limit: PersonalLimit) -> str:
+        """When it was changed."""
+        return moments.moment(limit.changed)
 
     def get_exclude(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         """A user model without groups has no use for a group's limit."""
@@ -237,3 +244,6 @@ class PersonalLimitAdmin(_Admin):
         except NoReverseMatch:
             return ""
         return f"{address}?{urlencode({field: value.partition('/')[0].removesuffix('::')})}"
+
+
+group_pages(admin.site)

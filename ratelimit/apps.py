@@ -10,7 +10,7 @@ class RateLimitConfig(AppConfig):
 
     name = "flotilla.ratelimit"
     label = "flotilla_ratelimit"
-    verbose_name = "Rate limits"
+    verbose_name = "Flotilla"  # as of all our apps that have pages: one group in the admin
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:

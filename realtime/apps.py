@@ -13,7 +13,7 @@ class RealtimeAppConfig(AppConfig):
 
     name = "flotilla.realtime"
     label = "flotilla_realtime"
-    verbose_name = "Real-time"
+    verbose_name = "Flotilla"  # as of all our apps that have pages: one group in the admin
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:

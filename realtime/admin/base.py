@@ -21,8 +21,11 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 from django.utils.text import capfirst
 
+from flotilla.natural_names import UnknownName, sentence
+from flotilla.realtime.admin.affected import Affected
 from flotilla.realtime.admin.fields import DURATIONS, FIELDS
 from flotilla.realtime.admin.ordering import ORDER, Column, covered, heads
+from flotilla.realtime.admin.words import count
 from flotilla.realtime.api.inspection import Page
 from flotilla.realtime.protocol.codes import CommandError
 from flotilla.store import StoreUnavailable
@@ -35,18 +38,23 @@ else:
 PAGE = 50
 REFRESH_EVERY = 3  # seconds
 MAX_SELECTED = 200
+_NOT_AGAIN = ("csrfmiddlewaretoken", "selected")  # of what was posted: the confirmation has its own
+
+Errors = list[tuple[str, str]]  # an action's field, and what is wrong with it
 
 
 @dataclass(frozen=True, slots=True)
 class Act:
     """An action of a page, done by the method `act_<its name>(request, selected, **given)`, which returns how many it
     hit and says so in words. `fields` are the inputs it wants (`fields.FIELDS`); `permission` stands in place of the
-    page's own; without `selects` it is about no row."""
+    page's own; without `selects` it is about no row. A dangerous one `asks` first, on a page of its own that lists whom
+    it hits (`LiveAdmin.affected`) and says in these words what follows."""
 
     label: str
     fields: tuple[str, ...] = ()
     permission: str = ""
     selects: bool = True
+    asks: str = ""
 
 
 class Tableless(_ModelAdmin):
@@ -83,6 +91,10 @@ class LiveAdmin(Tableless):
         """The object whose name a row's box carries."""
         return self.model(pk=name)
 
+    def affected(self, name: str, selected: list[str], **given: Any) -> Affected:
+        """Whom an action that asks first will hit. May raise StoreUnavailable, ValueError, CommandError."""
+        return Affected(count(len(selected), str(self.opts.verbose_name)), selected)
+
     def name_of(self, row: Mapping[str, Any]) -> str:
         """What a row's box carries."""
         return str(row[self.model._meta.pk.name])
@@ -112,7 +124,8 @@ class LiveAdmin(Tableless):
         """The list; its rows alone for who looks at it live (`?rows`); an action when posted."""
         if not self.has_view_permission(request):
             raise PermissionDenied
-        if request.method == "POST" and (done := self.act(request, self.acts)) is not None:
+        errors: Errors = []
+        if request.method == "POST" and (done := self.act(request, self.acts, errors=errors)) is not None:
             return done
         page, fault = self._page(request.GET)
         wanted = {name: request.GET.get(name, "") for name in (*self.filters, ORDER)}
@@ -122,6 +135,7 @@ class LiveAdmin(Tableless):
             "page": page,
             "fault": fault,
             "help": self.note,
+            "errors": errors,
             "filters": [(name, hint, wanted[name]) for name, hint in self.filters.items()],
             "filtered": any(wanted.values()),
             "order": wanted[ORDER],
@@ -143,6 +157,7 @@ class LiveAdmin(Tableless):
             "every": REFRESH_EVERY,
             "durations": DURATIONS,
             "given": request.POST,
+            "ticked": request.POST.getlist("selected"),
         }
 
     def _page(self, query: QueryDict) -> tuple[Page, str]:
@@ -152,6 +167,8 @@ class LiveAdmin(Tableless):
             return self.look(wanted, query.get("after", "")), ""
         except StoreUnavailable as error:
             return Page([]), f"Redis does not answer: {error}"
+        except UnknownName as error:
+            return Page([]), sentence(error)
 
     def offered(self, request: HttpRequest, rows: list[dict[str, Any]]) -> dict[str, Any]:
         """The actions this user has, and in the rows: what their boxes carry, and whether there is one."""
@@ -175,8 +192,15 @@ class LiveAdmin(Tableless):
 
     # Actions
 
-    def act(self, request: HttpRequest, acts: Mapping[str, Act], about: list[str] | None = None) -> HttpResponse | None:
-        """Do what was posted, to `about` or to what was selected; None when the form is to be shown again."""
+    def act(
+        self,
+        request: HttpRequest,
+        acts: Mapping[str, Act],
+        about: list[str] | None = None,
+        errors: Errors | None = None,
+    ) -> HttpResponse | None:
+        """Do what was posted, to `about` or to what was selected, or ask whether it is meant. None when the form is to
+        be shown again, with what is wrong in `errors`."""
         name, selected = request.POST.get("action", ""), about
         if selected is None:
             selected = _names(request.POST.getlist("selected"))
@@ -190,11 +214,23 @@ class LiveAdmin(Tableless):
         if act.selects and not selected:
             self.message_user(request, "Select at least one row.", messages.WARNING)
             return None
+        given, wrong = _read(request.POST, act)
+        if wrong:
+            self.message_user(request, " ".join(says for _, says in wrong), messages.ERROR)
+            errors = errors if errors is not None else []
+            errors += wrong
+            return None
+        return self._attempt(request, name, act, selected, given)
+
+    def _attempt(
+        self, request: HttpRequest, name: str, act: Act, selected: list[str], given: dict[str, Any]
+    ) -> HttpResponse | None:
         try:
-            given = {field: FIELDS[field](request.POST) for field in act.fields}
+            if act.asks and "confirmed" not in request.POST:
+                return self._ask(request, act, selected, self.affected(name, selected, **given))
             hit, words = getattr(self, f"act_{name}")(request, selected, **given)
         except ValueError as error:
-            self.message_user(request, f"{capfirst(str(error))}.", messages.ERROR)
+            self.message_user(request, _sentence(error), messages.ERROR)
             return None
         except CommandError as error:
             self.message_user(request, f"This cannot be done: {error.message}.", messages.ERROR)
@@ -205,6 +241,18 @@ class LiveAdmin(Tableless):
         self.message_user(request, words, messages.SUCCESS if hit else messages.WARNING)
         return HttpResponseRedirect(request.get_full_path())
 
+    def _ask(self, request: HttpRequest, act: Act, selected: list[str], affected: Affected) -> HttpResponse:
+        """The page that asks whether it is meant: what was posted, to be posted again with `confirmed`."""
+        said = [(name, value) for name, values in request.POST.lists() for value in values if name not in _NOT_AGAIN]
+        context = self.context(request) | {
+            "title": "Are you sure?",
+            "act": act,
+            "affected": affected,
+            "posted": [*said, *(("selected", one) for one in selected)],
+            "back": request.get_full_path(),
+        }
+        return TemplateResponse(request, "admin/realtime/confirmation.html", context)
+
     def _require(self, request: HttpRequest, act: Act, selected: list[str]) -> None:
         if self.may_control(request, permission=act.permission):
             return
@@ -212,16 +260,33 @@ class LiveAdmin(Tableless):
         if not objects or not all(self.may_control(request, one) for one in objects):
             raise PermissionDenied
 
-    def log(self, request: HttpRequest, name: str, words: str, whom: str = "") -> None:
-        """Who did what to what, in the admin's log. `whom` says it better than `name`."""
+    def log(self, request: HttpRequest, name: str, deed: str, more: str = "") -> None:
+        """Who did what to the object of this name: `deed` is what “Recent actions” and the object's history show, as
+        `disconnected ann (3 connections)`; `more` stands behind it in the history."""
         LogEntry.objects.create(
             user=cast(User, request.user),
             content_type=ContentType.objects.get_for_model(self.model),
             object_id=name,
-            object_repr=(whom or name)[:200],
+            object_repr=deed[:200],
             action_flag=CHANGE,
-            change_message=words,
+            change_message=f"{deed}: {more}" if more else deed,
         )
+
+
+def _read(form: QueryDict, act: Act) -> tuple[dict[str, Any], Errors]:
+    """What an action's inputs say, and what is wrong with them."""
+    given: dict[str, Any] = {}
+    wrong: Errors = []
+    for field in act.fields:
+        try:
+            given[field] = FIELDS[field](form)
+        except ValueError as error:
+            wrong.append((field, _sentence(error)))
+    return given, wrong
+
+
+def _sentence(error: ValueError) -> str:
+    return f"{capfirst(str(error))}."
 
 
 def _names(selected: list[str]) -> list[str]:

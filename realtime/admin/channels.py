@@ -13,13 +13,15 @@ from django.contrib.admin.utils import quote, unquote
 from django.http import HttpRequest
 
 from flotilla.realtime.admin import base
+from flotilla.realtime.admin.affected import Affected
 from flotilla.realtime.admin.base import Act
 from flotilla.realtime.admin.detail import DetailAdmin
 from flotilla.realtime.admin.fields import shown
 from flotilla.realtime.admin.ordering import ORDER, Column
 from flotilla.realtime.admin.tail import TailedAdmin
+from flotilla.realtime.admin.words import count
 from flotilla.realtime.api.control import disconnect, unsubscribe
-from flotilla.realtime.api.inspection import Page, channel, channels, connections, members
+from flotilla.realtime.api.inspection import Page, channel, channel_states, channels, connections, members
 from flotilla.realtime.api.publishing import broker, options_of
 from flotilla.realtime.api.python import publish
 from flotilla.realtime.api.user_names import id_of, name_users
@@ -57,7 +59,10 @@ class ChannelAdmin(TailedAdmin, DetailAdmin):
         Column("In history", is_number=True),
         Column("Last publication", "-published_at"),
     )
-    acts = {"publish": Act("Publish", ("data",)), "clear": Act("Clear history")}
+    acts = {
+        "publish": Act("Publish", ("data",)),
+        "clear": Act("Clear history", asks="What was published is gone for those who come back, or join later."),
+    }
     note = "Channels that have subscribers. To find one without, search for its whole name."
 
     def look(self, query: Mapping[str, str], after: str) -> Page:
@@ -77,14 +82,20 @@ class ChannelAdmin(TailedAdmin, DetailAdmin):
     def name_of(self, row: Mapping[str, Any]) -> str:
         return str(row["channel"])
 
+    def affected(self, name: str, selected: list[str], **given: Any) -> Affected:
+        rows = [{"channel": one} | state for one, state in zip(selected, channel_states(selected), strict=True)]
+        total = sum(row["stored"] for row in rows)
+        lines = [f"{row['channel']}: {count(row['stored'], 'publication')}" for row in rows]
+        return Affected(f"{count(total, 'publication')} in {count(len(rows), 'channel')}", lines)
+
     def act_publish(self, request: HttpRequest, selected: list[str], data: msgspec.Raw) -> tuple[int, str]:
         """Into each, as the server itself."""
         for name in selected:
             options_of(name)
         for name in selected:
             publish(name, data, on_commit=False)
-            self.log(request, name, f"Published: {shown(data)}")
-        return len(selected), f"Published to {len(selected)} channels."
+            self.log(request, name, f"published to {name}", shown(data))
+        return len(selected), f"Published to {count(len(selected), 'channel')}."
 
     def act_clear(self, request: HttpRequest, selected: list[str]) -> tuple[int, str]:
         """Empty the history of each; positions stay."""
@@ -93,8 +104,8 @@ class ChannelAdmin(TailedAdmin, DetailAdmin):
                 raise CommandError(ErrorCode.NOT_AVAILABLE, f"{name} keeps no history")
         for name in selected:
             broker().forget_sync(name)
-            self.log(request, name, "History cleared.")
-        return len(selected), f"History of {len(selected)} channels cleared."
+            self.log(request, name, f"cleared the history of {name}")
+        return len(selected), f"History of {count(len(selected), 'channel')} cleared."
 
     # One channel
 
@@ -152,7 +163,9 @@ def _people(name: str, facts: Mapping[str, Any], after: str) -> tuple[list[dict[
         people, following = page.rows, page.next
     else:
         seen, following = members(name, after=after, limit=base.PAGE)
-        people = [{"client": one.client, "user": one.user, "instance": one.incarnation} for one in seen]
+        people = [
+            {"client": one.client, "user": one.user, "instance": one.incarnation.rpartition(".")[0]} for one in seen
+        ]
     name_users(people)
     for one in people:
         one |= {"box": one["client"], "may": True}

@@ -8,18 +8,23 @@ import msgspec
 from django.contrib import admin
 from django.http import HttpRequest
 
+from flotilla.natural_names import NamedUser, user_named
+from flotilla.ratelimit.http.addresses import counted
 from flotilla.ratelimit.inspection import standings
 from flotilla.ratelimit.subjects import Subject
 from flotilla.realtime.admin import base
+from flotilla.realtime.admin.affected import Affected, by_address, by_client, by_user, connections_of
 from flotilla.realtime.admin.base import Act
-from flotilla.realtime.admin.block_action import BLOCKING, block_each
+from flotilla.realtime.admin.block_action import BLOCKED, BLOCKING, block_each
 from flotilla.realtime.admin.detail import DetailAdmin
 from flotilla.realtime.admin.fields import shown
 from flotilla.realtime.admin.ordering import ORDER, Column
 from flotilla.realtime.admin.tail import TailedAdmin
+from flotilla.realtime.admin.words import count, owner
 from flotilla.realtime.api.control import disconnect, unsubscribe
 from flotilla.realtime.api.inspection import Page, connection, connections
 from flotilla.realtime.api.messaging import send_message
+from flotilla.realtime.api.publishing import options_of
 from flotilla.realtime.api.user_names import id_of, name_users, named
 from flotilla.realtime.models import Connection
 from flotilla.realtime.node.control import Acknowledged
@@ -52,17 +57,23 @@ class ConnectionAdmin(TailedAdmin, DetailAdmin):
         Column("Bytes waiting", "-waiting", is_number=True, both=True),
     )
     acts = {
-        "disconnect": Act("Disconnect"),
-        "unsubscribe": Act("Unsubscribe from", ("channel",)),
+        "disconnect": Act("Disconnect", asks="These connections end, and their clients stay away (3503)."),
+        "unsubscribe": Act(
+            "Unsubscribe from",
+            ("channel",),
+            asks="Connections stay; their clients do not subscribe again (2000).",
+        ),
         "message": Act("Send a message", ("data",)),
-        "block_user": Act("Block the user", ("seconds", "note"), permission=BLOCKING),
-        "block_address": Act("Block the address", ("seconds", "note"), permission=BLOCKING),
+        "block_user": Act("Block the user", ("seconds", "note"), permission=BLOCKING, asks=BLOCKED),
+        "block_address": Act("Block the address", ("seconds", "note"), permission=BLOCKING, asks=BLOCKED),
     }
 
     def look(self, query: Mapping[str, str], after: str) -> Page:
-        """A page of connections, in the order of their ids or that which is asked for."""
+        """A page of connections, in the order of their ids or another. Raises UnknownName for a user whom nobody
+        knows."""
+        user = id_of(query["user"]) or None
         page = connections(
-            id_of(query["user"]) or None,
+            user,
             channel=query["channel"],
             text=query["q"],
             instance=query["instance"],
@@ -72,6 +83,8 @@ class ConnectionAdmin(TailedAdmin, DetailAdmin):
             after=after,
             limit=base.PAGE,
         )
+        if user and not page.rows:
+            user_named(query["user"])  # nobody was meant: this says so
         dress(page.rows)
         return page
 
@@ -96,58 +109,74 @@ class ConnectionAdmin(TailedAdmin, DetailAdmin):
         about = facts.get("facts")
         return f"{about['username'] or about['user'] or 'a visitor'} at {about['address']}" if about else name
 
-    def _each(self, request: HttpRequest, selected: list[str], do: Callable[[str], Acknowledged], words: str) -> int:
-        """Do it to each connection; those that were hit are in the log. Returns how many."""
+    def affected(self, name: str, selected: list[str], **given: Any) -> Affected:
+        if name == "block_user":
+            return by_user([user.id for user in _users(selected)])
+        if name == "block_address":
+            return by_address(_addresses(selected))
+        channel = given.get("channel", "")
+        if channel:
+            options_of(channel)
+        return by_client(selected, channel)
+
+    def _each(
+        self,
+        request: HttpRequest,
+        selected: list[str],
+        do: Callable[[str], Acknowledged],
+        deed: Callable[[str], str],
+        more: str = "",
+    ) -> int:
+        """Do it to each connection; the log has the `deed`, said of its owner. Returns how many were hit."""
         hit = 0
-        for client, whom in _about(selected):
+        owners = {row["client"]: owner(row) for row in connections_of(selected)}
+        for client in selected:
             done = do(client)
             hit += done.hit
             if done.hit:
-                self.log(request, client, words, whom)
+                self.log(request, client, deed(owners.get(client, client)), more)
         return hit
 
     def act_disconnect(self, request: HttpRequest, selected: list[str]) -> tuple[int, str]:
         """For good: 3503."""
-        hit = self._each(request, selected, lambda client: disconnect(client=client), "Disconnected (3503).")
-        return hit, f"{hit} connections ended."
+        hit = self._each(request, selected, lambda client: disconnect(client=client), "disconnected {}".format)
+        return hit, f"{count(hit, 'connection')} ended."
 
     def act_unsubscribe(self, request: HttpRequest, selected: list[str], channel: str) -> tuple[int, str]:
         """For good: 2000."""
-        hit = self._each(
-            request,
-            selected,
-            lambda client: unsubscribe(None, channel, client=client),
-            f"Unsubscribed from {channel} (2000).",
-        )
-        return hit, f"{hit} subscriptions ended."
+
+        def do(client: str) -> Acknowledged:
+            return unsubscribe(None, channel, client=client)
+
+        hit = self._each(request, selected, do, lambda whom: f"unsubscribed {whom} from {channel}")
+        return hit, f"{count(hit, 'subscription')} ended."
 
     def act_message(self, request: HttpRequest, selected: list[str], data: msgspec.Raw) -> tuple[int, str]:
         """A push of no channel."""
-        hit = self._each(
-            request, selected, lambda client: send_message(None, data, client=client), f"Sent a message: {shown(data)}"
-        )
-        return hit, f"Sent to {hit} connections."
+
+        def do(client: str) -> Acknowledged:
+            return send_message(None, data, client=client)
+
+        hit = self._each(request, selected, do, "sent {} a message".format, shown(data))
+        return hit, f"Sent to {count(hit, 'connection')}."
 
     def act_block_user(self, request: HttpRequest, selected: list[str], seconds: float, note: str) -> tuple[int, str]:
         """The users behind the selected connections."""
-        users = {row["user"] for row in _rows(selected)}
-        if "" in users:
-            raise ValueError("a visitor has no user to block: block the address")
-        return block_each(self, request, [(named(user), "") for user in sorted(users)], seconds, note)
+        return block_each(self, request, [(user, "") for user in _users(selected)], seconds, note)
 
     def act_block_address(
         self, request: HttpRequest, selected: list[str], seconds: float, note: str
     ) -> tuple[int, str]:
         """Where the selected connections come from."""
-        addresses = {row["address"] for row in _rows(selected)} - {""}
-        return block_each(self, request, [(None, address) for address in sorted(addresses)], seconds, note)
+        return block_each(self, request, [(None, address) for address in _addresses(selected)], seconds, note)
 
 
 def dress(rows: list[dict[str, Any]]) -> None:
     """Connections as templates want them: times, and the names of their users."""
+    name_users(rows)
     for row in rows:
         row["since"] = moment(row["since"])
-    name_users(rows)
+        row["called"] = owner(row)
 
 
 def moment(at: float | None) -> datetime | None:
@@ -155,11 +184,14 @@ def moment(at: float | None) -> datetime | None:
     return datetime.fromtimestamp(at, UTC) if at else None
 
 
-def _rows(clients: list[str]) -> list[dict[str, Any]]:
-    return [row for client in clients for row in connections(client=client, limit=1).rows]
+def _users(clients: list[str]) -> list[NamedUser]:
+    """The users of connections. ValueError where one has none."""
+    found = {row["user"] for row in connections_of(clients)}
+    if "" in found:
+        raise ValueError("a visitor has no user to block: block the address")
+    return [named(user) for user in sorted(found)]
 
 
-def _about(clients: list[str]) -> list[tuple[str, str]]:
-    """Each connection, and whose it is in words."""
-    found = {row["client"]: f"{row['user'] or 'a visitor'} at {row['address']}" for row in _rows(clients)}
-    return [(client, found.get(client, client)) for client in clients]
+def _addresses(clients: list[str]) -> list[str]:
+    """The addresses of connections, as limits count them."""
+    return sorted({counted(row["address"]) for row in connections_of(clients) if row["address"]})

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from flotilla.natural_names import NamedUser, user_named
+from flotilla.ratelimit.http.addresses import address_of
 from flotilla.realtime.api.publishing import payload
 from flotilla.realtime.protocol.codes import CommandError
 
@@ -54,11 +55,11 @@ def seconds(form: Form) -> float:
 
 
 def whom(form: Form) -> tuple[NamedUser | None, str]:
-    """A user or an address: one of the two, the other is None or ""."""
+    """A user or an address: one of the two, the other is None or "". An address as it is counted: IPv6 by its /64."""
     name = _text(form, "whom")
     if not name:
         raise ValueError("say whom: a user's name or key, or an address")
-    return (None, name) if form.get("kind") == "address" else (user_named(name), "")
+    return (None, address_of(name)) if form.get("kind") == "address" else (user_named(name), "")
 
 
 def note(form: Form) -> str:

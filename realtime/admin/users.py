@@ -13,13 +13,15 @@ from django.urls import NoReverseMatch, reverse
 from flotilla.ratelimit.inspection import standings
 from flotilla.ratelimit.subjects import Subject
 from flotilla.realtime.admin import base
+from flotilla.realtime.admin.affected import Affected, by_user
 from flotilla.realtime.admin.base import Act
-from flotilla.realtime.admin.block_action import BLOCKING, block_each
+from flotilla.realtime.admin.block_action import BLOCKED, BLOCKING, block_each
 from flotilla.realtime.admin.connections import dress, moment
 from flotilla.realtime.admin.detail import DetailAdmin
 from flotilla.realtime.admin.fields import shown
 from flotilla.realtime.admin.ordering import ORDER, Column
 from flotilla.realtime.admin.tail import TailedAdmin
+from flotilla.realtime.admin.words import called, count
 from flotilla.realtime.api.control import disconnect
 from flotilla.realtime.api.inspection import Page, blocks, channels, connections, users
 from flotilla.realtime.api.messaging import send_message
@@ -46,9 +48,9 @@ class ConnectedUserAdmin(TailedAdmin, DetailAdmin):
         Column("Since", "since"),
     )
     acts = {
-        "disconnect": Act("Disconnect"),
+        "disconnect": Act("Disconnect", asks="All connections of these users end, and their clients stay away (3503)."),
         "message": Act("Send a message", ("data",)),
-        "block": Act("Block", ("seconds", "note"), permission=BLOCKING),
+        "block": Act("Block", ("seconds", "note"), permission=BLOCKING, asks=BLOCKED),
     }
 
     def look(self, query: Mapping[str, str], after: str) -> Page:
@@ -101,6 +103,9 @@ class ConnectedUserAdmin(TailedAdmin, DetailAdmin):
         """By name, where there is one."""
         return str(facts.get("username") or name)
 
+    def affected(self, name: str, selected: list[str], **given: Any) -> Affected:
+        return by_user(selected)
+
     def act_disconnect(self, request: HttpRequest, selected: list[str]) -> tuple[int, str]:
         """All connections, for good: 3503."""
         hit = 0
@@ -108,8 +113,8 @@ class ConnectedUserAdmin(TailedAdmin, DetailAdmin):
             done = disconnect(user)
             hit += done.hit
             if done.hit:
-                self.log(request, user, f"Disconnected (3503), {done.hit} connections.")
-        return hit, f"{hit} connections ended."
+                self.log(request, user, f"disconnected {called(named(user))} ({count(done.hit, 'connection')})")
+        return hit, f"{count(hit, 'connection')} ended."
 
     def act_message(self, request: HttpRequest, selected: list[str], data: msgspec.Raw) -> tuple[int, str]:
         """To every connection of theirs."""
@@ -118,8 +123,9 @@ class ConnectedUserAdmin(TailedAdmin, DetailAdmin):
             done = send_message(user, data)
             hit += done.hit
             if done.hit:
-                self.log(request, user, f"Sent a message: {shown(data)}")
-        return hit, f"Sent to {hit} connections."
+                deed = f"sent {called(named(user))} a message ({count(done.hit, 'connection')})"
+                self.log(request, user, deed, shown(data))
+        return hit, f"Sent to {count(hit, 'connection')}."
 
     def act_block(self, request: HttpRequest, selected: list[str], seconds: float, note: str) -> tuple[int, str]:
         """Keep them out for a time."""

@@ -9,6 +9,7 @@ from tests.browser.conftest import PATIENCE, Cluster
 from tests.browser.people import in_the_demo, log_in_as, log_in_as_admin, make_user, refreshed
 
 USERS = "/admin/flotilla_realtime/connecteduser/"
+ASKING = {"disconnect", "block", "drain"}
 Screenshot = Callable[[Page, str], None]
 
 
@@ -37,7 +38,7 @@ def admin(cluster: Cluster, browser: Browser, closing: Callable[[Callable[[], No
 
 
 def act(page: Page, action: str, **fields: str) -> None:
-    """Choose an action, fill in what it wants, go."""
+    """Choose an action, fill in what it wants, go, and say that it is meant where that is asked."""
     page.select_option("select[name=action]", action)
     for name, value in fields.items():
         field = page.locator(f".actions [name={name}]")
@@ -46,6 +47,9 @@ def act(page: Page, action: str, **fields: str) -> None:
         else:
             field.fill(value)
     page.click(".actions button[type=submit]")
+    if action in ASKING:
+        expect(page.locator("#content")).to_contain_text("Are you sure?")
+        page.click("input[type=submit]")
 
 
 def test_one_of_two_people_is_kicked_and_stays_away(
@@ -70,11 +74,11 @@ def test_one_of_two_people_is_kicked_and_stays_away(
     screenshot(admin, "two-people")
 
     act(admin, "message", data='{"text": "closing soon"}')
-    expect(admin.locator(".messagelist")).to_contain_text("Sent to 1 connections.")
+    expect(admin.locator(".messagelist")).to_contain_text("Sent to 1 connection.")
     expect(dora.locator("#log")).to_contain_text("closing soon")
     dora_row.locator("input[name=selected]").check()
     act(admin, "disconnect")
-    expect(admin.locator(".messagelist")).to_contain_text("1 connections ended.")
+    expect(admin.locator(".messagelist")).to_contain_text("1 connection ended.")
     expect(dora.locator("#state")).to_have_attribute("data-state", "disconnected")
     expect(dora.locator("#banner")).to_contain_text("force disconnect (3503)")
     screenshot(dora, "kicked")
@@ -85,11 +89,11 @@ def test_one_of_two_people_is_kicked_and_stays_away(
     expect(dirk.locator("#state")).to_have_attribute("data-state", "connected")
 
     admin.goto(f"{cluster.url}/admin/")
-    expect(admin.locator("#recent-actions-module")).to_contain_text(dora_id)
+    expect(admin.locator("#recent-actions-module")).to_contain_text("disconnected dora (1 connection)")
     admin.goto(f"{cluster.url}{USERS}")
     dirk_row.locator("input[name=selected]").check()
     act(admin, "block", duration="3600", note="spam")
-    expect(admin.locator(".messagelist")).to_contain_text("1 blocked, 1 connections ended.")
+    expect(admin.locator(".messagelist")).to_contain_text("1 blocked, 1 connection ended.")
     expect(dirk.locator("#banner")).to_contain_text("blocked until")
     dirk.reload()
     expect(dirk.locator("#banner")).to_contain_text("blocked until")
@@ -112,7 +116,7 @@ def test_who_may_not_cannot(
     closing(context.close)
     eve = context.new_page()
     log_in_as(eve, cluster, "eve")
-    expect(eve.locator("#content")).not_to_contain_text("Real-time")
+    expect(eve.locator("#content")).not_to_contain_text("Flotilla")
     for page in ("instance", "channel", "connecteduser", "connection", "block"):
         response = eve.goto(f"{cluster.url}/admin/flotilla_realtime/{page}/")
         assert response is not None
@@ -166,7 +170,7 @@ def test_an_instance_is_drained_and_replaced(
     pid = row.get_attribute("data-pid")
     row.locator("input[name=selected]").check()
     act(admin, "drain")
-    expect(admin.locator(".messagelist")).to_contain_text("1 of 1 instances begin to drain.")
+    expect(admin.locator(".messagelist")).to_contain_text("Draining begins at 1 of 1 instance.")
     expect(admin.locator(f"#rows tr[data-pid='{pid}']")).to_have_count(0)
     expect(tab.locator("#state")).to_have_attribute("data-state", "connected")
     expect(tab.locator("#banner")).to_contain_text("nothing was missed")

@@ -119,7 +119,15 @@ async def test_the_admin_finds_a_connection_of_a_custom_user(bazaar: Bazaar) -> 
 
 async def test_people_are_blocked_by_their_e_mail_address_and_let_in_again(bazaar: Bazaar) -> None:
     chief, bob = [await asyncio.to_thread(bazaar.visitor, who) for who in (CHIEF, BOB)]
-    form = {"action": "block", "kind": "user", "whom": BOB, "duration": "", "seconds": "600", "note": "a test"}
+    form = {
+        "action": "block",
+        "kind": "user",
+        "whom": BOB,
+        "duration": "",
+        "seconds": "600",
+        "note": "a test",
+        "confirmed": "yes",
+    }
     try:
         page = await asyncio.to_thread(lambda: chief.fill("/admin/flotilla_realtime/block/", **form))
         assert f'data-key="u:{bazaar.users[BOB]}"' in page.text and BOB in page.text

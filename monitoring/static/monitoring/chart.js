@@ -1,18 +1,24 @@
 // One chart: a line for each instance and figure. Made anew when the instances change, else only given new data.
+//
+// A colour is an instance, a kind of line is a figure, in the legend as in the chart. Times are those of the zone that
+// the page names, whatever the browser's own is.
 
 const COLOURS = ["#2b7bba", "#d9822b", "#2f9e63", "#b04ac0", "#c23b3b", "#7a7a2a"];
-const DASHES = [[], [6, 3], [2, 3]];
+const LINES = [{ dash: [], border: "solid" }, { dash: [8, 4], border: "dashed" }, { dash: [2, 3], border: "dotted" }];
 const HEIGHT = 180;
+const LEAST = 60; // seconds that are shown at least
 
 export class Chart {
   #root;
   #figures; // [[name, label], …]
+  #clock;
   #instances = "";
   #plot = null;
 
-  constructor(id, figures) {
+  constructor(id, figures, zone) {
     this.#root = document.getElementById(id);
     this.#figures = figures;
+    this.#clock = clockOf(zone);
   }
 
   draw(window_, instances) {
@@ -36,10 +42,26 @@ export class Chart {
     const lines = instances.flatMap((instance, number) => this.#figures.map(([, label], index) => ({
       label: label ? `${instance} ${label}` : instance,
       stroke: COLOURS[number % COLOURS.length],
-      dash: DASHES[index],
+      dash: LINES[index].dash,
       width: 1.5,
     })));
-    const scales = { y: { range: (_, __, most) => [0, Math.max(1, most * 1.1)] } };
-    return { width, height: HEIGHT, series: [{}, ...lines], axes: [axis, { ...axis, size: 60 }], scales };
+    const border = (_, line) => LINES[(line - 1) % this.#figures.length].border;
+    return {
+      width,
+      height: HEIGHT,
+      legend: { markers: { width: 2, dash: border } },
+      series: [{ label: "Time", value: (_, at) => (at == null ? "–" : this.#clock(at)) }, ...lines],
+      axes: [{ ...axis, values: (_, splits) => splits.map(this.#clock) }, { ...axis, size: 60 }],
+      scales: {
+        x: { range: (_, first, last) => [Math.min(first, last - LEAST), last] },
+        y: { range: (_, __, most) => [0, Math.max(1, most * 1.1)] },
+      },
+    };
   }
+}
+
+function clockOf(zone) {
+  const shape = { hour: "2-digit", minute: "2-digit", second: "2-digit" };
+  const format = new Intl.DateTimeFormat("en-GB", { ...shape, timeZone: zone });
+  return (at) => format.format(at * 1000);
 }

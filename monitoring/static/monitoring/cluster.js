@@ -1,6 +1,8 @@
-// The admin's page “Cluster”: figures come over the platform's own WebSocket, one message an instance and interval, and
-// go into a window of slots; charts are drawn of the window, a table of the newest. Nothing is asked of the server.
+// The admin's page “Cluster”: the figures of the last hour are asked for once; then they come over the platform's own
+// WebSocket, one message an instance and interval. All go into a window of slots: charts are drawn of it, and a table of
+// the newest.
 
+import { morph } from "../realtime/admin/morph.js";
 import { Chart } from "./chart.js";
 import { Window } from "./window.js";
 
@@ -8,15 +10,19 @@ const root = document.getElementById("cluster");
 const state = document.getElementById("state");
 const rows = document.querySelector("#instances tbody");
 const every = Number(root.dataset.every);
-const SILENT_AFTER = 4 * every * 1000; // ms
+const sampled = Number(root.dataset.sampled); // seconds from one remembered sample to the next
+const { zone } = root.dataset;
+const SILENT_AFTER = 4 * every; // seconds
+const GONE_AFTER = 600; // seconds: then an instance that is silent has no row any more, but its lines
+const SPAN = 3600; // seconds
 
-const figures = new Window(every, 150);
-const heard = new Map(); // instance → when, in ms
+const figures = new Window(every, SPAN);
+const newest = new Map(); // instance → { until: seconds, told }; after that time it is silent
 const charts = [
-  new Chart("connections", [["connections", ""]]),
-  new Chart("messages", [["received", "in"], ["written", "out"]]),
-  new Chart("deliveries", [["p50", "p50"], ["p95", "p95"], ["p99", "p99"]]),
-  new Chart("denials", [["denied", ""]]),
+  new Chart("connections", [["connections", ""]], zone),
+  new Chart("messages", [["received", "in"], ["written", "out"]], zone),
+  new Chart("deliveries", [["p50", "p50"], ["p95", "p95"], ["p99", "p99"]], zone),
+  new Chart("denials", [["denied", ""]], zone),
 ];
 
 function say(name, text) {
@@ -24,43 +30,62 @@ function say(name, text) {
   state.textContent = text;
 }
 
-function row(name) {
-  for (const known of rows.children) if (known.dataset.instance === name) return known;
+function row(name, { until, told }) {
+  const { connections, admitted, admission_peak: peak, received, written, p50, p95, p99, denied, cpu, memory } = told;
   const made = document.createElement("tr");
-  made.dataset.instance = name;
+  made.dataset.key = name;
+  if (Date.now() / 1000 > until) made.dataset.silent = "";
   made.append(Object.assign(document.createElement("th"), { scope: "row", textContent: name }));
-  for (let cell = 0; cell < 10; cell += 1) made.append(document.createElement("td"));
-  const next = [...rows.children].find((other) => other.dataset.instance > name);
-  rows.insertBefore(made, next ?? null);
+  for (const value of [connections, `${admitted} (${peak})`, received, written, p50, p95, p99, denied,
+    `${Math.round(cpu * 100)} %`, `${Math.round(memory / 1e6)} MB`]) {
+    made.append(Object.assign(document.createElement("td"), { textContent: value ?? "–" }));
+  }
   return made;
 }
 
-function show(told) {
-  const { connections, admitted, admission_peak: peak, received, written, p50, p95, p99, denied, cpu, memory } = told;
-  const shown = [connections, `${admitted} (${peak})`, received, written, p50, p95, p99, denied, `${Math.round(cpu * 100)} %`, `${Math.round(memory / 1e6)} MB`];
-  const made = row(told.instance);
-  delete made.dataset.silent;
-  shown.forEach((value, index) => { made.children[index + 1].textContent = value ?? "–"; });
+function draw() {
+  const names = [...newest.keys()].sort();
+  const shown = names.filter((name) => Date.now() / 1000 < newest.get(name).until + GONE_AFTER);
+  const fresh = document.createDocumentFragment();
+  fresh.append(...shown.map((name) => row(name, newest.get(name))));
+  morph(rows, fresh);
+  for (const chart of charts) chart.draw(figures, names);
 }
 
-function tick() {
-  const now = Date.now();
-  for (const made of rows.children) if (now - heard.get(made.dataset.instance) > SILENT_AFTER) made.dataset.silent = "";
-  for (const chart of charts) chart.draw(figures, [...heard.keys()].sort());
+function hear(at, told, within) {
+  figures.put(at, told.instance, told);
+  newest.set(told.instance, { until: at + within, told });
 }
 
-const scheme = location.protocol === "https:" ? "wss" : "ws";
-const client = new window.Centrifuge(`${scheme}://${location.host}${root.dataset.websocket}`);
-client.on("connecting", () => say("connecting", "connecting…"));
-client.on("disconnected", ({ code, reason }) => say("refused", `disconnected: ${reason} (${code})`));
-const subscription = client.newSubscription(root.dataset.channel);
-subscription.on("subscribed", () => say("connected", "live"));
-subscription.on("unsubscribed", ({ code, reason }) => say("refused", `not allowed: ${reason} (${code})`));
-subscription.on("publication", ({ data }) => {
-  heard.set(data.instance, Date.now());
-  figures.put(Date.now() / 1000, data.instance, data);
-  show(data);
-});
-subscription.subscribe();
-client.connect();
-setInterval(tick, every * 1000);
+async function hearOfTheLastHour() {
+  const response = await fetch("?history", { credentials: "same-origin", redirect: "error" });
+  if (!response.ok) throw new Error(`answered with ${response.status}`);
+  const { names, rows: samples } = await response.json();
+  for (const values of samples) {
+    const told = Object.fromEntries(names.map((name, index) => [name, values[index]]));
+    hear(told.at, told, 2 * sampled + SILENT_AFTER);
+  }
+  draw();
+}
+
+function watch() {
+  const scheme = location.protocol === "https:" ? "wss" : "ws";
+  const client = new window.Centrifuge(`${scheme}://${location.host}${root.dataset.websocket}`);
+  client.on("connecting", () => say("connecting", "connecting…"));
+  client.on("disconnected", ({ code, reason }) => say("refused", `disconnected: ${reason} (${code})`));
+  const subscription = client.newSubscription(root.dataset.channel);
+  subscription.on("subscribed", () => say("connected", "live"));
+  subscription.on("unsubscribed", ({ code, reason }) => say("refused", `not allowed: ${reason} (${code})`));
+  subscription.on("publication", ({ data }) => {
+    const isNew = !newest.has(data.instance);
+    hear(Date.now() / 1000, data, SILENT_AFTER);
+    if (isNew) draw();
+  });
+  subscription.subscribe();
+  client.connect();
+  setInterval(draw, every * 1000);
+}
+
+hearOfTheLastHour().catch((error) => {
+  document.getElementById("gap").textContent = `The last hour is not known: ${error.message}.`;
+}).finally(watch);

@@ -37,6 +37,14 @@ class Staff:
         return await sync_to_async(self._client.get)(self._url(query, page))
 
     async def post(self, query: str = "", **fields: Any) -> Any:
+        """What follows the form; where that is a page that asks whether it is meant, what follows the yes."""
+        page = await self.ask(query, **fields)
+        if page.status_code == 200 and b'name="confirmed"' in page.content:
+            page = await self.ask(query, **fields, confirmed="yes")
+        return page
+
+    async def ask(self, query: str = "", **fields: Any) -> Any:
+        """What follows the form, which may be a page that asks whether it is meant."""
         return await sync_to_async(self._client.post)(self._url(query), fields, follow=True)
 
     def _url(self, query: str, page: str = "") -> str:
@@ -58,6 +66,6 @@ async def people(node: Node, *users: str, room: str = ROOM) -> list[Peer]:
 
 
 async def logged() -> list[tuple[str, str]]:
-    """What the admin's log says: about whom, and what."""
+    """What “Recent actions” say, and the objects' histories."""
     entries = LogEntry.objects.order_by("pk").values_list("object_repr", "change_message")
     return await sync_to_async(list)(entries)

@@ -89,4 +89,4 @@ async def test_a_right_on_one_object_counts_for_that_object(node: Node, settings
     assert b"Published to 1" in (await moderator.post(action="publish", data="1", selected=ROOM)).content
     forged = await moderator.post(action="publish", data="1", selected=[ROOM, "open:b"])
     assert forged.status_code == 403
-    assert await logged() == [(ROOM, "Published: 1")]
+    assert await logged() == [("published to open:a", "published to open:a: 1")]

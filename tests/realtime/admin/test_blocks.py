@@ -1,7 +1,10 @@
 """Blocks in the admin: the list, one more, and one less."""
 
+import html
+
 import pytest
 from asgiref.sync import sync_to_async
+from django.contrib.auth.models import User
 
 from flotilla import ablock
 from flotilla.realtime.admin import base
@@ -19,7 +22,7 @@ async def test_somebody_is_blocked_listed_and_unblocked(node: Node) -> None:
     assert b"Say whom" in (await boss.post(**wanted)).content
     assert b"1 blocked, 0 connections ended." in (await boss.post(**wanted, whom="2001:db8::7")).content
     assert (
-        b"1 blocked, 1 connections ended."
+        b"1 blocked, 1 connection ended."
         in (await boss.post(action="block", kind="user", whom="id:1", duration="", seconds="60")).content
     )
     page = await boss.get()
@@ -35,10 +38,10 @@ async def test_somebody_is_blocked_listed_and_unblocked(node: Node) -> None:
     assert not (await boss.get()).context["page"].rows
     await people(node, "1")
     assert await logged() == [
-        ("2001:db8::7", "Blocked for 86400 seconds. <scan>"),
-        ("1", "Blocked for 60 seconds."),
-        ("1", "Unblocked."),
-        ("2001:db8::/64", "Unblocked."),
+        ("blocked 2001:db8::/64 for 1 day (0 connections)", "blocked 2001:db8::/64 for 1 day (0 connections): <scan>"),
+        *[("blocked id 1 for 1 minute (1 connection)",) * 2],
+        *[("unblocked id 1",) * 2],
+        *[("unblocked 2001:db8::/64",) * 2],
     ]
 
 
@@ -70,3 +73,15 @@ async def test_a_selected_row_that_is_nothing_is_said(node: Node) -> None:
     assert b"Select at least one row" in (await boss.post(action="unblock", selected="u:a\0b")).content
     await sync_to_async(boss.allow)("view_block")
     assert (await boss.post(action="unblock", selected="u:1")).status_code == 403
+
+
+async def test_who_can_be_nobody_is_said_when_searched_for(node: Node) -> None:
+    """An address that is none, and a name that nobody has; who is known and not blocked is an empty list."""
+    ann = await sync_to_async(User.objects.create_user)("ann")
+    viewer = await staff("block", "view_block")
+    for query in ("10.0.0.300", "nobody"):
+        text = html.unescape((await viewer.get(f"?q={query}")).content.decode())
+        assert f"There is no user '{query}'" in text, query
+        assert f"'{query}' is not an address" in text, query
+    for query in ("ann", str(ann.pk), "id:customer-17", "192.0.2.7", "2001:db8::7"):
+        assert b"errornote" not in (await viewer.get(f"?q={query}")).content, query

@@ -1,5 +1,6 @@
 """Connections in the admin: in pages, with filters; what is done to them, and what the log says afterwards."""
 
+import html
 import time
 from typing import Any
 
@@ -60,6 +61,16 @@ class TestTheList:
             assert sorted(rows(await viewer.get(query))) == users, query
         assert b"<html" not in (await viewer.get("?rows=1")).content
 
+    async def test_a_user_whom_nobody_knows_is_said(self, node: Node) -> None:
+        """Not an empty list, which would say that they are not connected. An id that is connected needs no name."""
+        await people(node, "customer-17")
+        await sync_to_async(User.objects.create_user)("ann")
+        viewer = await staff("view_connection")
+        assert rows(await viewer.get("?user=customer-17")) == ["customer-17"]
+        for query, says in (("nobody", True), ("pk:999999", True), ("ann", False), ("id:customer-18", False)):
+            text = html.unescape((await viewer.get(f"?user={query}")).content.decode())
+            assert ("There is no user " in text) == says, query
+
     async def test_pages_hold_everybody_once(self, node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
         """In the order of the ids; the cursor goes on where a page ended, whoever came or went."""
         monkeypatch.setattr(base, "PAGE", 3)
@@ -98,8 +109,11 @@ class TestActions:
         assert {await one.end(), await two.end()} == {(3503, "force disconnect")}
         assert three.socket.closed is None
         entries = await sync_to_async(list)(LogEntry.objects.order_by("object_repr"))
-        assert [entry.object_repr for entry in entries] == ["1 at 192.0.2.1", "2 at 192.0.2.1"]
-        assert {(entry.user_id, entry.change_message) for entry in entries} == {(boss.user.pk, "Disconnected (3503).")}
+        assert [entry.object_repr for entry in entries] == [
+            "disconnected id 1 at 192.0.2.1",
+            "disconnected id 2 at 192.0.2.1",
+        ]
+        assert {entry.user_id for entry in entries} == {boss.user.pk}
 
     async def test_subscriptions_are_ended(self, node: Node) -> None:
         """The connection stays; a channel that cannot be is said; what hits nobody leaves no entry."""
@@ -108,11 +122,11 @@ class TestActions:
         selected = {"action": "unsubscribe", "selected": peer.client.id}
         assert b"Say which channel." in (await boss.post(**selected)).content
         assert b"unknown channel" in (await boss.post(**selected, channel="nowhere:a")).content
-        assert b"1 subscriptions ended." in (await boss.post(**selected, channel=ROOM)).content
+        assert b"1 subscription ended." in (await boss.post(**selected, channel=ROOM)).content
         assert peer.pushes("unsubscribe", ROOM) == [{"code": 2000, "reason": "server unsubscribe"}]
         assert b"0 subscriptions ended." in (await boss.post(**selected, channel=ROOM)).content
         entries = await sync_to_async(list)(LogEntry.objects.values_list("change_message", flat=True))
-        assert entries == [f"Unsubscribed from {ROOM} (2000)."]
+        assert entries == [f"unsubscribed id 1 at 192.0.2.1 from {ROOM}"]
 
     async def test_a_message_goes_to_those_selected(self, node: Node) -> None:
         """As the protocol's push of that name; what is no JSON is sent to nobody, and can be mended in the form."""
@@ -122,10 +136,12 @@ class TestActions:
         page = await boss.post(**wanted, data="{hello")
         assert b"This is not JSON" in page.content
         assert b"{hello</textarea>" in page.content
-        assert b"Sent to 1 connections." in (await boss.post(**wanted, data='{"text":\n "hello"}')).content
+        assert b"Sent to 1 connection." in (await boss.post(**wanted, data='{"text":\n "hello"}')).content
         assert {"push": {"message": {"data": {"text": "hello"}}}} in one.socket.lines
         assert not any("message" in line.get("push", {}) for line in two.socket.lines)
-        assert await logged() == [("1 at 192.0.2.1", 'Sent a message: {"text":"hello"}')]
+        assert await logged() == [
+            ("sent id 1 at 192.0.2.1 a message", 'sent id 1 at 192.0.2.1 a message: {"text":"hello"}')
+        ]
 
     async def test_the_user_or_the_address_of_a_connection_is_blocked(self, node: Node) -> None:
         """All of theirs end; who may end connections may not block for that."""
@@ -141,8 +157,11 @@ class TestActions:
             assert reason.startswith("blocked until 20")
         assert two.socket.closed is None
         wanted = {"action": "block_address", "selected": two.client.id, "duration": "", "seconds": "30"}
-        assert b"1 blocked, 1 connections ended." in (await boss.post(**wanted)).content
-        assert await logged() == [("1", "Blocked for 600 seconds. spam"), ("192.0.2.1", "Blocked for 30 seconds.")]
+        assert b"1 blocked, 1 connection ended." in (await boss.post(**wanted)).content
+        assert await logged() == [
+            ("blocked id 1 for 10 minutes (2 connections)", "blocked id 1 for 10 minutes (2 connections): spam"),
+            ("blocked 192.0.2.1 for 30 seconds (1 connection)",) * 2,
+        ]
 
     async def test_a_visitor_has_no_user_to_block(self, node: Node) -> None:
         """This is said; so is a time that is none."""

@@ -42,9 +42,9 @@ async def test_one_instance_is_told_to_end(node: Node, other: Node, terminated: 
     boss = await staff("instance", "control_instance")
     other.draining = True
     wanted = [other.presence.incarnation, "unit-9.000000000000"]
-    assert b"0 of 2 instances begin to drain." in (await boss.post(action="drain", selected=wanted)).content
+    assert b"Draining begins at 0 of 2 instances." in (await boss.post(action="drain", selected=wanted)).content
     assert not terminated.is_set()
     page = await boss.post(action="drain", selected=node.presence.incarnation)
-    assert b"1 of 1 instances begin to drain." in page.content
+    assert b"Draining begins at 1 of 1 instance." in page.content
     await until(terminated.is_set)
-    assert await logged() == [(node.presence.incarnation, "Drained.")]
+    assert await logged() == [("drained unit-0 (0 connections)",) * 2]

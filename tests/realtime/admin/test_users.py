@@ -70,11 +70,11 @@ async def test_all_connections_of_a_user_are_ended_told_and_kept_out(node: Node,
     assert {await here.end(), await there.end()} == {(3503, "force disconnect")}
     await sync_to_async(boss.allow)("view_connecteduser", "control_block")
     page = await boss.post(action="block", selected=["1", "2"], duration="3600")
-    assert b"2 blocked, 1 connections ended." in page.content
+    assert b"2 blocked, 1 connection ended." in page.content
     assert (await neighbour.end())[0] == 3507
     assert await logged() == [
-        ("1", 'Sent a message: "hi"'),
-        ("1", "Disconnected (3503), 2 connections."),
-        ("1", "Blocked for 3600 seconds."),
-        ("2", "Blocked for 3600 seconds."),
+        ("sent id 1 a message (2 connections)", 'sent id 1 a message (2 connections): "hi"'),
+        *[("disconnected id 1 (2 connections)",) * 2],
+        *[("blocked id 1 for 1 hour (0 connections)",) * 2],
+        *[("blocked id 2 for 1 hour (1 connection)",) * 2],
     ]

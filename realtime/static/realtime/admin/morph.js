@@ -5,7 +5,7 @@
 // Rows that change places do so around the row that somebody is at, which is never moved. A row that is gone stays while
 // it is ticked or has the focus or the selection, marked `data-gone`: nobody loses a line that is just being copied.
 
-const OWNED = new Set(["open"]); // attributes that belong to the person at the page, once the element is there
+const OWNED = new Set(["checked", "open"]); // attributes that belong to the person at the page, once the element is there
 const HEAVY = 1_000_000; // outweighs any number of rows
 
 /** Make the content of `live` that of `fresh`, whose nodes are used up. */
