@@ -13,7 +13,7 @@ from django.contrib.admin.utils import quote, unquote
 from django.http import HttpRequest
 
 from flotilla.realtime.admin import base
-from flotilla.realtime.admin.affected import Affected
+from flotilla.realtime.admin.affected import Affected, by_client
 from flotilla.realtime.admin.base import Act
 from flotilla.realtime.admin.detail import DetailAdmin
 from flotilla.realtime.admin.fields import shown
@@ -35,8 +35,16 @@ MAX_SHOWN = 500  # characters of each
 MAX_BYTES = 1_000_000  # of all of them
 KICKING = "flotilla_realtime.control_connection"
 KICKS = {
-    "kick": Act("Unsubscribe those selected", permission=KICKING),
-    "disconnect": Act("Disconnect those selected", permission=KICKING),
+    "kick": Act(
+        "Unsubscribe those selected",
+        permission=KICKING,
+        asks="They leave this channel, and their clients do not subscribe to it again (2000).",
+    ),
+    "disconnect": Act(
+        "Disconnect those selected",
+        permission=KICKING,
+        asks="These connections end, and their clients stay away (3503).",
+    ),
 }
 
 
@@ -83,6 +91,8 @@ class ChannelAdmin(TailedAdmin, DetailAdmin):
         return str(row["channel"])
 
     def affected(self, name: str, selected: list[str], **given: Any) -> Affected:
+        if name in KICKS:
+            return by_client(selected)
         rows = [{"channel": one} | state for one, state in zip(selected, channel_states(selected), strict=True)]
         total = sum(row["stored"] for row in rows)
         lines = [f"{row['channel']}: {count(row['stored'], 'publication')}" for row in rows]
@@ -121,7 +131,7 @@ class ChannelAdmin(TailedAdmin, DetailAdmin):
             hit += done.hit
             if done.hit:
                 self.log(request, name, f"unsubscribed connection {client} from {name}")
-        return hit, f"{hit} subscriptions ended."
+        return hit, f"{count(hit, 'subscription')} ended."
 
     def act_disconnect(self, request: HttpRequest, selected: list[str]) -> tuple[int, str]:
         """End the selected connections, for good: 3503."""
@@ -131,7 +141,7 @@ class ChannelAdmin(TailedAdmin, DetailAdmin):
             hit += done.hit
             if done.hit:
                 self.log(request, name, f"disconnected connection {client}, seen in {name}")
-        return hit, f"{hit} connections ended."
+        return hit, f"{count(hit, 'connection')} ended."
 
     @staticmethod
     def _shown(request: HttpRequest) -> str:
@@ -163,13 +173,16 @@ def _people(name: str, facts: Mapping[str, Any], after: str) -> tuple[list[dict[
         people, following = page.rows, page.next
     else:
         seen, following = members(name, after=after, limit=base.PAGE)
-        people = [
-            {"client": one.client, "user": one.user, "instance": one.incarnation.rpartition(".")[0]} for one in seen
-        ]
+        people = [{"client": one.client, "user": one.user, "instance": _instance(one.incarnation)} for one in seen]
     name_users(people)
     for one in people:
         one |= {"box": one["client"], "may": True}
     return people, following
+
+
+def _instance(incarnation: str) -> str:
+    """The name before the part that each start makes anew."""
+    return incarnation.rpartition(".")[0]
 
 
 def _newest(name: str, options: ChannelOptions) -> tuple[list[dict[str, Any]], bool]:

@@ -12,7 +12,7 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 
-from flotilla.realtime.admin.base import Act, LiveAdmin, fields_of
+from flotilla.realtime.admin.base import Act, Errors, LiveAdmin, fields_of
 from flotilla.realtime.admin.tail import LONGEST_NAME, TailedAdmin
 from flotilla.realtime.protocol.codes import CommandError
 from flotilla.store import StoreUnavailable
@@ -48,10 +48,11 @@ class DetailAdmin(LiveAdmin):
             raise PermissionDenied
         own = {key: act for key, act in self.acts.items() if self.may_control(request, thing, act.permission)}
         in_rows = self.row_acts(request)
+        errors: Errors = []
         if request.method == "POST":
             chosen = request.POST.get("action", "")
             about = None if chosen in in_rows else [name]
-            if (done := self.act(request, {**self.acts, **in_rows}, about)) is not None:
+            if (done := self.act(request, {**self.acts, **in_rows}, about, errors)) is not None:
                 return done
         facts = self._facts(name, request)
         acts = {**own, **in_rows} if not facts.get("gone") else {}
@@ -61,6 +62,7 @@ class DetailAdmin(LiveAdmin):
             "paged": bool(request.GET.get("after")),
             "columns": f"admin/realtime/{self.opts.model_name}.html",
             "acts": acts,
+            "errors": errors,
             "fields": fields_of(acts),
             "selecting": bool(in_rows),
             "list_url": reverse(f"{self.admin_site.name}:{self.opts.app_label}_{self.opts.model_name}_changelist"),

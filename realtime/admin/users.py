@@ -76,16 +76,16 @@ class ConnectedUserAdmin(TailedAdmin, DetailAdmin):
         """Connections, channels, a block, and what limits leave a user, connected or not."""
         page = connections(name, limit=base.PAGE)
         dress(page.rows)
-        block = next((row for row in blocks(text=name).rows if not row["is_address"]), None)
-        if block is not None:
-            block["until"] = moment(block["until"])
+        blocked = next((row for row in blocks(text=name).rows if not row["is_address"]), None)
+        if blocked is not None:
+            blocked["until"] = moment(blocked["until"])
         who = named(name)
         return {
             "page": page,
             "name": name,
             "username": who.name,
             "user_query": f"id:{name}",
-            "block": block,
+            "blocked": blocked,
             "channels": channels(user=name, limit=base.PAGE),
             "limits": standings(Subject(user=name)),
             "limit_url": self._limit_url(name) if who.name else "",

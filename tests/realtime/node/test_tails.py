@@ -219,7 +219,9 @@ class TestBounds:
         assert 0 < await node.store.first.execute("TTL", tail_key(look.id)) <= 15
         assert len(await sync_to_async(collect_sync)(look)) == 2
 
-    async def test_a_process_that_drains_leaves_it_to_another(self, node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_a_process_that_drains_leaves_it_to_another(
+        self, node: Node, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """The stream ends there, the tail does not."""
         ann = await user(node, "ann")
         look, _ = await sync_to_async(begin)("client", ann.client.id)
