@@ -5,9 +5,11 @@ An API key is typed once and kept as a digest; it is never shown again.
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 from django import forms
 from django.contrib import admin
+from django.contrib.admin.utils import quote
 from django.contrib.admin.views.main import ERROR_FLAG
 from django.contrib.admin.widgets import AdminTextInputWidget, AutocompleteSelect
 from django.contrib.auth import get_user_model
@@ -16,7 +18,7 @@ from django.db import DataError
 from django.db.models import ForeignKey, Model
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, path
+from django.urls import NoReverseMatch, URLPattern, path, reverse
 
 from flotilla import moments
 from flotilla.admin_sites import group_pages
@@ -38,6 +40,16 @@ else:
     _Form = forms.ModelForm
     _Admin = admin.ModelAdmin
     _Choice = forms.ModelChoiceField
+
+
+PAGES = {
+    "user": ("connecteduser", ""),
+    "connection": ("connection", ""),
+    "channel": ("channel", ""),
+    "ip": ("connection", "address"),
+    "net": ("connection", "address"),
+}
+"""Where kinds of identities (`subjects`) are found in the admin: on a model's page, or in its list by a field."""
 
 
 class PersonalLimitForm(_Form):
@@ -213,10 +225,25 @@ class PersonalLimitAdmin(_Admin):
             "policies": configured()[0],
         }
         try:
-            context["hottest"] = inspection.hottest()
+            context["hottest"] = [(hot, self._page_of(hot.identity)) for hot in inspection.hottest()]
         except StoreUnavailable:
             context["away"] = True
         return TemplateResponse(request, "admin/ratelimit/hottest.html", context)
+
+    def _page_of(self, identity: str) -> str:
+        """The address of the page of the user, connection or channel behind a key, or of the connections from an
+        address, where its actions are; "" for a key of another kind, and without those pages."""
+        kind, _, value = identity.partition(":")
+        model, field = PAGES.get(kind, ("", ""))
+        try:
+            if not model or not value:
+                return ""
+            if not field:
+                return reverse(f"{self.admin_site.name}:flotilla_realtime_{model}_change", args=[quote(value)])
+            address = reverse(f"{self.admin_site.name}:flotilla_realtime_{model}_changelist")
+        except NoReverseMatch:
+            return ""
+        return f"{address}?{urlencode({field: value.partition('/')[0].removesuffix('::')})}"
 
 
 group_pages(admin.site)

@@ -9,9 +9,10 @@ from flotilla.ratelimit.algorithms.answers import Answer
 from flotilla.ratelimit.algorithms.rates import TICKS, Rate
 from flotilla.ratelimit.policies import Policy
 from flotilla.ratelimit.service import announce_change, get_limits
-from flotilla.ratelimit.subjects import by_address, by_key, by_network
+from flotilla.ratelimit.subjects import Subject, by_address, by_key, by_network, identity_of
 
 EPOCH = 1767225600  # as in lua/take.lua
+COUNTED = ("ip", "user", "user_or_ip", "connection")  # keys that can be told of somebody who asks nothing now
 _ENTRY = struct.Struct(">dI")
 
 
@@ -21,6 +22,19 @@ class Hot(NamedTuple):
     policy: str
     identity: str
     denials: int
+
+
+class Standing(NamedTuple):
+    """What a policy leaves somebody: `left` of a quota, None for who is exempt; `denied_for` seconds, 0 for not at all.
+    `personal`: another rate than everybody's."""
+
+    policy: str
+    identity: str
+    rate: str
+    quota: int
+    left: int | None
+    denied_for: float
+    personal: bool
 
 
 def read_identity(text: str) -> str:
@@ -56,6 +70,35 @@ def standing(policy: Policy, identity: str, rate: Rate) -> Answer:
 def cost(policy: Policy, rate: Rate) -> int:
     """What a request takes of a rate: a personal one below the policy's cost is taken as a whole."""
     return min(policy.cost, rate.quota)
+
+
+def standings(subject: Subject, *guards: str) -> list[Standing]:
+    """What is left to a user, an address or a connection of each policy that counts it; with `guards` of those alone
+    that guard something that begins so. Nothing is taken. Raises StoreUnavailable."""
+    from flotilla.ratelimit import personal
+
+    table, found = personal.load(), []
+    for policy in get_limits().policies:
+        if policy.key not in COUNTED or policy.narrow is not None or not _guards(policy, guards):
+            continue
+        identity = identity_of(policy.key, subject)
+        if identity is not None:
+            rate = table.get((policy.name, identity), policy.rate)
+            found.append(_standing(policy, identity, rate))
+    return found
+
+
+def _guards(policy: Policy, beginnings: tuple[str, ...]) -> bool:
+    return not beginnings or any(guard.startswith(beginnings) for guard in policy.guards)
+
+
+def _standing(policy: Policy, identity: str, rate: Rate | None) -> Standing:
+    if rate is None:
+        return Standing(policy.name, identity, "exempt", 0, None, 0.0, True)
+    answer = standing(policy, identity, rate)
+    left = answer.remaining + (policy.cost if answer.allowed else 0)
+    denied_for = 0.0 if answer.allowed else answer.retry_after / 1e6
+    return Standing(policy.name, identity, str(rate), rate.quota, left, denied_for, rate != policy.rate)
 
 
 def reset(policy: Policy, identity: str) -> bool:

@@ -40,7 +40,11 @@ class Channel(models.Model):
     class Meta:
         managed = False
         default_permissions = ("view",)
-        permissions = [("control_channel", "Can publish to channels and clear their history")]
+        permissions = [
+            ("control_channel", "Can publish to channels and clear their history"),
+            ("tail_channel", "Can follow channels live"),
+            ("tail_payloads", "Can see payloads in what is followed live"),
+        ]
 
     def __str__(self) -> str:
         return self.name
@@ -55,7 +59,10 @@ class ConnectedUser(models.Model):
     class Meta:
         managed = False
         default_permissions = ("view",)
-        permissions = [("control_connecteduser", "Can end connections of users and send them messages")]
+        permissions = [
+            ("control_connecteduser", "Can end connections of users and send them messages"),
+            ("tail_connecteduser", "Can follow users live"),
+        ]
         verbose_name = "user"
 
     def __str__(self) -> str:
@@ -71,7 +78,10 @@ class Connection(models.Model):
     class Meta:
         managed = False
         default_permissions = ("view",)
-        permissions = [("control_connection", "Can end connections and subscriptions, and send messages")]
+        permissions = [
+            ("control_connection", "Can end connections and subscriptions, and send messages"),
+            ("tail_connection", "Can follow connections live"),
+        ]
 
     def __str__(self) -> str:
         return self.client

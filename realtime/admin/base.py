@@ -5,7 +5,7 @@ backend knows of such, for one. Whatever an action did is in the admin's log, wi
 time and are never all in one place.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 from urllib.parse import urlencode
@@ -24,6 +24,7 @@ from django.utils.text import capfirst
 from flotilla.natural_names import UnknownName, sentence
 from flotilla.realtime.admin.affected import Affected
 from flotilla.realtime.admin.fields import DURATIONS, FIELDS
+from flotilla.realtime.admin.ordering import ORDER, Column, covered, heads
 from flotilla.realtime.admin.words import count
 from flotilla.realtime.api.inspection import Page
 from flotilla.realtime.protocol.codes import CommandError
@@ -78,6 +79,7 @@ class LiveAdmin(Tableless):
     """A list of what is, with actions."""
 
     filters: ClassVar[Mapping[str, str]] = {"q": ""}  # query parameter → what its input says
+    columns: ClassVar[Sequence[Column]] = ()  # with their orders, which go to `look` as ORDER
     acts: ClassVar[Mapping[str, Act]] = {}
     note: ClassVar[str] = ""  # a line of help above the list
 
@@ -126,7 +128,7 @@ class LiveAdmin(Tableless):
         if request.method == "POST" and (done := self.act(request, self.acts, errors=errors)) is not None:
             return done
         page, fault = self._page(request.GET)
-        wanted = {name: request.GET.get(name, "") for name in self.filters}
+        wanted = {name: request.GET.get(name, "") for name in (*self.filters, ORDER)}
         following = {**wanted, "after": page.next}
         context = self.context(request) | {
             "title": capfirst(str(self.opts.verbose_name_plural)),
@@ -136,6 +138,9 @@ class LiveAdmin(Tableless):
             "errors": errors,
             "filters": [(name, hint, wanted[name]) for name, hint in self.filters.items()],
             "filtered": any(wanted.values()),
+            "order": wanted[ORDER],
+            "heads": heads(self.columns, wanted),
+            "covered": covered(self.columns, wanted, page),
             "first": urlencode({key: value for key, value in wanted.items() if value}),
             "paged": bool(request.GET.get("after")),
             "following": urlencode({key: value for key, value in following.items() if value}) if page.next else "",
@@ -157,7 +162,7 @@ class LiveAdmin(Tableless):
 
     def _page(self, query: QueryDict) -> tuple[Page, str]:
         """The page that is asked for, or why there is none."""
-        wanted = {name: query.get(name, "").strip() for name in self.filters}
+        wanted = {name: query.get(name, "").strip() for name in (*self.filters, ORDER)}
         try:
             return self.look(wanted, query.get("after", "")), ""
         except StoreUnavailable as error:

@@ -10,36 +10,63 @@ from typing import Any
 import msgspec
 from django.contrib import admin
 from django.contrib.admin.utils import quote, unquote
-from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse
-from django.template.response import TemplateResponse
-from django.urls import URLPattern, path
+from django.http import HttpRequest
 
 from flotilla.realtime.admin import base
-from flotilla.realtime.admin.affected import Affected
-from flotilla.realtime.admin.base import Act, Errors, LiveAdmin, fields_of
+from flotilla.realtime.admin.affected import Affected, by_client
+from flotilla.realtime.admin.base import Act
+from flotilla.realtime.admin.detail import DetailAdmin
 from flotilla.realtime.admin.fields import shown
+from flotilla.realtime.admin.ordering import ORDER, Column
+from flotilla.realtime.admin.tail import TailedAdmin
 from flotilla.realtime.admin.words import count
-from flotilla.realtime.api.inspection import Page, channel, channel_states, channels, members
+from flotilla.realtime.api.control import disconnect, unsubscribe
+from flotilla.realtime.api.inspection import Page, channel, channel_states, channels, connections, members
 from flotilla.realtime.api.publishing import broker, options_of
 from flotilla.realtime.api.python import publish
-from flotilla.realtime.api.user_names import name_users
+from flotilla.realtime.api.user_names import id_of, name_users
 from flotilla.realtime.conf import ChannelOptions
 from flotilla.realtime.models import Channel
 from flotilla.realtime.protocol import foreign
 from flotilla.realtime.protocol.codes import CommandError, ErrorCode
-from flotilla.store import StoreUnavailable
 
 NEWEST = 20  # publications shown
 MAX_SHOWN = 500  # characters of each
 MAX_BYTES = 1_000_000  # of all of them
+KICKING = "flotilla_realtime.control_connection"
+KICKS = {
+    "kick": Act(
+        "Unsubscribe those selected",
+        permission=KICKING,
+        asks="They leave this channel, and their clients do not subscribe to it again (2000).",
+    ),
+    "disconnect": Act(
+        "Disconnect those selected",
+        permission=KICKING,
+        asks="These connections end, and their clients stay away (3503).",
+    ),
+}
 
 
 @admin.register(Channel)
-class ChannelAdmin(LiveAdmin):
+class ChannelAdmin(TailedAdmin, DetailAdmin):
     """Every channel that somebody subscribes to."""
 
-    filters = {"q": "beginning of a name, or pattern with *"}
+    tail_about = "channel"
+    filters = {
+        "q": "beginning of a name, or pattern with *",
+        "user": "user in it, by name or id",
+        "instance": "beginning of an instance",
+    }
+    columns = (
+        Column("Channel"),
+        Column("Subscribers", "-subscribers", is_number=True),
+        Column("A second", "-per_second", is_number=True),
+        Column("Users", is_number=True),
+        Column("Top offset", is_number=True),
+        Column("In history", is_number=True),
+        Column("Last publication", "-published_at"),
+    )
     acts = {
         "publish": Act("Publish", ("data",)),
         "clear": Act("Clear history", asks="What was published is gone for those who come back, or join later."),
@@ -47,8 +74,15 @@ class ChannelAdmin(LiveAdmin):
     note = "Channels that have subscribers. To find one without, search for its whole name."
 
     def look(self, query: Mapping[str, str], after: str) -> Page:
-        """A page of channels, in the order of their names."""
-        page = channels(text=query["q"], after=after, limit=base.PAGE)
+        """A page of channels, in the order of their names or that which is asked for."""
+        page = channels(
+            text=query["q"],
+            user=id_of(query["user"]) or None,
+            instance=query["instance"],
+            order=query[ORDER],
+            after=after,
+            limit=base.PAGE,
+        )
         for row in page.rows:
             _dress(row)
         return page
@@ -57,6 +91,8 @@ class ChannelAdmin(LiveAdmin):
         return str(row["channel"])
 
     def affected(self, name: str, selected: list[str], **given: Any) -> Affected:
+        if name in KICKS:
+            return by_client(selected)
         rows = [{"channel": one} | state for one, state in zip(selected, channel_states(selected), strict=True)]
         total = sum(row["stored"] for row in rows)
         lines = [f"{row['channel']}: {count(row['stored'], 'publication')}" for row in rows]
@@ -83,58 +119,70 @@ class ChannelAdmin(LiveAdmin):
 
     # One channel
 
-    def get_urls(self) -> list[URLPattern]:
-        """The list, and a channel's own page."""
-        page = self.admin_site.admin_view(self.channel_view)
-        return [*super().get_urls(), path("<path:object_id>/change/", page, name="flotilla_realtime_channel_change")]
+    def row_acts(self, request: HttpRequest) -> Mapping[str, Act]:
+        """Those in the channel can be taken out of it, by who may control connections."""
+        return KICKS if self.may_control(request, permission=KICKING) else {}
 
-    def channel_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """One channel: its facts, those in it a page at a time, its newest publications."""
-        name = unquote(object_id)
-        asked = Channel(name=name)
-        if not self.has_view_permission(request, asked):
-            raise PermissionDenied
-        errors: Errors = []
-        if request.method == "POST" and (done := self.act(request, self.acts, [name], errors)) is not None:
-            return done
-        after = request.GET.get("after", "")
-        acts = self.acts if self.may_control(request, asked) else {}
-        context = self.context(request) | {
-            "title": name,
-            "original": asked,
-            "paged": bool(after),
-            "columns": "admin/realtime/channel.html",
-            "acts": acts,
-            "errors": errors,
-            "fields": fields_of(acts),
+    def act_kick(self, request: HttpRequest, selected: list[str]) -> tuple[int, str]:
+        """Unsubscribe the selected connections from this channel, for good: 2000."""
+        name, hit = self._shown(request), 0
+        for client in selected:
+            done = unsubscribe(None, name, client=client)
+            hit += done.hit
+            if done.hit:
+                self.log(request, name, f"unsubscribed connection {client} from {name}")
+        return hit, f"{count(hit, 'subscription')} ended."
+
+    def act_disconnect(self, request: HttpRequest, selected: list[str]) -> tuple[int, str]:
+        """End the selected connections, for good: 3503."""
+        name, hit = self._shown(request), 0
+        for client in selected:
+            done = disconnect(client=client)
+            hit += done.hit
+            if done.hit:
+                self.log(request, name, f"disconnected connection {client}, seen in {name}")
+        return hit, f"{count(hit, 'connection')} ended."
+
+    @staticmethod
+    def _shown(request: HttpRequest) -> str:
+        """The channel whose page was posted to."""
+        assert request.resolver_match is not None
+        return str(unquote(request.resolver_match.kwargs["object_id"]))
+
+    def detail(self, name: str, query: Mapping[str, str]) -> dict[str, Any]:
+        """Its facts, those in it a page at a time, its newest publications."""
+        options = options_of(name)
+        page = channel(name)
+        (facts,) = page.rows
+        people, following = _people(name, facts, query.get("after", ""))
+        newest, too_large = _newest(name, options) if facts["epoch"] else ([], False)
+        return {
+            "page": page,
+            "facts": _dress(facts),
+            "people": people,
+            "following": following,
+            "newest": newest,
+            "too_large": too_large,
         }
-        try:
-            context |= _one(name, after)
-        except StoreUnavailable as error:
-            context["fault"] = f"Redis does not answer: {error}"
-        except CommandError as error:
-            context["fault"] = f"This cannot be a channel: {error.message}."
-        template = "rows.html" if "rows" in request.GET else "channel_page.html"
-        return TemplateResponse(request, f"admin/realtime/{template}", context)
 
 
-def _one(name: str, after: str) -> dict[str, Any]:
-    """What a channel's own page shows."""
-    options = options_of(name)
-    page = channel(name)
-    (facts,) = page.rows
-    seen, following = members(name, after=after, limit=base.PAGE)
-    people = [{"client": one.client, "user": one.user, "instance": one.incarnation.rpartition(".")[0]} for one in seen]
+def _people(name: str, facts: Mapping[str, Any], after: str) -> tuple[list[dict[str, Any]], str]:
+    """Some of those in a channel: present in it, or where presence is off its subscribers; and the cursor of more."""
+    if facts["present"] is None:
+        page = connections(channel=name, after=after, limit=base.PAGE)
+        people, following = page.rows, page.next
+    else:
+        seen, following = members(name, after=after, limit=base.PAGE)
+        people = [{"client": one.client, "user": one.user, "instance": _instance(one.incarnation)} for one in seen]
     name_users(people)
-    newest, too_large = _newest(name, options) if facts["epoch"] else ([], False)
-    return {
-        "page": page,
-        "facts": _dress(facts),
-        "people": people,
-        "following": following,
-        "newest": newest,
-        "too_large": too_large,
-    }
+    for one in people:
+        one |= {"box": one["client"], "may": True}
+    return people, following
+
+
+def _instance(incarnation: str) -> str:
+    """The name before the part that each start makes anew."""
+    return incarnation.rpartition(".")[0]
 
 
 def _newest(name: str, options: ChannelOptions) -> tuple[list[dict[str, Any]], bool]:

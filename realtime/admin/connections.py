@@ -10,26 +10,52 @@ from django.http import HttpRequest
 
 from flotilla.natural_names import NamedUser, user_named
 from flotilla.ratelimit.http.addresses import counted
+from flotilla.ratelimit.inspection import standings
+from flotilla.ratelimit.subjects import Subject
 from flotilla.realtime.admin import base
 from flotilla.realtime.admin.affected import Affected, by_address, by_client, by_user, connections_of
-from flotilla.realtime.admin.base import Act, LiveAdmin
+from flotilla.realtime.admin.base import Act
 from flotilla.realtime.admin.block_action import BLOCKED, BLOCKING, block_each
+from flotilla.realtime.admin.detail import DetailAdmin
 from flotilla.realtime.admin.fields import shown
+from flotilla.realtime.admin.ordering import ORDER, Column
+from flotilla.realtime.admin.tail import TailedAdmin
 from flotilla.realtime.admin.words import count, owner
 from flotilla.realtime.api.control import disconnect, unsubscribe
-from flotilla.realtime.api.inspection import Page, connections
+from flotilla.realtime.api.inspection import Page, connection, connections
 from flotilla.realtime.api.messaging import send_message
 from flotilla.realtime.api.publishing import options_of
 from flotilla.realtime.api.user_names import id_of, name_users, named
 from flotilla.realtime.models import Connection
 from flotilla.realtime.node.control import Acknowledged
 
+NEAR = 0.8  # of a bound
+
 
 @admin.register(Connection)
-class ConnectionAdmin(LiveAdmin):
+class ConnectionAdmin(TailedAdmin, DetailAdmin):
     """Every connection of every instance."""
 
-    filters = {"q": "user, address, id, client", "user": "user, by name or id", "channel": "in channel"}
+    tail_about = "client"
+    filters = {
+        "q": "user, address, id, client",
+        "user": "user, by name or id",
+        "address": "beginning of an address",
+        "channel": "in channel",
+        "instance": "beginning of an instance",
+        "sdk": "in the SDK's name, version",
+    }
+    columns = (
+        Column("User", "user", both=True),
+        Column("Address", "address", both=True),
+        Column("Connection"),
+        Column("SDK", "sdk", both=True),
+        Column("Instance"),
+        Column("Since", "since", both=True),
+        Column("Channels", "-num_channels", both=True),
+        Column("Commands", "-commands", is_number=True, both=True),
+        Column("Bytes waiting", "-waiting", is_number=True, both=True),
+    )
     acts = {
         "disconnect": Act("Disconnect", asks="These connections end, and their clients stay away (3503)."),
         "unsubscribe": Act(
@@ -43,16 +69,45 @@ class ConnectionAdmin(LiveAdmin):
     }
 
     def look(self, query: Mapping[str, str], after: str) -> Page:
-        """A page of connections, in the order of their ids. Raises UnknownName for a user whom nobody knows."""
-        user, channel, text = id_of(query["user"]) or None, query["channel"], query["q"]
-        page = connections(user, channel=channel, text=text, after=after, limit=base.PAGE)
+        """A page of connections, in the order of their ids or another. Raises UnknownName for a user whom nobody
+        knows."""
+        user = id_of(query["user"]) or None
+        page = connections(
+            user,
+            channel=query["channel"],
+            text=query["q"],
+            instance=query["instance"],
+            address=query["address"],
+            sdk=query["sdk"],
+            order=query[ORDER],
+            after=after,
+            limit=base.PAGE,
+        )
         if user and not page.rows:
             user_named(query["user"])  # nobody was meant: this says so
-        name_users(page.rows)
-        for row in page.rows:
-            row["since"] = datetime.fromtimestamp(row["since"], UTC)
-            row["called"] = owner(row)
+        dress(page.rows)
         return page
+
+    def detail(self, name: str, query: Mapping[str, str]) -> dict[str, Any]:
+        """All that its instance knows of a connection, and what limits leave it."""
+        facts, page = connection(name)
+        if not facts:
+            return {"page": page, "gone": "No instance has this connection: it has ended, or never was."}
+        dress([facts])
+        facts["expire_at"] = moment(facts["expire_at"])
+        if facts["last_error"]:
+            facts["last_error"]["at"] = moment(facts["last_error"]["at"])
+        facts["bounds"] = [
+            {"what": what, "used": used, "most": most, "near": used >= NEAR * most}
+            for what, used, most in facts["bounds"]
+        ]
+        subject = Subject(facts["address"], facts["user"], facts["client"])
+        return {"page": page, "facts": facts, "limits": standings(subject, "ws.")}
+
+    def title_of(self, name: str, facts: Mapping[str, Any]) -> str:
+        """Whose it is."""
+        about = facts.get("facts")
+        return f"{about['username'] or about['user'] or 'a visitor'} at {about['address']}" if about else name
 
     def affected(self, name: str, selected: list[str], **given: Any) -> Affected:
         if name == "block_user":
@@ -114,6 +169,19 @@ class ConnectionAdmin(LiveAdmin):
     ) -> tuple[int, str]:
         """Where the selected connections come from."""
         return block_each(self, request, [(None, address) for address in _addresses(selected)], seconds, note)
+
+
+def dress(rows: list[dict[str, Any]]) -> None:
+    """Connections as templates want them: times, and the names of their users."""
+    name_users(rows)
+    for row in rows:
+        row["since"] = moment(row["since"])
+        row["called"] = owner(row)
+
+
+def moment(at: float | None) -> datetime | None:
+    """A time, given in Unix seconds; None for none."""
+    return datetime.fromtimestamp(at, UTC) if at else None
 
 
 def _users(clients: list[str]) -> list[NamedUser]:

@@ -9,17 +9,20 @@ from django.http import HttpRequest
 
 from flotilla.realtime.admin import base
 from flotilla.realtime.admin.affected import Affected
-from flotilla.realtime.admin.base import Act, LiveAdmin
+from flotilla.realtime.admin.base import Act
+from flotilla.realtime.admin.connections import dress
+from flotilla.realtime.admin.detail import DetailAdmin
 from flotilla.realtime.admin.words import count
-from flotilla.realtime.api.inspection import Page, instances
+from flotilla.realtime.api.inspection import Page, channels, connections, instances
 from flotilla.realtime.api.messaging import drain
 from flotilla.realtime.models import Instance
 
 MAX_INSTANCES = 10_000  # of a cluster
+FEW = 10  # rows of an instance's own page
 
 
 @admin.register(Instance)
-class InstanceAdmin(LiveAdmin):
+class InstanceAdmin(DetailAdmin):
     """Every living instance; figures are those of its last renewal, two seconds old at most."""
 
     filters = {"q": "beginning of a name"}
@@ -39,6 +42,23 @@ class InstanceAdmin(LiveAdmin):
             row["since"] = datetime.now(UTC) - timedelta(seconds=row["uptime"])
             row["called"] = row["name"]
         return page
+
+    def detail(self, name: str, query: Mapping[str, str]) -> dict[str, Any]:
+        """What an instance says of itself, who reads too slowly there, and what happens most."""
+        found = instances(text=name, limit=1)
+        if not found.rows:
+            gone = "No living instance has this name: it has ended, or its lease ran out. Another may have followed it."
+            return {"page": found, "gone": gone}
+        facts = found.rows[0]
+        facts["since"] = datetime.now(UTC) - timedelta(seconds=facts["uptime"])
+        slowest = connections(instance=facts["incarnation"], order="-waiting", limit=FEW)
+        dress(slowest.rows)
+        busiest = channels(instance=facts["incarnation"], order="-per_second", limit=FEW)
+        return {"page": slowest, "facts": facts, "slowest": slowest, "busiest": busiest}
+
+    def title_of(self, name: str, facts: Mapping[str, Any]) -> str:
+        """Its configured name, where it is there."""
+        return str(facts["facts"]["name"]) if facts.get("facts") else name
 
     def affected(self, name: str, selected: list[str], **given: Any) -> Affected:
         about = _about(selected)

@@ -12,6 +12,7 @@ from typing import Any
 from flotilla.realtime.access import hooks
 from flotilla.realtime.access.identity import ANONYMOUS, Identity
 from flotilla.realtime.client import command_time, deadlines
+from flotilla.realtime.client.came_by import came_by
 from flotilla.realtime.client.command_queue import CommandQueue
 from flotilla.realtime.client.node import Node, TooManyWait
 from flotilla.realtime.client.states import State, expected_after, follows
@@ -38,6 +39,7 @@ class Client:
         "__weakref__",
         "_ticket",
         "address",
+        "came_by",
         "code",
         "commands",
         "deadline",
@@ -72,9 +74,10 @@ class Client:
         self.scope: dict[str, Any] | None = scope
         self.id = str(uuid.uuid4())
         self.identity: Identity = ANONYMOUS
-        self.name = ""
+        self.name = ""  # of the client's SDK or program, as it calls itself, and that one's version
         self.version = ""
         self.address = address
+        self.came_by = came_by(scope)
         self.state = State.AWAITING_CONNECT
         self.subscriptions: dict[str, Subscription] = {}
         self.expire_at: float | None = None

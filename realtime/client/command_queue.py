@@ -39,6 +39,7 @@ class Asker(Protocol):
 
     state: State
     errors: int
+    commands: "CommandQueue"
 
     @property
     def node(self) -> Any: ...
@@ -62,14 +63,17 @@ class CommandQueue:
     """The commands of one client. Each call is given the client, so that nothing here keeps a closed one in memory.
 
     `due` is the loop time at which the command under way is to be answered, 0.0 while there is none. `unanswered` is
-    how many were sent to Redis and will be answered later, while others are handled.
+    how many were sent to Redis and will be answered later, while others are handled. `handled` counts all so far, and
+    `last_error` is the last one's method, what was answered, and when (Unix seconds).
     """
 
-    __slots__ = ("_waiting", "_worker", "due", "unanswered")
+    __slots__ = ("_waiting", "_worker", "due", "handled", "last_error", "unanswered")
 
     def __init__(self) -> None:
         self.due = 0.0
         self.unanswered = 0
+        self.handled = 0
+        self.last_error: tuple[str, str, float] | None = None
         self._waiting: deque[tuple[float, Command]] | None = None  # with the time at which each is to be answered
         self._worker: asyncio.Task[None] | None = None
 
@@ -78,10 +82,14 @@ class CommandQueue:
         """Whether a command is under way that somebody has to wait for."""
         return self._worker is not None
 
+    @property
+    def waiting(self) -> int:
+        """How many wait for their turn or for Redis."""
+        return self.unanswered + (len(self._waiting) if self._waiting is not None else 0)
+
     def put(self, client: Asker, command: Command) -> None:
         """Handle a command, now or after those before it. Raises DisconnectError."""
-        waiting = self.unanswered + (len(self._waiting) if self._waiting is not None else 0)
-        if waiting >= client.node.config.max_queued_commands:
+        if self.waiting >= client.node.config.max_queued_commands:
             raise DisconnectError(DisconnectCode.TOO_MANY_REQUESTS, detail="too many commands are waiting")
         due = client.node.now() + command_time.COMMAND_WITHIN
         if self._waiting is not None:
@@ -137,7 +145,7 @@ class CommandQueue:
         except CommandError as error:
             if error.detail:
                 logger.info("%s", error.detail, extra=client.log_context() | {"code": error.code})
-            _count_error(client, error.code)
+            note_error(client, command.method, channel_of(command), error)
             answer = replies.error(command.id, error)
         except (StoreUnavailable, TimeoutError) as error:
             answer = _failed(client, command, str(error) or "too slow")
@@ -159,6 +167,9 @@ def _begin(client: Asker, command: Command, due: float) -> Continuation | None:
     if not command.id and method != "send":
         raise DisconnectError(DisconnectCode.BAD_REQUEST, detail=f"{method} without an id")
     client.node.stats.commands[method] += 1
+    client.commands.handled += 1
+    if client.node.taps is not None:
+        client.node.taps.command(client, command)
     if not command.fits:
         return partial(_refuse_unfit, client, method)
     if method not in AT_ONCE:
@@ -166,7 +177,7 @@ def _begin(client: Asker, command: Command, due: float) -> Continuation | None:
     try:
         answer = handler(client, command.id, getattr(command, method))
     except CommandError as error:
-        _count_error(client, error.code)
+        note_error(client, method, channel_of(command), error)
         answer = replies.error(command.id, error)
     if answer is None:  # it follows
         return None
@@ -188,16 +199,27 @@ def _send(client: Asker, answer: bytes | None) -> None:
         client.send(answer)
 
 
-def _count_error(client: Asker, code: int) -> None:
-    client.errors += 1
-    client.node.stats.errors[code] += 1
-
-
 def _failed(client: Asker, command: Command, why: str) -> bytes | None:
     """The answer to a command that could not be done for now: try again. `send` has none."""
     logger.warning("%s could not be done: %s", command.method, why, extra=client.log_context())
-    _count_error(client, ErrorCode.INTERNAL)
-    return replies.error(command.id, CommandError(ErrorCode.INTERNAL)) if command.id else None
+    error = CommandError(ErrorCode.INTERNAL)
+    note_error(client, command.method, channel_of(command), error)
+    return replies.error(command.id, error) if command.id else None
+
+
+def note_error(client: Asker, method: str, channel: str, error: CommandError) -> None:
+    """A command is answered with an error: counted, kept as the client's last one, and told to who looks."""
+    node, said = client.node, f"{int(error.code)} {error.message}"
+    client.errors += 1
+    node.stats.errors[error.code] += 1
+    client.commands.last_error = (method, said, node.wall())
+    if node.taps is not None:
+        node.taps.error(client, method, channel, said)
+
+
+def channel_of(command: Command) -> str:
+    """The channel that a command names, "" where it names none."""
+    return getattr(getattr(command, command.method), "channel", "") if command.fits else ""
 
 
 async def _refuse_unfit(client: Asker, method: str) -> bytes | None:

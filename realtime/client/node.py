@@ -14,6 +14,7 @@ from flotilla.realtime.engine.broker import Broker
 from flotilla.realtime.engine.hub import Hub
 from flotilla.realtime.engine.stats import NodeStats
 from flotilla.realtime.engine.subscription import Subscription
+from flotilla.realtime.protocol.commands import Command
 
 ClientT = TypeVar("ClientT", contravariant=True)
 
@@ -40,8 +41,18 @@ class Admission(Protocol):
     def leave(self, ticket: int) -> None: ...
 
 
+class Taps(Protocol):
+    """Told of what clients ask and are refused, while somebody follows them live (`node.tails`)."""
+
+    def command(self, client: Any, command: Command) -> None:
+        """A command is handled. Never raises."""
+
+    def error(self, client: Any, method: str, channel: str, said: str) -> None:
+        """A command was answered with an error. Never raises."""
+
+
 class Node(Protocol[ClientT]):
-    """The process's node, as its clients see it."""
+    """The process's node, as its clients see it. `taps` is None while nobody looks."""
 
     config: RealtimeConfig
     version: str
@@ -50,6 +61,9 @@ class Node(Protocol[ClientT]):
     broker: Broker
     presence: Presence
     blocks: Blocks
+
+    @property
+    def taps(self) -> Taps | None: ...
 
     @property
     def handlers(self) -> Mapping[str, Any]:

@@ -186,6 +186,7 @@ class Hub:
 
     def _on_publication(self, channel: LocalChannel, position: StreamPosition, body: bytes, stamp: int | None) -> None:
         channel.published_at = stamp or channel.published_at
+        channel.count(self._received_at)
         if not position.offset:
             if channel.flow is not Flow.CONFIRMING:
                 self._deliver(channel, Publication(0, body), stamp)

@@ -92,6 +92,12 @@ class LoopLayer(RedisPubSubLoopLayer):  # type: ignore[misc]
         """Hand what arrives in a mailbox to `listener` instead of queueing it for `receive`."""
         self._listeners[mailbox] = listener
 
+    async def close_mailbox(self, mailbox: str) -> None:
+        """The opposite of `new_channel`: nothing is heard in this mailbox any more."""
+        self._listeners.pop(mailbox, None)
+        if self.channels.pop(mailbox, None) is not None:
+            await self._get_shard(mailbox).unsubscribe(mailbox)
+
     def subscribing(self, topic: str) -> "asyncio.Future[None]":
         """Done when Redis next says that this process is subscribed to the topic."""
         return self._subscribing.setdefault(topic, asyncio.get_running_loop().create_future())

@@ -25,6 +25,9 @@ class Feed(Protocol):
     def offer(self, publication: Publication) -> None: ...
 
 
+COUNTED_FOR = 10.0  # seconds of publications that a channel's rate is taken of
+
+
 class Flow(Enum):
     """Whether publications are delivered as they come."""
 
@@ -39,6 +42,9 @@ class LocalChannel:
     """
 
     __slots__ = (
+        "_count",
+        "_counted_since",
+        "_rate",
         "_waiting_bytes",
         "_waiting_payloads",
         "_written",
@@ -94,6 +100,9 @@ class LocalChannel:
         self.idle_since: float | None = None
         self.publications = 0  # that came here, and their bytes as clients get them
         self.published_bytes = 0
+        self._count = 0  # publications that came since then (monotonic time), and their rate in the time before
+        self._counted_since = 0.0
+        self._rate = 0.0
         self._waiting_payloads: list[bytes] = []
         self._waiting_bytes = 0
         self._written = 0  # publications that were written and not counted by `flush` yet
@@ -111,6 +120,22 @@ class LocalChannel:
     def state(self) -> str:
         """What is being done about a channel that is not settled, in one word."""
         return "reconfirming" if self.flow is Flow.LIVE else self.flow.name.lower()
+
+    def count(self, now: float) -> None:
+        """A publication has come, at this monotonic time."""
+        if now - self._counted_since >= COUNTED_FOR:
+            self._rate = self.per_second(now)
+            self._count, self._counted_since = 0, now
+        self._count += 1
+
+    def per_second(self, now: float) -> float:
+        """How many publications come in a second, on average over the last `COUNTED_FOR` seconds and up to as many
+        before."""
+        passed = now - self._counted_since
+        if passed >= 2 * COUNTED_FOR:  # nothing has come for as long
+            return 0.0 if passed >= 3 * COUNTED_FOR else self._count / passed
+        before = max(0.0, COUNTED_FOR - passed)
+        return (self._count + self._rate * before) / (passed + before)
 
     @property
     def subscriptions(self) -> list[Subscription]:

@@ -23,6 +23,7 @@ CONTROL_NAME = "control\0"  # no channel can have this name
 ANSWER = Script.load("flotilla.realtime.engine", "answer")
 ANSWERS_TTL = 10  # seconds an answer waits for its collector
 ASK_WITHIN = 1.0
+TAIL_TTL = 15  # seconds that what was seen for a live tail waits for its collector
 BLOCKED = 0.5  # seconds a thread blocks in Redis at a time: well within the timeout of a call
 POLLS = (0.002, 0.05)  # seconds between reads of answers: at first, at most
 
@@ -113,6 +114,11 @@ class Control:
         """Leave this instance's answer to a command that wants one."""
         said = msgspec.json.encode([incarnation, answer])
         await self._store.first.run(ANSWER, [command.answer_to], [said, ANSWERS_TTL])
+
+
+def tail_key(id: str) -> str:
+    """Where instances leave what they have seen for a live tail."""
+    return control_place().key(f"tail:{id}")
 
 
 def _names(living: list[dict[str, Any]]) -> list[str]:

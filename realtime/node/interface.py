@@ -24,6 +24,28 @@ class Reauthorizes(Protocol):
         """Look at clients, and at their subscription to `channel` or to all; how many things were ended."""
 
 
+class TailedNode(Protocol):
+    """What live tails need of their node. `taps` is what clients tell while somebody looks."""
+
+    instance: str
+    clients: dict[str, Client]
+    users: dict[str, set[Client]]
+    hub: Hub
+    taps: Any
+
+    def now(self) -> float: ...
+
+    def wall(self) -> float: ...
+
+
+class KeepsTails(Protocol):
+    """Follows channels, users and connections for who looks (`tails`)."""
+
+    async def keep(self, id: str, about: str, name: str, *, payloads: bool, listens: bool) -> bool: ...
+
+    async def end(self, id: str) -> bool: ...
+
+
 class NodeParts(Protocol):
     """This process in the cluster: all its clients, and what serves them. Times are loop time, but for `wall`."""
 
@@ -40,6 +62,9 @@ class NodeParts(Protocol):
     store: Store
     stats: NodeStats
     vitals: Vitals
+
+    @property
+    def tails(self) -> KeepsTails: ...
 
     @property
     def reauthorization(self) -> Reauthorizes: ...

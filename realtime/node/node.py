@@ -44,6 +44,7 @@ from flotilla.realtime.node.operations.block import end_blocked
 from flotilla.realtime.node.operations.count import Count
 from flotilla.realtime.node.operations.disconnect import Disconnect
 from flotilla.realtime.node.reauthorization import Reauthorization
+from flotilla.realtime.node.tails import Tails
 from flotilla.realtime.node.timer_wheel import TimerWheel
 from flotilla.realtime.node.vitals import Vitals
 from flotilla.realtime.protocol.codes import CommandError, DisconnectCode, DisconnectError
@@ -97,6 +98,8 @@ class Node:
             max_unsent=config.max_outgoing_bytes,
         )
         self.control = Control(store)
+        self.taps: Tails | None = None
+        self.tails = Tails(self, store, self._layer)
         self.reauthorization = Reauthorization(self)
         self.dispatcher = Dispatcher(self)
         self.blocks = Blocks(store, partial(end_blocked, self))
@@ -197,6 +200,7 @@ class Node:
             client.disconnect(DisconnectCode.SHUTDOWN)
         await self.reauthorization.close()
         await self.blocks.close()
+        await self.tails.close()
         await self.idle()
         await self.vitals.close()
         await self.heartbeat.close()
@@ -230,9 +234,13 @@ class Node:
         """A client has connected: from now on it is one of its user's connections."""
         self.users.setdefault(client.identity.user, set()).add(client)
         self.lifecycle.connected(client)
+        if self.taps is not None:
+            self.taps.connected(client)
 
     def closed(self, client: Client, announced: bool) -> None:
         """A connection is gone: take it out of presence, and have the project told, once in the whole cluster."""
+        if self.taps is not None:
+            self.taps.closed(client)
         self.clients.pop(client.id, None)
         self.connections_closed[str(client.code) if client.code < 4000 else "application"] += 1
         of_user = self.users.get(client.identity.user)

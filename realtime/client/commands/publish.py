@@ -7,7 +7,7 @@ from typing import Any
 from flotilla.realtime.access import hooks, permissions
 from flotilla.realtime.client import command_time
 from flotilla.realtime.client.client import Client
-from flotilla.realtime.client.command_queue import Continuation
+from flotilla.realtime.client.command_queue import Continuation, note_error
 from flotilla.realtime.client.commands.requests import data_of, options_of
 from flotilla.realtime.conf import ChannelOptions, Hook
 from flotilla.realtime.protocol import replies
@@ -64,7 +64,8 @@ def _published(client: Client, id: int, channel: str, came: float, done: "asynci
     except Exception as error:  # noqa: BLE001  the client must be answered, whatever failed
         if not isinstance(error, StoreUnavailable):
             client.node.log_failure("publish", error, client)
-        client.node.stats.errors[ErrorCode.INTERNAL] += 1
-        client.send(replies.error(id, CommandError(ErrorCode.INTERNAL)))
+        failure = CommandError(ErrorCode.INTERNAL)
+        note_error(client, "publish", channel, failure)
+        client.send(replies.error(id, failure))
     else:
         client.send(replies.reply(id, "publish"))

@@ -1,53 +1,45 @@
-"""Inspection of clients: a page of their connections, in the order of their ids. No payloads are shown."""
+"""Inspection of clients: a page of their connections, in the order of their ids or another. No payloads are shown."""
 
-from collections.abc import Callable
 from operator import attrgetter
 from typing import Any
 
 from flotilla.realtime.client.client import Client
 from flotilla.realtime.node.interface import NodeParts
-from flotilla.realtime.node.paging import page
-from flotilla.realtime.node.selection import Selection, candidates, condition
+from flotilla.realtime.node.paging import page, steady
+from flotilla.realtime.node.search import ORDERS, Search, fitting, is_at, sdk_of
+from flotilla.realtime.node.selection import candidates, condition
 
 MAX_CHANNELS = 20  # named of one connection
-HEXADECIMAL = set("0123456789abcdef")
 
 _id = attrgetter("id")
 
 
-class Connections(Selection, tag="connections", kw_only=True):
-    """Up to `limit` of the selected ones with ids above `after`, where `text` begins the user, address or id, or is
-    in the client's name."""
+class Connections(Search, tag="connections", kw_only=True):
+    """Up to `limit` of those that are searched for, with ids above `after`. With an `order` (of `search.ORDERS`, "-"
+    before it for the largest first) they come behind `mark`, the value and the id where the page before it ended."""
 
-    text: str = ""
     after: str = ""
     limit: int = 0
+    order: str = ""
+    mark: tuple[float | str, str] | None = None
 
 
 async def carry_out(node: NodeParts, command: Connections) -> dict[str, Any]:
     """`total`, how many fit, and `rows`."""
-    wanted = condition(command, True, _search(command.text) if command.text else None)
-    total, rows = await page(candidates(node, command, True), wanted, _id, command.after, command.limit)
-    return {"total": total, "rows": [_row(client, node.instance) for client in rows]}
+    if not is_at(node, command.at):
+        return {"total": 0, "rows": []}
+    wanted, among = condition(command, True, fitting(command)), candidates(node, command, True)
+    value = ORDERS.get(command.order.lstrip("-"))
+    if value is None:
+        total, rows = await page(among, wanted, _id, command.after, command.limit)
+    else:
+        key, backwards = steady(value, _id), command.order.startswith("-")
+        total, rows = await page(among, wanted, key, command.mark, command.limit, descending=backwards)
+    return {"total": total, "rows": [row_of(client, node.instance) for client in rows]}
 
 
-def _search(text: str) -> Callable[[Client], bool]:
-    lowered = text.lower()
-    signs = set(lowered)  # a text that can be no id or no address is not compared with any
-    may_be_id, may_be_address = signs <= HEXADECIMAL | {"-"}, signs <= HEXADECIMAL | {".", ":"}
-
-    def fits(client: Client) -> bool:
-        return (
-            client.identity.user.startswith(text)
-            or (may_be_id and client.id.startswith(text))
-            or (may_be_address and client.address.startswith(text))
-            or lowered in client.name.lower()
-        )
-
-    return fits
-
-
-def _row(client: Client, instance: str) -> dict[str, Any]:
+def row_of(client: Client, instance: str) -> dict[str, Any]:
+    """A connection as lists show it."""
     channels = sorted(client.subscriptions)
     return {
         "client": client.id,
@@ -55,9 +47,11 @@ def _row(client: Client, instance: str) -> dict[str, Any]:
         "via": client.identity.via,
         "address": client.address,
         "name": client.name,
+        "sdk": sdk_of(client),
         "instance": instance,
         "since": client.since,
         "channels": channels[:MAX_CHANNELS],
         "num_channels": len(channels),
+        "commands": client.commands.handled,
         "waiting": client.socket.unsent,
     }

@@ -28,7 +28,7 @@ async def test_a_user_is_one_row_over_all_instances(node: Node, other: Node) -> 
     assert rows(page) == [("1", 3), ("2", 1), ("3", 1)]
     assert page.context["page"].rows[0]["since"].timestamp() == pytest.approx(first.client.since)
     assert b"1 connection of visitors" in page.content
-    assert b"/admin/flotilla_realtime/connection/?user=id:1" in page.content
+    assert b"/admin/flotilla_realtime/connecteduser/1/change/" in page.content
 
 
 async def test_pages_hold_everybody_once(node: Node, other: Node, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,34 @@
+"""What a client's handshake said about where it comes from, kept for who looks at its connection.
+
+Clients may send what they like: each text is cut, and equal ones are one object in memory, so that a hundred thousand
+connections of one web site keep its origin once.
+"""
+
+import sys
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+LONGEST = 256  # characters of each
+
+
+class CameBy(NamedTuple):
+    """The page that opened the connection ("" for clients that are no browsers), the program, and the path asked for.
+    The query string is left out: it may hold secrets."""
+
+    origin: str = ""
+    agent: str = ""
+    path: str = ""
+
+
+NOWHERE = CameBy()
+
+
+def came_by(scope: Mapping[str, Any]) -> CameBy:
+    """What an ASGI scope says."""
+    headers = {bytes(name).lower(): value for name, value in scope.get("headers") or ()}
+    origin, agent = (headers.get(name, b"").decode("latin-1") for name in (b"origin", b"user-agent"))
+    return CameBy(_kept(origin), _kept(agent), _kept(str(scope.get("path", ""))))
+
+
+def _kept(text: str) -> str:
+    return sys.intern(text[:LONGEST])
