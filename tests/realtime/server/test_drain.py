@@ -10,11 +10,11 @@ import pytest
 from flotilla.realtime.server import drain as module
 from flotilla.realtime.server import signals
 from flotilla.realtime.server.drain import drain, is_leaving
-from flotilla.realtime.server.signals import on_drain
+from flotilla.realtime.server.signals import end, on_drain, on_end
 
 pytestmark = pytest.mark.asyncio
 
-ORDER = ["leaving", "on_drain", "stop_listening", "send_away", "refuse_new", "quiet", "stop"]
+ORDER = ["leaving", "on_drain", "stop_listening", "send_away", "refuse_new", "quiet", "on_end", "stop"]
 
 
 class Server:
@@ -61,15 +61,21 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     made = Server()
     monkeypatch.setattr(signal, "alarm", lambda seconds: made.note(f"alarm {seconds}"))
     monkeypatch.setattr(module, "_leaving", False)
+    monkeypatch.setattr(signals, "_left", False)
 
     async def release(**_: object) -> None:
         if is_leaving():
             made.note("leaving")
         await made.act("on_drain")
 
+    async def ending(**_: object) -> None:
+        await made.act("on_end")
+
     on_drain.connect(release, weak=False, dispatch_uid="test")
+    on_end.connect(ending, weak=False, dispatch_uid="test")
     yield made
     on_drain.disconnect(dispatch_uid="test")
+    on_end.disconnect(dispatch_uid="test")
 
 
 async def test_one_thing_after_the_other(server: Server) -> None:
@@ -80,7 +86,7 @@ async def test_one_thing_after_the_other(server: Server) -> None:
     assert 2.5 < server.within < 5.0 - module.LAST_WORDS - 0.1
 
 
-@pytest.mark.parametrize("what", ["send_away", "quiet"])
+@pytest.mark.parametrize("what", ["send_away", "quiet", "on_end"])
 async def test_it_ends_at_its_deadline(server: Server, what: str) -> None:
     server.hangs = what
     began = time.monotonic()
@@ -103,4 +109,13 @@ async def test_a_receiver_that_goes_wrong_holds_nobody_up(
     monkeypatch.setattr(signals, "RELEASE_WITHIN", 0.1)
     setattr(server, how, "on_drain")
     await drain(server, grace=0.0, deadline=5.0)
+    assert server.told == ["alarm 7", *ORDER]
+
+
+async def test_the_end_is_told_once_and_only_of_what_has_left(server: Server) -> None:
+    """Under another server its own end follows the drain."""
+    await end()
+    assert server.told == []
+    await drain(server, grace=0.0, deadline=5.0)
+    await end()
     assert server.told == ["alarm 7", *ORDER]
