@@ -2,8 +2,8 @@
 
     python -m tests.monitoring.bench_counting [SUBSCRIBERS …]
 
-Prints what counting costs by itself, and the CPU time of this process per publication (lower quartile of the rounds) and the difference. Deliveries are
-written to socket pairs; a publication that nobody else shares is the worst case.
+Prints what counting costs by itself, then the CPU time of this process per publication (lower quartile of the rounds)
+and the difference. Deliveries are written to socket pairs; a publication that nobody else shares is the worst case.
 """
 
 import asyncio
