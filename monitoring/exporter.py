@@ -96,7 +96,7 @@ class Exporter:
         answers = Answers(
             self._meeting,
             port=self._port_when_draining,
-            given=self._scrapes.leave,
+            given=self._port_given,
             figures=self._figures,
         )
         try:
@@ -108,7 +108,14 @@ class Exporter:
 
     async def _port_when_draining(self) -> socket.socket | None:
         await self._may_give.wait()
-        return self._scrapes.listener
+        return self._scrapes.leave()
+
+    async def _port_given(self, listener: socket.socket, taken: bool) -> None:
+        """Or not: then it is served on."""
+        if taken:
+            listener.close()
+        else:
+            await self._scrapes.open(listener)
 
     def _figures(self, reader: str) -> Figures | None:
         if not self._draining.is_set():

@@ -7,6 +7,7 @@ on in its successor, is left out: whether it is ready.
 
 import os
 from collections.abc import Collection, Iterable, Iterator
+from copy import copy
 
 import msgspec
 from prometheus_client import CollectorRegistry
@@ -60,7 +61,7 @@ class WithOthers(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Each metric once, with the samples of all."""
-        found = {metric.name: metric for metric in self._of_this_process()}
+        found = {metric.name: _copied(metric) for metric in self._of_this_process()}
         for figures in self._others:
             for family in figures.families:
                 if samples := [one for one in family.samples if not self._names or one[0] in self._names]:
@@ -70,6 +71,13 @@ class WithOthers(Collector):
 
     def _of_this_process(self) -> Iterable[Metric]:
         return (self._registry.restricted_registry(self._names) if self._names else self._registry).collect()
+
+
+def _copied(metric: Metric) -> Metric:
+    """Some collectors give the same metric again at each time."""
+    made = copy(metric)
+    made.samples = list(metric.samples)
+    return made
 
 
 def _kind_of(family: Family) -> tuple[str, str, str, str]:

@@ -60,29 +60,28 @@ class Scrapes:
 
     def __init__(self, others: Others = nobody) -> None:
         self.readers = Readers()
-        self.listener: socket.socket | None = None
+        self._listener: socket.socket | None = None
         self._others = others
-        self._server: asyncio.Server | None = None
+        self._servers: list[asyncio.Server] = []
         self._tasks: set[asyncio.Task[None]] = set()  # the loop alone would not keep them
         self._silent: dict[asyncio.StreamWriter, None] = {}
         self._answered: dict[asyncio.StreamWriter, None] = {}
 
     async def open(self, listener: socket.socket) -> None:
         """Answer at a listening socket."""
-        self.listener = listener
-        self._server = await asyncio.start_server(self.accept, sock=listener, limit=MAX_HEAD, backlog=BACKLOG)
+        self._listener = listener
+        server = await asyncio.start_server(self.accept, sock=listener, limit=MAX_HEAD, backlog=BACKLOG)
+        self._servers.append(server)
 
-    def leave(self) -> None:
-        """Accept nobody any more: the socket is another process's. Who was accepted is answered."""
-        self._stop_accepting()
-        if self._server is not None:
-            asyncio.get_running_loop().call_later(ACCEPTED_WITHIN, self._server.close)
-
-    def _stop_accepting(self) -> None:
-        """The server is closed later: now, it would leave open what it has just accepted."""
-        listener, self.listener = self.listener, None
-        if listener is not None:
-            asyncio.get_running_loop().remove_reader(listener)
+    def leave(self) -> socket.socket | None:
+        """Accept nobody any more, and give the socket that another process may have; who was accepted is answered."""
+        listener, self._listener = self._listener, None
+        if listener is None:
+            return None
+        given, loop = listener.dup(), asyncio.get_running_loop()
+        loop.remove_reader(listener)
+        loop.call_later(ACCEPTED_WITHIN, self._servers[-1].close)  # now, it would leave open what it has just accepted
+        return given
 
     def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve a new connection."""
@@ -132,13 +131,14 @@ class Scrapes:
 
     async def end(self) -> None:
         """Accept nobody any more and close all of them, also those that were just being accepted."""
-        self._stop_accepting()
+        if (listener := self.leave()) is not None:
+            listener.close()
         while others := asyncio.all_tasks() - {asyncio.current_task()}:
             for writer in [*self._silent, *self._answered]:
                 self._drop(writer)
             await asyncio.wait(others, return_when=asyncio.FIRST_COMPLETED)
-        if self._server is not None:
-            self._server.close()
+        for server in self._servers:
+            server.close()
 
 
 async def _head(reader: asyncio.StreamReader) -> str | None:

@@ -30,6 +30,7 @@ ASKED_WITHIN = 1.0  # seconds in which a question is to be complete
 GIVEN_WITHIN = 0.5  # seconds for which a question for the port is open: then it is asked again
 LATE = 0.5  # seconds more until who asks does not wait any longer
 TAKEN = b"."  # who has the port says so: one that died meanwhile has not
+TAKEN_WITHIN = 5.0  # seconds until one that lives has said so
 TOLD_WITHIN = 2.0  # seconds a process has for its figures
 MAX_FIGURES = 16 << 20  # bytes
 
@@ -114,8 +115,9 @@ async def _figures_at(path: Path, reader: str) -> Figures | None:
 class Answers:
     """What this process answers at its own socket, from `open` to `close`.
 
-    `port` gives the listening socket as soon as it may go to another process, None where that has none; `given` is told
-    that it has gone; `figures` gives what is told to who reads at an address, None while this process does not drain.
+    `port` gives the listening socket as soon as it may go to another process, and lets this one accept nobody any more
+    (None: it has none); `given` is told whether it has gone; `figures` gives what is told to who reads at an address,
+    None while this process does not drain.
     """
 
     def __init__(
@@ -123,7 +125,7 @@ class Answers:
         meeting: Meeting,
         *,
         port: Callable[[], Awaitable[socket.socket | None]],
-        given: Callable[[], None],
+        given: Callable[[socket.socket, bool], Awaitable[None]],
         figures: Callable[[str], Figures | None],
     ) -> None:
         self._meeting = meeting
@@ -161,11 +163,14 @@ class Answers:
             listener = await self._port()
         if listener is None:
             return
-        with socket.socket(fileno=os.dup(writer.get_extra_info("socket").fileno())) as asking:
-            socket.send_fds(asking, [TAKEN], [listener.fileno()])
-        async with asyncio.timeout(ASKED_WITHIN):
-            if await reader.read(1) == TAKEN:
-                self._given()
+        taken = b""
+        try:
+            with socket.socket(fileno=os.dup(writer.get_extra_info("socket").fileno())) as asking:
+                socket.send_fds(asking, [TAKEN], [listener.fileno()])
+            async with asyncio.timeout(TAKEN_WITHIN):
+                taken = await reader.read(1)
+        finally:
+            await self._given(listener, taken == TAKEN)
 
     async def _tell_figures(self, reader: str, writer: asyncio.StreamWriter) -> None:
         figures = self._figures(reader)

@@ -40,7 +40,8 @@ class StoreConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     prefix: str = "flotilla"
     """What every key in Redis begins with. Clusters with different prefixes on one Redis do not see each other."""
     instance_id: str = ""
-    """This process's name in metrics and in the admin; by default the name of the host. Each process has its own."""
+    """This process's name in metrics and in the admin; by default the name of the host. Who starts under the name of
+    an instance that lives is refused."""
 
     @property
     def redis_urls(self) -> tuple[str, ...]:

@@ -2,7 +2,6 @@
 nothing."""
 
 import asyncio
-import os
 import signal
 import subprocess
 import time
@@ -10,7 +9,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from flotilla.presence.process_identity import has_ended, identity
 from tests.cluster.support.harness import CONFIG, Cluster, Instance, Served, running
 from tests.cluster.support.processes import PATIENCE, READY_WITHIN, eventually, free_port, wait_until
 
@@ -121,19 +119,3 @@ async def test_a_rolling_restart_replaces_each_under_its_name(tmp_path_factory: 
         assert new[0] == old[0] and new[1] != old[1]
     finally:
         await asyncio.to_thread(served.stop)
-
-
-def test_a_process_is_known_to_have_ended_only_where_that_is_certain() -> None:
-    own = identity()
-    surroundings, process, began = own.split("/")
-    assert process == str(os.getpid())
-    with subprocess.Popen(["true"]) as child:
-        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # a zombie: nobody has waited for it
-        assert has_ended(f"{surroundings}/{child.pid}/{began}")
-        child.wait()
-        assert has_ended(f"{surroundings}/{child.pid}/{began}")
-    assert has_ended(f"{surroundings}/{process}/1"), "its id was given again"
-    assert not has_ended(own)
-    assert not has_ended(f"another container/{process}/1")
-    for nonsense in ("", "a", "a/b", f"{surroundings}/x/1", f"{surroundings}//"):
-        assert not has_ended(nonsense)

@@ -80,7 +80,11 @@ def test_prometheus_is_set_up_as_the_shipped_one_but_for_addresses() -> None:
     assert own["global"] == shipped["global"]
     jobs = {job["job_name"]: job for job in own["scrape_configs"]}
     assert jobs["flotilla"]["file_sd_configs"] == shipped["scrape_configs"][0]["file_sd_configs"]
+    assert own["alerting"]["alert_relabel_configs"] == shipped["alerting"]["alert_relabel_configs"]
     targets = json.loads((DEPLOY / "prometheus" / "targets" / "flotilla.json").read_text())
+    (found,) = (one for one in jobs["flotilla"]["relabel_configs"] if one["target_label"] == "cluster")
+    (balancer,) = jobs["haproxy"]["static_configs"]
+    assert found["replacement"] == balancer["labels"]["cluster"] == targets[0]["labels"]["cluster"]
     services = load(ROOT / COMPOSE[0])["services"]
     expected = [name for name, service in services.items() if "backend" in name and "profiles" not in service]
     assert targets[0]["targets"] == [f"{name}:9400" for name in expected]
