@@ -69,7 +69,7 @@ class Client:
         self.scope: dict[str, Any] | None = scope
         self.id = str(uuid.uuid4())
         self.identity: Identity = ANONYMOUS
-        self.name = ""
+        self.name = ""  # of the client's SDK or program, as it calls itself, and that one's version
         self.version = ""
         self.address = address
         self.state = State.AWAITING_CONNECT

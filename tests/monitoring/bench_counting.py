@@ -37,15 +37,16 @@ class Wire:
         self.socket = self
         self._ours, self._theirs = socket.socketpair()
         self._ours.setblocking(False)
-        self._sent = 0
+        self._unread = 0
         self.waiting = 0
         self.busy = False
 
     def send(self, frame: Frame) -> None:
         self._ours.send(frame.wire)
-        self._sent += 1
-        if self._sent % 100 == 0:
+        self._unread += len(frame.wire)
+        if self._unread > 20_000:
             self._theirs.recv(1 << 20)
+            self._unread = 0
 
     def lose_position(self, subscription: Subscription) -> None:
         raise AssertionError("nothing is lost here")
