@@ -14,7 +14,7 @@ Sdk = tuple[str, str]
 
 MAX_PAIRS = 40
 OTHER: Sdk = ("other", "other")
-_USUAL = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._+/@-]{0,31}")
+_USUAL = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._+/@-]{0,30}")
 
 
 class SdkLabels:

@@ -100,10 +100,12 @@ class TestCommands:
     ) -> None:
         peer = await joined(node)
         redis_process.ask("CLIENT", "PAUSE", 20_000, "WRITE")
-        id, began = peer.say(publish={"channel": "open:a", "data": 1}), node.now()
-        await until(lambda: node.now() > began + SLOW)
-        assert scrape("flotilla_command_duration_seconds_count", command="publish") == 0
-        redis_process.ask("CLIENT", "UNPAUSE")
+        try:
+            id, began = peer.say(publish={"channel": "open:a", "data": 1}), node.now()
+            await until(lambda: node.now() > began + SLOW)
+            assert scrape("flotilla_command_duration_seconds_count", command="publish") == 0
+        finally:
+            redis_process.ask("CLIENT", "UNPAUSE")
         await peer.reply(id)
         assert (scrape("flotilla_command_duration_seconds_sum", command="publish") or 0) >= SLOW
 

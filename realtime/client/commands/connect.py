@@ -39,7 +39,7 @@ async def _connect(client: Client, id: int, request: ConnectRequest) -> None:
     await node.blocks.known()
     node.blocks.require(identity.user, client.address)
     client.expire_at = identity.expire_at
-    client.name, client.version = request.name[:64], request.version[:64]
+    client.name, client.version = request.name[:64], request.version[:32]
     client.since = round(node.wall(), 3)  # by this the oldest of a user's connections is found
     wishes = server_side(client, identity, request.subs)
     established = await _establish_all(client, wishes)
