@@ -56,7 +56,9 @@ def for_kubernetes(choices: Choices) -> dict[str, str]:
 def _rule_manifest(files: dict[str, str], choices: Choices) -> str:
     """One PrometheusRule of the groups of all files."""
     lines = [line for text in files.values() for line in _groups(text)]
-    return RULE_HEAD + _labels(choices) + "spec:\n  groups:\n" + "".join(f"  {line}\n" if line else "\n" for line in lines)
+    return (
+        RULE_HEAD + _labels(choices) + "spec:\n  groups:\n" + "".join(f"  {line}\n" if line else "\n" for line in lines)
+    )
 
 
 def _groups(text: str) -> list[str]:
@@ -67,7 +69,9 @@ def _groups(text: str) -> list[str]:
 
 def _pod_monitor(choices: Choices) -> str:
     text = (FILES / "prometheus.yml").read_text()
-    times = {name: re.search(rf"^  {name}: (\w+)", text, re.MULTILINE) for name in ("scrape_interval", "scrape_timeout")}
+    times = {
+        name: re.search(rf"^  {name}: (\w+)", text, re.MULTILINE) for name in ("scrape_interval", "scrape_timeout")
+    }
     interval, timeout = (found[1] if found else "" for found in times.values())
     head, _, spec = POD_MONITOR.partition("spec:\n")
     spec = spec.replace("INTERVAL", interval).replace("TIMEOUT", timeout).replace("JOB", choices.job)

@@ -79,7 +79,9 @@ def test_rules_for_the_operator_are_those_of_the_files_but_for_haproxy(tmp_path:
 def test_pods_are_found_by_their_labels_and_port() -> None:
     endpoint, selector = (yaml.safe_load(for_kubernetes(OURS)["podmonitor.yaml"])["spec"][name] for name in
                           ("podMetricsEndpoints", "selector"))  # fmt: skip
-    backend = next(one for one in yaml.safe_load_all((KUBERNETES / "backend.yaml").read_text()) if one["kind"] == "Deployment")
+    backend = next(
+        one for one in yaml.safe_load_all((KUBERNETES / "backend.yaml").read_text()) if one["kind"] == "Deployment"
+    )
     template = backend["spec"]["template"]
     assert selector["matchLabels"].items() <= template["metadata"]["labels"].items()
     assert endpoint[0]["port"] in {port["name"] for port in template["spec"]["containers"][0]["ports"]}
