@@ -16,6 +16,8 @@ from flotilla.ops.drill.timeline import Say, Timeline
 from flotilla.ops.prometheus_api import Unreachable
 
 ORDINARY = 20.0  # seconds of load before
+QUIET_WITHIN = 240.0
+ALWAYS = {"watchdog"}  # the dead man's switch
 OVER_WITHIN = 180.0  # seconds it may take
 SILENT_AFTER = 60.0  # seconds for which nothing may follow: twice as long as a kill takes to be told
 SEEN = 'max_over_time(flotilla_draining{job="flotilla"}[5m]) == 1'
@@ -62,12 +64,15 @@ def keep_silent(silence: Silence, say: Say) -> Silent:
 
 
 def _keep_silent(silence: Silence, stack: Stack, line: Timeline) -> Silent:
-    _listen(stack, silence.name, time.monotonic() + ORDINARY)
+    _await_quiet(stack, silence.name)
     line.begin(silence.plan)
     silence.make(stack)
-    wait_for(lambda: _told(stack) or silence.over(stack), f"{silence.name}: it is over", OVER_WITHIN)
+    wait_for(lambda: _told(stack, line.began) or silence.over(stack), f"{silence.name}: it is over", OVER_WITHIN)
     line.note("it is over")
-    _listen(stack, silence.name, time.monotonic() + SILENT_AFTER)
+    until = time.monotonic() + SILENT_AFTER
+    wait_for(lambda: _told(stack, line.began) or time.monotonic() > until, silence.name, SILENT_AFTER + 10)
+    if told := _told(stack, line.began):
+        raise DrillFailed(f"{silence.name}: the receiver was told {told}, though all went as planned")
     try:
         if not stack.prometheus.query(SEEN):
             raise DrillFailed(f"{silence.name}: Prometheus never saw that an instance drained")
@@ -76,18 +81,31 @@ def _keep_silent(silence: Silence, stack: Stack, line: Timeline) -> Silent:
     return Silent(silence.name, line.note("the receiver has heard nothing"))
 
 
-def _listen(stack: Stack, name: str, until: float) -> None:
-    """Fail as soon as the receiver is told of anything."""
-    while time.monotonic() < until:
-        if told := _told(stack):
-            raise DrillFailed(f"{name}: the receiver was told {told}, though all went as planned")
-        time.sleep(0.5)
+def _await_quiet(stack: Stack, name: str) -> None:
+    """Ordinary load for a while; what a slow start has set off has its time to go."""
+    noisy = time.monotonic()
+
+    def quiet() -> bool:
+        nonlocal noisy
+        if _pending(stack):
+            noisy = time.monotonic()
+        return time.monotonic() - noisy > ORDINARY
+
+    wait_for(quiet, f"{name}: quiet before it begins", QUIET_WITHIN)
 
 
-def _told(stack: Stack) -> str:
-    """The alerts that the receiver was told of; not the one that always fires."""
-    names = {alert["labels"]["alertname"] for _, alert in stack.receiver.alerts} - {"watchdog"}
-    return ", ".join(sorted(names))
+def _pending(stack: Stack) -> set[str]:
+    """The alerts that are pending or firing; not the one that always fires."""
+    try:
+        return {alert["labels"]["alertname"] for alert in stack.prometheus.alerts()} - ALWAYS
+    except Unreachable:
+        return set()
+
+
+def _told(stack: Stack, since: float) -> str:
+    """What the receiver was told of from a moment on (monotonic)."""
+    fires = [alert for when, alert in list(stack.receiver.alerts) if when >= since and alert["status"] == "firing"]
+    return ", ".join(sorted({alert["labels"]["alertname"] for alert in fires} - ALWAYS))
 
 
 SILENCES = [
