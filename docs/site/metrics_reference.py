@@ -26,7 +26,7 @@ def reference() -> str:
     """A table: each metric with its kind, its labels and what it says."""
     kept = {name: os.environ[name] for name in ("HOME", "PATH", "TMPDIR", "VIRTUAL_ENV") if name in os.environ}
     command = [sys.executable, "-m", "docs.site.metrics_reference"]
-    done = subprocess.run(command, cwd=ROOT, env=kept | ENVIRONMENT, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, cwd=ROOT, env=kept | ENVIRONMENT, capture_output=True, text=True, timeout=300)
     if done.returncode:
         raise RuntimeError(f"the metrics could not be told:\n{done.stderr}")
     return done.stdout.strip()

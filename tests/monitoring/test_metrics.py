@@ -41,6 +41,7 @@ async def test_connections_are_counted_as_they_come_and_go(node: Node, scrape: A
     assert scrape("flotilla_connections_opened_total") == 2
     assert scrape("flotilla_connections_closed_total", code="3008") == 1
     assert scrape("flotilla_connections_closed_total", code="other") == 1
+    assert scrape("flotilla_connections_closed_total", code="3001") == 0  # a rate needs a first value
     assert scrape("flotilla_slow_clients_dropped_total") == 1
 
 
