@@ -31,7 +31,7 @@ if [ "$ON" = serve ]; then
   restart_instances() {
     needs_serve
     local old pid
-    old=$(instances)
+    old=$(instances) || fail "process $SERVE_PID has no instances: is it \`manage.py serve\`?"
     kill -HUP "$SERVE_PID"
     for pid in $old; do
       timeout "$WITHIN" tail --pid="$pid" -f /dev/null || fail "process $pid was not replaced: the log of serve says why"

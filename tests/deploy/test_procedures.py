@@ -125,24 +125,6 @@ async def test_an_api_key_is_replaced(installation: Installation) -> None:
     assert (api_status(installation, old), api_status(installation, new)) == (401, 200)
 
 
-async def test_a_rotation_is_done_in_order(installation: Installation) -> None:
-    """A step that is not due changes nothing: a second `add` would forget who is accepted."""
-    before = installation.secret_file("api_keys").read_text()
-    for step in ("switch",):
-        with pytest.raises(AssertionError, match="begin with `add`"):
-            installation.run("rotate_secret", "api_keys", step)
-    installation.run("rotate_secret", "api_keys", "add")
-    with pytest.raises(AssertionError, match="a rotation is under way"):
-        installation.run("rotate_secret", "api_keys", "add")
-    with pytest.raises(AssertionError, match="`switch` comes first"):
-        installation.run("rotate_secret", "api_keys", "drop")
-    installation.run("rotate_secret", "api_keys", "switch")
-    installation.run("rotate_secret", "api_keys", "drop")
-    assert len({before, installation.secret_file("api_keys").read_text()}) == 2
-    assert installation.secret_file("api_keys").stat().st_mode & 0o077 == 0
-    installation.secret_file("api_keys").write_text(before)  # what the instances have
-
-
 async def test_the_password_of_redis_is_replaced(installation: Installation) -> None:
     """It outlasts Redis's own restart, and the old one does not count any more."""
     redis = installation.redis
