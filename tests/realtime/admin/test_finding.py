@@ -194,7 +194,7 @@ async def test_who_is_in_a_channel_can_be_taken_out_from_its_page(node: Node, ot
         address = f"{room.replace(':', '_3A')}/change/"
         page = await boss.get(address)
         assert {row["client"] for row in page.context["people"]} == {stays.client.id, goes.client.id}
-        asked = await boss.post(address, action="kick", selected=goes.client.id)
+        asked = await boss.ask(address, action="kick", selected=goes.client.id)
         assert b"Are you sure" in asked.content
         assert room in goes.client.subscriptions
         done = await boss.post(address, action="kick", selected=goes.client.id, confirmed="yes")
