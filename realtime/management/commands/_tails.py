@@ -1,5 +1,5 @@
-"""`manage.py tail --user` and `--client`: what a user or a connection asks, is answered and is given, as it happens, over
-all instances. The admin's live tails stand on the same."""
+"""`manage.py tail --user` and `--client`: what a user or a connection asks, is answered and is given, as it happens,
+over all instances. The admin's live tails stand on the same."""
 
 import time
 from collections.abc import Iterator
@@ -16,8 +16,8 @@ NOBODY = "no instance follows it: each follows only so many things at a time, an
 
 
 def events(about: About, name: str, payloads: bool) -> Iterator[Event]:
-    """What is seen, until its time is up or enough was; for a thread. Ending early ends the tail. Raises ValueError when
-    no instance follows it, and StoreUnavailable."""
+    """What is seen, until its time is up or enough was; for a thread. Ending early ends the tail. Raises ValueError
+    when no instance follows it, and StoreUnavailable."""
     look, done = begin(about, name, payloads=payloads)
     if not done.hit:
         raise ValueError(NOBODY)
