@@ -53,6 +53,7 @@ class ChannelAdmin(TailedAdmin, DetailAdmin):
     """Every channel that somebody subscribes to."""
 
     tail_about = "channel"
+    row_acts = KICKS
     filters = {
         "q": "beginning of a name, or pattern with *",
         "user": "user in it, by name or id",
@@ -118,10 +119,6 @@ class ChannelAdmin(TailedAdmin, DetailAdmin):
         return len(selected), f"History of {count(len(selected), 'channel')} cleared."
 
     # One channel
-
-    def row_acts(self, request: HttpRequest) -> Mapping[str, Act]:
-        """Those in the channel can be taken out of it, by who may control connections."""
-        return KICKS if self.may_control(request, permission=KICKING) else {}
 
     def act_kick(self, request: HttpRequest, selected: list[str]) -> tuple[int, str]:
         """Unsubscribe the selected connections from this channel, for good: 2000."""

@@ -4,7 +4,7 @@ Whatever name the address has, the page is found: what is not there (any more) i
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from django.contrib.admin.utils import quote, unquote
 from django.core.exceptions import PermissionDenied
@@ -21,6 +21,8 @@ from flotilla.store import StoreUnavailable
 class DetailAdmin(LiveAdmin):
     """A list whose things have pages of their own: `<name>/change/`, as Django's have."""
 
+    row_acts: ClassVar[Mapping[str, Act]] = {}  # about rows of a thing's page, in place of the thing; by a permission
+
     def get_urls(self) -> list[URLPattern]:
         """The list, and a thing's page."""
         view = self.admin_site.admin_view(self.detail_view)
@@ -31,10 +33,6 @@ class DetailAdmin(LiveAdmin):
         """What the template `<model>.html` shows; `gone` says why there is nothing. May raise StoreUnavailable or
         CommandError."""
         raise NotImplementedError
-
-    def row_acts(self, request: HttpRequest) -> Mapping[str, Act]:
-        """Actions about rows of the page, in place of the thing itself."""
-        return {}
 
     def title_of(self, name: str, facts: Mapping[str, Any]) -> str:
         """The page's title."""
@@ -47,12 +45,12 @@ class DetailAdmin(LiveAdmin):
         if not self.has_view_permission(request, thing):
             raise PermissionDenied
         own = {key: act for key, act in self.acts.items() if self.may_control(request, thing, act.permission)}
-        in_rows = self.row_acts(request)
+        in_rows = {key: act for key, act in self.row_acts.items() if self.may_control(request, None, act.permission)}
         errors: Errors = []
         if request.method == "POST":
             chosen = request.POST.get("action", "")
-            about = None if chosen in in_rows else [name]
-            if (done := self.act(request, {**self.acts, **in_rows}, about, errors)) is not None:
+            about = None if chosen in self.row_acts else [name]
+            if (done := self.act(request, {**self.acts, **self.row_acts}, about, errors)) is not None:
                 return done
         facts = self._facts(name, request)
         acts = {**own, **in_rows} if not facts.get("gone") else {}

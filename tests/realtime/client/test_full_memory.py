@@ -20,9 +20,10 @@ from flotilla.ratelimit.background import _SYNC
 from flotilla.ratelimit.limiter import _TAKE
 from flotilla.realtime.access.channels import options_for
 from flotilla.realtime.blocks import blocklist
-from flotilla.realtime.node.control import _answer_key
+from flotilla.realtime.node.control import _answer_key, tail_key
 from flotilla.realtime.node.node import Node
 from flotilla.realtime.node.operations.count import Count
+from flotilla.realtime.node.tails import LEAVE_EVENTS
 from flotilla.store import Script, StoreRefused, get_store, placement_of
 from flotilla.store.partitions import REST
 from tests.realtime.client.peers import Peer
@@ -103,7 +104,17 @@ async def put_back(world: World) -> Any:
     return await world.entries.put_back(OWN, 1, "c:room", [Named("client-new", "ann", b"")], others=True)
 
 
+async def leave_events(world: World) -> Any:
+    await world.node.store.first.run(LEAVE_EVENTS, [tail_key("tail")], [b"[]", 10, 10])
+
+
+async def claim_name(world: World) -> Any:
+    about = {"instance": "another"}
+    assert await Leases(world.node.store, ttl=10, key_ttl=20).claim("another.1", "another", about) is None
+
+
 GROWS = {
+    "flotilla.realtime.engine.tail": (leave_events,),
     "flotilla.realtime.engine.publish": (publish, publish_once),
     "flotilla.presence.add": (add,),
     "flotilla.presence.enter": (enter,),
@@ -248,6 +259,7 @@ GOES_ON = {
     "flotilla.realtime.blocks.reblock": (reblock,),
     "flotilla.realtime.engine.answer": (answer,),
     "flotilla.presence.renew": (renew,),
+    "flotilla.presence.claim_name": (claim_name,),
     "flotilla.presence.expire": (expire,),
     "flotilla.presence.adopt": (bury,),
     "flotilla.presence.bury": (bury,),
