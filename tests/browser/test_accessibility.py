@@ -234,3 +234,13 @@ def test_a_login_that_was_refused_says_so_to_everybody(visit: Callable[[str], Pa
     for scheme in SCHEMES:
         look(page, *WIDTHS["phone"], scheme)
         assert not (found := violations(page)), f"{scheme}:\n" + "\n\n".join(found)
+
+
+def test_charts_follow_the_theme(visit: Callable[[str], Page]) -> None:
+    """They are drawn in the page's colours, so they are drawn again when those change."""
+    page = visit("admin-cluster")
+    page.emulate_media(color_scheme="light")
+    drawn = page.locator("#connections canvas").element_handle()
+    page.emulate_media(color_scheme="dark")
+    page.wait_for_function("(drawn) => !drawn.isConnected", arg=drawn)
+    expect(page.locator("#connections canvas")).to_be_visible()
