@@ -4,7 +4,7 @@ An API key is typed once and kept as a digest; it is never shown again.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlencode
 
 from django import forms
@@ -157,6 +157,9 @@ class PersonalLimitAdmin(_Admin):
     list_filter = ("policy", "exempt")
     list_select_related = ("user", "group")
     change_list_template = "admin/ratelimit/personallimit/change_list.html"
+
+    class Media:
+        css: ClassVar[dict[str, list[str]]] = {"all": ["ratelimit/admin.css"]}
 
     @admin.display(description="for")
     def subject(self, limit: PersonalLimit) -> str:

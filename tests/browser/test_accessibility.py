@@ -58,7 +58,6 @@ PAGES = {
     "admin-connections": Visit(f"{REALTIME}/connection/", "admin", ROWS),
     "admin-blocks": Visit(f"{REALTIME}/block/", "admin", "#rows tbody tr"),
     "admin-limits": Visit("/admin/flotilla_ratelimit/personallimit/", "admin", "#changelist"),
-    "admin-new-limit": Visit("/admin/flotilla_ratelimit/personallimit/add/", "admin", "#content-main"),
     "admin-hottest": Visit("/admin/flotilla_ratelimit/personallimit/hottest/", "admin", "#content td"),
 }
 
@@ -214,7 +213,7 @@ def test_what_the_demo_shows_in_passing_can_be_read(visit: Callable[[str], Page]
     """Messages that were refused, an outage while it lasts, and what is said after it."""
     page = visit("demo")
     expect(page.locator("#state")).to_have_text("connected")
-    page.click("#flood")
+    page.evaluate("for (let time = 0; time < 5; time += 1) document.getElementById('flood').click()")
     expect(page.locator("#messages .message.failed").first).to_be_visible()
     page.select_option("#away", "10")
     page.click("#drop")
@@ -235,3 +234,13 @@ def test_a_login_that_was_refused_says_so_to_everybody(visit: Callable[[str], Pa
     for scheme in SCHEMES:
         look(page, *WIDTHS["phone"], scheme)
         assert not (found := violations(page)), f"{scheme}:\n" + "\n\n".join(found)
+
+
+def test_charts_follow_the_theme(visit: Callable[[str], Page]) -> None:
+    """They are drawn in the page's colours, so they are drawn again when those change."""
+    page = visit("admin-cluster")
+    page.emulate_media(color_scheme="light")
+    drawn = page.locator("#connections canvas").element_handle()
+    page.emulate_media(color_scheme="dark")
+    page.wait_for_function("(drawn) => !drawn.isConnected", arg=drawn)
+    expect(page.locator("#connections canvas")).to_be_visible()
