@@ -11,8 +11,8 @@ from django.core.management.base import CommandError
 
 from flotilla.command_line import Status
 from flotilla.ops.alert_check import metrics_of
-from flotilla.ops.drill.drills import BY_NAME
 from flotilla.ops.drill.processes import wait_for
+from flotilla.ops.drill.session import BY_NAME
 from flotilla.ops.drill.stack import Stack
 
 WITHIN = 60.0

@@ -1,5 +1,5 @@
-"""`manage.py tail CHANNEL`: what is published into a channel from now on, until Ctrl-C or a number of publications; with
-`--user` or `--client` what happens to a user or a connection."""
+"""`manage.py tail CHANNEL`: what is published into a channel from now on, until Ctrl-C or a number of publications;
+with `--user` or `--client` what happens to a user or a connection."""
 
 from argparse import ArgumentParser
 from contextlib import closing
@@ -27,8 +27,8 @@ class Command(ClusterCommand):
 
     help = (
         "Show what is published into a channel, as it comes, until Ctrl-C. Ends with status 3 when the connection to "
-        "Redis is lost, because something may be missing then. With --user or --client: what they ask, are answered and "
-        "are given, over all instances, for ten minutes at most."
+        "Redis is lost, because something may be missing then. With --user or --client: what they ask, are answered "
+        "and are given, over all instances, for ten minutes at most."
     )
     examples = (
         ("chat:lobby", "until Ctrl-C"),

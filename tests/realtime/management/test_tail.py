@@ -111,7 +111,7 @@ async def test_a_user_is_followed_over_all_instances_until_so_many(node: Node) -
     (peer,) = await people(node, "7", room="plain:b")
     for options, said in (((), None), (("--payloads",), '{"n":1}')):
         task = asyncio.create_task(run("tail", "--user", "id:7", "--count", "2", "--json", *options))
-        await until(lambda: node.taps is not None or task.done())
+        await until(lambda task=task: node.taps is not None or task.done())
         await peer.ask(publish={"channel": "plain:b", "data": {"n": 1}})
         told = [json.loads(line) for line in (await task).splitlines()]
         assert sorted((one["kind"], one["size"], one.get("data")) for one in told) == [
