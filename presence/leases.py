@@ -96,8 +96,8 @@ class Leases:
     ) -> LeaseHolder | None:
         """Take the first lease of an incarnation of `instance`, unless another one of it holds a lease and is not
         `spared`: gives that one."""
-        ttl: list[Argument] = [int(self.ttl * 1000), json.dumps(about), self.key_ttl]
-        arguments: list[Argument] = [incarnation, f"{keys.safe_name(instance)}.", *ttl, *spared]
+        arguments: list[Argument] = [incarnation, f"{keys.safe_name(instance)}.", int(self.ttl * 1000)]
+        arguments += [json.dumps(about), self.key_ttl, *spared]
         answer = await self._shard.run(CLAIM_NAME, [keys.leases(), keys.about()], arguments)
         with reading("a claim of a name"):
             if int(answer[0]):

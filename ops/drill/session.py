@@ -11,8 +11,8 @@ from flotilla.ops.drill.silence import SILENCES, Silence, Silent, keep_silent
 from flotilla.ops.drill.stack import Stack
 from flotilla.ops.drill.timeline import Say
 
-_ALL: tuple[Drill | Silence, ...] = (*DRILLS, *SILENCES)
-BY_NAME = {drill.name: drill for drill in _ALL}
+ALL: list[Drill | Silence] = [*DRILLS, *SILENCES]
+BY_NAME = {drill.name: drill for drill in ALL}
 SHORT = (
     "readiness_down",
     "redis_down",

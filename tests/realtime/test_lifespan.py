@@ -96,7 +96,7 @@ async def test_at_its_end_our_server_is_not_held_up_by_a_drain_again(monkeypatch
 
 
 async def test_a_node_that_cannot_start_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def fails() -> None:
+    async def fails(**_: object) -> None:
         raise RuntimeError("no disk")
 
     monkeypatch.setattr(module, "get_node", fails)
@@ -144,7 +144,7 @@ async def test_a_project_that_cannot_start_is_told_and_starts_nothing() -> None:
 async def test_what_has_started_ends_when_the_node_cannot(
     monkeypatch: pytest.MonkeyPatch, told: list[tuple[str, bool]]
 ) -> None:
-    async def fails() -> None:
+    async def fails(**_: object) -> None:
         raise RuntimeError("no disk")
 
     monkeypatch.setattr(module, "get_node", fails)
