@@ -14,9 +14,7 @@ class Command(OurCommand):
     help = "Runs every dashboard query on a real Prometheus under load and prints the values."
     requires_system_checks = []  # what is proven runs in an installation of its own
     examples = (("", "three minutes, with Redis, Prometheus and Alertmanager on free ports"),)
-    statuses = {
-        Status.NOT_DONE: "a query gives nothing, a panel does not show a fault, or a program is missing"
-    }
+    statuses = {Status.NOT_DONE: "a query gives nothing, a panel does not show a fault, or a program is missing"}
     shape = {"queries": ("dashboard", "panel", "query", "values")}
 
     def handle(self, *, as_json: bool, **_: Any) -> None:
