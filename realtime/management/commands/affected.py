@@ -43,7 +43,7 @@ class Command(DiagnosisCommand):
     examples = (
         ("", "everybody whom something hurts now"),
         ("--instance web-1-0", "whom one instance serves, also one that answers nothing any more"),
-        ("--redis 1", "whose channels are on a Redis"),
+        ("--redis 0", "whose channels are on a Redis"),
     )
     statuses = {**ClusterCommand.statuses, Status.NOT_DONE: "somebody is hurt, or there is no such instance or Redis"}
     shape = {

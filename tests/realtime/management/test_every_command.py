@@ -94,7 +94,8 @@ async def test_its_examples_do_what_its_help_says(
     ann = await sync_to_async(User.objects.create_user)("ann")
     await people(node, str(ann.pk), room="chat:lobby")
     await people(other, str(ann.pk), "x", room="chat:lobby")
-    await apublish("chat:lobby", {"text": "hello"})
+    for number in range(10):  # as many as `tail` is asked for
+        await apublish("chat:lobby", {"number": number})
     command, asked = made(name), [*quick(words), *([] if "--json" in words else ["--json"])]
     capsys.readouterr()
     status = await ended(name, *asked)
