@@ -49,9 +49,10 @@ def get(page: Page, url: str) -> int:
     return answer.status
 
 
-def submit(page: Page, start: str, address: str, size: int) -> int:
-    """Send a form without its token to an address; the status of the answer."""
-    page.goto(start)
+def submit(page: Page, cluster: Cluster, size: int) -> int:
+    """Send a form without its token to the login; the status of the answer."""
+    address = f"{cluster.url}/admin/login/"
+    page.goto(address)
     with page.expect_response(lambda answer: answer.request.method == "POST") as sent:
         page.evaluate(SUBMIT, [address, size])
     answer: Response = sent.value
@@ -70,7 +71,7 @@ def may_not(page: Page, cluster: Cluster) -> int:
 
 
 def forged(page: Page, cluster: Cluster) -> int:
-    return submit(page, f"{cluster.url}/nothing/", f"{cluster.url}/admin/login/", 1)
+    return submit(page, cluster, 1)
 
 
 def other_host(page: Page, cluster: Cluster) -> int:
@@ -78,11 +79,11 @@ def other_host(page: Page, cluster: Cluster) -> int:
 
 
 def large_form(page: Page, cluster: Cluster) -> int:
-    return submit(page, f"{cluster.url}/nothing/", f"{cluster.url}/admin/login/", 2_800_000)
+    return submit(page, cluster, 2_800_000)
 
 
 def larger_body(page: Page, cluster: Cluster) -> int:
-    return submit(page, f"{cluster.url}/nothing/", f"{cluster.url}/admin/login/", 3_100_000)
+    return submit(page, cluster, 3_100_000)
 
 
 def long_head(page: Page, cluster: Cluster) -> int:
@@ -91,9 +92,9 @@ def long_head(page: Page, cluster: Cluster) -> int:
 
 
 def too_often(page: Page, cluster: Cluster) -> int:
-    page.goto(f"{cluster.url}/nothing/")
+    page.goto(f"{cluster.url}/admin/login/")
     page.evaluate("async () => { for (let n = 0; n < 70; n += 1) await fetch('/admin/login/', { method: 'POST' }); }")
-    return submit(page, f"{cluster.url}/nothing/", f"{cluster.url}/admin/login/", 1)
+    return submit(page, cluster, 1)
 
 
 def broken(page: Page, cluster: Cluster) -> int:
