@@ -72,6 +72,8 @@ class SecuredRedis(Redis):
 class Installation(Served):
     """`manage.py serve` with secrets in files; `folder` is where its code is, `database` where its data are."""
 
+    ready_within = 240.0
+
     def __init__(self, home: Path, *, database: str = "", folder: Path = ROOT, instances: int = 2) -> None:
         super().__init__(home, CONFIG | {"admission_rate": 1000, "anonymous": False}, instances)
         self.redis: SecuredRedis = SecuredRedis(home)

@@ -1,15 +1,19 @@
 """A backup holds the database and the secrets, and a restore takes all of it or changes nothing."""
 
 import io
+import os
 import sqlite3
 import stat
 import tarfile
 from pathlib import Path
 from typing import Any
 
+import dj_database_url
+import psycopg
 import pytest
 
 from project.backup import CannotBackUp, back_up, restore
+from tests.host.support.postgres import Postgres, programs
 
 
 @pytest.fixture
@@ -97,6 +101,31 @@ def test_a_damaged_database_is_not_put_back(database: dict[str, Any], environmen
     with pytest.raises((CannotBackUp, sqlite3.DatabaseError)):
         restore(archive(database__sqlite3=b"SQLite format 3\0" + b"\1" * 4096), database, environment)
     assert rows(database) == ["ann"]
+
+
+def test_a_database_of_postgresql_comes_back_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With its own programs, of the same version as the server."""
+    if (folder := programs()) is None:
+        pytest.skip("no PostgreSQL on this machine")
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    server = Postgres(tmp_path, folder)
+    server.start()
+    try:
+        database = dj_database_url.parse(f"postgres://bazaar@{server.address}/bazaar")
+        address, kept = f"postgresql://bazaar@{server.address}/bazaar", io.BytesIO()
+        with psycopg.connect(address, autocommit=True) as asked:
+            asked.execute("CREATE TABLE kept (name TEXT)")
+            asked.execute("INSERT INTO kept VALUES ('ann')")
+            assert back_up(kept, database, {}) == ["database.dump"]
+            asked.execute("DELETE FROM kept")
+        kept.seek(0)
+        assert restore(kept, database, {}) == ["database.dump"]
+        with psycopg.connect(address, autocommit=True) as asked:
+            assert asked.execute("SELECT name FROM kept").fetchall() == [("ann",)]
+        with pytest.raises(CannotBackUp, match="pg_restore ended with"):
+            restore(archive(database__dump=b"no dump"), database, {})
+    finally:
+        server.stop()
 
 
 def test_there_is_no_backup_of_what_is_not_there(tmp_path: Path) -> None:

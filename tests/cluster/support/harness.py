@@ -18,7 +18,7 @@ from typing import Any
 
 import psutil
 
-from tests.cluster.support.processes import ROOT, Process, Redis, free_port, wait_until
+from tests.cluster.support.processes import READY_WITHIN, ROOT, Process, Redis, free_port, wait_until
 
 CONFIG: dict[str, Any] = json.loads(Path(__file__).with_name("config.json").read_text())  # what most tests run on
 SECRET = "a secret of the cluster tests, long enough to be one"
@@ -182,6 +182,8 @@ def running(cluster: Cluster) -> Iterator[Cluster]:
 class Served(Process):
     """`manage.py serve`: instances behind one address, which are started again when they die."""
 
+    ready_within = READY_WITHIN  # seconds
+
     def __init__(
         self, home: Path, config: dict[str, Any], instances: int = 2, fsync: str = "always", **more: str
     ) -> None:
@@ -231,7 +233,7 @@ class Served(Process):
     def wait_complete(self) -> None:
         """Wait until all instances serve."""
         try:
-            wait_until(lambda: not self.running or self.complete(), "all instances serve")
+            wait_until(lambda: not self.running or self.complete(), "all instances serve", self.ready_within)
             assert self.running, f"serve ended with {self.exit_code}"
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self.tail()}") from None
