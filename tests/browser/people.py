@@ -29,7 +29,7 @@ def make_user(cluster: Cluster, name: str, *permissions: str) -> str:
     for inherited in ("REDIS_URL", "DATABASE_URL", "INSTANCE_ID", "DJANGO_SETTINGS_MODULE"):
         env.pop(inherited, None)
     command = [sys.executable, "manage.py", "shell", "--verbosity", "0", "-c", code]
-    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
     return done.stdout.split()[-1]
 
