@@ -7,7 +7,7 @@ password may stand anywhere in it.
 import re
 from typing import Any
 
-from flotilla.store.address import Url, WrongAddress, parse
+from flotilla.store.address import MEMORY, Url, WrongAddress, parse
 
 _NEXT_URL = re.compile(r",\s*(?=[a-z+]+://)")
 
@@ -38,6 +38,8 @@ def checked_urls(value: str) -> list[str]:
             raise WrongAddress(f"{problem}{which}")
         if (first := known.setdefault(parse(url).data, number)) != number:
             raise WrongAddress(f"addresses {first} and {number} are the same Redis: write each shard once")
+    if len(urls) > 1 and MEMORY in urls:
+        raise WrongAddress(f"{MEMORY} is the whole store: write it alone, or addresses of Redis alone")
     return urls
 
 

@@ -49,6 +49,7 @@ from flotilla.realtime.server.listeners import BACKLOG, accept_queued_and_close,
 from flotilla.realtime.server.open_files import open_as_many_as_allowed
 from flotilla.realtime.server.parent_death import PARENT, READY_FD, die_with_parent
 from flotilla.realtime.server.signals import boot
+from flotilla.realtime.server.tls import use_our_tls
 
 logger = logging.getLogger("flotilla.realtime.server")
 
@@ -100,6 +101,7 @@ class Server(DaphneServer):  # type: ignore[misc]
         """An endpoint is open."""
         self.ports.append(port)
         without_delay(port.socket)
+        use_our_tls(port)
         super().listen_success(port)
 
     def _listen(self) -> None:

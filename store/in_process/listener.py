@@ -37,14 +37,14 @@ class Engine:
         self.url = ""
         self._folder = ""
         self._password = b""
-        self._door = self._unix() if (hasattr(socket, "AF_UNIX") if unix is None else unix) else self._loopback()
-        self._door.listen(BACKLOG)
-        self._door.setblocking(False)
-        self._bell, self._rope = socket.socketpair()
+        self._listener = self._unix() if (hasattr(socket, "AF_UNIX") if unix is None else unix) else self._loopback()
+        self._listener.listen(BACKLOG)
+        self._listener.setblocking(False)
+        self._woken, self._wake = socket.socketpair()
         self._sessions: dict[socket.socket, Session] = {}
         self._selector = selectors.DefaultSelector()
-        self._selector.register(self._door, selectors.EVENT_READ)
-        self._selector.register(self._bell, selectors.EVENT_READ)
+        self._selector.register(self._listener, selectors.EVENT_READ)
+        self._selector.register(self._woken, selectors.EVENT_READ)
         self._ended = threading.Event()
         self._forgetting: deque[threading.Event] = deque()  # who waits for it
         self._thread = threading.Thread(target=self._live, name="flotilla-engine", daemon=True)
@@ -53,24 +53,24 @@ class Engine:
     def _unix(self) -> socket.socket:
         self._folder = tempfile.mkdtemp(prefix="flotilla-engine-")
         path = os.path.join(self._folder, "engine.sock")
-        door = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        door.bind(path)
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        listener.bind(path)
         self.url = f"unix://{path}"
-        return door
+        return listener
 
     def _loopback(self) -> socket.socket:
         self._password = secrets.token_urlsafe(24).encode()
-        door = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        door.bind(("127.0.0.1", 0))
-        self.url = f"redis://:{self._password.decode()}@127.0.0.1:{door.getsockname()[1]}"
-        return door
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        listener.bind(("127.0.0.1", 0))
+        self.url = f"redis://:{self._password.decode()}@127.0.0.1:{listener.getsockname()[1]}"
+        return listener
 
     def close(self) -> None:
         """End it, with everything it knew; its connections are closed. Doing it again does nothing."""
         if not self._ended.is_set():
             self._ended.set()
             with contextlib.suppress(OSError):  # it has ended by itself
-                self._rope.send(b"x")
+                self._wake.send(b"x")
             self._thread.join()
 
     def forget(self) -> None:
@@ -78,15 +78,15 @@ class Engine:
         forgotten = threading.Event()
         self._forgetting.append(forgotten)
         with contextlib.suppress(OSError):  # it has ended
-            self._rope.send(b"x")
+            self._wake.send(b"x")
             while self._thread.is_alive() and not forgotten.wait(0.1):
                 pass
 
     def abandon(self) -> None:
         """For a process that was forked: the engine lives on in the parent, and this copy of its sockets must not keep
-        its door open when the parent has ended."""
+        its listener open when the parent has ended."""
         self._ended.set()
-        for one in (self._door, self._bell, self._rope, *self._sessions):
+        for one in (self._listener, self._woken, self._wake, *self._sessions):
             one.close()
 
     # In the engine's thread
@@ -96,10 +96,10 @@ class Engine:
         try:
             while not self._ended.is_set():
                 for key, events in self._selector.select(self._patience(sweep_at)):
-                    if key.fileobj is self._door:
+                    if key.fileobj is self._listener:
                         self._accept()
-                    elif key.fileobj is self._bell:
-                        self._answer_bell()
+                    elif key.fileobj is self._woken:
+                        self._answer_woken()
                     elif isinstance(key.data, Session):
                         self._serve(key.fileobj, key.data, events)  # type: ignore[arg-type]
                 self._settle()
@@ -110,8 +110,8 @@ class Engine:
         finally:
             self._clean_up()
 
-    def _answer_bell(self) -> None:
-        self._bell.recv(4096)
+    def _answer_woken(self) -> None:
+        self._woken.recv(4096)
         while self._forgetting:
             self.db.keys.clear()
             self._forgetting.popleft().set()
@@ -125,7 +125,7 @@ class Engine:
 
     def _accept(self) -> None:
         try:
-            connection, _ = self._door.accept()
+            connection, _ = self._listener.accept()
         except OSError:  # gone again, or no file is left for it: the next look tries again
             return
         connection.setblocking(False)
@@ -188,7 +188,7 @@ class Engine:
         for connection, session in list(self._sessions.items()):
             self._end(connection, session)
         self._selector.close()
-        for one in (self._door, self._bell, self._rope):
+        for one in (self._listener, self._woken, self._wake):
             with contextlib.suppress(OSError):
                 one.close()
         if self._folder:

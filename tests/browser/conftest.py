@@ -21,9 +21,15 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_play
 ROOT = Path(__file__).resolve().parents[2]
 READY_WITHIN = 60.0  # seconds
 STOPPED_WITHIN = 30.0  # seconds
-PATIENCE = 30_000  # ms: a busy machine takes its time to show what is shown at once on an idle one
+PATIENCE = 60_000  # ms: a busy machine takes its time to show what is shown at once on an idle one
 
 expect.set_options(timeout=PATIENCE)
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """A page's whole story takes minutes on a busy machine."""
+    if Path(__file__).parent in item.path.parents and item.get_closest_marker("timeout") is None:
+        item.add_marker(pytest.mark.timeout(300))
 CHROMIUM_ARGS = (
     "--no-sandbox",
     "--disable-gpu",

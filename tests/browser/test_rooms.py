@@ -9,7 +9,7 @@ from playwright.sync_api import Browser, Page, expect
 from tests.browser.conftest import PATIENCE, Cluster
 from tests.browser.people import log_in_as_admin
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(300)
 
 Visit = Callable[[str, str], Page]
 Screenshot = Callable[[Page, str], None]

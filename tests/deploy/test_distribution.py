@@ -47,6 +47,7 @@ OF_AN_EXTRA = {
     "flotilla.realtime.server.factory": "daphne",
     "flotilla.realtime.server.http.connection": "daphne",
     "flotilla.realtime.server.http.scope": "daphne",
+    "flotilla.realtime.server.tls": "daphne",
     "flotilla.ratelimit.http.decorators": "ratelimit",
     "flotilla.ops.drill.dashboard_check": "ops",
     "flotilla.ops.drill.drills": "ops",

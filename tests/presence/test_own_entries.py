@@ -105,7 +105,7 @@ async def test_left_scope_is_forgotten_here_and_in_redis(make: Maker, server: Pr
 
 
 async def test_many_adds_of_one_turn_share_few_writes(make: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
-    a = await make("a")
+    a = await make("a", lease_ttl=60.0, renew_every=20.0)  # a lease that is lost meanwhile would be written again
     link = next(iter(a.store.first._links.values()))
     assert link._connection is not None
     writes: list[int] = []

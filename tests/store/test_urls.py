@@ -123,6 +123,7 @@ def test_of_a_bad_address_the_mend_is_named(url: str, mend: str) -> None:
     [
         ("", "no address"),
         (" , ", "no address"),
+        ("redis://a,memory://", "memory:// is the whole store"),
         ("redis://a/0,redis://a:6379", "addresses 1 and 2 are the same Redis"),
         ("redis+sentinel://a,b/m,redis+sentinel://b,a/m/0", "addresses 1 and 2 are the same Redis"),
         ("redis://a,redis://b:0", "address 2 of 2"),

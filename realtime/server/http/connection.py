@@ -9,7 +9,6 @@
 Nothing here waits without a bound: `check` is called every second, and looks at whatever could last.
 """
 
-import asyncio
 import logging
 import time
 from enum import Enum, auto
@@ -29,22 +28,14 @@ from flotilla.realtime.server.http.body import Body, Length, body_of
 from flotilla.realtime.server.http.progress import Progress, Rate
 from flotilla.realtime.server.http.request import Request, internal_error
 from flotilla.realtime.server.http.scope import http_scope, websocket_scope
-from flotilla.realtime.server.transports import (
-    cut_off,
-    has_open_buffers,
-    hold_little,
-    hold_much,
-    in_flight,
-    let_go,
-    unsent,
-)
+from flotilla.realtime.server.http.writer import Writer
+from flotilla.realtime.server.transports import cut_off, hold_little, hold_much, let_go
 
 logger = logging.getLogger("flotilla.realtime.http")
 
 LINGER = 5.0  # seconds, and
 MAX_LINGERING = 64 * 1024 * 1024  # bytes that are read after the last answer
 MAX_IGNORED = 64 * 1024  # bytes of a body that nobody wanted, for which a connection is kept
-TURN = 64 * 1024  # bytes of a response that are written before others have their turn
 CLOSE_WITHIN = 5.0  # seconds until a connection ends when everything has left
 
 
@@ -101,9 +92,9 @@ class Connections(Protocol):
 class HttpConnection:
     """A connection, from its first byte."""
 
-    __slots__ = ("__weakref__", "_ahead", "_direct", "_eof", "_head", "_holds_much", "_is_first", "_lingered",
-                 "_paused", "_progress", "_rate", "_request", "_room", "_since", "_state", "_throttled", "_turn_began",
-                 "_written", "factory", "peer", "transport")  # fmt: skip
+    __slots__ = ("__weakref__", "_ahead", "_eof", "_head", "_holds_much", "_is_first", "_lingered", "_paused",
+                 "_progress", "_rate", "_request", "_since", "_state", "_writer", "factory", "peer",
+                 "transport")  # fmt: skip
 
     def __init__(self, factory: Connections, peer: str) -> None:
         self.factory = factory
@@ -117,11 +108,7 @@ class HttpConnection:
         self._request: Request | None = None
         self._eof = False  # the client will say nothing more
         self._paused = False  # nothing is read
-        self._throttled = False  # the transport tells us when it is full
-        self._room: asyncio.Event | None = None
-        self._direct: Any = None
-        self._written = 0  # bytes, ever
-        self._turn_began = 0  # `_written`, when others had their turn last
+        self._writer: Writer
         self._since = 0.0  # of the state
         self._lingered = 0
         self._progress = Progress()
@@ -131,8 +118,7 @@ class HttpConnection:
 
     def makeConnection(self, transport: Any) -> None:
         self.transport = transport
-        if has_open_buffers(transport):
-            self._direct = transport.socket.send
+        self._writer = Writer(transport, self)
         self.factory.opened(self)
 
     def dataReceived(self, data: bytes) -> None:
@@ -166,26 +152,10 @@ class HttpConnection:
         request, self._request = self._request, None
         if request is not None:
             request.end()
-        self._make_room()
+        self._writer.let_go()
         let_go(self.transport)
-        self.transport = self._direct = self._head = None  # under TLS the transport holds this, and would be held by it
+        self.transport = self._head = None  # under TLS the transport holds this, and would be held by it
         self._ahead = b""
-
-    def pauseProducing(self) -> None:
-        if self._room is None:
-            self._room = asyncio.Event()
-
-    def resumeProducing(self) -> None:
-        self._make_room()
-        self._go_on()
-
-    def stopProducing(self) -> None:
-        self._make_room()
-
-    def _make_room(self) -> None:
-        room, self._room = self._room, None
-        if room is not None:
-            room.set()
 
     # A head
 
@@ -238,12 +208,12 @@ class HttpConnection:
         if self._eof:
             self._close()
             return
-        self._unthrottle()
+        self._writer.unthrottle()
         if not self._holds_much:
             hold_much(transport)  # a WebSocket has bounds of its own
         self._state = State.CLOSED
         self.factory.gone(self)
-        self._direct = None
+        self._writer.let_go()
         if self._paused:
             transport.resumeProducing()
         _hand_over(transport, Connection(server, transport, request, scope))
@@ -301,39 +271,16 @@ class HttpConnection:
         return body.done or (isinstance(body, Length) and body.left <= MAX_IGNORED)
 
     def write(self, data: bytes) -> None:
-        """Write behind what waits, straight to the kernel when nothing does."""
-        transport = self.transport
-        if not data or self._state is State.CLOSED:
-            return
-        self._written += len(data)
-        if self._direct is not None and not transport.dataBuffer and not transport._tempDataBuffer:
-            try:
-                taken = self._direct(data)
-            except OSError:  # it takes nothing now, or is lost, which the reactor's own write notices and says
-                taken = 0
-            if taken == len(data):
-                return
-            data = data[taken:]
-        if not self._throttled:
-            self._throttled = True
-            transport.registerProducer(self, True)
-        transport.write(data)
+        """Write behind what waits."""
+        self._writer.write(data)
 
     async def has_room(self) -> None:
-        """Wait until the transport has room again (64 KiB are Twisted's own bound).
+        """Wait until the client has taken enough of what was written, and others had their turn."""
+        await self._writer.has_room()
 
-        Others have their turn after each TURN bytes, also while the client takes everything at once.
-        """
-        if self._written - self._turn_began >= TURN:
-            self._turn_began = self._written
-            await asyncio.sleep(0)
-        while self._room is not None:
-            await self._room.wait()
-
-    def _unthrottle(self) -> None:
-        if self._throttled:
-            self._throttled = False
-            self.transport.unregisterProducer()
+    def has_room_again(self) -> None:
+        """The client has taken what was written."""
+        self._go_on()
 
     # The end of a request
 
@@ -361,12 +308,12 @@ class HttpConnection:
             return
         if not request.response.keep or (self._eof and not self._ahead):
             self._close()
-        elif request.task is None and request.has_whole_body and self._room is None:
+        elif request.task is None and request.has_whole_body and not self._writer.is_full:
             self._next()
 
     def _next(self) -> None:
         self._request = None
-        self._unthrottle()
+        self._writer.unthrottle()
         self._enter(State.WAITING)
         self._is_first = False
         self.factory.idles(self)
@@ -403,7 +350,7 @@ class HttpConnection:
         self.factory.decided(self)
         request = self._request
         unread = linger or self._paused or bool(self._ahead) or (request is not None and not request.has_whole_body)
-        self._unthrottle()
+        self._writer.unthrottle()
         self._ahead = b""
         if self._eof or not unread:
             self._lose()
@@ -424,7 +371,7 @@ class HttpConnection:
             self.factory.decided(self)
             if self._request is not None:
                 self._request.end()
-            self._unthrottle()
+            self._writer.unthrottle()
             self._enter(State.CLOSING)
             cut_off(self.transport)
 
@@ -442,7 +389,7 @@ class HttpConnection:
         elif not self.unsent:
             self.factory.decided(self)
             self._lose()
-        elif self._progress.stalled(now, self.unsent, self._taken(), self.factory.limits.stalled_after / 2):
+        elif self._progress.stalled(now, self.unsent, self._writer.taken, self.factory.limits.stalled_after / 2):
             self.abort("it did not take its response")
         else:
             self.factory.rests(self)  # it is not idle: it still reads what it was answered
@@ -460,7 +407,7 @@ class HttpConnection:
     @property
     def unsent(self) -> int:
         """Bytes that were accepted but not yet taken by the kernel."""
-        return unsent(self.transport) if self.transport is not None else 0
+        return self._writer.unsent if self.transport is not None else 0
 
     @property
     def owes(self) -> bool:
@@ -473,7 +420,7 @@ class HttpConnection:
             return
         waiting = self.unsent
         limits = self.factory.limits
-        if self._progress.stalled(now, waiting, self._taken() if waiting else 0, limits.stalled_after):
+        if self._progress.stalled(now, waiting, self._writer.taken if waiting else 0, limits.stalled_after):
             self.abort(f"it took less than 1 KB of its response in {limits.stalled_after:g} s")
         elif self._state is State.ANSWERING and self._request is not None:
             self._check_request(self._request, now)
@@ -481,10 +428,6 @@ class HttpConnection:
             self._lose()
         elif self._state is State.CLOSING and not waiting and now - self._since > CLOSE_WITHIN + LINGER:
             self.transport.abortConnection()
-
-    def _taken(self) -> int:
-        """Bytes that the client has acknowledged, ever."""
-        return self._written - self.unsent - in_flight(self.transport)
 
     def _check_request(self, request: Request, now: float) -> None:
         limits = self.factory.limits

@@ -103,15 +103,16 @@ class TestFailures:
 
     async def test_a_command_has_a_deadline(self, node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
         """The client gets its error before it gives up by itself."""
-        monkeypatch.setattr(command_time, "COMMAND_WITHIN", 0.1)
         peer = Peer(node)
         await peer.connect()
 
         async def stuck(*_: Any) -> None:
             await asyncio.Event().wait()
 
-        monkeypatch.setattr(node, "handlers", {**node.handlers, "history": stuck})
-        assert (await peer.ask(history={"channel": "open:a"}))["error"]["code"] == 100
+        with monkeypatch.context() as meanwhile:
+            meanwhile.setattr(command_time, "COMMAND_WITHIN", 0.1)
+            meanwhile.setattr(node, "handlers", {**node.handlers, "history": stuck})
+            assert (await peer.ask(history={"channel": "open:a"}))["error"]["code"] == 100
         assert "subscribe" in await peer.ask(subscribe={"channel": "open:a"})
 
     async def test_a_fenced_instance_sends_its_client_away(self, node: Node, monkeypatch: pytest.MonkeyPatch) -> None:

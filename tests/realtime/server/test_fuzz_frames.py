@@ -101,12 +101,11 @@ async def test_a_connection_does_what_they_mean() -> None:
                 before = len(adopted.receiver.messages)
                 wire.push(piece)
                 assert len(adopted.receiver.messages) <= before + MAX_PER_TURN, name
-                got += wire.read()
+                got += wire.drain()  # or pings that come behind much that is unread would need no answer
             connection = adopted.connection
             while connection._behind is not None:
                 await asyncio.sleep(0)
-                got += wire.read()
-            got += wire.drain()
+                got += wire.drain()
             assert adopted.receiver.messages == messages, name
             assert adopted.receiver.codes == ([] if code is None else [code]), name
             sent = parse(got)

@@ -74,8 +74,9 @@ class Wire:
         return self.transport in self.reactor.readers
 
     def push(self, data: bytes) -> None:
-        """The client sends something that fits into the kernel's buffers, and it is read."""
-        self.transport.protocol.dataReceived(data)
+        """The client sends something that fits into the kernel's buffers, and it is read; nobody does after the end."""
+        if self.transport.connected:
+            self.transport.protocol.dataReceived(data)
 
     def hang_up(self) -> None:
         """The client is gone, and the reactor notices."""

@@ -12,7 +12,7 @@ from twisted.internet.error import ConnectionDone
 from twisted.python.failure import Failure
 
 from flotilla.realtime.server.factory import Factory
-from flotilla.realtime.server.http import connection as connection_module
+from flotilla.realtime.server.http import writer
 from flotilla.realtime.server.http.answering import responses_waiting
 from flotilla.realtime.server.http.connection import HttpConnection
 from flotilla.realtime.server.http.request import MAX_HELD, logger
@@ -295,7 +295,7 @@ async def test_others_have_their_turn_while_a_client_takes_everything_at_once(
     wire: Wire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An application whose client never makes it wait would write all it has in one turn of the loop."""
-    monkeypatch.setattr(connection_module, "TURN", 1000)  # less than a socket takes at once
+    monkeypatch.setattr(writer, "TURN", 1000)  # less than a socket takes at once
     turns: list[str] = []
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
