@@ -116,7 +116,7 @@ def test_who_may_not_cannot(
     closing(context.close)
     eve = context.new_page()
     log_in_as(eve, cluster, "eve")
-    expect(eve.locator("#content")).not_to_contain_text("Flotilla")
+    expect(eve.locator("#content")).not_to_contain_text("Instances")
     for page in ("instance", "channel", "connecteduser", "connection", "block"):
         response = eve.goto(f"{cluster.url}/admin/flotilla_realtime/{page}/")
         assert response is not None
