@@ -2,10 +2,10 @@
 
     python -m flotilla.ops.alert_rules --into FOLDER [--job NAME] [--runbooks URL]
         the rule files for a Prometheus, for another name of the job, with the address of the documents in them
-    python -m flotilla.ops.alert_rules --kubernetes --into FOLDER [--job NAME] [--runbooks URL] [--rules-label NAME=VALUE]
+    python -m flotilla.ops.alert_rules --kubernetes --into FOLDER [--job NAME] [--runbooks URL] [--rules-label N=V]
         for the Prometheus Operator: a PodMonitor, and a PrometheusRule of the same rules
 
-Without `--into` everything goes to standard output. `deploy/kubernetes/monitoring/` is what the second makes, and a test
+Without `--into` everything goes to standard output. `deploy/kubernetes/monitoring/` is what the second makes; a test
 sees that it is current. The rules are taken as text, so that their comments stay. Those of HAProxy are left out for
 Kubernetes, where an ingress balances.
 """
@@ -56,7 +56,9 @@ def for_kubernetes(choices: Choices) -> dict[str, str]:
 def _rule_manifest(files: dict[str, str], choices: Choices) -> str:
     """One PrometheusRule of the groups of all files."""
     lines = [line for text in files.values() for line in _groups(text)]
-    return RULE_HEAD + _labels(choices) + "spec:\n  groups:\n" + "".join(f"  {line}\n" if line else "\n" for line in lines)
+    return (
+        RULE_HEAD + _labels(choices) + "spec:\n  groups:\n" + "".join(f"  {line}\n" if line else "\n" for line in lines)
+    )
 
 
 def _groups(text: str) -> list[str]:
@@ -67,7 +69,9 @@ def _groups(text: str) -> list[str]:
 
 def _pod_monitor(choices: Choices) -> str:
     text = (FILES / "prometheus.yml").read_text()
-    times = {name: re.search(rf"^  {name}: (\w+)", text, re.MULTILINE) for name in ("scrape_interval", "scrape_timeout")}
+    times = {
+        name: re.search(rf"^  {name}: (\w+)", text, re.MULTILINE) for name in ("scrape_interval", "scrape_timeout")
+    }
     interval, timeout = (found[1] if found else "" for found in times.values())
     head, _, spec = POD_MONITOR.partition("spec:\n")
     spec = spec.replace("INTERVAL", interval).replace("TIMEOUT", timeout).replace("JOB", choices.job)

@@ -68,7 +68,9 @@ async def test_a_file_a_folder_and_an_address_tell_when_they_end(
     """The first certificate of a file counts, not its chain; one that has ended has its date too."""
     (tmp_path / "folder").mkdir()
     file = make(tmp_path / "site.pem", ENDS)
-    a, b = (make(tmp_path / "folder" / name, ENDS + timedelta(days=days)) for days, name in ((1, "a.pem"), (2, "b.pem")))
+    a, b = (
+        make(tmp_path / "folder" / name, ENDS + timedelta(days=days)) for days, name in ((1, "a.pem"), (2, "b.pem"))
+    )
     configured.METRICS_CERTIFICATES = [str(file), str(tmp_path / "folder"), shown]
     await watch.look()
     day = 86400.0
