@@ -1,7 +1,7 @@
-"""When the certificates end that people meet: looked at every few minutes, told as metrics.
+"""When the certificates end that people meet: looked at every minute, told as metrics.
 
-A certificate is a file, every `.pem` of a folder, or what an address (`host:port`) shows over TLS: the last sees also that
-a renewed one was never loaded. It is not judged here: also one that nobody trusts, or that has ended, has its date.
+A certificate is a file, every `.pem` of a folder, or what an address (`host:port`) shows over TLS: the last sees also
+that a renewed one was never loaded. It is not judged here: also one that nobody trusts, or that has ended, has its date.
 One that cannot be read is told as such, for silence would look like health.
 """
 
@@ -33,7 +33,7 @@ class Unreadable(Exception):
 
 
 class CertificateWatch(SupervisedTask):
-    """Looks from `start` to `stop`. `ends`: by certificate its last second (Unix time), None where it cannot be read."""
+    """Looks from `start` to `stop`. `ends`: by certificate its last second (Unix time), None where it is unreadable."""
 
     def __init__(self) -> None:
         super().__init__("certificates", self._watch)

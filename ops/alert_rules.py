@@ -2,10 +2,10 @@
 
     python -m flotilla.ops.alert_rules --into FOLDER [--job NAME] [--runbooks URL]
         the rule files for a Prometheus, for another name of the job, with the address of the documents in them
-    python -m flotilla.ops.alert_rules --kubernetes --into FOLDER [--job NAME] [--runbooks URL] [--rules-label NAME=VALUE]
+    python -m flotilla.ops.alert_rules --kubernetes --into FOLDER [--job NAME] [--runbooks URL] [--rules-label N=V]
         for the Prometheus Operator: a PodMonitor, and a PrometheusRule of the same rules
 
-Without `--into` everything goes to standard output. `deploy/kubernetes/monitoring/` is what the second makes, and a test
+Without `--into` everything goes to standard output. `deploy/kubernetes/monitoring/` is what the second makes; a test
 sees that it is current. The rules are taken as text, so that their comments stay. Those of HAProxy are left out for
 Kubernetes, where an ingress balances.
 """

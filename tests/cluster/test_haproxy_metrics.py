@@ -1,4 +1,4 @@
-"""HAProxy's own view, as the shipped configuration gives it to Prometheus: what the rules ask of it is there, and moves."""
+"""HAProxy's own view, as the shipped configuration gives it to Prometheus: what rules ask of it is there, and moves."""
 
 import re
 import socket

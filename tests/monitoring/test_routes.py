@@ -1,4 +1,4 @@
-"""Alertmanager with the shipped file: each severity to its receiver, and what follows from something else is not told."""
+"""Alertmanager with the shipped file: each severity has its receiver, and what follows from another is not told."""
 
 import json
 import shutil

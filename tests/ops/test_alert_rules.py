@@ -77,22 +77,21 @@ def test_rules_for_the_operator_are_those_of_the_files_but_for_haproxy(tmp_path:
 
 
 def test_pods_are_found_by_their_labels_and_port() -> None:
-    endpoint, selector = (yaml.safe_load(for_kubernetes(OURS)["podmonitor.yaml"])["spec"][name] for name in
-                          ("podMetricsEndpoints", "selector"))  # fmt: skip
-    backend = next(
-        one for one in yaml.safe_load_all((KUBERNETES / "backend.yaml").read_text()) if one["kind"] == "Deployment"
-    )
-    template = backend["spec"]["template"]
-    assert selector["matchLabels"].items() <= template["metadata"]["labels"].items()
-    assert endpoint[0]["port"] in {port["name"] for port in template["spec"]["containers"][0]["ports"]}
+    spec = yaml.safe_load(for_kubernetes(OURS)["podmonitor.yaml"])["spec"]
+    backend = yaml.safe_load_all((KUBERNETES / "backend.yaml").read_text())
+    (template,) = (one["spec"]["template"] for one in backend if one["kind"] == "Deployment")
+    assert spec["selector"]["matchLabels"].items() <= template["metadata"]["labels"].items()
+    (endpoint,) = spec["podMetricsEndpoints"]
+    assert endpoint["port"] in {port["name"] for port in template["spec"]["containers"][0]["ports"]}
     shipped = yaml.safe_load((FILES / "prometheus.yml").read_text())["global"]
-    assert endpoint[0]["interval"] == shipped["scrape_interval"]
-    assert endpoint[0]["scrapeTimeout"] == shipped["scrape_timeout"]
-    relabelled = {one["targetLabel"]: one for one in endpoint[0]["relabelings"]}
+    assert endpoint["interval"] == shipped["scrape_interval"]
+    assert endpoint["scrapeTimeout"] == shipped["scrape_timeout"]
+    relabelled = {one["targetLabel"]: one for one in endpoint["relabelings"]}
     assert relabelled["cluster"]["sourceLabels"] == ["__meta_kubernetes_namespace"]
     assert relabelled["job"]["replacement"] == "flotilla"
 
 
+@pytest.mark.timeout(320)
 @pytest.mark.parametrize("tests", ["readiness.yml", "clusters.yml"])
 def test_every_rule_follows_the_name_of_the_job(tmp_path: Path, tests: str) -> None:
     """The rules' own tests hold under another name, with series of that name."""
