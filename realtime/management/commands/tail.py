@@ -1,5 +1,5 @@
-"""`manage.py tail CHANNEL`: what is published into a channel from now on, until Ctrl-C or a number of publications; with
-`--user` or `--client` what happens to a user or a connection."""
+"""`manage.py tail CHANNEL`: what is published into a channel from now on, until Ctrl-C or a number of publications;
+with `--user` or `--client` what happens to a user or a connection."""
 
 from argparse import ArgumentParser
 from contextlib import closing
@@ -28,17 +28,15 @@ class Command(ClusterCommand):
 
     help = (
         "Show what is published into a channel, as it comes, until Ctrl-C. Ends with status 1 when the connection to "
-        "Redis is lost, because something may be missing then. With --user or --client: what they ask, are answered and "
-        "are given, over all instances, for ten minutes at most."
+        "Redis is lost, because something may be missing then. With --user or --client: what they ask, are answered "
+        "and are given, over all instances, for ten minutes at most."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("channel", nargs="?", default="", help="the channel, as in chat:lobby")
         add_user(parser)
         parser.add_argument("--client", default="", help="one connection, by its id")
-        parser.add_argument(
-            "--payloads", action="store_true", help="show payloads of a user or a connection, not masked"
-        )
+        parser.add_argument("--payloads", action="store_true", help="of a user or a connection: show payloads")
         parser.add_argument("--count", type=whole_number(1, 10**9 - 1), help="end after so many publications")
         parser.add_argument(
             "--last",

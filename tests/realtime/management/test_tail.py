@@ -109,19 +109,20 @@ async def test_a_channel_that_cannot_be_is_refused(node: Node) -> None:
 async def test_a_user_is_followed_over_all_instances_until_so_many(node: Node) -> None:
     """Masked, unless payloads are asked for; then nothing is left."""
     (peer,) = await people(node, "7", room="plain:b")
-    for options, said in (((), None), (("--payloads",), '{"n":1}')):
-        task = asyncio.create_task(run("tail", "--user", "id:7", "--count", "2", "--json", *options))
+
+    async def followed(*words: str) -> list[str]:
+        task = asyncio.create_task(run("tail", *words))
         await until(lambda: node.taps is not None or task.done())
-        await peer.ask(publish={"channel": "plain:b", "data": {"n": 1}})
-        told = [json.loads(line) for line in (await task).splitlines()]
-        assert sorted((one["kind"], one["size"], one.get("data")) for one in told) == [
-            ("command", 7, said),
-            ("publication", 7, said),
-        ]
+        await peer.ask(publish={"channel": "plain:b", "data": "secret"})
+        lines = (await task).splitlines()
         await until(lambda: node.taps is None)
-    masked = asyncio.create_task(run("tail", "--client", peer.client.id, "--count", "1"))
-    await until(lambda: node.taps is not None or masked.done())
-    await peer.ask(publish={"channel": "plain:b", "data": "secret"})
-    assert "(8 bytes, masked)" in await masked
+        return lines
+
+    for options, said in (((), None), (("--payloads",), '"secret"')):
+        told = [json.loads(one) for one in await followed("--user", "id:7", "--count", "2", "--json", *options)]
+        seen = sorted((one["kind"], one["size"], one.get("data")) for one in told)
+        assert seen == [("command", 8, said), ("publication", 8, said)]
+    (masked,) = await followed("--client", peer.client.id, "--count", "1")
+    assert "(8 bytes, masked)" in masked
     assert "one of them" in await failing("tail")
     assert "one of them" in await failing("tail", "open:a", "--user", "id:7")
