@@ -78,8 +78,8 @@ def connections(
     client's name; `instance` begins the instance's name or incarnation, `address` the address; `sdk` is in the SDK's
     name and version.
 
-    `order`: "" for that of their ids, or one of `search.ORDERS`, "-" before it for the largest first. It is exact over
-    all that fit, of all instances.
+    `order`: "" for that of their ids; `user`, `address`, `sdk`, `since`, `waiting`, `num_channels` or `commands`, "-"
+    before it for the largest first. It is exact over all that fit, of all instances.
     """
     known = order if order.lstrip("-") in ORDERS else ""
     command = Connections(

@@ -2,7 +2,7 @@
 over all instances. The admin's live tails stand on the same."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Any
 
 import msgspec
@@ -15,7 +15,7 @@ COLLECT_EVERY = 0.5  # seconds
 NOBODY = "no instance follows it: each follows only so many things at a time, and has to be reached"
 
 
-def events(about: About, name: str, payloads: bool) -> Iterator[Event]:
+def events(about: About, name: str, payloads: bool) -> Generator[Event, None, None]:
     """What is seen, until its time is up or enough was; for a thread. Ending early ends the tail. Raises ValueError
     when no instance follows it, and StoreUnavailable."""
     look, done = begin(about, name, payloads=payloads)

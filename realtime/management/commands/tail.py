@@ -46,9 +46,7 @@ class Command(ClusterCommand):
         parser.add_argument("channel", nargs="?", default="", help="the channel, as in chat:lobby")
         add_user(parser)
         parser.add_argument("--client", default="", help="one connection, by its id")
-        parser.add_argument(
-            "--payloads", action="store_true", help="show payloads of a user or a connection, not masked"
-        )
+        parser.add_argument("--payloads", action="store_true", help="of a user or a connection: show payloads")
         parser.add_argument("--count", type=whole_number(1, 10**9 - 1), help="end after so many publications")
         parser.add_argument(
             "--last",

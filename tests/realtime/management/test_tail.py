@@ -76,7 +76,7 @@ async def test_it_can_begin_with_the_last_of_history(node: Node) -> None:
 async def test_a_redis_that_ends_is_said(configured: Any, mortal_redis: RedisProcess) -> None:
     configured.REDIS_URLS = [mortal_redis.url]
     reset_store()
-    waiting = asyncio.create_task(failing("tail", "open:a", status=3))
+    waiting = asyncio.create_task(failing("tail", "open:a"))
     await until(lambda: _listening(mortal_redis) == 1)
     mortal_redis.kill()
     assert (await waiting).startswith("Redis does not answer")
@@ -86,7 +86,7 @@ async def test_a_redis_that_hangs_is_noticed(configured: Any, mortal_redis: Redi
     configured.REDIS_URLS = [mortal_redis.url]
     reset_store()
     monkeypatch.setattr(listener, "ASK_EVERY", 0.2)
-    waiting = asyncio.create_task(failing("tail", "open:a", status=3))
+    waiting = asyncio.create_task(failing("tail", "open:a"))
     await until(lambda: _listening(mortal_redis) == 1)
     with hung(mortal_redis):
         assert "Redis does not answer" in await waiting
@@ -109,19 +109,20 @@ async def test_a_channel_that_cannot_be_is_refused(node: Node) -> None:
 async def test_a_user_is_followed_over_all_instances_until_so_many(node: Node) -> None:
     """Masked, unless payloads are asked for; then nothing is left."""
     (peer,) = await people(node, "7", room="plain:b")
-    for options, said in (((), None), (("--payloads",), '{"n":1}')):
-        task = asyncio.create_task(run("tail", "--user", "id:7", "--count", "2", "--json", *options))
-        await until(lambda task=task: node.taps is not None or task.done())
-        await peer.ask(publish={"channel": "plain:b", "data": {"n": 1}})
-        told = [json.loads(line) for line in (await task).splitlines()]
-        assert sorted((one["kind"], one["size"], one.get("data")) for one in told) == [
-            ("command", 7, said),
-            ("publication", 7, said),
-        ]
+
+    async def followed(*words: str) -> list[str]:
+        task = asyncio.create_task(run("tail", *words))
+        await until(lambda: node.taps is not None or task.done())
+        await peer.ask(publish={"channel": "plain:b", "data": "secret"})
+        lines = (await task).splitlines()
         await until(lambda: node.taps is None)
-    masked = asyncio.create_task(run("tail", "--client", peer.client.id, "--count", "1"))
-    await until(lambda: node.taps is not None or masked.done())
-    await peer.ask(publish={"channel": "plain:b", "data": "secret"})
-    assert "(8 bytes, masked)" in await masked
+        return lines
+
+    for options, said in (((), None), (("--payloads",), '"secret"')):
+        told = [json.loads(one) for one in await followed("--user", "id:7", "--count", "2", "--json", *options)]
+        seen = sorted((one["kind"], one["size"], one.get("data")) for one in told)
+        assert seen == [("command", 8, said), ("publication", 8, said)]
+    (masked,) = await followed("--client", peer.client.id, "--count", "1")
+    assert "(8 bytes, masked)" in masked
     assert "one of them" in await failing("tail")
     assert "one of them" in await failing("tail", "open:a", "--user", "id:7")
