@@ -4,7 +4,6 @@ nothing."""
 import asyncio
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -14,7 +13,7 @@ from tests.cluster.support.processes import PATIENCE, READY_WITHIN, eventually, 
 
 pytestmark = pytest.mark.timeout(400)
 
-LEASE = 90.0  # seconds: nothing here may wait for one to run out
+LEASE = 900.0  # seconds: whoever waited for one to run out would not be ready in time
 UNKNOWN_FOR = 20_000  # ms: longer than a process takes to ask
 TAKEN = "an instance called flotilla-0 is running already"
 
@@ -76,9 +75,8 @@ def test_of_two_that_start_at_once_one_does(cluster: Cluster, first: Instance) -
 def test_one_that_crashed_is_followed_at_once(cluster: Cluster, first: Instance) -> None:
     """Its lease would last much longer."""
     first.kill()
-    began = time.monotonic()
     first.start()
-    assert time.monotonic() - began < LEASE / 2
+    assert "was left by a process that has ended" in first.log.read_text()
 
 
 def test_one_that_drains_has_a_successor_of_its_name(cluster: Cluster, first: Instance) -> None:
