@@ -140,7 +140,7 @@ def _run_postgres(program: str, database: Mapping[str, Any], *options: str, last
 
     if shutil.which(program) is None:
         raise CannotBackUp(f"{program} is not here: install PostgreSQL's client programs, or run it where they are")
-    words, more = DatabaseClient.settings_to_cmd_args_env(dict(database), [])
+    words, more = DatabaseClient.settings_to_cmd_args_env({"OPTIONS": {}} | dict(database), [])
     where = [*words[1:-1], f"--dbname={words[-1]}"]  # without psql itself
     done = subprocess.run(
         [program, *options, *where, *last], env=os.environ | (more or {}), capture_output=True, text=True, check=False
