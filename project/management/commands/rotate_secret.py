@@ -6,7 +6,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import CommandError
 
-from project.management.commands._epilog import WithExample
+from flotilla.command_line import OurCommand, Status
 from project.secret_rotation import ROTATED, STEPS, CannotRotate, Rotation
 
 DONE = {
@@ -16,18 +16,17 @@ DONE = {
 }
 
 
-class Command(WithExample):
+class Command(OurCommand):
     """Does one step."""
 
     help = "One step of replacing a secret that is in a file: add a new one, switch to it, drop the old one."
-    example = """
-example: a new token secret, with every instance started again after each step
-  manage.py rotate_secret token_secret add
-  manage.py rotate_secret token_secret switch
-  manage.py rotate_secret token_secret drop      when all tokens of the old one have expired
-
-exit status: 0 done, 1 it is not this step's turn, or a file cannot be written
-"""
+    examples = (
+        ("token_secret add", "accept a new one; start every instance again after each step"),
+        ("token_secret switch", "use the new one"),
+        ("token_secret drop", "when all tokens of the old one have expired"),
+    )
+    statuses = {Status.NOT_DONE: "it is not this step's turn, or a file cannot be written"}
+    shape = {"name": (), "step": (), "done": ()}
     requires_system_checks = []  # a secret may be what is wrong
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -35,10 +34,13 @@ exit status: 0 done, 1 it is not this step's turn, or a file cannot be written
         parser.add_argument("name", choices=sorted(ROTATED), help="which secret")
         parser.add_argument("step", choices=STEPS, help="what to do now")
 
-    def handle(self, *, name: str, step: str, **_: Any) -> None:
+    def handle(self, *, name: str, step: str, as_json: bool, **_: Any) -> None:
         """Do it."""
         try:
             Rotation.of(name, settings.ENVIRONMENT.values).do(step)
         except (CannotRotate, OSError) as error:
             raise CommandError(f"{name}: {error}") from None
-        self.stdout.write(f"{name}: {DONE[step]}")
+        if as_json:
+            self.tell({"name": name, "step": step, "done": DONE[step]})
+        else:
+            self.stdout.write(f"{name}: {DONE[step]}")
