@@ -1,7 +1,7 @@
 """When the certificates end that people meet: looked at every minute, told as metrics.
 
 A certificate is a file, every `.pem` of a folder, or what an address (`host:port`) shows over TLS: the last sees also
-that a renewed one was never loaded. It is not judged here: one that nobody trusts, or that has ended, has a date, too.
+that a renewed one was never loaded. It is not judged here: one that nobody trusts, or that has ended, has a date too.
 One that cannot be read is told as such, for silence would look like health.
 """
 

@@ -1,4 +1,4 @@
-"""The files for Prometheus and Alertmanager: valid, tested, by cluster, each alert explained where its link points."""
+"""The files for Prometheus and Alertmanager: valid, tested, by cluster; each alert is explained where it links to."""
 
 import re
 import shutil
