@@ -16,6 +16,7 @@ from typing import Any
 from django.core.checks import CheckMessage, Warning, register
 
 from flotilla._extras import MissingExtra
+from flotilla.config_reader import ConfigProblems
 from flotilla.realtime.server.conf import get_server_config
 from flotilla.store.once import Once
 from flotilla.store.supervised import SupervisedTask
@@ -119,7 +120,11 @@ certificate_watch = CertificateWatch()
 @register("flotilla_monitoring")
 def check_certificates_can_be_read(**_: Any) -> list[CheckMessage]:
     """W003: certificates are to be watched, and `cryptography`, which reads them, is not there."""
-    if not get_server_config().metrics_certificates or find_spec("cryptography") is not None:
+    try:
+        watched = get_server_config().metrics_certificates
+    except ConfigProblems:  # it cannot be read: the checks of the configuration say why
+        return []
+    if not watched or find_spec("cryptography") is not None:
         return []
     missing = MissingExtra("metrics_certificates", "jwt", "cryptography")
     return [Warning(f"Certificates are not watched: {missing}.", hint="Install it.", id="flotilla_monitoring.W003")]

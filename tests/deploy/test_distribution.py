@@ -53,6 +53,7 @@ OF_AN_EXTRA = {
     "flotilla.ops.drill.drills": "ops",
     "flotilla.ops.drill.load": "ops",
     "flotilla.ops.drill.session": "ops",
+    "flotilla.ops.drill.silence": "ops",
 }
 LOADED_BY_OTHERS = {"flotilla.testing.pytest_plugin"}  # by a program that is there then
 WITH_LUA = "flotilla.store.in_process."  # loaded where there is no Redis and `testing` is installed
@@ -116,7 +117,7 @@ said["check"] = [f"{found.id}: {found.msg}" for found in run_checks(tags=["floti
 said["models"] = [str(found) for found in run_checks(tags=["models"])]
 for words in json.loads(sys.argv[1]):
     try:
-        call_command(*words)
+        call_command(*words, stdout=sys.stderr)
         said[words[0]] = "done"
     except CommandError as error:
         said[words[0]] = str(error)

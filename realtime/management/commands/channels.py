@@ -23,7 +23,7 @@ class Command(LookCommand):
         "answered": (),
         "instances": (),
         "channels": (
-            *("channel", "subscribers", "published_at", "present", "users"),
+            *("channel", "subscribers", "published_at", "per_second", "present", "users"),
             *("history", "epoch", "top", "stored"),
         ),
         "next": (),

@@ -33,7 +33,6 @@ class Command(ClusterCommand):
     examples = (
         ("chat:lobby", "until Ctrl-C"),
         ("chat:lobby --last 10 --count 10", "the last ten that history keeps, and no more"),
-        ("--user ann", "what ann asks and gets, for ten minutes at most"),
     )
     lines = True
     shape = {
