@@ -76,7 +76,7 @@ async def test_it_can_begin_with_the_last_of_history(node: Node) -> None:
 async def test_a_redis_that_ends_is_said(configured: Any, mortal_redis: RedisProcess) -> None:
     configured.REDIS_URLS = [mortal_redis.url]
     reset_store()
-    waiting = asyncio.create_task(failing("tail", "open:a"))
+    waiting = asyncio.create_task(failing("tail", "open:a", status=3))
     await until(lambda: _listening(mortal_redis) == 1)
     mortal_redis.kill()
     assert (await waiting).startswith("Redis does not answer")
@@ -86,7 +86,7 @@ async def test_a_redis_that_hangs_is_noticed(configured: Any, mortal_redis: Redi
     configured.REDIS_URLS = [mortal_redis.url]
     reset_store()
     monkeypatch.setattr(listener, "ASK_EVERY", 0.2)
-    waiting = asyncio.create_task(failing("tail", "open:a"))
+    waiting = asyncio.create_task(failing("tail", "open:a", status=3))
     await until(lambda: _listening(mortal_redis) == 1)
     with hung(mortal_redis):
         assert "Redis does not answer" in await waiting
