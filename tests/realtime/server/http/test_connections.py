@@ -317,3 +317,22 @@ async def test_others_have_their_turn_while_a_client_takes_everything_at_once(
     await served.answer(b"the end")
     await waiting
     assert "another" in turns[turns.index("written") :][:3]
+
+
+async def test_the_next_request_waits_until_the_last_answer_is_taken(wire: Wire) -> None:
+    """Its end was written at once, behind more than a transport holds: what tells that there is room goes on."""
+    served, ended = Served(wire), asyncio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        served.app = hello
+        await send({"type": "http.response.start", "status": 200})
+        while served.connection is not None and served.connection.unsent <= 10_000:
+            await send({"type": "http.response.body", "body": bytes(40_000), "more_body": True})
+        await send({"type": "http.response.body", "body": bytes(60_000)})
+        ended.set()
+
+    served.app = app
+    wire.push(GET + GET)
+    await asyncio.wait_for(ended.wait(), 30)
+    assert served.connection is not None and served.connection.unsent > 64 * 1024
+    assert (await served.answer(b"hello")).count(b"HTTP/1.1 200") == 2
