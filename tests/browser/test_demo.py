@@ -10,7 +10,6 @@ from playwright.sync_api import Page, expect
 OpenTab = Callable[[], Page]
 Screenshot = Callable[[Page, str], None]
 
-pytestmark = pytest.mark.timeout(300)
 
 RECOVERED = re.compile(r"Recovered (\d+) missed messages? after \d+\.\d s on instance (\S+)")
 BACK = re.compile(r"Back after \d+\.\d s on instance (\S+): nothing was missed")

@@ -18,8 +18,6 @@ from playwright.sync_api import Browser, Page, expect
 from tests.browser.conftest import PATIENCE, ROOT
 from tests.cluster.support.processes import free_port, wait_until
 
-pytestmark = pytest.mark.timeout(300)
-
 STEP = re.compile(r"^\*\*(\d+)\.\*\* (.*?)^```\w*\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 FILE = re.compile(r"`(mysite/[\w/.]+)`")
 STEPS = [(says, code) for _, says, code in STEP.findall((ROOT / "docs" / "QUICKSTART.md").read_text())]

@@ -8,8 +8,6 @@ from playwright.sync_api import Browser, Page, expect
 from tests.browser.conftest import PATIENCE, Cluster
 from tests.browser.people import log_in_as_admin, log_in_to_rooms
 
-pytestmark = pytest.mark.timeout(300)
-
 Visit = Callable[[str, str], Page]
 Screenshot = Callable[[Page, str], None]
 SUBSCRIBE = """(channel) => new Promise((resolve) => {

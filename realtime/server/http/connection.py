@@ -119,7 +119,7 @@ class HttpConnection:
 
     def makeConnection(self, transport: Any) -> None:
         self.transport = transport
-        self._writer = Writer(transport, self)
+        self._writer = Writer(transport, self._go_on)
         self.factory.opened(self)
 
     def dataReceived(self, data: bytes) -> None:
@@ -281,10 +281,6 @@ class HttpConnection:
         """Wait until the client has taken enough of what was written, and others had their turn."""
         await self._writer.has_room()
 
-    def has_room_again(self) -> None:
-        """The client has taken what was written."""
-        self._go_on()
-
     # The end of a request
 
     def answered(self, request: Request) -> None:
@@ -410,7 +406,7 @@ class HttpConnection:
     @property
     def unsent(self) -> int:
         """Bytes that were accepted but not yet taken by the kernel."""
-        return self._writer.unsent if self.transport is not None else 0
+        return self._writer.unsent
 
     @property
     def owes(self) -> bool:

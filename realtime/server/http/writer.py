@@ -1,10 +1,11 @@
 """What a connection writes: straight to the kernel while that takes it, then to Twisted's buffer, which is bounded.
 
-A connection makes one of itself, so the two hold each other: `let_go` ends that.
+A connection gives it a method of its own, so the two hold each other: `let_go` ends that.
 """
 
 import asyncio
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any
 
 from flotilla.realtime.server.traffic import traffic
 from flotilla.realtime.server.transports import has_open_buffers, in_flight, unsent
@@ -12,21 +13,15 @@ from flotilla.realtime.server.transports import has_open_buffers, in_flight, uns
 TURN = 64 * 1024  # bytes of a response that are written before others have their turn
 
 
-class Owner(Protocol):
-    """The connection."""
-
-    def has_room_again(self) -> None:
-        """What was written has left as far as it must."""
-
-
 class Writer:
-    """Of one transport. Twisted calls it its producer, and has it pause when 64 KiB wait."""
+    """Of one transport. Twisted calls it its producer, and has it pause when 64 KiB wait; `on_room` is called when
+    there is room again."""
 
-    __slots__ = ("_direct", "_owner", "_room", "_throttled", "_transport", "_turn_began", "_written")
+    __slots__ = ("_direct", "_on_room", "_room", "_throttled", "_transport", "_turn_began", "_written")
 
-    def __init__(self, transport: Any, owner: Owner) -> None:
-        self._transport = transport
-        self._owner: Owner | None = owner
+    def __init__(self, transport: Any, on_room: Callable[[], None]) -> None:
+        self._transport = transport  # None: let go
+        self._on_room: Callable[[], None] | None = on_room
         self._direct = transport.socket.send if has_open_buffers(transport) else None
         self._throttled = False  # the transport tells us when it is full
         self._room: asyncio.Event | None = None  # set when there is some again
@@ -36,7 +31,7 @@ class Writer:
     def write(self, data: bytes) -> None:
         """Write behind what waits, straight to the kernel when nothing does."""
         transport = self._transport
-        if not data or self._owner is None:
+        if not data or transport is None:
             return
         self._written += len(data)
         traffic.http_out += len(data)
@@ -71,7 +66,7 @@ class Writer:
 
     @property
     def unsent(self) -> int:
-        """Bytes that were accepted but not yet taken by the kernel."""
+        """Bytes that were accepted but not yet taken by the kernel; 0 once it was let go."""
         return unsent(self._transport)
 
     @property
@@ -87,8 +82,7 @@ class Writer:
 
     def let_go(self) -> None:
         """The connection is lost, or another's: nothing is written any more, and who waits for room goes on."""
-        self._owner = None
-        self._direct = self._transport = None
+        self._direct = self._transport = self._on_room = None
         self.stopProducing()
 
     # Called by Twisted
@@ -99,8 +93,8 @@ class Writer:
 
     def resumeProducing(self) -> None:
         self.stopProducing()
-        if self._owner is not None:
-            self._owner.has_room_again()
+        if self._on_room is not None:
+            self._on_room()
 
     def stopProducing(self) -> None:
         room, self._room = self._room, None

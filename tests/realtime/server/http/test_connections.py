@@ -363,3 +363,22 @@ async def test_a_page_that_refuses_too_large_a_body_is_for_browsers(wire: Wire) 
     wire.push((POST % 10**12).replace(b"\r\n\r\n", b"\r\nAccept: text/html\r\n\r\n"))
     answer = await served.answer(b"</html>")
     assert answer.startswith(b"HTTP/1.1 413 ") and b"This is too large" in answer
+
+
+async def test_the_next_request_waits_until_the_last_answer_is_taken(wire: Wire) -> None:
+    """Its end was written at once, behind more than a transport holds: what tells that there is room goes on."""
+    served, ended = Served(wire), asyncio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        served.app = hello
+        await send({"type": "http.response.start", "status": 200})
+        while served.connection is not None and served.connection.unsent <= 10_000:
+            await send({"type": "http.response.body", "body": bytes(40_000), "more_body": True})
+        await send({"type": "http.response.body", "body": bytes(60_000)})
+        ended.set()
+
+    served.app = app
+    wire.push(GET + GET)
+    await asyncio.wait_for(ended.wait(), 30)
+    assert served.connection is not None and served.connection.unsent > 64 * 1024
+    assert (await served.answer(b"hello")).count(b"HTTP/1.1 200") == 2
