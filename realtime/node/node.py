@@ -356,7 +356,7 @@ class Node:
             "admission_peak": self.admission.peak,
             "host": socket.gethostname(),
             "pid": os.getpid(),
-            "process": self._process,
+            "process_identity": self._process,
         }
 
     def checks(self) -> dict[str, bool]:
