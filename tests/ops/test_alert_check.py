@@ -59,6 +59,7 @@ def test_a_whole_installation_has_no_fault(stack: Stack, capsys: pytest.CaptureF
     assert "nothing fires" in capsys.readouterr().out
 
 
+@pytest.mark.timeout(6 * WITHIN)
 def test_what_is_down_or_not_there_is_named(stack: Stack, capsys: pytest.CaptureFixture[str]) -> None:
     """An instance, Alertmanager, Prometheus: each with exit status 1."""
     nowhere = "http://127.0.0.1:9"
