@@ -214,15 +214,20 @@ def test_nothing_moves_for_who_does_not_want_it(visit: Callable[[str], Page]) ->
     assert page.evaluate(pulse) == "none"
 
 
-def test_what_the_demo_shows_in_passing_can_be_read(visit: Callable[[str], Page]) -> None:
+def test_what_the_demo_shows_in_passing_can_be_read(
+    visit: Callable[[str], Page], contexts: dict[str, BrowserContext]
+) -> None:
     """Messages that were refused, an outage while it lasts, and what is said after it."""
+    away = False
+    contexts["visitor"].route_web_socket("**", lambda socket: socket.close() if away else socket.connect_to_server())
     page = visit("demo")
     expect(page.locator("#state")).to_have_text("connected")
-    page.evaluate("for (let time = 0; time < 5; time += 1) document.getElementById('flood').click()")
+    page.click("#flood")
     expect(page.locator("#messages .message.failed").first).to_be_visible()
-    page.select_option("#away", "10")
+    away = True
     page.click("#drop")
     for kind in ("wait", "good"):
+        away = kind == "wait"
         expect(page.locator(f"#banner[data-kind={kind}]")).to_be_visible()
         for scheme in SCHEMES:
             look(page, *WIDTHS["desk"], scheme)
