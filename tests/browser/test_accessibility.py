@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from tests.browser.axe import violations
+from tests.browser.axe import settle, violations
 from tests.browser.conftest import PATIENCE, Cluster
 from tests.browser.people import log_in_as_admin, log_in_to_rooms
 
@@ -124,6 +124,7 @@ def look(page: Page, width: int, height: int, scheme: str) -> None:
     """See the page in one of its forms."""
     page.set_viewport_size({"width": width, "height": height})
     page.emulate_media(color_scheme="dark" if scheme == "dark" else "light", reduced_motion="reduce")
+    settle(page)
 
 
 def test_axe_finds_what_is_wrong(visit: Callable[[str], Page]) -> None:
