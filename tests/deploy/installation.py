@@ -226,6 +226,11 @@ class Crowd:
         assert faults == Faults()
         assert [one for guest in self.guests for one in guest.refusals] == []
 
+    async def goes_on(self, publications: int) -> None:
+        """Wait until everybody has got so many more, of which six a second come."""
+        until = [(guest, guest.offset + publications) for guest in self.guests]
+        await eventually(lambda: all(guest.offset >= offset for guest, offset in until), "it goes on", 60)
+
     def reconnects(self) -> int:
         """How often guests came back, all together."""
         return sum(guest.reconnects for guest in self.guests)

@@ -129,12 +129,13 @@ async def test_the_password_of_redis_is_replaced(installation: Installation) -> 
     """It outlasts Redis's own restart, and the old one does not count any more."""
     redis = installation.redis
     more = {"REDIS_CLI": f"redis-cli -p {redis.port} --no-auth-warning"}
-    async with Crowd(installation):
+    async with Crowd(installation) as crowd:
         await run(installation, "rotate-redis-password", "begin", REDISCLI_AUTH=FIRST["redis_password"], **more)
         new = installation.secret("redis_url").partition("@")[0].rpartition(":")[2]
         assert redis.answer(new, "PING") == redis.answer(FIRST["redis_password"], "PING") == "PONG"
         await run(installation, "rotate-redis-password", "end", REDISCLI_AUTH=new, **more)
         assert redis.answer(FIRST["redis_password"], "PING").startswith("NOAUTH")
+        await crowd.goes_on(20)  # for seconds: nobody expects those that were replaced to compare what they knew
         await asyncio.to_thread(redis.stop)
         await asyncio.to_thread(redis.start)
     assert redis.answer(new, "PING") == "PONG"
