@@ -216,7 +216,8 @@ def _messages(node: "Node") -> Iterator[Metric]:
 
 def _publications(node: "Node") -> Iterator[Metric]:
     hub = node.hub.stats
-    yield histogram("delivery_seconds", "From when Redis took a publication to its last local write.", hub.latency)
+    says = "From when Redis took a publication to its last local write."
+    yield histogram("delivery_seconds", says, hub.latency, hub.exemplars)
     yield histogram("hub_lag_seconds", "From when Redis took a publication to its arrival here.", hub.lag)
     yield histogram("fan_out_seconds", "From a publication's arrival here to its last local write.", hub.fan_out)
     yield counter("refills", "Gaps of a channel that were looked up in history.", hub.refills)
