@@ -19,7 +19,7 @@ from threading import Lock, Thread
 from typing import Any
 
 from flotilla._extras import MissingExtra
-from flotilla.tracing import Value, current_span
+from flotilla.tracing import NONE, Attributes, Value, current_span
 
 try:
     from opentelemetry import context, trace
@@ -69,10 +69,10 @@ class Recorder:
     def begin(
         self,
         name: str,
+        attributes: Attributes = NONE,
         *,
         caller: Mapping[str, str] | None = None,
         serves: bool = False,
-        **attributes: Value,
     ) -> "RecordedSpan | None":
         """Begin a trace here, or go on with the current one of the project's, or that of a caller's headers (names in
         small letters); None where that is not sampled. `serves`: a caller waits for it."""
@@ -89,12 +89,12 @@ class Recorder:
         """Whether what nobody else has decided on is sampled, this time."""
         return random() < self.ratio
 
-    def root(self, name: str, *, since: int | None = None, **attributes: Value) -> "RecordedSpan | None":
+    def root(self, name: str, attributes: Attributes = NONE, *, since: int | None = None) -> "RecordedSpan | None":
         """Begin a trace whatever is current: chance has decided for it, and somebody waits for the work."""
         return self.start(name, context.Context(), SpanKind.SERVER, since, attributes)
 
     def follow(
-        self, headers: Mapping[str, str], name: str, since: int | None, **attributes: Value
+        self, headers: Mapping[str, str], name: str, attributes: Attributes, since: int
     ) -> "RecordedSpan | None":
         """Begin what follows in this process from a span that another one sent on."""
         return self.start(name, self._extracted(headers), SpanKind.CONSUMER, since, attributes)
@@ -105,11 +105,11 @@ class Recorder:
         within: Parent,
         kind: SpanKind,
         since: int | None,
-        attributes: Mapping[str, Value],
+        attributes: Attributes,
         parent: "RecordedSpan | None" = None,
     ) -> "RecordedSpan | None":
         """A span, unless the provider's sampler refuses it. Its own name and attributes are what a sampler sees."""
-        about = attributes if parent is not None else self._about | attributes
+        about = attributes if parent is not None else {**self._about, **attributes}
         try:
             made = self._tracer.start_span(name, within, kind, _prefixed(about), start_time=since)
         except Exception:  # noqa: BLE001  a project's sampler or processor can raise anything
@@ -200,7 +200,9 @@ class RecordedSpan:
         _w3c.inject(found, self._context())
         return found
 
-    def child(self, name: str, *, sends: bool = False, since: int | None = None, **attributes: Value) -> "RecordedSpan":
+    def child(
+        self, name: str, attributes: Attributes = NONE, *, sends: bool = False, since: int | None = None
+    ) -> "RecordedSpan":
         """A part of it, begun now or at a moment."""
         kind = SpanKind.PRODUCER if sends else SpanKind.INTERNAL
         part = self._recorder.start(name, self._context(), kind, since, attributes, self)
@@ -231,9 +233,9 @@ class RecordedSpan:
             self._finish()
 
     def _finish(self) -> None:
+        self._recorder.end(self._tell)
         if self._parent is not None:
             self._parent._part_is_over(self._ended_at)
-        self._recorder.end(self._tell)
 
     def _tell(self) -> None:
         """Called in the recorder's thread."""
@@ -262,5 +264,5 @@ class RecordedSpan:
         return trace.set_span_in_context(self.span)
 
 
-def _prefixed(attributes: Mapping[str, Value]) -> dict[str, Any]:
+def _prefixed(attributes: Attributes) -> dict[str, Any]:
     return {f"flotilla.{name}": value for name, value in attributes.items()}

@@ -9,12 +9,15 @@ Where nothing is sampled there is no span, and asking costs one look at a contex
 matter of `flotilla.spans`, which is imported only where tracing is on: nothing here needs OpenTelemetry.
 """
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar
 from typing import Protocol
 
 Value = str | int | float | bool
-"""What an attribute may be. Attributes are named without their prefix `flotilla.`; times are seconds."""
+Attributes = Mapping[str, Value]
+"""What is said of a span, by names without their prefix `flotilla.`; times are seconds."""
+NONE: Attributes = {}
 
 
 class Span(Protocol):
@@ -24,7 +27,9 @@ class Span(Protocol):
     def over(self) -> bool:
         """Whether it was ended."""
 
-    def child(self, name: str, *, sends: bool = False, since: int | None = None, **attributes: Value) -> "Span":
+    def child(
+        self, name: str, attributes: Attributes = NONE, *, sends: bool = False, since: int | None = None
+    ) -> "Span":
         """A part of it, begun now or at a moment. `sends`: what is received elsewhere follows from it."""
 
     def note(self, **attributes: Value) -> None:
@@ -59,4 +64,4 @@ def current() -> Span | None:
 def step(name: str, **attributes: Value) -> AbstractContextManager[Span | None]:
     """Time a block as a part of the current span; where there is none, nothing is done."""
     span = current()
-    return _NOTHING if span is None else span.child(name, **attributes).entered()
+    return _NOTHING if span is None else span.child(name, attributes).entered()

@@ -44,11 +44,11 @@ def recorder() -> "Recorder | None":
 
 
 def begin(
-    name: str, *, channel: str = "", caller: Mapping[str, str] | None = None, **more: Any
+    name: str, *, channel: str = "", caller: Mapping[str, str] | None = None, serves: bool = False
 ) -> "RecordedSpan | None":
     """Begin a trace in a channel ("" for none), if it is sampled; more as of `Recorder.begin`."""
     found = recorder()
-    return None if found is None else found.begin(name, caller=caller, **about(channel), **more)
+    return None if found is None else found.begin(name, about(channel), caller=caller, serves=serves)
 
 
 def about(channel: str) -> dict[str, Value]:

@@ -52,13 +52,8 @@ def _begin(recorder: "Recorder", client: Client, method: str, request: Any) -> S
     waited = 0.0
     if client.commands.due:  # others were before it
         waited = max(0.0, client.node.now() - client.commands.due + command_time.COMMAND_WITHIN)
-    return recorder.root(
-        f"command {method}",
-        since=time.time_ns() - int(waited * SECOND),
-        client=client.id,
-        waited=waited,
-        **traces.about(getattr(request, "channel", "")),
-    )
+    about = {**traces.about(getattr(request, "channel", "")), "client": client.id, "waited": waited}
+    return recorder.root(f"command {method}", about, since=time.time_ns() - int(waited * SECOND))
 
 
 async def _finish(span: Span, rest: Any) -> bytes | None:

@@ -70,8 +70,9 @@ class Broker:
         span = tracing.current()
         if span is None:
             return self._publish_sync(channel, body, options, keywords)
-        with span.child(SCRIPT, sends=True, **traces.about(channel)).entered() as part:
-            position = self._publish_sync(channel, body, options, {**keywords, "trace": part.headers})
+        with span.child(SCRIPT, traces.about(channel), sends=True).entered() as part:
+            keywords["trace"] = part.headers
+            position = self._publish_sync(channel, body, options, keywords)
             part.note(offset=position.offset)
         return position
 
@@ -119,9 +120,10 @@ class Broker:
         self, span: tracing.Span, channel: str, body: bytes, options: StreamOptions, keywords: PublishKeywords
     ) -> "asyncio.Future[Any]":
         """A part of what is traced: from here to Redis's answer; whoever receives the publication goes on from it."""
-        part = span.child(SCRIPT, sends=True, **traces.about(channel))
+        part = span.child(SCRIPT, traces.about(channel), sends=True)
+        keywords["trace"] = part.headers
         try:
-            answer = self._start(calls.publish(channel, body, options, **{**keywords, "trace": part.headers}))
+            answer = self._start(calls.publish(channel, body, options, **keywords))
         except BaseException as error:
             part.fail(type(error).__name__)
             part.end()

@@ -45,7 +45,7 @@ class TracedDeliveries:
         lag = self._stats.lag_of(channel.name, message.get("t"), at)
         since = _unix(at - (lag or 0.0))
         about = traces.about(channel.name) | {"offset": position.offset}
-        span = self._recorder.follow(message[envelope.TRACE], "deliver", since, **about)
+        span = self._recorder.follow(message[envelope.TRACE], "deliver", about, since)
         if span is None:
             return
         if lag is not None:
