@@ -43,6 +43,12 @@ def recorder() -> "Recorder | None":
     return made[1]
 
 
+def counted() -> tuple[int, int]:
+    """How many spans the tracer provider was given, and how many were dropped, in this process."""
+    found = _made[1] if _made is not None else None
+    return (0, 0) if found is None else (found.ended, found.dropped)
+
+
 def begin(
     name: str, *, channel: str = "", caller: Mapping[str, str] | None = None, serves: bool = False
 ) -> "RecordedSpan | None":
