@@ -96,8 +96,11 @@ class Recorder:
     def follow(
         self, headers: Mapping[str, str], name: str, attributes: Attributes, since: int
     ) -> "RecordedSpan | None":
-        """Begin what follows in this process from a span that another one sent on."""
-        return self.start(name, self._extracted(headers), SpanKind.CONSUMER, since, attributes)
+        """Begin what follows in this process from a span that another one sent on; None where that cannot be read."""
+        within = self._extracted(headers)
+        if not trace.get_current_span(within).get_span_context().trace_flags.sampled:
+            return None
+        return self.start(name, within, SpanKind.CONSUMER, since, attributes)
 
     def start(
         self,
@@ -158,9 +161,12 @@ class Recorder:
         if self._closed is not None:
             self._closed.set_result(None)
 
-    @staticmethod
-    def _extracted(headers: Mapping[str, str]) -> Parent:
-        return _w3c.extract(headers, context.Context())
+    def _extracted(self, headers: Mapping[str, str]) -> Parent:
+        try:
+            return _w3c.extract(headers, context.Context())
+        except Exception:  # noqa: BLE001  what comes from elsewhere may be no headers at all
+            self._complain("a trace could not be read")
+            return context.Context()
 
     def _complain(self, what: str) -> None:
         now = time.monotonic()

@@ -55,7 +55,8 @@ class Broker:
         span = tracing.current()
         if span is not None:
             return self._start_traced(span, channel, body, options, keywords)
-        return self._start(calls.publish(channel, body, options, **keywords))
+        call = calls.publish(channel, body, options, **keywords)
+        return self.store.shard_for(call.placement).start(call.script, call.keys, call.args)
 
     def published(self, channel: str, answer: Any) -> StreamPosition:
         """The position of a publication. Raises StoreUnavailable for an answer that cannot be read."""
@@ -123,16 +124,14 @@ class Broker:
         part = span.child(SCRIPT, traces.about(channel), sends=True)
         keywords["trace"] = part.headers
         try:
-            answer = self._start(calls.publish(channel, body, options, **keywords))
+            call = calls.publish(channel, body, options, **keywords)
+            answer = self.store.shard_for(call.placement).start(call.script, call.keys, call.args)
         except BaseException as error:
             part.fail(type(error).__name__)
             part.end()
             raise
         answer.add_done_callback(partial(_end_traced, part))
         return answer
-
-    def _start(self, call: Call) -> "asyncio.Future[Any]":
-        return self.store.shard_for(call.placement).start(call.script, call.keys, call.args)
 
     async def _run(self, call: Call) -> Any:
         return await self.store.shard_for(call.placement).run(call.script, call.keys, call.args)

@@ -37,8 +37,8 @@ _BODY, _EPOCH = _pack("d"), _pack("e")
 
 def publication_head(channel: str, body: bytes, trace: Mapping[str, str] | None = None) -> bytes:
     """A publication up to the value of its epoch; `publish.lua` finds the body before the last key."""
-    begun = (_TRACED_PUBLICATION_IN, _pack(trace), _CHANNEL) if trace else (_PUBLICATION_IN,)
-    return b"".join((*begun, _pack(channel), _BODY, _pack(body), _EPOCH))
+    begun = b"".join((_TRACED_PUBLICATION_IN, _pack(trace), _CHANNEL)) if trace else _PUBLICATION_IN
+    return b"".join((begun, _pack(channel), _BODY, _pack(body), _EPOCH))
 
 
 def live_head(channel: str, nonce: str) -> bytes:

@@ -50,19 +50,18 @@ class HubStats:
         """A publication that Redis stamped (µs since 1970) was received and written at these moments (monotonic)."""
         spent = written - received
         self.fan_out.observe(spent)
-        lag = self.lag_of(channel, stamp, received)
-        if lag is not None:
-            self.lag.observe(lag)
-            self.latency.observe(lag + spent)
-
-    def lag_of(self, channel: str, stamp: int | None, received: float) -> float | None:
-        """Seconds from Redis's stamp until a publication was received; None where that is not known."""
-        shard = 0 if self._alone else self._store.shard_for(placement_of(channel)).index
-        ahead = self.clocks.ahead[shard]
+        ahead = self.clocks.ahead[0 if self._alone else self.shard_of(channel)]
         if stamp is None or ahead is None:
-            return None
+            return
         lag = received - stamp * 1e-6 + ahead
-        return max(0.0, lag)  # the clocks are known to half a round trip
+        if lag < 0.0:
+            lag = 0.0  # the clocks are known to half a round trip
+        self.lag.observe(lag)
+        self.latency.observe(lag + spent)
+
+    def shard_of(self, channel: str) -> int:
+        """The index of a channel's Redis, by which `clocks` has it."""
+        return self._store.shard_for(placement_of(channel)).index
 
     def exemplify(self, trace_id: str, latency: float) -> None:
         """A delivery that took so long is explained by a trace: the newest of each bucket of `latency` is kept."""

@@ -42,7 +42,7 @@ class TracedDeliveries:
         """A publication with a trace has come, and is about to be handed on."""
         if channel.flow is Flow.CONFIRMING or _is_known(channel, position):
             return  # nobody here is given it
-        lag = self._stats.lag_of(channel.name, message.get("t"), at)
+        lag = self._lag(channel, message.get("t"), at)
         since = _unix(at - (lag or 0.0))
         about = traces.about(channel.name) | {"offset": position.offset}
         span = self._recorder.follow(message[envelope.TRACE], "deliver", about, since)
@@ -56,6 +56,12 @@ class TracedDeliveries:
             given_up = self._open.pop(0).span
             given_up.fail("not delivered while it was looked for")
             given_up.end()
+
+    def _lag(self, channel: LocalChannel, stamp: int | None, at: float) -> float | None:
+        """Seconds since Redis's stamp (µs), as the metrics have it; None where that is not known."""
+        shard = self._stats.shard_of(channel.name)
+        taken = self._stats.clocks.ours(shard, stamp * 1e-6) if stamp else None
+        return None if taken is None else max(0.0, at - taken)  # the clocks are known to half a round trip
 
     def written(self, channel: LocalChannel, at: float, together: int) -> None:
         """A channel's subscribers here were written all up to its position, so many publications in one message."""

@@ -186,6 +186,22 @@ async def test_what_nobody_here_is_given_has_no_span(make: Make, seen: Seen) -> 
     assert len(seen.named("deliver")) == 1
 
 
+@pytest.mark.parametrize(
+    "trace", ["text", 7, [], {}, {"traceparent": 7}, {"traceparent": "00"}, {"traceparent": None}, None]
+)
+async def test_a_trace_that_cannot_be_read_costs_no_delivery(make: Make, seen: Seen, trace: Any) -> None:
+    """As of a later release, or of a mistake in one."""
+    one = await make()
+    client, _, _ = await one.subscribe(ROOM)
+    await publish(one)
+    await until(expect(client, 1, 1))
+    epoch = one.hub.channels[ROOM].position.epoch
+    message = {"type": "pub", "w": trace, "c": ROOM, "d": b'{"data":2}', "e": epoch, "o": 2, "t": 0, "n": 0}
+    one.hub._receive([msgpack.packb(message)])
+    assert client.offsets == [1, 2]
+    assert not seen.named("deliver")
+
+
 async def test_deliveries_that_are_looked_for_are_bounded(
     make: Make, seen: Seen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
