@@ -49,6 +49,7 @@ OF_AN_EXTRA = {
     "flotilla.realtime.server.http.scope": "daphne",
     "flotilla.realtime.server.tls": "daphne",
     "flotilla.ratelimit.http.decorators": "ratelimit",
+    "flotilla.spans": "tracing",
     "flotilla.ops.drill.dashboard_check": "ops",
     "flotilla.ops.drill.drills": "ops",
     "flotilla.ops.drill.load": "ops",
@@ -283,7 +284,7 @@ def test_the_core_depends_on_no_extra(host: Host) -> None:
     assert "django-flotilla" in there
     assert there.isdisjoint(
         {"daphne", "twisted", "autobahn", "httptools", "django-prometheus", "django-ratelimit", "websockets"}
-        | {"whitenoise", "dj-database-url", "cryptography", "psycopg", "lupa"}
+        | {"whitenoise", "dj-database-url", "cryptography", "psycopg", "lupa", "opentelemetry-api"}
     )
 
 
