@@ -9,6 +9,8 @@ from playwright.sync_api import Page
 SOURCE = Path(__file__).parent / "node_modules" / "axe-core" / "axe.min.js"
 TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 RUN = """async (tags) => {
+    const ends = (animation) => animation.effect.getTiming().iterations < Infinity;
+    await Promise.allSettled(document.getAnimations().filter(ends).map((animation) => animation.finished));
     const runOnly = { type: "tag", values: tags };
     const { violations } = await axe.run(document, { runOnly, resultTypes: ["violations"] });
     return violations.map(({ id, help, helpUrl, nodes }) => ({
