@@ -59,7 +59,12 @@ OF_AN_EXTRA = {
 LOADED_BY_OTHERS = {"flotilla.testing.pytest_plugin"}  # by a program that is there then
 WITH_LUA = "flotilla.store.in_process."  # loaded where there is no Redis and `testing` is installed
 # Where people meet an extra that is missing, and so are told its name.
-ENTRANCES = ("flotilla.realtime.server.daphne", "flotilla.ratelimit.http.decorators", "flotilla.ops.drill.drills")
+ENTRANCES = (
+    "flotilla.spans",
+    "flotilla.realtime.server.daphne",
+    "flotilla.ratelimit.http.decorators",
+    "flotilla.ops.drill.drills",
+)
 
 SETTINGS = """
 import flotilla
