@@ -6,14 +6,20 @@ was is noticed before offsets are given out twice (`flotilla.store.partitions`).
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from typing import Any, Unpack
 from weakref import WeakKeyDictionary
 
+from flotilla import tracing
+from flotilla.realtime import traces
 from flotilla.realtime.engine import calls
 from flotilla.realtime.engine.calls import Call, HistoryKeywords, PublishKeywords, StreamOptions
 from flotilla.realtime.engine.publication import Page, StreamPosition
-from flotilla.store import Store, placement_of
+from flotilla.store import Store, StoreUnavailable, placement_of
 from flotilla.store.partitions import Partition
+
+SCRIPT = "redis publish"  # the span of the script that appends and announces
 
 
 class Broker:
@@ -46,6 +52,9 @@ class Broker:
         self, channel: str, body: bytes, options: StreamOptions, **keywords: Unpack[PublishKeywords]
     ) -> "asyncio.Future[Any]":
         """Send a publication off at once, in the order of calls; the answer, which is for `published`, comes later."""
+        span = tracing.current()
+        if span is not None:
+            return self._start_traced(span, channel, body, options, keywords)
         call = calls.publish(channel, body, options, **keywords)
         return self.store.shard_for(call.placement).start(call.script, call.keys, call.args)
 
@@ -59,6 +68,18 @@ class Broker:
         self, channel: str, body: bytes, options: StreamOptions, **keywords: Unpack[PublishKeywords]
     ) -> StreamPosition:
         """`publish` for threads."""
+        span = tracing.current()
+        if span is None:
+            return self._publish_sync(channel, body, options, keywords)
+        with span.child(SCRIPT, traces.about(channel), sends=True).entered() as part:
+            keywords["trace"] = part.headers
+            position = self._publish_sync(channel, body, options, keywords)
+            part.note(offset=position.offset)
+        return position
+
+    def _publish_sync(
+        self, channel: str, body: bytes, options: StreamOptions, keywords: PublishKeywords
+    ) -> StreamPosition:
         position, count = calls.read_publish(self._run_sync(calls.publish(channel, body, options, **keywords)))
         self._count(channel, position.epoch, count)
         return position
@@ -96,11 +117,39 @@ class Broker:
         if count and (partition := self.partition(channel)) is not None:
             partition.note(epoch, count)
 
+    def _start_traced(
+        self, span: tracing.Span, channel: str, body: bytes, options: StreamOptions, keywords: PublishKeywords
+    ) -> "asyncio.Future[Any]":
+        """A part of what is traced: from here to Redis's answer; whoever receives the publication goes on from it."""
+        part = span.child(SCRIPT, traces.about(channel), sends=True)
+        keywords["trace"] = part.headers
+        try:
+            call = calls.publish(channel, body, options, **keywords)
+            answer = self.store.shard_for(call.placement).start(call.script, call.keys, call.args)
+        except BaseException as error:
+            part.fail(type(error).__name__)
+            part.end()
+            raise
+        answer.add_done_callback(partial(_end_traced, part))
+        return answer
+
     async def _run(self, call: Call) -> Any:
         return await self.store.shard_for(call.placement).run(call.script, call.keys, call.args)
 
     def _run_sync(self, call: Call) -> Any:
         return self.store.shard_for(call.placement).run_sync(call.script, call.keys, call.args)
+
+
+def _end_traced(span: tracing.Span, answer: "asyncio.Future[Any]") -> None:
+    """Redis has answered, or nobody waits for it any more."""
+    if answer.cancelled():
+        span.fail("given up")
+    elif error := answer.exception():
+        span.fail(type(error).__name__)
+    else:
+        with suppress(StoreUnavailable):  # whoever asked is told of an answer that cannot be read
+            span.note(offset=calls.read_publish(answer.result())[0].offset)
+    span.end()
 
 
 _brokers: WeakKeyDictionary[Store, Broker] = WeakKeyDictionary()

@@ -3,6 +3,7 @@
 The same call is run by a coroutine or by a thread; building it and reading its answer are shared.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, Protocol, TypedDict
@@ -37,6 +38,7 @@ class PublishKeywords(TypedDict, total=False):
     skip_history: bool
     version: int
     version_epoch: str
+    trace: Mapping[str, str] | None
 
 
 class HistoryKeywords(TypedDict, total=False):
@@ -82,8 +84,10 @@ def publish(
     skip_history: bool = False,
     version: int = 0,
     version_epoch: str = "",
+    trace: Mapping[str, str] | None = None,
 ) -> Call:
-    """Append and announce a publication, unless one of its `version` (0: none) or a newer one is there already."""
+    """Append and announce a publication, unless one of its `version` (0: none) or a newer one is there already.
+    `trace`: the headers of a sampled span, which those who receive it go on from."""
     placement = placement_of(channel)
     size = 0 if skip_history or not keeps_history(options) else options.history_size
     once = blake2b(idempotency_key.encode(), digest_size=12).hexdigest() if idempotency_key else ""
@@ -93,7 +97,7 @@ def publish(
         (placement.key("meta"), placement.key("stream"), placement.key(f"once:{once}"), *_partition(placement)),
         (
             placement.topic,
-            envelope.publication_head(channel, body),
+            envelope.publication_head(channel, body, trace),
             len(body),
             size,
             _milliseconds(options.history_ttl),

@@ -1,10 +1,13 @@
 """Messages on the channel layer: a msgpack map each, the last values of which a script may add in Redis.
 
-`pub`: c channel, d body, e epoch, o offset, t Redis's time in µs, n the partition's count. `join`, `leave`: c channel,
-d ClientInfo. `live`: c channel, n nonce, e epoch, o top. `beat`: n shard, o number. `control`: d the command as JSON.
+`pub`: c channel, d body, e epoch, o offset, t Redis's time in µs, n the partition's count; where it is traced, and only
+there, w its span as the W3C's headers. `join`, `leave`: c channel, d ClientInfo. `live`: c channel, n nonce, e epoch,
+o top. `beat`: n shard, o number. `control`: d the command as JSON. Who does not know a key leaves it.
 Payloads are msgpack *bin*, so that they arrive byte for byte; `cmsgpack` in Redis can only make strings, hence the
 heads made here.
 """
+
+from collections.abc import Mapping
 
 import msgpack
 
@@ -24,13 +27,18 @@ def _map(size: int, *parts: str | bytes | int) -> bytes:
     return bytes((0x80 | size,)) + b"".join(_pack(part) for part in parts)
 
 
+TRACE = "w"
+
 _PUBLICATION_IN = _map(7, "type", PUBLICATION, "c")
+_TRACED_PUBLICATION_IN = _map(8, "type", PUBLICATION, TRACE)
+_CHANNEL = _pack("c")
 _BODY, _EPOCH = _pack("d"), _pack("e")
 
 
-def publication_head(channel: str, body: bytes) -> bytes:
+def publication_head(channel: str, body: bytes, trace: Mapping[str, str] | None = None) -> bytes:
     """A publication up to the value of its epoch; `publish.lua` finds the body before the last key."""
-    return b"".join((_PUBLICATION_IN, _pack(channel), _BODY, _pack(body), _EPOCH))
+    begun = b"".join((_TRACED_PUBLICATION_IN, _pack(trace), _CHANNEL)) if trace else _PUBLICATION_IN
+    return b"".join((begun, _pack(channel), _BODY, _pack(body), _EPOCH))
 
 
 def live_head(channel: str, nonce: str) -> bytes:

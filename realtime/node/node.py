@@ -26,6 +26,7 @@ from flotilla.realtime.blocks.table import Blocks
 from flotilla.realtime.client.client import Client
 from flotilla.realtime.client.commands.handlers import HANDLERS
 from flotilla.realtime.client.limits import guarded
+from flotilla.realtime.client.traced import traced
 from flotilla.realtime.conf import RealtimeConfig, get_config
 from flotilla.realtime.engine import envelope
 from flotilla.realtime.engine.broker import get_broker
@@ -71,7 +72,7 @@ class Node:
 
     def __init__(self, config: RealtimeConfig, store: Store, instance: str) -> None:
         self.config = config
-        self.handlers = guarded(HANDLERS, config)
+        self.handlers = traced(guarded(HANDLERS, config))
         self.bounds = Bounds(
             config.max_message_bytes, Allowance(config.max_frames_per_second, config.max_bytes_per_second)
         )
