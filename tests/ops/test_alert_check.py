@@ -15,7 +15,9 @@ from flotilla.ops.drill.processes import wait_for
 from flotilla.ops.drill.session import BY_NAME
 from flotilla.ops.drill.stack import Stack
 
-WITHIN = 60.0
+WITHIN = 150.0  # seconds a busy machine may take
+
+pytestmark = pytest.mark.timeout(6 * WITHIN)
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +61,6 @@ def test_a_whole_installation_has_no_fault(stack: Stack, capsys: pytest.CaptureF
     assert "nothing fires" in capsys.readouterr().out
 
 
-@pytest.mark.timeout(6 * WITHIN)
 def test_what_is_down_or_not_there_is_named(stack: Stack, capsys: pytest.CaptureFixture[str]) -> None:
     """An instance, Alertmanager, Prometheus: each with exit status 1."""
     nowhere = "http://127.0.0.1:9"

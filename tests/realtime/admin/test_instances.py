@@ -40,7 +40,7 @@ async def test_what_a_row_says(node: Node, other: Node) -> None:
 async def test_one_instance_is_told_to_end(node: Node, other: Node, terminated: asyncio.Event) -> None:
     """As by SIGTERM, after its answer; the others go on, and one that is at it, or gone, is not hit."""
     boss = await staff("instance", "control_instance")
-    other.draining = True
+    other.leaving = True
     wanted = [other.presence.incarnation, "unit-9.000000000000"]
     assert b"Draining begins at 0 of 2 instances." in (await boss.post(action="drain", selected=wanted)).content
     assert not terminated.is_set()
