@@ -138,7 +138,7 @@ async def test_the_password_of_redis_is_replaced(installation: Installation) -> 
         await crowd.goes_on(20)  # for seconds: nobody expects those that were replaced to compare what they knew
         await asyncio.to_thread(redis.stop)
         await asyncio.to_thread(redis.start)
-    assert redis.answer(new, "PING") == "PONG"
+    await eventually(lambda: redis.answer(new, "PING") == "PONG", "it has read its data", 60)
     assert installation.secret_file("redis_url").stat().st_mode & 0o077 == 0
 
 
