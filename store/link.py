@@ -22,10 +22,10 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-import hiredis
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.connection import ConnectionPool as AsyncConnectionPool
 
+from flotilla.speedups import pack
 from flotilla.store.backoff import Backoff
 from flotilla.store.errors import ELSEWHERE, UNKNOWN_SCRIPT, StoreRefused, StoreSilent, StoreUnavailable, from_client
 from flotilla.store.partitions import DOUBT, Partitions, in_full, run_of
@@ -333,9 +333,3 @@ def _fail(future: "asyncio.Future[Any]", error: Exception) -> None:
     if not future.done():
         future.set_exception(error)
         future.exception()  # or asyncio would complain where the caller went away: "never retrieved"
-
-
-def pack(command: Command) -> bytes:
-    """A command as Redis reads it (RESP: an array of bulk strings)."""
-    packed: bytes = hiredis.pack_command(command)  # type: ignore[arg-type]  # any length, whatever its stub says
-    return packed

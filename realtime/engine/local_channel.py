@@ -4,6 +4,7 @@ Bookkeeping and delivery alone; the synchronizer has the channel confirmed and f
 """
 
 import asyncio
+from collections.abc import Iterable
 from enum import Enum, auto
 from typing import Protocol
 
@@ -14,6 +15,7 @@ from flotilla.realtime.engine.subscription import Subscription
 from flotilla.realtime.engine.traffic import Traffic
 from flotilla.realtime.protocol import replies
 from flotilla.realtime.protocol.frames import Frame, Outlet, joined
+from flotilla.speedups import publication_push, send_to_all
 from flotilla.store.partitions import Partition
 
 
@@ -163,7 +165,7 @@ class LocalChannel:
 
     def payload(self, publication: Publication) -> bytes:
         """A publication as it goes to clients."""
-        return replies.push(self.name_json, b"pub", replies.with_offset(publication.body, publication.offset))
+        return publication_push(self.name_json, publication.body, publication.offset)
 
     def deliver(self, publication: Publication) -> int:
         """Take a publication for every local subscriber; it is written by `flush`. Returns how many bytes wait."""
@@ -188,8 +190,7 @@ class LocalChannel:
         written, self._written = self._written, 0
         if payloads:
             frame = joined(payloads)
-            for socket in self.sockets.values():
-                socket.send(frame)
+            _send(self.sockets.values(), frame)
             written += len(payloads) * len(self.sockets)
             self.traffic.sent_bytes += len(frame.wire) * len(self.sockets)
         return written
@@ -224,8 +225,7 @@ class LocalChannel:
                 subscription.hold(frame)
         asked = [socket for subscription, socket in self.sockets.items() if subscription.join_leave]
         asked += [fed.subscriber.socket for fed in self.feeds if fed.join_leave]
-        for socket in asked:
-            socket.send(frame)
+        _send(asked, frame)
         self.traffic.sent_bytes += len(frame.wire) * len(asked)
         return len(asked)
 
@@ -287,3 +287,9 @@ class LocalChannel:
         self.feeds.pop(subscription, None)
         if not self.sockets and not self.joining and not self.feeds:
             self.idle_since = now
+
+
+def _send(sockets: Iterable[Outlet], frame: Frame) -> None:
+    """Write a frame to many sockets, each in the order of calls."""
+    for socket, sent in send_to_all(sockets, frame.wire):
+        socket.send(frame.rest(sent) if sent else frame)

@@ -30,6 +30,11 @@ class TappedSocket:
         self.own.on_slow = call
 
     @property
+    def descriptor(self) -> int:
+        """None: what is sent has to be told."""
+        return -1
+
+    @property
     def unsent(self) -> int:
         return self.own.unsent
 

@@ -21,7 +21,7 @@ from collections.abc import Callable
 from enum import Enum, auto
 from typing import Any, Protocol
 
-from flotilla.realtime.protocol.frames import Frame, Wire, close_frame, frame_header
+from flotilla.realtime.protocol.frames import Frame, Wire, close_frame
 from flotilla.realtime.server import handshake
 from flotilla.realtime.server.asgi import AsgiSide
 from flotilla.realtime.server.budget import Bounds, Budget
@@ -34,11 +34,11 @@ from flotilla.realtime.server.incoming_frames import (
     close_code,
     text,
     whole_ping,
-    whole_text,
 )
 from flotilla.realtime.server.keepalive import Keepalive
 from flotilla.realtime.server.traffic import traffic
 from flotilla.realtime.server.transports import has_open_buffers, in_flight, let_go, unsent
+from flotilla.speedups import framed, whole_text
 
 logger = logging.getLogger("flotilla.realtime.connection")
 
@@ -99,7 +99,6 @@ class Connection:
         "_asgi",
         "_behind",
         "_budget",
-        "_clear",
         "_closing",
         "_direct",
         "_most",
@@ -109,6 +108,7 @@ class Connection:
         "_server",
         "_state",
         "_transport",
+        "descriptor",
         "max_unsent",
         "on_slow",
     )
@@ -117,7 +117,7 @@ class Connection:
         self._server = server
         self._transport = transport
         self._state = State.CONNECTING
-        self._clear = False  # open, and nothing waited in the transport at the last look: only we write to it
+        self.descriptor = -1  # the socket's, when open, and nothing waited in the transport at the last look
         self._direct: Callable[[bytes], int] | None = transport.socket.send if has_open_buffers(transport) else None
         self._most = server.bounds.message
         self._reader: Reader | None = None
@@ -173,7 +173,7 @@ class Connection:
 
     def send(self, frame: Frame | Wire) -> None:
         """Send a frame; one that comes after the close is dropped."""
-        if self._clear:  # called for every delivery: nothing here that need not be
+        if self.descriptor >= 0:  # called for nearly every frame: nothing here that need not be
             wire = frame.wire
             try:
                 written = self._direct(wire)  # type: ignore[misc]
@@ -190,12 +190,12 @@ class Connection:
         if self._direct is None or transport.dataBuffer or transport._tempDataBuffer:
             self._write_behind(frame.wire)
         else:
-            self._clear = True
+            self.descriptor = transport.fileno()
             self.send(frame)
 
     def _write_behind(self, wire: bytes) -> None:
         transport = self._transport
-        self._clear = False
+        self.descriptor = -1
         transport.write(wire)
         if self.on_slow is not None and unsent(transport) > self.max_unsent:
             on_slow, self.on_slow = self.on_slow, None
@@ -238,7 +238,7 @@ class Connection:
     def _leave(self, state: State) -> None:
         """Enter a state in which nothing can be sent."""
         self._state = state
-        self._clear = False
+        self.descriptor = -1
 
     def _end_within(self, seconds: float) -> None:
         self._closing = asyncio.get_running_loop().call_later(seconds, self._transport.abortConnection)
@@ -337,8 +337,8 @@ class Connection:
 
     def _answer(self, pings: list[bytes]) -> None:
         """Answer pings that came together with one call of the kernel; a client that does not read needs no answer."""
-        if pings and self._state is OPEN and (self._clear or self.unsent <= min(self._most, MAX_PONGS)):
-            self.send(Wire(b"".join([frame_header(_PONG, len(payload)) + payload for payload in pings])))
+        if pings and self._state is OPEN and (self.descriptor >= 0 or self.unsent <= min(self._most, MAX_PONGS)):
+            self.send(Wire(b"".join([framed(_PONG, payload) for payload in pings])))
         pings.clear()
 
     def _on_message(self, opcode: Opcode, payload: bytes) -> None:
@@ -450,7 +450,7 @@ class Connection:
 
     def ping(self) -> None:
         """Send a ping, if something can be sent."""
-        self.send(Wire(frame_header(_PING, 0)))
+        self.send(Wire(framed(_PING, b"")))
 
     def give_up(self) -> None:
         """Cut the connection off."""

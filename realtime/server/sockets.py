@@ -27,6 +27,10 @@ class Socket(Protocol):
     on_slow: Callable[[], None] | None
 
     @property
+    def descriptor(self) -> int:
+        """As an outlet's (`flotilla.realtime.protocol.frames`)."""
+
+    @property
     def unsent(self) -> int:
         """Bytes accepted but not yet taken by the network."""
 
@@ -66,6 +70,11 @@ class AsgiSocket:
         self._queued = 0
         self._transport = transport_behind(send)
         self.on_slow: Callable[[], None] | None = None
+
+    @property
+    def descriptor(self) -> int:
+        """None: everything goes through ASGI."""
+        return -1
 
     @property
     def unsent(self) -> int:

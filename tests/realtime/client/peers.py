@@ -18,6 +18,7 @@ class RecordingSocket:
     def __init__(self) -> None:
         self.on_slow: Callable[[], None] | None = None
         self.unsent = 0
+        self.descriptor = -1
         self.waiting = 0
         self.lines: list[dict[str, Any]] = []
         self.closed: tuple[int, str] | None = None

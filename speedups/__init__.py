@@ -1,0 +1,60 @@
+"""What is bytes and loops on the hot paths: in C where `flotilla._speedups` could be compiled, else in Python.
+
+Both do the same, and the same tests run on both. `pure` is the definition: the docstrings are there. `native` holds
+the C, which only costs less; `build` compiles it. States and rules belong to those who call.
+
+`FLOTILLA_PURE_PYTHON=1` leaves the C out. `IMPLEMENTATION` says which of the two runs here.
+"""
+
+import os
+
+from flotilla._names import refuse_other_name
+
+refuse_other_name(__name__, "flotilla.speedups")  # before anything else is imported under that name
+
+from flotilla.speedups.pure.commands import scan  # noqa: E402
+from flotilla.speedups.pure.frames import (  # noqa: E402
+    framed,
+    framed_lines,
+    publication_push,
+    unmask,
+    whole_frames,
+    whole_text,
+)
+from flotilla.speedups.pure.resp import pack, read_publication  # noqa: E402
+from flotilla.speedups.pure.sends import send_to_all  # noqa: E402
+
+IMPLEMENTATION = "python"
+
+if os.environ.get("FLOTILLA_PURE_PYTHON", "") in ("", "0"):
+    try:
+        from flotilla._speedups import (
+            framed,
+            framed_lines,
+            pack,
+            publication_push,
+            read_publication,
+            scan,
+            send_to_all,
+            unmask,
+            whole_frames,
+            whole_text,
+        )
+
+        IMPLEMENTATION = "native"
+    except ImportError:  # it was not compiled, or for another machine, or from older sources
+        pass
+
+__all__ = [
+    "IMPLEMENTATION",
+    "framed",
+    "framed_lines",
+    "pack",
+    "publication_push",
+    "read_publication",
+    "scan",
+    "send_to_all",
+    "unmask",
+    "whole_frames",
+    "whole_text",
+]
