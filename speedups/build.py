@@ -1,4 +1,4 @@
-"""Compiles `flotilla._speedups` with the machine's C compiler: `python -m flotilla.speedups.build`.
+"""Compiles `flotilla._speedups` with the machine's C compiler: `python -m flotilla.speedups.build [FOLDER]`.
 
 Uses nothing but the standard library, so that `make` and the build of a wheel can run it before anything is installed.
 CC and CFLAGS are respected. The module has Python's stable interface: one file for CPython 3.11 and all that follow.
@@ -51,10 +51,11 @@ def _compiler() -> list[str]:
     raise NotCompiled("there is no C compiler")
 
 
-def main() -> int:
-    """Compile into the package that this belongs to. The status is 1 when that was not possible."""
+def main(words: list[str]) -> int:
+    """Compile into the package that this belongs to, or into the folder that is named. The status is 1 when that was
+    not possible."""
     try:
-        compile_into(PACKAGE / FILE)
+        compile_into(Path(words[0] if words else PACKAGE).absolute() / FILE)
     except NotCompiled as reason:
         sys.stderr.write(f"flotilla._speedups is not compiled, Python does its work: {reason}\n")
         return 1
@@ -62,4 +63,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

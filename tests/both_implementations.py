@@ -17,11 +17,9 @@ from flotilla.speedups.pure import commands, frames, resp, sends
 
 NAMES = [name for name in speedups.__all__ if name != "IMPLEMENTATION"]
 PYTHON = SimpleNamespace(
-    **{
-        name: next(getattr(one, name) for one in (commands, frames, resp, sends) if hasattr(one, name))
-        for name in NAMES
-    }
+    **{name: call for one in (commands, frames, resp, sends) for name, call in vars(one).items() if name in NAMES}
 )
+AT_HOME = ("flotilla.speedups.pure", "flotilla._speedups")
 try:
     NATIVE: Any = importlib.import_module("flotilla._speedups")
 except ImportError:
@@ -36,11 +34,12 @@ def implementations() -> list[Any]:
 
 def put_in_place(monkeypatch: pytest.MonkeyPatch, chosen: Any) -> None:
     """Have every module of ours that is loaded call these functions."""
-    for module in [found for name, found in sys.modules.items() if name.startswith("flotilla.")]:
+    for module in list(sys.modules.values()):
+        if not module.__name__.startswith("flotilla.") or module.__name__.startswith(AT_HOME):
+            continue
         for name in NAMES:
             if getattr(module, name, None) in (getattr(PYTHON, name), getattr(NATIVE, name, None)):
-                if module.__name__ != "flotilla._speedups" and not module.__name__.startswith("flotilla.speedups.pure"):
-                    monkeypatch.setattr(module, name, getattr(chosen, name))
+                monkeypatch.setattr(module, name, getattr(chosen, name))
 
 
 @pytest.fixture(params=implementations())

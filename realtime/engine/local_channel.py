@@ -4,7 +4,6 @@ Bookkeeping and delivery alone; the synchronizer has the channel confirmed and f
 """
 
 import asyncio
-from collections.abc import Iterable
 from enum import Enum, auto
 from typing import Protocol
 
@@ -14,8 +13,8 @@ from flotilla.realtime.engine.publication import Publication, StreamPosition
 from flotilla.realtime.engine.subscription import Subscription
 from flotilla.realtime.engine.traffic import Traffic
 from flotilla.realtime.protocol import replies
-from flotilla.realtime.protocol.frames import Frame, Outlet, joined
-from flotilla.speedups import publication_push, send_to_all
+from flotilla.realtime.protocol.frames import Frame, Outlet, joined, send_each
+from flotilla.speedups import publication_push
 from flotilla.store.partitions import Partition
 
 
@@ -190,7 +189,7 @@ class LocalChannel:
         written, self._written = self._written, 0
         if payloads:
             frame = joined(payloads)
-            _send(self.sockets.values(), frame)
+            send_each(self.sockets.values(), frame)
             written += len(payloads) * len(self.sockets)
             self.traffic.sent_bytes += len(frame.wire) * len(self.sockets)
         return written
@@ -225,7 +224,7 @@ class LocalChannel:
                 subscription.hold(frame)
         asked = [socket for subscription, socket in self.sockets.items() if subscription.join_leave]
         asked += [fed.subscriber.socket for fed in self.feeds if fed.join_leave]
-        _send(asked, frame)
+        send_each(asked, frame)
         self.traffic.sent_bytes += len(frame.wire) * len(asked)
         return len(asked)
 
@@ -287,9 +286,3 @@ class LocalChannel:
         self.feeds.pop(subscription, None)
         if not self.sockets and not self.joining and not self.feeds:
             self.idle_since = now
-
-
-def _send(sockets: Iterable[Outlet], frame: Frame) -> None:
-    """Write a frame to many sockets, each in the order of calls."""
-    for socket, sent in send_to_all(sockets, frame.wire):
-        socket.send(frame.rest(sent) if sent else frame)

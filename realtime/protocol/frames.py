@@ -3,11 +3,11 @@
 A server's frames are unmasked and, here, unfragmented (`flotilla.speedups.framed`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from copy import copy
 from typing import Protocol
 
-from flotilla.speedups import framed
+from flotilla.speedups import framed, send_to_all
 
 TEXT = 1
 BINARY = 2
@@ -62,6 +62,12 @@ class Outlet(Protocol):
 
     def send(self, frame: Frame) -> None:
         """Take a frame, in order. Never blocks, never raises, never calls back before it returns."""
+
+
+def send_each(outlets: Iterable[Outlet], frame: Frame) -> None:
+    """Send a frame to many, as each one's `send` would."""
+    for outlet, sent in send_to_all(outlets, frame.wire):
+        outlet.send(frame.rest(sent) if sent else frame)
 
 
 def joined(payloads: Sequence[bytes]) -> Frame:

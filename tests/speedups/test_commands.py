@@ -84,7 +84,7 @@ def test_the_usual_forms_are_told_by_the_native_part(speedups: Any, data: str) -
         '{"id":7,"publish":{"channel":"a","data":2},"publish":{"channel":"a","data":2}}',
         '{"id":7,"publish":{"channel":"a","data":2},"connect":{}}',
         '{"id":7,"connect":{},"publish":{"channel":"a","data":2}}',
-        *('{"id":%s,"publish":{"channel":"a","data":2}}' % id for id in ("0", "-1", "1.0", "4294967296", "07", '"7"')),
+        *(PUBLISH.replace("7", id) % "1" for id in ("0", "-1", "1.0", "4294967296", "07", '"7"')),
         '{"publish":{"channel":"a","data":2}}',
         '{"id":7}',
         "",
@@ -125,9 +125,7 @@ def test_commands_of_a_batch_keep_their_order(speedups: Any) -> None:
         check(line, glance)
 
 
-@pytest.mark.parametrize(
-    "message", [b"\xff", b'{"id":1}\n\x80', PUBLISH.encode() % b'"\xed\xa0\x80"', b"a" * 30 + b"\xc3"]
-)
+@pytest.mark.parametrize("message", [b"\xff", b'{"id":1}\n\x80', b'{"id":"\xed\xa0\x80"}', b"a" * 30 + b"\xc3"])
 def test_what_is_not_utf8_is_refused(speedups: Any, message: bytes) -> None:
     with pytest.raises(UnicodeDecodeError):
         speedups.scan(message, 256)

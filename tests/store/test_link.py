@@ -19,7 +19,7 @@ from flotilla.store.link import MAX_PAUSE, Command, Link
 from tests.store.faults import FAULTS
 from tests.store.redis_process import RedisProcess, until
 
-pytestmark = pytest.mark.asyncio
+pytestmark = [pytest.mark.asyncio, pytest.mark.usefixtures("implementation")]
 
 Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 

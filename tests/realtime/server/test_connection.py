@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 from twisted.internet import main
 
-from flotilla.realtime.protocol.frames import Frame, close_frame
+from flotilla.realtime.protocol.frames import Frame, close_frame, send_each
 from flotilla.realtime.server import connection as module
 from flotilla.realtime.server.budget import Allowance, Bounds
 from flotilla.realtime.server.connection import EXTENSION, Connection, State
@@ -22,7 +22,7 @@ from tests.raw_frames import BINARY, CLOSE, PING, PONG, TEXT, frame
 from tests.realtime.server.waiting import until
 from tests.realtime.server.wires import Receiver, Server, Wire, parse, request
 
-pytestmark = pytest.mark.asyncio
+pytestmark = [pytest.mark.asyncio, pytest.mark.usefixtures("implementation")]
 
 BOUND = 50_000
 BOUNDS = Bounds(65536, Allowance(10_000, 10_000_000))  # of who adopts
@@ -102,6 +102,40 @@ class TestOut:
         assert connection.unsent == 0
         connection.send(numbered(99))
         assert wire.read() == numbered(99).wire
+
+    @pytest.mark.parametrize("size", [10, 3000, 30_000])
+    async def test_what_goes_to_many_at_once_keeps_its_place_among_the_rest(self, adopted: Adopted, size: int) -> None:
+        """Whether the kernel takes it, a part of it, or nothing, before and behind frames that were sent alone."""
+        connection, wire, found = adopted.connection, adopted.wire, b""
+        frames = [numbered(number, size) for number in range(40)]
+        for number, one in enumerate(frames):
+            if number % 3:
+                send_each([connection], one)
+            else:
+                connection.send(one)
+            if number % 7 == 3 and wire.reactor.writers:
+                wire.transport.doWrite()
+            if number % 5 == 2:
+                found += wire.read()
+        assert found + wire.drain() == b"".join(one.wire for one in frames)
+
+    async def test_it_has_a_descriptor_while_nothing_waits(self, adopted: Adopted) -> None:
+        """From the first frame to the end; nobody may write where something waits, nor behind the close."""
+        connection = adopted.connection
+        assert connection.descriptor == adopted.wire.transport.fileno()
+        connection.send(numbered(1, 200_000))
+        assert connection.descriptor == -1
+        adopted.wire.drain()
+        connection.send(numbered(2))
+        assert connection.descriptor == adopted.wire.transport.fileno()
+        connection.close(1000)
+        assert connection.descriptor == -1
+
+    async def test_a_connection_that_is_lost_has_no_descriptor(self, adopted: Adopted) -> None:
+        """Its number is soon another one's."""
+        adopted.wire.hang_up()
+        assert adopted.connection.descriptor == -1
+        send_each([adopted.connection], numbered(1))
 
     @pytest.mark.skipif(sys.platform != "linux", reason="others do not tell what the kernel holds")
     async def test_what_the_kernel_holds_is_counted_as_waiting(self, adopted: Adopted) -> None:

@@ -7,7 +7,8 @@ import pytest
 
 from flotilla.realtime.server.budget import Allowance
 from flotilla.realtime.server.connection import MAX_PER_TURN
-from flotilla.realtime.server.incoming_frames import Reader, Violation, can_be_sent, whole_ping, whole_text
+from flotilla.realtime.server.incoming_frames import Reader, Violation, can_be_sent, whole_ping
+from flotilla.speedups import whole_text
 from tests.fuzzing import MAX_SECONDS, Reading, cases, meaning, pieces, stream
 from tests.raw_frames import BINARY, CLOSE, PING, PONG, TEXT
 from tests.realtime.server.test_connection import Adopted
