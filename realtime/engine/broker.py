@@ -12,8 +12,11 @@ from weakref import WeakKeyDictionary
 from flotilla.realtime.engine import calls
 from flotilla.realtime.engine.calls import Call, HistoryKeywords, PublishKeywords, StreamOptions
 from flotilla.realtime.engine.publication import Page, StreamPosition
+from flotilla.realtime.engine.publisher import Publisher
 from flotilla.store import Store, placement_of
 from flotilla.store.partitions import Partition
+
+MAX_PUBLISHERS = 4096  # channels, of about a kilobyte each, for which clients' publications are prepared
 
 
 class Broker:
@@ -24,6 +27,7 @@ class Broker:
 
     def __init__(self, store: Store) -> None:
         self.store = store
+        self._publishers: dict[str, Publisher] = {}
         self.on_position: Callable[[str, StreamPosition], None] | None = None
         """Told where a channel's stream stands, in the event loop, whenever Redis has said so."""
 
@@ -49,30 +53,45 @@ class Broker:
         call = calls.publish(channel, body, options, **keywords)
         return self.store.shard_for(call.placement).start(call.script, call.keys, call.args)
 
+    def publisher(self, channel: str, options: StreamOptions) -> Publisher:
+        """Who sends publications of a channel off one after another; the answer to each is for `answered`."""
+        publisher = self._publishers.get(channel)
+        if publisher is None or publisher.options is not options:
+            publisher = Publisher(self.store, channel, options, self.partition(channel))
+            if len(self._publishers) >= MAX_PUBLISHERS:
+                del self._publishers[next(iter(self._publishers))]
+            self._publishers[channel] = publisher
+        return publisher
+
     def published(self, channel: str, answer: Any) -> StreamPosition:
         """The position of a publication. Raises StoreUnavailable for an answer that cannot be read."""
         position, count = calls.read_publish(answer)
-        self._heard(channel, position, count)
+        self._heard(channel, position, count, self.partition(channel))
         return position
+
+    def answered(self, publisher: Publisher, answer: Any) -> None:
+        """As `published`, for a publication that a publisher sent."""
+        position, count = calls.read_publish(answer)
+        self._heard(publisher.channel, position, count, publisher.partition)
 
     def publish_sync(
         self, channel: str, body: bytes, options: StreamOptions, **keywords: Unpack[PublishKeywords]
     ) -> StreamPosition:
         """`publish` for threads."""
         position, count = calls.read_publish(self._run_sync(calls.publish(channel, body, options, **keywords)))
-        self._count(channel, position.epoch, count)
+        self._count(self.partition(channel), position.epoch, count)
         return position
 
     async def history(self, channel: str, options: StreamOptions, **keywords: Unpack[HistoryKeywords]) -> Page:
         """A page of history; keywords as those of `calls.history`."""
         page, count = calls.read_history(await self._run(calls.history(channel, options, **keywords)))
-        self._heard(channel, page.top, count)
+        self._heard(channel, page.top, count, self.partition(channel))
         return page
 
     def history_sync(self, channel: str, options: StreamOptions, **keywords: Unpack[HistoryKeywords]) -> Page:
         """`history` for threads."""
         page, count = calls.read_history(self._run_sync(calls.history(channel, options, **keywords)))
-        self._count(channel, page.top.epoch, count)
+        self._count(self.partition(channel), page.top.epoch, count)
         return page
 
     async def confirm(self, channel: str, nonce: str, options: StreamOptions) -> None:
@@ -87,13 +106,13 @@ class Broker:
         """`forget` for threads."""
         self.store.shard_for(placement_of(channel)).execute_sync("DEL", calls.forget(channel))
 
-    def _heard(self, channel: str, position: StreamPosition, count: int) -> None:
-        self._count(channel, position.epoch, count)
+    def _heard(self, channel: str, position: StreamPosition, count: int, partition: Partition | None) -> None:
+        self._count(partition, position.epoch, count)
         if position.epoch and self.on_position is not None:
             self.on_position(channel, position)
 
-    def _count(self, channel: str, epoch: str, count: int) -> None:
-        if count and (partition := self.partition(channel)) is not None:
+    def _count(self, partition: Partition | None, epoch: str, count: int) -> None:
+        if count and partition is not None:
             partition.note(epoch, count)
 
     async def _run(self, call: Call) -> Any:

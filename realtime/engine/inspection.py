@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from flotilla.realtime.engine.calls import StreamOptions, keeps_history
 from flotilla.store import Placement, Store, placement_of
-from flotilla.store.link import Argument
+from flotilla.store.resp import Argument
 
 PER_CHANNEL = 3
 

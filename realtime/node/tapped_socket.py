@@ -46,6 +46,10 @@ class TappedSocket:
         self.own.send(frame)
         self._tell(frame.payload)
 
+    def send_soon(self, frame: Frame) -> None:
+        self.own.send_soon(frame)
+        self._tell(frame.payload)
+
     def close(self, code: int, reason: str) -> None:
         self.own.close(code, reason)
 

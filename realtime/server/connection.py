@@ -4,7 +4,9 @@ It speaks ASGI to any application. One that knows it (`scope["extensions"]["flot
 then on messages are handed over as they are read, and neither a task nor a queue is kept for the connection.
 
 What is sent goes straight to the kernel while nothing waits before it, else behind what waits; the order of calls is
-kept. At most `max_unsent` bytes are held for a client that does not read: then `on_slow` is called, once.
+kept. What may go a little later (`send_soon`) waits for the end of the loop's turn, so that a reply and what is
+published in the same turn leave in one write. At most `max_unsent` bytes are held for a client that does not read: then
+`on_slow` is called, once.
 
 What is read of a connection that was adopted is bounded as its receiver says (`Bounds`): a larger message is refused
 with 1009, and who sends more than the budget (`flotilla.realtime.server.budget`) is closed with 1008, or as the
@@ -37,7 +39,8 @@ from flotilla.realtime.server.incoming_frames import (
 )
 from flotilla.realtime.server.keepalive import Keepalive
 from flotilla.realtime.server.traffic import traffic
-from flotilla.realtime.server.transports import has_open_buffers, in_flight, let_go, unsent
+from flotilla.realtime.server.transports import has_open_buffers, in_flight, let_go, read_with, unsent
+from flotilla.realtime.server.turn import Turn
 from flotilla.speedups import framed, whole_text
 
 logger = logging.getLogger("flotilla.realtime.connection")
@@ -46,6 +49,8 @@ EXTENSION = "flotilla.socket"
 CLOSE_WITHIN = 2.0  # seconds a client has to take its close frame and answer it
 MAX_PER_TURN = 64  # frames, or commands
 MAX_EARLY = 16 * 1024  # bytes that are kept of a client that does not wait until its handshake is answered
+MAX_SOON = 16 * 1024  # bytes that wait for the end of the turn
+MAX_READ = 64 * 1024  # bytes of a reading
 MAX_PONGS = 64 * 1024  # bytes that may wait for a client whose pings are answered
 ABNORMAL = 1006
 POLICY = 1008
@@ -65,6 +70,7 @@ class State(Enum):
 OPEN = State.OPEN  # looked at for every frame
 _READING = (OPEN, State.CLOSING)
 _PING, _PONG = Opcode.PING, Opcode.PONG
+_NOTHING = Wire(b"")
 
 
 class Receiver(Protocol):
@@ -86,6 +92,7 @@ class Server(Protocol):
     bounds: Bounds  # of connections that nobody has adopted
     ping_interval: float  # seconds between pings to their clients; 0: none
     ping_timeout: float  # seconds that the answer may take
+    turn: Turn
 
     def websocket_opened(self, connection: "Connection") -> None: ...
 
@@ -106,6 +113,7 @@ class Connection:
         "_reader",
         "_receiver",
         "_server",
+        "_soon",
         "_state",
         "_transport",
         "descriptor",
@@ -119,6 +127,9 @@ class Connection:
         self._state = State.CONNECTING
         self.descriptor = -1  # the socket's, when open, and nothing waited in the transport at the last look
         self._direct: Callable[[bytes], int] | None = transport.socket.send if has_open_buffers(transport) else None
+        self._soon = (
+            b""  # is sent before anything else, at the end of the turn at the latest; there is no `descriptor` then
+        )
         self._most = server.bounds.message
         self._reader: Reader | None = None
         self._budget = Budget(server.bounds.allowance)
@@ -148,6 +159,7 @@ class Connection:
                 self._hand_over(event["bytes"] if event["text"] is None else event["text"])
             elif event["type"] == "websocket.disconnect":
                 self._tell(event["code"])
+        self._read_directly()
 
     # Out
 
@@ -164,12 +176,12 @@ class Connection:
     @property
     def unsent(self) -> int:
         """Bytes that were accepted but not yet taken by the kernel."""
-        return unsent(self._transport)
+        return len(self._soon) + unsent(self._transport)
 
     @property
     def waiting(self) -> int:
         """`unsent`, and what the client's side has not acknowledged."""
-        return unsent(self._transport) + in_flight(self._transport)
+        return self.unsent + in_flight(self._transport)
 
     def send(self, frame: Frame | Wire) -> None:
         """Send a frame; one that comes after the close is dropped."""
@@ -184,8 +196,26 @@ class Connection:
         elif self._state is OPEN:
             self._send_behind(frame)
 
+    def send_soon(self, frame: Frame | Wire) -> None:
+        """As `send`, but at the end of this turn of the loop, or with what is sent before that."""
+        if self._state is not OPEN:
+            return
+        if not self._soon:
+            self.descriptor = -1
+            self._server.turn.add(self)
+        self._soon += frame.wire
+        if len(self._soon) > MAX_SOON:
+            self.flush()
+
+    def flush(self) -> None:
+        """Send what waits for the end of the turn."""
+        if self._soon and self._state is OPEN:
+            self._send_behind(_NOTHING)
+
     def _send_behind(self, frame: Frame | Wire) -> None:
         """As `send`, when something waited at the last look."""
+        if self._soon:
+            frame, self._soon = Wire(self._soon + frame.wire), b""
         transport = self._transport
         if self._direct is None or transport.dataBuffer or transport._tempDataBuffer:
             self._write_behind(frame.wire)
@@ -243,7 +273,29 @@ class Connection:
     def _end_within(self, seconds: float) -> None:
         self._closing = asyncio.get_running_loop().call_later(seconds, self._transport.abortConnection)
 
-    # In (called by Twisted)
+    # In (called by Twisted, or by the event loop itself)
+
+    def _read_directly(self) -> None:
+        """Be called by the event loop from now on, if it can be: `read_with` says what that saves."""
+        if self._direct is not None and self._receiver is not None:
+            read_with(self._transport, self._readable)
+
+    def _readable(self) -> None:
+        try:
+            data = self._transport.socket.recv(MAX_READ)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:  # it has ended: Twisted finds that as well, and tells
+            self._transport.stopReading()
+            self._transport.startReading()
+            return
+        try:
+            self.dataReceived(data)
+        except Exception:
+            logger.exception("what a client sent could not be handled")
+            self._transport.abortConnection()
 
     def dataReceived(self, data: bytes) -> None:
         traffic.websocket_in += len(data)
@@ -401,6 +453,7 @@ class Connection:
 
     def connectionLost(self, reason: object) -> None:
         self._leave(State.CLOSED)
+        self._soon = b""
         if self._closing is not None:
             self._closing.cancel()
             self._closing = None
@@ -431,6 +484,7 @@ class Connection:
             self._fall_behind()
         elif self._state in (OPEN, State.CLOSING, State.FAILED):
             self._transport.resumeProducing()
+            self._read_directly()
 
     def throttle(self, producer: Any) -> None:
         """Have a producer (Twisted's IPushProducer) told when it should stop writing, and when it may go on."""

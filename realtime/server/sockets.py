@@ -40,6 +40,9 @@ class Socket(Protocol):
 
     def send(self, frame: Frame) -> None: ...
 
+    def send_soon(self, frame: Frame) -> None:
+        """As `send`, but it need not leave before the end of this turn of the event loop."""
+
     def close(self, code: int, reason: str) -> None:
         """Close after what was sent; nothing can be sent any more."""
 
@@ -90,6 +93,9 @@ class AsgiSocket:
         self._put(frame)
         self._queued += len(frame.payload)
         self._look()
+
+    def send_soon(self, frame: Frame) -> None:
+        self.send(frame)  # its task writes later in any case
 
     def _look(self) -> None:
         if self.on_slow is not None and self.unsent > self._max_unsent:

@@ -27,6 +27,9 @@ class RecordingSocket:
         assert self.closed is None, "sent after the close"
         self.lines += [json.loads(line) for line in frame.payload.split(b"\n")]
 
+    def send_soon(self, frame: Frame) -> None:
+        self.send(frame)
+
     def close(self, code: int, reason: str) -> None:
         assert self.closed is None, "closed twice"
         assert type(code) is int
