@@ -1,5 +1,4 @@
 # The functions of the compiled module have the types of their twins.
-from flotilla.speedups.pure.commands import scan as scan
 from flotilla.speedups.pure.frames import framed as framed
 from flotilla.speedups.pure.frames import framed_lines as framed_lines
 from flotilla.speedups.pure.frames import publication_push as publication_push

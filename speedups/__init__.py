@@ -12,7 +12,6 @@ from flotilla._names import refuse_other_name
 
 refuse_other_name(__name__, "flotilla.speedups")  # before anything else is imported under that name
 
-from flotilla.speedups.pure.commands import scan  # noqa: E402
 from flotilla.speedups.pure.frames import (  # noqa: E402
     framed,
     framed_lines,
@@ -34,7 +33,6 @@ if os.environ.get("FLOTILLA_PURE_PYTHON", "") in ("", "0"):
             pack,
             publication_push,
             read_publication,
-            scan,
             send_to_all,
             unmask,
             whole_frames,
@@ -52,7 +50,6 @@ __all__ = [
     "pack",
     "publication_push",
     "read_publication",
-    "scan",
     "send_to_all",
     "unmask",
     "whole_frames",

@@ -1,7 +1,8 @@
 """Commands as Redis reads them (RESP: an array of bulk strings). Pure functions of bytes.
 
-`pack` makes a whole command. A script call that repeats most of another is put together of parts that were packed before (`words`, `array`), and a
-packed EVALSHA can be made an EVAL of the whole script (`in_full`), so that nobody has to keep what it was packed from.
+`pack` makes a whole command. A script call that repeats most of another is put together of parts that were packed
+before (`words`, `array`), and a packed EVALSHA can be made an EVAL of the whole script (`in_full`), so that nobody has
+to keep what it was packed from.
 """
 
 from flotilla.speedups import pack as pack

@@ -7,17 +7,17 @@ imported the functions has those of the one that is tested meanwhile.
 import importlib
 import sys
 from collections.abc import Iterator
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 
 from flotilla import speedups
-from flotilla.speedups.pure import commands, frames, resp, sends
+from flotilla.speedups.pure import frames, resp, sends
 
 NAMES = [name for name in speedups.__all__ if name != "IMPLEMENTATION"]
 PYTHON = SimpleNamespace(
-    **{name: call for one in (commands, frames, resp, sends) for name, call in vars(one).items() if name in NAMES}
+    **{name: call for one in (frames, resp, sends) for name, call in vars(one).items() if name in NAMES}
 )
 AT_HOME = ("flotilla.speedups.pure", "flotilla._speedups")
 try:
@@ -32,18 +32,20 @@ def implementations() -> list[Any]:
     return [pytest.param(PYTHON, id="python"), pytest.param(NATIVE, id="native", marks=missing)]
 
 
-def put_in_place(monkeypatch: pytest.MonkeyPatch, chosen: Any) -> None:
-    """Have every module of ours that is loaded call these functions."""
-    for module in list(sys.modules.values()):
-        if not module.__name__.startswith("flotilla.") or module.__name__.startswith(AT_HOME):
-            continue
-        for name in NAMES:
-            if getattr(module, name, None) in (getattr(PYTHON, name), getattr(NATIVE, name, None)):
-                monkeypatch.setattr(module, name, getattr(chosen, name))
+def places() -> list[tuple[ModuleType, str]]:
+    """Where our modules that are loaded have imported the functions: module and name."""
+    return [
+        (module, name)
+        for module in list(sys.modules.values())
+        if module.__name__.startswith("flotilla.") and not module.__name__.startswith(AT_HOME)
+        for name in NAMES
+        if getattr(module, name, None) in (getattr(PYTHON, name), getattr(NATIVE, name, PYTHON))
+    ]
 
 
 @pytest.fixture(params=implementations())
 def implementation(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """The functions of one implementation, which all of our modules call during the test."""
-    put_in_place(monkeypatch, request.param)
+    for module, name in places():
+        monkeypatch.setattr(module, name, getattr(request.param, name))
     yield request.param

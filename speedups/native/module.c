@@ -37,7 +37,6 @@ static PyMethodDef methods[] = {
     METHOD(framed),
     METHOD(framed_lines),
     METHOD(publication_push),
-    METHOD(scan),
     METHOD(pack),
     METHOD(read_publication),
     METHOD(send_to_all),

@@ -21,7 +21,6 @@ FUNCTION(whole_frames);
 FUNCTION(framed);
 FUNCTION(framed_lines);
 FUNCTION(publication_push);
-FUNCTION(scan);
 FUNCTION(pack);
 FUNCTION(read_publication);
 FUNCTION(send_to_all);

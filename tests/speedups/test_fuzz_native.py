@@ -14,7 +14,6 @@ from flotilla.realtime.engine import envelope
 from tests import fuzzing
 from tests.both_implementations import NATIVE, PYTHON
 from tests.raw_frames import BINARY, TEXT, frame
-from tests.speedups.test_commands import check
 
 pytestmark = [
     pytest.mark.timeout(fuzzing.MAX_SECONDS),
@@ -38,16 +37,6 @@ def frames(chance: random.Random) -> bytes:
     if chance.random() < 0.3:
         return b"".join(frame(chance.choice((TEXT, BINARY)), chance.randbytes(chance.randrange(300))) for _ in range(9))
     return fuzzing.stream(chance)
-
-
-def message(chance: random.Random) -> bytes:
-    """A message of commands, sometimes with other bytes in it."""
-    text = fuzzing.lines(chance)
-    if chance.random() < 0.5:
-        data = chance.choice(fuzzing.HARD)
-        text = f'{{"id":{chance.randrange(9)},"publish":{{"channel":"{chance.choice("aü")}","data":{data}}}}}\n' + text
-    found = text.encode(errors="replace")
-    return fuzzing.damaged(chance, found) if found and chance.random() < 0.3 else found
 
 
 def announcement(chance: random.Random) -> bytes:
@@ -80,19 +69,7 @@ def look(name: str, chance: random.Random) -> None:
     assert NATIVE.publication_push(mask, body, offset) == PYTHON.publication_push(mask, body, offset), name
     command = arguments(chance)
     assert outcome(NATIVE.pack, command) == outcome(PYTHON.pack, command), name
-    look_at_commands(name, message(chance), chance.choice((1, 2, 256)))
     look_at_publication(name, announcement(chance))
-
-
-def look_at_commands(name: str, text: bytes, most: int) -> None:
-    """Lines are the same, and what is told of one is what the general parser finds."""
-    found, lines = outcome(NATIVE.scan, text, most), outcome(PYTHON.scan, text, most)
-    if isinstance(found, list):
-        assert len(found) == len(lines), name
-        for line, glance in zip(lines, found, strict=True):
-            check(line, glance)
-    else:
-        assert found is lines, name
 
 
 def look_at_publication(name: str, announced: bytes) -> None:
@@ -147,8 +124,6 @@ def strange(times: int) -> None:
         ("publication_push", b"", b"}", 1),
         ("publication_push", large, large, -1),
         ("publication_push", large, large, 2**64),
-        ("scan", large, None),
-        ("scan", large + b"\xff", 5),
         ("pack", (large, 10**30, None)),
         ("pack", (10**30, "\ud800")),
         ("pack", (*range(100), None)),
