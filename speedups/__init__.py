@@ -7,6 +7,7 @@ the C, which only costs less; `build` compiles it. States and rules belong to th
 """
 
 import os
+from importlib import import_module
 
 from flotilla._names import refuse_other_name
 
@@ -23,28 +24,9 @@ from flotilla.speedups.pure.frames import (  # noqa: E402
 from flotilla.speedups.pure.resp import pack, read_publication  # noqa: E402
 from flotilla.speedups.pure.sends import send_to_all  # noqa: E402
 
-IMPLEMENTATION = "python"
-
-if os.environ.get("FLOTILLA_PURE_PYTHON", "") in ("", "0"):
-    try:
-        from flotilla._speedups import (
-            framed,
-            framed_lines,
-            pack,
-            publication_push,
-            read_publication,
-            send_to_all,
-            unmask,
-            whole_frames,
-            whole_text,
-        )
-
-        IMPLEMENTATION = "native"
-    except ImportError:  # it was not compiled, or for another machine, or from older sources
-        pass
-
 __all__ = [
     "IMPLEMENTATION",
+    "PURE_PYTHON",
     "framed",
     "framed_lines",
     "pack",
@@ -55,3 +37,14 @@ __all__ = [
     "whole_frames",
     "whole_text",
 ]
+
+PURE_PYTHON = "FLOTILLA_PURE_PYTHON"  # in the environment
+IMPLEMENTATION = "python"
+
+if os.environ.get(PURE_PYTHON, "") in ("", "0"):
+    try:
+        _native = import_module("flotilla._speedups")
+        globals().update({name: getattr(_native, name) for name in __all__ if name.islower()})
+        IMPLEMENTATION = "native"
+    except (ImportError, AttributeError):  # it was not compiled, or for another machine, or from other sources
+        pass

@@ -127,9 +127,7 @@ class Connection:
         self._state = State.CONNECTING
         self.descriptor = -1  # the socket's, when open, and nothing waited in the transport at the last look
         self._direct: Callable[[bytes], int] | None = transport.socket.send if has_open_buffers(transport) else None
-        self._soon = (
-            b""  # is sent before anything else, at the end of the turn at the latest; there is no `descriptor` then
-        )
+        self._soon = b""  # sent before anything else, at the end of the turn at the latest: no `descriptor` until then
         self._most = server.bounds.message
         self._reader: Reader | None = None
         self._budget = Budget(server.bounds.allowance)
