@@ -1,9 +1,10 @@
 """What a client sends over an open WebSocket, taken apart (RFC 6455, section 5), sans-I/O.
 
-`whole_text` is for nearly every message there is, one frame in one piece, and `whole_ping` for a ping. Everything else
-(several frames, parts of one, fragments, a close) goes through a `Reader`, which is needed only while something is
-incomplete. All bound what they keep by the size a message may have, which is known before its bytes are; a reader takes
-no more frames than it is told to (`left`), for one that carries nothing costs as much as any other.
+`first_text` is for nearly every message there is, a frame in one piece, alone or with others, and `whole_ping` for a
+ping. Everything else (parts of a frame, fragments, a close) goes through a `Reader`, which is needed only while
+something is incomplete. All bound what they keep by the size a message may have, which is known
+before its bytes are; a reader takes no more frames than it is told to (`left`), for one that carries nothing costs as
+much as any other.
 """
 
 import sys
@@ -63,23 +64,24 @@ def unmask(payload: bytes | bytearray, mask: bytes | bytearray) -> bytes:
     return (int.from_bytes(payload, "little") ^ int.from_bytes(key, "little")).to_bytes(size, "little")
 
 
-def whole_text(data: bytes, most: int) -> bytes | None:
-    """The payload when `data` is exactly one unfragmented, masked text frame below 64 KiB; None for all else."""
+def first_text(data: bytes, start: int, most: int) -> tuple[bytes, int] | None:
+    """The payload of the unfragmented, masked text frame below 64 KiB that begins at `start`, and where it ends; None
+    for all else, and for one that is not whole."""
     size = len(data)
-    if size < 6 or data[0] != FIN_TEXT:
+    if size < start + 6 or data[start] != FIN_TEXT:
         return None
-    length = data[1] - MASKED
-    if 0 <= length < 126:
-        start = 2
-    elif length == 126 and size >= 8:
-        start, length = 4, int.from_bytes(data[2:4], "big")
+    length = data[start + 1] - MASKED
+    mask = start + 2
+    if length == 126 and size >= start + 8:
+        mask, length = start + 4, int.from_bytes(data[start + 2 : start + 4], "big")
         if length < 126:
             return None
-    else:
+    elif not 0 <= length < 126:
         return None
-    if size != start + 4 + length or length > most:
+    end = mask + 4 + length
+    if end > size or length > most:
         return None
-    return unmask(data[start + 4 :], data[start : start + 4])
+    return unmask(data[mask + 4 : end], data[mask : mask + 4]), end
 
 
 def whole_ping(data: bytes) -> bytes | None:

@@ -14,8 +14,8 @@ from flotilla.realtime.server.incoming_frames import (
     Violation,
     can_be_sent,
     close_code,
+    first_text,
     unmask,
-    whole_text,
 )
 from tests.raw_frames import BINARY, CLOSE, MASK, PING, TEXT, frame
 
@@ -41,15 +41,24 @@ def violation(wire: bytes, most: int = MAX) -> int:
     return refused.value.code
 
 
-class TestWholeText:
+class TestFirstText:
     @pytest.mark.parametrize("size", [0, 1, 125, 126, 127, 1000, 65535])
     def test_one_whole_text_is_taken(self, size: int) -> None:
-        assert whole_text(frame(TEXT, b"x" * size), MAX) == b"x" * size
+        wire = frame(TEXT, b"x" * size)
+        assert first_text(wire, 0, MAX) == (b"x" * size, len(wire))
 
     @given(st.text(max_size=200))
     def test_it_reads_what_another_implementation_writes(self, text: str) -> None:
         wire = Frame(Opcode.TEXT, text.encode()).serialize(mask=True)
-        assert whole_text(wire, MAX) == text.encode()
+        assert first_text(wire, 0, MAX) == (text.encode(), len(wire))
+
+    @given(st.lists(st.binary(max_size=200), min_size=1), st.binary(max_size=20))
+    def test_several_are_taken_one_after_another(self, payloads: list[bytes], rest: bytes) -> None:
+        """And what follows them is not looked at."""
+        wires, start = [frame(TEXT, payload) for payload in payloads], 0
+        for payload, wire in zip(payloads, wires, strict=True):
+            assert first_text(b"".join(wires) + rest, start, MAX) == (payload, start + len(wire))
+            start += len(wire)
 
     @pytest.mark.parametrize(
         "wire",
@@ -58,8 +67,6 @@ class TestWholeText:
             b"\x81",
             b"\x81\x80\0\0\0",
             frame(TEXT, b"hi")[:-1],
-            frame(TEXT, b"hi") + b"\x81",
-            frame(TEXT, b"hi") * 2,
             frame(BINARY, b"hi"),
             frame(PING, b"hi"),
             frame(TEXT, b"hi", final=False),
@@ -72,12 +79,13 @@ class TestWholeText:
         ],
     )
     def test_anything_else_is_left_to_the_reader(self, wire: bytes) -> None:
-        assert whole_text(wire, MAX) is None
+        assert first_text(wire, 0, MAX) is None
+        assert first_text(b"before" + wire, 6, MAX) is None
 
     def test_a_text_that_is_too_big_is_left_to_the_reader(self) -> None:
-        assert whole_text(frame(TEXT, b"x" * 300), 300) is not None
-        assert whole_text(frame(TEXT, b"x" * 301), 300) is None
-        assert whole_text(frame(TEXT, b"x" * 3), 2) is None
+        assert first_text(frame(TEXT, b"x" * 300), 0, 300) is not None
+        assert first_text(frame(TEXT, b"x" * 301), 0, 300) is None
+        assert first_text(frame(TEXT, b"x" * 3), 0, 2) is None
 
 
 class TestReader:
