@@ -88,7 +88,7 @@ class ShardProbe:
             ("pexpire", made, KEPT),
         ]
         whole = (partition, made)
-        args = (*publish.args[:8], KEPT, *publish.args[9:])
+        args = (*publish.args[:5], KEPT, *publish.args[6:])
         return [
             self._shard.start(_HEALTH, (*whole, *streams, once), _flat(begin)),
             self._shard.start(_PUBLISH, (*streams, *whole, once), args),

@@ -14,12 +14,12 @@ from flotilla._names import refuse_other_name
 refuse_other_name(__name__, "flotilla.speedups")  # before anything else is imported under that name
 
 from flotilla.speedups.pure.frames import (  # noqa: E402
+    first_text,
     framed,
     framed_lines,
     publication_push,
     unmask,
     whole_frames,
-    whole_text,
 )
 from flotilla.speedups.pure.resp import pack, read_publication  # noqa: E402
 from flotilla.speedups.pure.sends import send_to_all  # noqa: E402
@@ -27,6 +27,7 @@ from flotilla.speedups.pure.sends import send_to_all  # noqa: E402
 __all__ = [
     "IMPLEMENTATION",
     "PURE_PYTHON",
+    "first_text",
     "framed",
     "framed_lines",
     "pack",
@@ -35,7 +36,6 @@ __all__ = [
     "send_to_all",
     "unmask",
     "whole_frames",
-    "whole_text",
 ]
 
 PURE_PYTHON = "FLOTILLA_PURE_PYTHON"  # in the environment

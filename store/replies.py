@@ -83,7 +83,7 @@ class ReplyStream(asyncio.BufferedProtocol):
         if self._end is not None or not data:
             return
         try:
-            self._parser.feed(data)
+            self._parser.feed(data)  # type: ignore[arg-type]  # any buffer, whatever its stub says
             found = []
             while (reply := self._parser.gets()) is not _NOT_YET:
                 found.append(reply)

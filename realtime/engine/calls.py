@@ -86,15 +86,14 @@ def publish(
     """Append and announce a publication, unless one of its `version` (0: none) or a newer one is there already."""
     placement = placement_of(channel)
     size = 0 if skip_history or not keeps_history(options) else options.history_size
+    first, second = placement.marks
     keys = (placement.key("meta"), placement.key("stream"), *_partition(placement))
     args = (
         placement.topic,
         envelope.publication_head(channel) + envelope.bin_head(len(body)),
         body,
         size,
-        _milliseconds(options.history_ttl),
-        _milliseconds(options.history_meta_ttl),
-        *placement.marks,
+        f"{_milliseconds(options.history_ttl)} {_milliseconds(options.history_meta_ttl)} {first} {second}",
     )
     if not idempotency_key and not version:
         return Call(placement, PUBLISH, keys, args)
@@ -137,6 +136,7 @@ def history(
             max_bytes,
             int(whole),
             *placement.marks,
+            options.history_size,
         ),
     )
 

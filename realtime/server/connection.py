@@ -30,6 +30,7 @@ from flotilla.realtime.server.budget import Bounds, Budget
 from flotilla.realtime.server.handshake import Handshake, Headers
 from flotilla.realtime.server.incoming_frames import (
     FIN_PING,
+    FIN_TEXT,
     Opcode,
     Reader,
     Violation,
@@ -41,7 +42,7 @@ from flotilla.realtime.server.keepalive import Keepalive
 from flotilla.realtime.server.traffic import traffic
 from flotilla.realtime.server.transports import has_open_buffers, in_flight, let_go, read_with, unsent
 from flotilla.realtime.server.turn import Turn
-from flotilla.speedups import framed, whole_text
+from flotilla.speedups import first_text, framed
 
 logger = logging.getLogger("flotilla.realtime.connection")
 
@@ -297,27 +298,43 @@ class Connection:
 
     def dataReceived(self, data: bytes) -> None:
         traffic.websocket_in += len(data)
-        if self._state is OPEN and self._reader is None:
-            payload = whole_text(data, self._most)
-            if payload is not None:
-                if not self._budget.spend(1, len(data)):
-                    self._overrun()
-                    return
-                try:
-                    self._hand_over(text(payload))
-                except Violation as violation:
-                    self._violated(violation)
-                return
-            payload = whole_ping(data)
-            if payload is not None:
-                if not self._budget.spend(1, len(data)) or not self._spend_unseen(1):
-                    self._overrun()
-                elif data[0] == FIN_PING:
-                    self._answer([payload])
-                return
-        self._read(data)
+        if self._state is not OPEN or self._reader is not None:
+            self._read(data)
+        elif data and data[0] == FIN_TEXT:
+            self._read_texts(data)
+        elif (payload := whole_ping(data)) is not None:
+            if not self._budget.spend(1, len(data)) or not self._spend_unseen(1):
+                self._overrun()
+            elif data[0] == FIN_PING:
+                self._answer([payload])
+        else:
+            self._read(data)
 
-    def _read(self, data: bytes) -> None:
+    def _read_texts(self, data: bytes) -> None:
+        """Take the whole text messages with which `data` begins, mostly all of it; what follows is for a reader."""
+        taken, left = 0, MAX_PER_TURN
+        while left > 0 and (found := first_text(data, taken, self._most)) is not None:
+            payload, end = found
+            if not self._budget.spend(1, end - taken):
+                self._overrun()
+                return
+            try:
+                more = self._give(text(payload))
+            except Violation as violation:
+                self._violated(violation)
+                return
+            if more and not self._budget.spend(more, 0):
+                self._overrun()
+                return
+            taken, left = end, left - 1 - more
+            if taken == len(data):
+                return
+            if self._state is not OPEN:
+                break
+        self._read(data[taken:], left)
+
+    def _read(self, data: bytes, left: int = MAX_PER_TURN) -> None:
+        """Have a reader read. `left`: frames that may still be handled in this turn."""
         if self._state is State.FAILED:
             return
         if not self._budget.spend(1, len(data)):  # a piece in which nothing is whole counts as a frame
@@ -330,18 +347,20 @@ class Connection:
         if self._state is State.CONNECTING:
             if reader.waiting > min(self._most, MAX_EARLY):
                 self._transport.abortConnection()  # nothing may be said before the handshake is answered
+        elif left <= 0:
+            self._fall_behind()
         elif self._behind is None:
-            self._take_turn(reader)
+            self._take_turn(reader, left)
 
-    def _take_turn(self, reader: Reader) -> None:
+    def _take_turn(self, reader: Reader, most: int) -> None:
         """Handle a turn's worth of what has come; if that is not all of it, go on in the loop's next turn."""
-        reader.left = MAX_PER_TURN
+        reader.left = most
         try:
             self._handle(reader)
         except Violation as violation:
             self._violated(violation)
             return
-        taken = MAX_PER_TURN - reader.left
+        taken = most - reader.left
         unseen, reader.unseen = reader.unseen, 0
         if (taken > 1 and not self._budget.spend(taken - 1, 0)) or not self._spend_unseen(unseen):
             self._overrun()
@@ -365,7 +384,7 @@ class Connection:
         if self._reader is None or self._state not in _READING:
             self._behind = None
         elif not self._paused:  # else `pause(False)` goes on
-            self._take_turn(self._reader)
+            self._take_turn(self._reader, MAX_PER_TURN)
 
     def _catch_up(self) -> None:
         if self._behind is not None:
@@ -414,12 +433,16 @@ class Connection:
             self._overrun()
 
     def _hand_over(self, message: str | bytes) -> None:
+        if more := self._give(message):
+            self._count(more)
+
+    def _give(self, message: str | bytes) -> int:
+        """Hand a message over; gives how many more there were in it."""
         if self._receiver is not None:
-            more = self._receiver.receive(message)
-            if more:
-                self._count(more)
-        elif self._asgi is not None:
+            return self._receiver.receive(message) or 0
+        if self._asgi is not None:
             self._asgi.put_message(message)
+        return 0
 
     def _on_close(self, code: int, payload: bytes) -> None:
         if self._state is OPEN:

@@ -1,9 +1,10 @@
 """What a client sends over an open WebSocket, taken apart (RFC 6455, section 5), sans-I/O.
 
-Nearly every message there is comes as one frame in one piece: `flotilla.speedups.whole_text` takes it, and `whole_ping`
-a ping. Everything else (several frames, parts of one, fragments, a close) goes through a `Reader`, which is needed only
-while something is incomplete. All bound what they keep by the size a message may have, which is known before its bytes
-are; a reader takes no more frames than it is told to (`left`), for one that carries nothing costs as much as any other.
+Nearly every message there is comes as a frame in one piece, alone or with others: `flotilla.speedups.first_text` takes
+it, and `whole_ping` a ping. Everything else (parts of a frame, fragments, a close) goes through a `Reader`, which is
+needed only while something is incomplete. All bound what they keep by the size a message may have, which is known
+before its bytes are; a reader takes no more frames than it is told to (`left`), for one that carries nothing costs as
+much as any other.
 """
 
 import sys
@@ -15,6 +16,7 @@ from flotilla.speedups import unmask
 
 MASKED = 0x80
 FIN = 0x80
+FIN_TEXT = 0x81
 FIN_PING = 0x89
 FIN_PONG = 0x8A
 MAX_CONTROL = 125  # bytes in a control frame

@@ -101,20 +101,26 @@ static Py_ssize_t take(const byte *data, Py_ssize_t size, Py_ssize_t most, Frame
     return head + MASK + frame->length;
 }
 
-FUNCTION(whole_text)
+FUNCTION(first_text)
 {
     const byte *data;
-    Py_ssize_t size, most;
+    Py_ssize_t size, start, most, length;
     Frame frame;
+    PyObject *payload;
     (void)module;
-    if (!has_arguments("whole_text", count, 2) || (data = bytes_of(args[0], &size)) == NULL)
+    if (!has_arguments("first_text", count, 3) || (data = bytes_of(args[0], &size)) == NULL)
         return NULL;
-    most = PyLong_AsSsize_t(args[1]);
+    start = PyLong_AsSsize_t(args[1]);
+    if (start == -1 && PyErr_Occurred())
+        return NULL;
+    most = PyLong_AsSsize_t(args[2]);
     if (most == -1 && PyErr_Occurred())
         return NULL;
-    if (size == 0 || data[0] != FIN_TEXT || size != take(data, size, most, &frame))
+    if (start < 0 || start >= size || data[start] != FIN_TEXT ||
+        (length = take(data + start, size - start, most, &frame)) == 0)
         Py_RETURN_NONE;
-    return unmasked(frame.mask, frame.mask + MASK, frame.length);
+    payload = unmasked(frame.mask, frame.mask + MASK, frame.length);
+    return payload == NULL ? NULL : Py_BuildValue("(Nn)", payload, start + length);
 }
 
 /* (first byte, payload), or NULL. */

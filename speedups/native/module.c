@@ -32,7 +32,7 @@ byte *decimal(uint64_t value, byte *end)
 
 static PyMethodDef methods[] = {
     METHOD(unmask),
-    METHOD(whole_text),
+    METHOD(first_text),
     METHOD(whole_frames),
     METHOD(framed),
     METHOD(framed_lines),

@@ -16,7 +16,7 @@ typedef unsigned char byte;
 #define FUNCTION(name) PyObject *name(PyObject *module, PyObject *const *args, Py_ssize_t count)
 
 FUNCTION(unmask);
-FUNCTION(whole_text);
+FUNCTION(first_text);
 FUNCTION(whole_frames);
 FUNCTION(framed);
 FUNCTION(framed_lines);

@@ -23,13 +23,13 @@ def unmask(payload: bytes | bytearray, mask: bytes | bytearray) -> bytes:
     return (int.from_bytes(payload, "little") ^ int.from_bytes(key, "little")).to_bytes(size, "little")
 
 
-def whole_text(data: bytes, most: int) -> bytes | None:
-    """The payload when `data` is exactly one unfragmented, masked text frame of at most `most` bytes; None for all
-    else. The payload need not be UTF-8."""
-    if not data or data[0] != _FIN_TEXT:
+def first_text(data: bytes, start: int, most: int) -> tuple[bytes, int] | None:
+    """The payload of the unfragmented, masked text frame of at most `most` bytes that begins at `start` (0 or more),
+    and where it ends; None for all else, and for one that is not whole. The payload need not be UTF-8."""
+    if start >= len(data) or data[start] != _FIN_TEXT:
         return None
-    start, end = _take(data, 0, most)
-    return unmask(data[start:], data[start - 4 : start]) if end == len(data) else None
+    begin, end = _take(data, start, most)
+    return (unmask(data[begin:end], data[begin - 4 : begin]), end) if end else None
 
 
 def whole_frames(data: bytes, most: int, limit: int) -> tuple[list[tuple[int, bytes]], int]:

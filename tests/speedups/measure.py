@@ -86,7 +86,7 @@ def functions(rounds: int) -> None:
     announced = envelope.publication_head("room:7") + envelope.bin_head(len(body)) + body + b"\xa1e" + tail
     assert NATIVE.read_publication(announced) is not None
     calls: dict[str, Callable[[Any], Any]] = {
-        "`whole_text`, one publication": lambda of: of.whole_text(wire, 65536),
+        "`first_text`, one publication": lambda of: of.first_text(wire, 0, 65536),
         "`whole_frames`, of one frame": lambda of: of.whole_frames(wire, 65536, 64),
         "`whole_frames`, of four": lambda of: of.whole_frames(wire * 4, 65536, 64),
         "`pack`, a call of a script": lambda of: of.pack(call),

@@ -58,7 +58,8 @@ def arguments(chance: random.Random) -> tuple[Any, ...]:
 def look(name: str, chance: random.Random) -> None:
     """Both implementations on one input of each kind."""
     wire, most, limit = frames(chance), chance.choice((0, 1, 125, MAX, 2**63 - 1)), chance.choice((0, 1, 2, 64))
-    assert NATIVE.whole_text(wire, most) == PYTHON.whole_text(wire, most), name
+    start = chance.randrange(len(wire) + 2) if chance.random() < 0.5 else 0
+    assert NATIVE.first_text(wire, start, most) == PYTHON.first_text(wire, start, most), name
     assert NATIVE.whole_frames(wire, most, limit) == PYTHON.whole_frames(wire, most, limit), name
     payload, mask = chance.randbytes(chance.randrange(70)), chance.randbytes(4)
     assert NATIVE.unmask(payload, mask) == PYTHON.unmask(payload, mask), name
@@ -114,8 +115,8 @@ def strange(times: int) -> None:
         *((name, *(None,) * count) for name in vars(PYTHON) for count in range(5)),
         ("unmask", large, b"123"),
         ("unmask", "text", b"1234"),
-        ("whole_text", large, "5"),
-        ("whole_text", frame(TEXT, large), 10**30),
+        ("first_text", large, 0, "5"),
+        ("first_text", frame(TEXT, large), 10**30, 5),
         ("whole_frames", large, 5, 10**30),
         ("framed", 16, large),
         ("framed", -1, large),

@@ -2,26 +2,28 @@
 -- Atomic, because the offset must be given where the message is stored and announced: everybody sees one order.
 -- KEYS  1 meta  2 stream  3 partition  4 made  5 idempotency key (only where there is one)
 -- ARGV  1 topic  2 head of the layer message, up to the body  3 body
---       4 history size ('0': no history)  5 history ttl ms  6 meta ttl ms  7-8 two bits of `made`, by a hash of the channel
---       9 idempotency ttl ms  10 version as decimal digits ('0': none)  11 version epoch ('': of the one that is known);
---       9-11 only where there is a key or a version
+--       4 history size ('0': no history)
+--       5 what is seldom looked at: history ttl ms, meta ttl ms, two bits of `made` by a hash of the channel
+--       6 idempotency ttl ms  7 version as decimal digits ('0': none)  8 version epoch ('': of the one that is known);
+--       6-8 only where there is a key or a version
 -- returns {epoch, offset, repeated, count of the partition}, or the error DOUBT; repeated is 1 for a known key, 2 for a
 -- version that is not newer than the known one
 -- The announcement carries Redis's own time in µs, so that its age can be told without a common clock of the hosts, and
 -- the partition's count, so that whoever hears it knows how far Redis has come.
 -- It runs for every publication, so whatever most of them do not need is behind a condition, the shared functions too.
--- The TTLs are renewed when that was not done for a second (r in `meta`: when, in ms), or an eighth of the TTL if that is
--- less; they are longer by as much.
+-- The TTLs are renewed once a second at most (r in `meta`: when it is time, in ms), or in an eighth of the TTL if that is
+-- less, and are longer by as much. A stream has up to one node of publications more than its size (4 KB, by Redis's
+-- defaults), because to trim whole nodes costs half: who reads it leaves those out.
 
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local epoch, offset, count = '', 0, 0
-local generation, ended, renewed
+local generation, ended
 
 local kept = ARGV[4] ~= '0'
 if kept then
   local partition = redis.call('HMGET', KEYS[3], 'g', 'd', 'm')
-  if partition[2] then
+  if partition[2] or not partition[1] then
     --[[ _common.lua ]]
     return redis.error_reply(DOUBT)
   end
@@ -41,17 +43,18 @@ end
 
 if kept then
   local stream = redis.call('HMGET', KEYS[1], 'e', 't', 'r')
-  epoch, offset, renewed = stream[1], stream[2], stream[3]
+  local renewal = stream[3]
+  epoch, offset = stream[1], stream[2]
   if epoch and string.find(epoch, generation .. '.', 1, true) ~= 1 then epoch = false end  -- of another generation
 
   -- The newest version is kept in `meta`: v, and ve, its epoch. Digits are compared as text: Lua's numbers end at 2^53.
-  local version, version_epoch = ARGV[10], ARGV[11]
+  local version, version_epoch = ARGV[7], ARGV[8]
   if version == '0' then version = nil end
   if epoch and version then
     local known = redis.call('HMGET', KEYS[1], 'v', 've')
     if known[1] and (version_epoch == '' or version_epoch == known[2])
       and (#version < #known[1] or (#version == #known[1] and version <= known[1])) then
-      if KEYS[5] then redis.call('SET', KEYS[5], offset .. ':' .. epoch, 'PX', ARGV[9]) end
+      if KEYS[5] then redis.call('SET', KEYS[5], offset .. ':' .. epoch, 'PX', ARGV[6]) end
       return {epoch, tonumber(offset), 2, 0}
     end
   end
@@ -61,33 +64,35 @@ if kept then
   if not epoch then
     --[[ _common.lua ]]
     local era = tonumber(redis.call('HGET', KEYS[3], 's') or '0')
-    epoch, offset = epoch_of(generation, era_for(KEYS[3], KEYS[4], era, ARGV[6], ARGV[7], ARGV[8])), 0
-    redis.call('SETBIT', KEYS[4], ARGV[7], 1)
-    redis.call('SETBIT', KEYS[4], ARGV[8], 1)
+    local meta_ttl, mark, other = string.match(ARGV[5], '^%d+ (%d+) (%d+) (%d+)$')
+    epoch, offset = epoch_of(generation, era_for(KEYS[3], KEYS[4], era, meta_ttl, mark, other)), 0
+    redis.call('SETBIT', KEYS[4], mark, 1)
+    redis.call('SETBIT', KEYS[4], other, 1)
     redis.call('DEL', KEYS[1], KEYS[2])
     redis.call('HSET', KEYS[1], 'e', epoch)
-    renewed = nil
+    renewal = nil
   end
   offset = offset + 1
-  if not redis.call('XADD', KEYS[2], 'NOMKSTREAM', 'MAXLEN', ARGV[4], offset, 'd', ARGV[3]) then
+  if not redis.call('XADD', KEYS[2], 'NOMKSTREAM', 'MAXLEN', '~', ARGV[4], offset, 'd', ARGV[3]) then
     redis.call('XADD', KEYS[2], offset, 'd', ARGV[3])
-    renewed = nil
+    renewal = nil
   end
   redis.call('HSET', KEYS[1], 't', offset)
 
-  local ms, grace = math.floor(now / 1000), math.floor(math.min(1000, ARGV[5] / 8, ARGV[6] / 8))
-  local age = renewed and ms - renewed or -1
-  if age < 0 or age >= grace then  -- below 0: the clock was put back
-    redis.call('HSET', KEYS[1], 'r', ms)
-    redis.call('PEXPIRE', KEYS[1], ARGV[6] + grace)
-    redis.call('PEXPIRE', KEYS[2], ARGV[5] + grace)
+  local left = renewal and renewal - now / 1000 or 0
+  if left <= 0 or left > 1000 then  -- above: the clock was put back
+    local ttl, meta_ttl = string.match(ARGV[5], '^(%d+) (%d+) ')
+    local grace = math.floor(math.min(1000, ttl / 8, meta_ttl / 8))
+    redis.call('HSET', KEYS[1], 'r', math.floor(now / 1000) + grace)
+    redis.call('PEXPIRE', KEYS[1], meta_ttl + grace)
+    redis.call('PEXPIRE', KEYS[2], ttl + grace)
   end
   if version then
     redis.call('HSET', KEYS[1], 'v', version)
     if version_epoch ~= '' then redis.call('HSET', KEYS[1], 've', version_epoch) end
   end
 end
-if KEYS[5] then redis.call('SET', KEYS[5], string.format('%.0f:%s', offset, epoch), 'PX', ARGV[9]) end
+if KEYS[5] then redis.call('SET', KEYS[5], string.format('%.0f:%s', offset, epoch), 'PX', ARGV[6]) end
 redis.call('PUBLISH', ARGV[1],
   ARGV[2] .. ARGV[3] .. cmsgpack.pack('e', epoch, 'o', offset, 't', now, 'n', count))
 return {epoch, offset, 0, count}

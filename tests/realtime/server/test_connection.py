@@ -16,7 +16,7 @@ from twisted.internet import main
 from flotilla.realtime.protocol.frames import Frame, close_frame, send_each
 from flotilla.realtime.server import connection as module
 from flotilla.realtime.server.budget import Allowance, Bounds
-from flotilla.realtime.server.connection import EXTENSION, Connection, State
+from flotilla.realtime.server.connection import EXTENSION, MAX_SOON, Connection, State
 from flotilla.realtime.server.traffic import traffic
 from tests.raw_frames import BINARY, CLOSE, PING, PONG, TEXT, frame
 from tests.realtime.server.waiting import until
@@ -85,6 +85,47 @@ class TestOut:
         adopted.connection.send(numbered(1))
         assert adopted.wire.read() == numbered(1).wire
         assert not adopted.wire.reactor.writers
+
+    async def test_what_may_leave_soon_leaves_at_the_end_of_the_turn(self, adopted: Adopted) -> None:
+        """All of it at once, in order; nothing is sent later, however often it was asked for."""
+        for number in range(3):
+            adopted.connection.send_soon(numbered(number))
+        assert adopted.wire.read() == b""
+        assert adopted.connection.unsent == sum(len(numbered(number).wire) for number in range(3))
+        await asyncio.sleep(0)
+        assert adopted.wire.read() == b"".join(numbered(number).wire for number in range(3))
+        assert adopted.connection.unsent == 0
+        await asyncio.sleep(0)
+        assert adopted.wire.read() == b""
+
+    async def test_what_may_leave_soon_leaves_with_what_is_sent_next(
+        self, adopted: Adopted, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """In one write, before it."""
+        writes: list[bytes] = []
+        monkeypatch.setattr(adopted.connection, "_direct", lambda wire: writes.append(wire) or len(wire))
+        adopted.connection.send_soon(numbered(1))
+        adopted.connection.send(numbered(2))
+        adopted.connection.send(numbered(3))
+        await asyncio.sleep(0)
+        assert writes == [numbered(1).wire + numbered(2).wire, numbered(3).wire]
+
+    async def test_what_may_leave_soon_leaves_before_a_close(self, adopted: Adopted) -> None:
+        """It was accepted while the connection was open; what comes later was not."""
+        adopted.connection.send_soon(numbered(1))
+        adopted.connection.close(3000, "over")
+        adopted.connection.send_soon(numbered(2))
+        await asyncio.sleep(0)
+        assert adopted.wire.read() == numbered(1).wire + close_frame(3000, "over")
+
+    async def test_what_may_leave_soon_is_bounded(self, adopted: Adopted) -> None:
+        """Much of it leaves before the turn is over, and counts against a client that does not read."""
+        connection, slow = adopted.connection, list[int]()
+        connection.max_unsent, connection.on_slow = BOUND, lambda: slow.append(connection.unsent)
+        while not slow:
+            assert connection.unsent <= BOUND + MAX_SOON + 1100
+            connection.send_soon(numbered(1, 1000))
+        assert adopted.wire.read()
 
     @pytest.mark.parametrize("size", [10, 3000, 30_000, 200_000])
     async def test_partial_writes_go_on_in_order(self, adopted: Adopted, size: int) -> None:
