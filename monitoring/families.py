@@ -5,8 +5,9 @@ from itertools import accumulate
 from typing import Any
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.core import Exemplar as OpenMetricsExemplar
 
-from flotilla.store.stats import Histogram
+from flotilla.store.stats import Exemplar, Histogram
 
 
 def gauge(name: str, says: str, value: float) -> Metric:
@@ -28,18 +29,30 @@ def counters(name: str, says: str, label: str, values: Mapping[Any, float]) -> M
 
 
 def histograms(name: str, says: str, label: str, values: Mapping[str, Histogram]) -> Metric:
-    """Histograms by one label; a label "" means there is one alone."""
-    family = HistogramMetricFamily(f"flotilla_{name}", says, labels=[label] if label else [])
-    for key, histogram in values.items():
-        sums = list(accumulate(histogram.counts[:]))
-        bounds = [*map(str, map(float, histogram.bounds)), "+Inf"]
-        family.add_metric([key] if label else [], list(zip(bounds, sums, strict=True)), histogram.total)
+    """Histograms by one label."""
+    family = HistogramMetricFamily(f"flotilla_{name}", says, labels=[label])
+    for key, value in values.items():
+        family.add_metric([key], _buckets(value), value.total)
     return family
 
 
-def histogram(name: str, says: str, value: Histogram) -> Metric:
-    """One histogram."""
-    return histograms(name, says, "", {"": value})
+def histogram(name: str, says: str, value: Histogram, exemplars: Mapping[int, Exemplar] | None = None) -> Metric:
+    """One histogram. `exemplars`: by the index of a bucket; whoever asks for OpenMetrics is given them."""
+    family = HistogramMetricFamily(f"flotilla_{name}", says)
+    shown = {
+        index: OpenMetricsExemplar({"trace_id": one.trace_id}, one.value, one.at)
+        for index, one in dict(exemplars or {}).items()
+    }
+    buckets: list[Any] = [
+        (*bucket, shown[index]) if index in shown else bucket for index, bucket in enumerate(_buckets(value))
+    ]
+    family.add_metric([], buckets, value.total)
+    return family
+
+
+def _buckets(histogram: Histogram) -> list[tuple[str, int]]:
+    sums = accumulate(histogram.counts[:])
+    return list(zip((*map(str, map(float, histogram.bounds)), "+Inf"), sums, strict=True))
 
 
 def sums(name: str, says: str, labels: tuple[str, ...], values: Mapping[Any, float]) -> Metric:

@@ -115,7 +115,7 @@ def _state(node: Node, process: psutil.Process) -> dict[str, Any]:
         "instance": get_store_config().instance_id,
         "connections": len(node.clients),
         "memory": process.memory_info().rss,
-        "draining": node.draining,
+        "draining": node.leaving,
         "admission_peak": node.admission.peak,
     }
 

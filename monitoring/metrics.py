@@ -20,6 +20,7 @@ from prometheus_client.registry import Collector
 from flotilla.monitoring.durations import error_label
 from flotilla.monitoring.families import counter, counters, filled, gauge, histogram, histograms
 from flotilla.monitoring.node_told import node_told
+from flotilla.realtime import traces
 from flotilla.realtime.client.states import State
 from flotilla.realtime.engine import recovery
 from flotilla.realtime.losses import losses
@@ -61,6 +62,7 @@ class NodeCollector(Collector):
         yield from _redis()
         yield from _certificates()
         yield _lost_publications()
+        yield from _spans()
         yield counters("task_restarts", "Tasks that failed and were started again, by name.", "task", dict(restarts))
         if node is not None:
             yield from _connections(node)
@@ -218,7 +220,8 @@ def _messages(node: "Node") -> Iterator[Metric]:
 
 def _publications(node: "Node") -> Iterator[Metric]:
     hub = node.hub.stats
-    yield histogram("delivery_seconds", "From when Redis took a publication to its last local write.", hub.latency)
+    says = "From when Redis took a publication to its last local write."
+    yield histogram("delivery_seconds", says, hub.latency, hub.exemplars)
     yield histogram("hub_lag_seconds", "From when Redis took a publication to its arrival here.", hub.lag)
     yield histogram("fan_out_seconds", "From a publication's arrival here to its last local write.", hub.fan_out)
     yield counter("refills", "Gaps of a channel that were looked up in history.", hub.refills)
@@ -242,6 +245,13 @@ def _publications(node: "Node") -> Iterator[Metric]:
     yield counters("redis_losses", lost, "shard", losses)
     reconnects = filled((shard.index for shard in node.store.shards), node.stats.pubsub_reconnects)
     yield counters("pubsub_reconnects", "Pub/sub connections that were made again.", "shard", reconnects)
+
+
+def _spans() -> Iterator[Metric]:
+    """Of traces; 0 where tracing is off."""
+    ended, dropped = traces.counted()
+    yield counter("spans", "Spans that were given to the tracer provider.", ended)
+    yield counter("spans_dropped", "Spans that were not, as the provider was late or failed.", dropped)
 
 
 def _lost_publications() -> Metric:

@@ -19,7 +19,7 @@ import msgspec
 
 from flotilla.monitoring.figures import Figures
 from flotilla.realtime.server.conf import get_server_config
-from flotilla.realtime.server.private_files import path_of_processes
+from flotilla.realtime.server.private_files import path_of_processes, private_socket
 from flotilla.store.conf import get_store_config
 
 logger = logging.getLogger("flotilla.monitoring.exporter")
@@ -137,7 +137,7 @@ class Answers:
     async def open(self) -> None:
         """Begin to answer. Raises OSError."""
         self._meeting.own.unlink(missing_ok=True)  # of a process that had our id before
-        self._server = await asyncio.start_unix_server(self._answer, self._meeting.own)
+        self._server = await asyncio.start_unix_server(self._answer, sock=private_socket(self._meeting.own))
 
     def close(self) -> None:
         """Answer nobody any more."""

@@ -44,7 +44,7 @@ async def claim(
             holder = await leases.claim(incarnation, instance, about, spared)
             if holder is None:
                 return
-            if has_ended(str(holder.about.get("process", ""))):
+            if has_ended(str(holder.about.get("process_identity", ""))):
                 logger.info("%s was left by a process that has ended", holder.incarnation)
                 await leases.expire(holder.incarnation)
                 continue

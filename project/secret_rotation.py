@@ -1,6 +1,6 @@
 """Puts another secret in the place of one in three steps, so that nobody is refused while instances differ by a step.
 
-    add      a new one is made; every instance accepts it beside the old one
+    add      a new one is made; every instance accepts it beside the old one. Before `switch` it may be repeated
     switch   the new one signs, and the old one is still accepted
     drop     the old one is accepted no more
 
@@ -46,6 +46,8 @@ class Rotation:
         """Do one of STEPS. Raises CannotRotate where it is not its turn, OSError where a file cannot be written."""
         first, *others = self.read()
         if step == "add":
+            if others and self._mark.exists():
+                return  # again, after an interruption before `switch`
             if others:
                 raise CannotRotate("there are two already: a rotation is under way, and has to be ended by `drop`")
             self._write(first, [secrets.token_hex(32)])

@@ -14,6 +14,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 from django.dispatch import receiver
 
+from flotilla import tracing
 from flotilla.problems import Problem
 from flotilla.ratelimit import keys
 from flotilla.ratelimit.background import BackgroundSync
@@ -114,7 +115,11 @@ class Limits:
         """Decide on a WebSocket's subject. Never raises: a fault of the limits themselves is logged, and lets pass."""
         try:
             limiter = self.limiter
-            return await limiter.decide(self.claims(policies, subject), limiter.patience.websocket)
+            with tracing.step("limits") as span:
+                decision = await limiter.decide(self.claims(policies, subject), limiter.patience.websocket)
+                if span is not None:
+                    span.note(allowed=decision.allowed)
+            return decision
         except Exception:
             logger.exception("something passed without a limit")
             return ALLOWED

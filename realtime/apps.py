@@ -21,11 +21,13 @@ class RealtimeAppConfig(AppConfig):
         if sys.argv[1:2] == ["test"]:  # `manage.py test`, and the processes that it starts
             test_run.begin()
         from flotilla.ratelimit.service import Source, set_source
-        from flotilla.realtime import changes, checks, collisions  # noqa: F401
+        from flotilla.realtime import changes, checks, collisions, traces  # noqa: F401
         from flotilla.realtime.conf import get_config
+        from flotilla.realtime.server.signals import on_end
         from flotilla.store import patience
 
         changes.connect()
         request_started.connect(patience.begin, dispatch_uid="flotilla.store.patience")
         request_finished.connect(patience.end, dispatch_uid="flotilla.store.patience")
+        on_end.connect(traces.close, dispatch_uid="flotilla.realtime.traces")
         set_source(Source(lambda: get_config().rate_limits, lambda: get_config().namespaces))

@@ -15,6 +15,7 @@ from django.apps import AppConfig
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Info, Warning, register
 
+from flotilla._extras import MissingExtra
 from flotilla.conf import problems
 from flotilla.config_reader import ConfigProblems
 from flotilla.realtime.access import trust
@@ -51,6 +52,7 @@ def check_realtime(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[Ch
         *_openness(config),
         *_open_reading(config),
         *_without_effect(config),
+        *_tracing(config),
     ]
 
 
@@ -87,8 +89,18 @@ def _in_process() -> Iterator[CheckMessage]:
         yield Info(message, hint=NO_REDIS_MEND, id="flotilla_realtime.I030")
 
 
+def _tracing(config: RealtimeConfig) -> Iterator[CheckMessage]:
+    if config.tracing and find_spec("opentelemetry") is None:
+        missing = MissingExtra("tracing", "tracing", "opentelemetry-api")
+        hint = "Install it, or turn tracing off."
+        yield Warning(f"Nothing is traced: {missing}.", hint=hint, id="flotilla_realtime.W008")
+    elif config.tracing_provider is not None and not config.tracing:
+        hint = "Turn tracing on as well, or remove tracing_provider."
+        yield Warning("tracing_provider has no effect.", hint=hint, id="flotilla_realtime.W005")
+
+
 def _hooks(config: RealtimeConfig) -> Iterator[CheckMessage]:
-    found = [("authenticate", config.authenticate, resolved)]
+    found = [("authenticate", config.authenticate, resolved), ("tracing_provider", config.tracing_provider, resolve)]
     for path, options in config.scopes():
         for key in ("subscribe_permission", "publish_permission", "token_permission"):
             found.append((f"{path}.{key}", getattr(options, key), resolve))

@@ -23,6 +23,7 @@ Count = Annotated[int, Meta(ge=0, le=10_000_000)]
 Positive = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 Hook = str | Callable[..., Any] | None
 """A permission hook: a callable `(user, channel, info) -> bool`, sync or async, or its dotted path."""
+Share = Annotated[float, Meta(ge=0, le=1)]
 Leeway = Annotated[float, Meta(ge=0, le=300, extra={"kind": "duration"})]
 Texts = str | tuple[str, ...]
 """One text or a list of them."""
@@ -205,6 +206,15 @@ class RealtimeConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """How often an instance gives a sign of life."""
     reaper_interval: PositiveSeconds = 1.0
     """How often an instance looks for others that have died."""
+    tracing: bool = False
+    """Make spans of what is sampled, with OpenTelemetry (the extra `tracing`)."""
+    tracing_ratio: Share = 0.001
+    """The share of publications and commands that are sampled without a caller's trace; 0: only with one."""
+    tracing_provider: Annotated[Hook, CALLABLE] = None
+    """`() -> TracerProvider`, called once in each process: where spans go. Without it, to the provider that the process
+    has set with OpenTelemetry's own `set_tracer_provider`."""
+    tracing_channels: bool = False
+    """Put names of channels into spans, not only their namespaces."""
 
     def scopes(self) -> Iterator[tuple[str, ChannelOptions]]:
         """Every set of channel options with its path, as `namespaces.chat`."""

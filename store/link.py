@@ -171,9 +171,14 @@ class Link:
 
     async def _connect(self) -> None:
         try:
-            self._write(await self._connected())
-        except Exception as error:  # noqa: BLE001  whatever it is: the waiting calls must fail
-            await self._fail(from_client(error), self._taken())
+            moves = None
+            while moves != self._moves:  # again where the master moved meanwhile: nothing was sent to the old one
+                moves = self._moves
+                try:
+                    self._write(await self._connected())
+                except Exception as error:  # noqa: BLE001  whatever it is: the waiting calls must fail
+                    if moves == self._moves:
+                        await self._fail(from_client(error), self._taken())
         finally:
             self._connecting = None
 

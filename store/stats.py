@@ -7,6 +7,7 @@ belongs to it, and sees both the next time. Times are seconds.
 import logging
 from bisect import bisect_left
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from flotilla.store.errors import StoreRefused
 from flotilla.store.once import Once
@@ -31,6 +32,18 @@ class Histogram:
         """Count a value, which was seen so many times."""
         self.counts[bisect_left(self.bounds, value)] += times
         self.total += value * times
+
+    def bucket(self, value: float) -> int:
+        """The index in `counts` where a value is counted."""
+        return bisect_left(self.bounds, value)
+
+
+class Exemplar(NamedTuple):
+    """One observation that a trace explains: its value, and when it was made (Unix seconds)."""
+
+    trace_id: str
+    value: float
+    at: float
 
 
 def quantile(q: float, bounds: Sequence[float], counts: Sequence[int]) -> float | None:

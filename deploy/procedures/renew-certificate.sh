@@ -5,9 +5,9 @@
 # shellcheck source=where.sh
 source "$(dirname "$0")/where.sh"
 
-folder=${TLS_CERTIFICATES:?the folder with the .pem files}
 if [ "$ON" = serve ]; then
-  there=$folder
+  folder=${TLS_CERTIFICATES:?the folder with the .pem files}
+  there() { "$@"; }
   haproxy() {
     "$PYTHON" -c 'import socket, sys
 with socket.socket(socket.AF_UNIX) as admin:
@@ -16,16 +16,20 @@ with socket.socket(socket.AF_UNIX) as admin:
     print(admin.makefile().read())' "${HAPROXY_ADMIN:?}"
   }
 else
-  there=/etc/flotilla/tls
+  folder=/etc/flotilla/tls # as HAProxy's container sees it; only .env may know where it is here
+  there() { docker compose exec -T haproxy "$@" </dev/null; }
   haproxy() { docker compose exec -T haproxy nc 127.0.0.1 8405; }
 fi
 
-for pem in "$folder"/*.pem; do
-  name=$there/$(basename "$pem")
+found=$(there find -H "$folder" -maxdepth 1 -name '*.pem')
+[ -n "$found" ] || fail "no .pem file in $folder"
+mapfile -t files <<<"$found"
+for pem in "${files[@]}"; do
   # An empty line would end what is handed over.
-  answer=$(printf 'set ssl cert %s <<\n%s\n\n' "$name" "$(grep -v '^[[:space:]]*$' "$pem")" | haproxy)
-  [[ $answer == *"Transaction "* ]] || fail "$name: $answer"
-  answer=$(echo "commit ssl cert $name" | haproxy)
-  [[ $answer == *"Success"* ]] || fail "$name: $answer"
-  say "$name is in use"
+  content=$(there grep -v '^[[:space:]]*$' "$pem")
+  answer=$(printf 'set ssl cert %s <<\n%s\n\n' "$pem" "$content" | haproxy)
+  [[ $answer == *"Transaction "* ]] || fail "$pem: $answer"
+  answer=$(echo "commit ssl cert $pem" | haproxy)
+  [[ $answer == *"Success"* ]] || fail "$pem: $answer"
+  say "$pem is in use"
 done

@@ -10,6 +10,9 @@ if [ "$ON" = serve ]; then
 else
   mapfile -t running < <(instances)
   if ((${#running[@]})); then docker compose stop "${running[@]}"; fi
-  manage restore - <"$file"
+  status=0
+  manage restore - <"$file" || status=$?
+  # Also when it was refused: then what was there is there.
   docker compose up -d --wait "${running[@]}"
+  exit "$status"
 fi

@@ -3,6 +3,7 @@
 #
 # `begin` makes a new one, has it accepted everywhere and then used; the old one goes on being accepted. `end` ends that:
 # when all tokens of the old one have expired, sessions have been renewed (or may end), callers have the new API key.
+# Where `begin` was interrupted before the switch, it is repeated; after it, `restart.sh` does the rest.
 # For secrets in files, as Compose has them. Those of a secret store take the same steps there, with a restart after each.
 # shellcheck source=where.sh
 source "$(dirname "$0")/where.sh"

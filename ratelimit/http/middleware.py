@@ -12,6 +12,7 @@ from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
+from flotilla import tracing
 from flotilla.ratelimit.decisions import ALLOWED, Decision
 from flotilla.ratelimit.http.requests import HttpGuards, asubject_of, subject_of
 from flotilla.ratelimit.http.responses import add_headers, too_many_requests
@@ -79,7 +80,9 @@ class RateLimitMiddleware:
             limits, policies = self._guarding(request)
             decision = ALLOWED
             if policies:
-                decision = await limits.limiter.decide(limits.claims(policies, await asubject_of(request, policies)))
+                with tracing.step("limits"):
+                    subject = await asubject_of(request, policies)
+                    decision = await limits.limiter.decide(limits.claims(policies, subject))
         except Exception:
             logger.exception("a request passed without a limit")
             return ALLOWED

@@ -18,6 +18,7 @@ from django.contrib.auth import get_user_model
 from django.core.exceptions import ObjectDoesNotExist, ValidationError
 from django.utils.module_loading import import_string
 
+from flotilla import tracing
 from flotilla.realtime.access.hook_stats import NO, YES, hook_stats
 from flotilla.realtime.conf import Hook
 from flotilla.realtime.protocol.codes import CommandError, ErrorCode
@@ -45,11 +46,12 @@ async def ask(hook: Hook, user_id: str, channel: str, info: Any, memory: dict[An
         key = (id(function), channel)
         if key in memory:
             return bool(memory[key].answer)
-        user = await user_of(user_id, memory)
-        with hook_stats.call(name_of(hook)) as call:
-            answer = await called(function, user, channel, info)
-            allowed = _yes_or_no(answer)
-            call.outcome = YES if allowed else NO
+        with tracing.step("permission", hook=name_of(hook)):
+            user = await user_of(user_id, memory)
+            with hook_stats.call(name_of(hook)) as call:
+                answer = await called(function, user, channel, info)
+                allowed = _yes_or_no(answer)
+                call.outcome = YES if allowed else NO
         if isinstance(answer, Cached):
             _remember(memory, key, answer)
     except Exception:

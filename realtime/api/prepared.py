@@ -19,6 +19,7 @@ from flotilla.realtime.conf import get_config
 from flotilla.realtime.node.control import Acknowledged, Command, Control
 from flotilla.store import Shard, StoreUnavailable, get_store
 from flotilla.store.patience import Account, apatiently, patiently
+from flotilla.tracing import Span
 
 Result = TypeVar("Result")
 Other = TypeVar("Other")
@@ -41,6 +42,19 @@ class Prepared(Generic[Result]):
             return read(await self.arun())
 
         return Prepared(lambda: read(self.run()), arun)
+
+    def within(self, span: Span) -> "Prepared[Result]":
+        """The same call as what a span is about, which was begun when the call was prepared."""
+
+        def run() -> Result:
+            with span.entered():
+                return self.run()
+
+        async def arun() -> Result:
+            with span.entered():
+                return await self.arun()
+
+        return Prepared(run, arun)
 
 
 def order(command: Command, within: float) -> Prepared[Acknowledged]:

@@ -13,6 +13,7 @@ from typing import Any, Literal, NamedTuple, TypedDict, Unpack, overload
 
 from flotilla.presence.inspection import amembers, members
 from flotilla.presence.scopes import Scope
+from flotilla.realtime import traces
 from flotilla.realtime.api.prepared import OnError, Prepared, after_commit, at_once
 from flotilla.realtime.api.publishing import body_of, broker, encode_data, options_of, prepared
 from flotilla.realtime.conf import ChannelOptions
@@ -189,7 +190,7 @@ def _publish(
     version_epoch: str,
 ) -> Prepared[Published]:
     options = options_of(channel)
-    return prepared(
+    call = prepared(
         channel,
         body_of(encode_data(data), tags),
         options,
@@ -198,6 +199,8 @@ def _publish(
         version=version,
         version_epoch=version_epoch,
     ).then(_published)
+    span = traces.begin("publish", channel=channel)
+    return call if span is None else call.within(span)
 
 
 def _all_known(channels: Iterable[str]) -> list[str]:

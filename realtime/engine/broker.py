@@ -6,17 +6,23 @@ was is noticed before offsets are given out twice (`flotilla.store.partitions`).
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from typing import Any, Unpack
 from weakref import WeakKeyDictionary
 
+from flotilla import tracing
+from flotilla.realtime import traces
 from flotilla.realtime.engine import calls
 from flotilla.realtime.engine.calls import Call, HistoryKeywords, PublishKeywords, StreamOptions
 from flotilla.realtime.engine.publication import Page, StreamPosition
 from flotilla.realtime.engine.publisher import Publisher
-from flotilla.store import Store, placement_of
+from flotilla.store import Store, StoreUnavailable, placement_of
+from flotilla.store.link import Waiting
 from flotilla.store.partitions import Partition
 
 MAX_PUBLISHERS = 4096  # channels, of about a kilobyte each, for which clients' publications are prepared
+SCRIPT = "redis publish"  # the span of the script that appends and announces
 
 
 class Broker:
@@ -50,11 +56,14 @@ class Broker:
         self, channel: str, body: bytes, options: StreamOptions, **keywords: Unpack[PublishKeywords]
     ) -> "asyncio.Future[Any]":
         """Send a publication off at once, in the order of calls; the answer, which is for `published`, comes later."""
+        span = tracing.current()
+        if span is not None:
+            return self._start_traced(span, channel, body, options, keywords)
         call = calls.publish(channel, body, options, **keywords)
         return self.store.shard_for(call.placement).start(call.script, call.keys, call.args)
 
     def publisher(self, channel: str, options: StreamOptions) -> Publisher:
-        """Who sends publications of a channel off one after another; the answer to each is for `answered`."""
+        """What is prepared of a channel's publications, for `send`."""
         publisher = self._publishers.get(channel)
         if publisher is None or publisher.options is not options:
             publisher = Publisher(self.store, channel, options, self.partition(channel))
@@ -62,6 +71,14 @@ class Broker:
                 del self._publishers[next(iter(self._publishers))]
             self._publishers[channel] = publisher
         return publisher
+
+    def send(self, publisher: Publisher, body: bytes, waiting: Waiting) -> None:
+        """Send a publication off at once, in the order of calls; the answer that `waiting` gets is for `answered`."""
+        if tracing.current() is None:
+            publisher.send(body, waiting)
+        else:
+            answer = self.start_publish(publisher.channel, body, publisher.options)
+            answer.add_done_callback(partial(_pass_on, waiting))
 
     def published(self, channel: str, answer: Any) -> StreamPosition:
         """The position of a publication. Raises StoreUnavailable for an answer that cannot be read."""
@@ -78,6 +95,18 @@ class Broker:
         self, channel: str, body: bytes, options: StreamOptions, **keywords: Unpack[PublishKeywords]
     ) -> StreamPosition:
         """`publish` for threads."""
+        span = tracing.current()
+        if span is None:
+            return self._publish_sync(channel, body, options, keywords)
+        with span.child(SCRIPT, traces.about(channel), sends=True).entered() as part:
+            keywords["trace"] = part.headers
+            position = self._publish_sync(channel, body, options, keywords)
+            part.note(offset=position.offset)
+        return position
+
+    def _publish_sync(
+        self, channel: str, body: bytes, options: StreamOptions, keywords: PublishKeywords
+    ) -> StreamPosition:
         position, count = calls.read_publish(self._run_sync(calls.publish(channel, body, options, **keywords)))
         self._count(self.partition(channel), position.epoch, count)
         return position
@@ -115,11 +144,49 @@ class Broker:
         if count and partition is not None:
             partition.note(epoch, count)
 
+    def _start_traced(
+        self, span: tracing.Span, channel: str, body: bytes, options: StreamOptions, keywords: PublishKeywords
+    ) -> "asyncio.Future[Any]":
+        """A part of what is traced: from here to Redis's answer; whoever receives the publication goes on from it."""
+        part = span.child(SCRIPT, traces.about(channel), sends=True)
+        keywords["trace"] = part.headers
+        try:
+            call = calls.publish(channel, body, options, **keywords)
+            answer = self.store.shard_for(call.placement).start(call.script, call.keys, call.args)
+        except BaseException as error:
+            part.fail(type(error).__name__)
+            part.end()
+            raise
+        answer.add_done_callback(partial(_end_traced, part))
+        return answer
+
     async def _run(self, call: Call) -> Any:
         return await self.store.shard_for(call.placement).run(call.script, call.keys, call.args)
 
     def _run_sync(self, call: Call) -> Any:
         return self.store.shard_for(call.placement).run_sync(call.script, call.keys, call.args)
+
+
+def _pass_on(waiting: Waiting, answer: "asyncio.Future[Any]") -> None:
+    if waiting.done() or answer.cancelled():
+        return
+    error = answer.exception()
+    if isinstance(error, StoreUnavailable):
+        waiting.set_exception(error)
+    elif error is None:
+        waiting.set_result(answer.result())
+
+
+def _end_traced(span: tracing.Span, answer: "asyncio.Future[Any]") -> None:
+    """Redis has answered, or nobody waits for it any more."""
+    if answer.cancelled():
+        span.fail("given up")
+    elif error := answer.exception():
+        span.fail(type(error).__name__)
+    else:
+        with suppress(StoreUnavailable):  # whoever asked is told of an answer that cannot be read
+            span.note(offset=calls.read_publish(answer.result())[0].offset)
+    span.end()
 
 
 _brokers: WeakKeyDictionary[Store, Broker] = WeakKeyDictionary()

@@ -3,6 +3,7 @@
 The same call is run by a coroutine or by a thread; building it and reading its answer are shared.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, Protocol, TypedDict
@@ -37,6 +38,7 @@ class PublishKeywords(TypedDict, total=False):
     skip_history: bool
     version: int
     version_epoch: str
+    trace: Mapping[str, str] | None
 
 
 class HistoryKeywords(TypedDict, total=False):
@@ -82,15 +84,17 @@ def publish(
     skip_history: bool = False,
     version: int = 0,
     version_epoch: str = "",
+    trace: Mapping[str, str] | None = None,
 ) -> Call:
-    """Append and announce a publication, unless one of its `version` (0: none) or a newer one is there already."""
+    """Append and announce a publication, unless one of its `version` (0: none) or a newer one is there already.
+    `trace`: the headers of a sampled span, which those who receive it go on from."""
     placement = placement_of(channel)
     size = 0 if skip_history or not keeps_history(options) else options.history_size
     first, second = placement.marks
     keys = (placement.key("meta"), placement.key("stream"), *_partition(placement))
     args = (
         placement.topic,
-        envelope.publication_head(channel) + envelope.bin_head(len(body)),
+        envelope.publication_head(channel, trace) + envelope.bin_head(len(body)),
         body,
         size,
         f"{_milliseconds(options.history_ttl)} {_milliseconds(options.history_meta_ttl)} {first} {second}",

@@ -1,10 +1,13 @@
 """Messages on the channel layer: a msgpack map each, the last values of which a script may add in Redis.
 
-`pub`: c channel, d body, e epoch, o offset, t Redis's time in µs, n the partition's count. `join`, `leave`: c channel,
-d ClientInfo. `live`: c channel, n nonce, e epoch, o top. `beat`: n shard, o number. `control`: d the command as JSON.
+`pub`: c channel, d body, e epoch, o offset, t Redis's time in µs, n the partition's count; where it is traced, and only
+there, w its span as the W3C's headers. `join`, `leave`: c channel, d ClientInfo. `live`: c channel, n nonce, e epoch,
+o top. `beat`: n shard, o number. `control`: d the command as JSON. Who does not know a key leaves it.
 Payloads are msgpack *bin*, so that they arrive byte for byte; `cmsgpack` in Redis can only make strings, hence the
 heads made here.
 """
+
+from collections.abc import Mapping
 
 import msgpack
 
@@ -20,12 +23,17 @@ decode = msgpack.unpackb
 _pack = msgpack.Packer(use_bin_type=True, autoreset=True).pack
 
 
-def _map(size: int, *parts: str | bytes | int) -> bytes:
+def _map(size: int, *parts: str | bytes | int | Mapping[str, str]) -> bytes:
     return bytes((0x80 | size,)) + b"".join(_pack(part) for part in parts)
 
 
-def publication_head(channel: str) -> bytes:
+TRACE = "w"
+
+
+def publication_head(channel: str, trace: Mapping[str, str] | None = None) -> bytes:
     """A publication up to its body, which `bin_head` announces; what follows the body is added by `publish.lua`."""
+    if trace:
+        return _map(8, "type", PUBLICATION, TRACE, trace, "c", channel, "d")
     return _map(7, "type", PUBLICATION, "c", channel, "d")
 
 

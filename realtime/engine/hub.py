@@ -22,6 +22,7 @@ from flotilla.realtime.engine.publication import Publication, StreamPosition
 from flotilla.realtime.engine.stats import HubStats
 from flotilla.realtime.engine.subscription import Subscription
 from flotilla.realtime.engine.synchronizer import Synchronizer
+from flotilla.realtime.engine.traced_deliveries import TracedDeliveries
 from flotilla.realtime.engine.traffic import TrafficByNamespace
 from flotilla.speedups import read_publication
 
@@ -48,6 +49,7 @@ class Hub:
         self.traffic = TrafficByNamespace()
         self.stats = HubStats(broker.store)
         self.feeder = Feeder(broker, max_unsent=max_unsent, max_joined=max_joined)
+        self._traced = TracedDeliveries.of_this_process(self.stats)
         self._synchronizer = Synchronizer(
             self.channels,
             layer,
@@ -56,6 +58,7 @@ class Hub:
             self.stats,
             check_interval=check_interval,
             max_joined=max_joined,
+            traced=self._traced,
         )
         self._layer = layer
         self._broker = broker
@@ -179,6 +182,9 @@ class Hub:
         if channel is None:
             return
         if kind == envelope.PUBLICATION:
+            if self._traced is not None and envelope.TRACE in message:
+                position = StreamPosition(message["e"], message["o"])
+                self._traced.received(channel, position, message, self._received_at)
             self._announced(
                 message["c"], message["d"], message["e"], message["o"], message.get("t"), message.get("n", 0)
             )
@@ -232,7 +238,9 @@ class Hub:
     def _write(self, channel: LocalChannel, stamps: list[int | None]) -> None:
         sent = channel.flush()
         channel.traffic.delivered += sent
+        written = time.monotonic()
         if sent:
-            written = time.monotonic()
             for stamp in stamps:
                 self.stats.delivered(channel.name, stamp, self._received_at, written)
+        if self._traced is not None:
+            self._traced.written(channel, written, len(stamps))

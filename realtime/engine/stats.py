@@ -4,12 +4,13 @@ A publication is counted once in a process, not once for each socket, so that co
 from Redis's stamp (`clocks`); one without a stamp, from an older instance, is counted without an age.
 """
 
+import time
 from collections import Counter, defaultdict
 from functools import partial
 
 from flotilla.realtime.engine.clocks import RedisClocks
 from flotilla.store import Store, placement_of
-from flotilla.store.stats import Histogram
+from flotilla.store.stats import Exemplar, Histogram
 
 COMMAND_TIMES = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 4.0)  # seconds; a command has 4
 
@@ -18,7 +19,19 @@ class HubStats:
     """Publications through the hub. Histograms in seconds: `lag` publish → received, `fan_out` received → written to
     every local socket, `latency` both together."""
 
-    __slots__ = ("_alone", "_store", "announced", "clocks", "fan_out", "lag", "latency", "lost", "refilled", "refills")
+    __slots__ = (
+        "_alone",
+        "_store",
+        "announced",
+        "clocks",
+        "exemplars",
+        "fan_out",
+        "lag",
+        "latency",
+        "lost",
+        "refilled",
+        "refills",
+    )
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -27,6 +40,7 @@ class HubStats:
         self.lag = Histogram()
         self.fan_out = Histogram()
         self.latency = Histogram()
+        self.exemplars: dict[int, Exemplar] = {}  # by the index of the bucket of `latency`
         self.announced = 0  # joins and leaves written to connections
         self.refills = 0  # gaps for which history was read
         self.refilled = 0  # publications that came from there
@@ -36,8 +50,7 @@ class HubStats:
         """A publication that Redis stamped (µs since 1970) was received and written at these moments (monotonic)."""
         spent = written - received
         self.fan_out.observe(spent)
-        shard = 0 if self._alone else self._store.shard_for(placement_of(channel)).index
-        ahead = self.clocks.ahead[shard]
+        ahead = self.clocks.ahead[0 if self._alone else self.shard_of(channel)]
         if stamp is None or ahead is None:
             return
         lag = received - stamp * 1e-6 + ahead
@@ -45,6 +58,14 @@ class HubStats:
             lag = 0.0  # the clocks are known to half a round trip
         self.lag.observe(lag)
         self.latency.observe(lag + spent)
+
+    def shard_of(self, channel: str) -> int:
+        """The index of a channel's Redis, by which `clocks` has it."""
+        return self._store.shard_for(placement_of(channel)).index
+
+    def exemplify(self, trace_id: str, latency: float) -> None:
+        """A delivery that took so long is explained by a trace: the newest of each bucket of `latency` is kept."""
+        self.exemplars[self.latency.bucket(latency)] = Exemplar(trace_id, latency, time.time())
 
 
 class NodeStats:

@@ -11,6 +11,7 @@ is called at every change of its state and at the end of every such task, and st
 import asyncio
 import logging
 import secrets
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -22,6 +23,7 @@ from flotilla.realtime.engine.local_channel import Flow, LocalChannel
 from flotilla.realtime.engine.pages import Piece
 from flotilla.realtime.engine.publication import StreamPosition
 from flotilla.realtime.engine.stats import HubStats
+from flotilla.realtime.engine.traced_deliveries import TracedDeliveries
 from flotilla.store import Backoff, StoreUnavailable, placement_of, supervised
 from flotilla.store.once import Once
 
@@ -53,12 +55,14 @@ class Synchronizer:
         *,
         check_interval: float,
         max_joined: int,
+        traced: TracedDeliveries | None = None,
     ) -> None:
         self._channels = channels
         self._layer = layer
         self._broker = broker
         self._feeder = feeder
         self._stats = stats
+        self._traced = traced
         self._check_interval = check_interval
         self._max_joined = max_joined
         self._mailbox = ""
@@ -253,8 +257,11 @@ class Synchronizer:
                 self._wake(channel)
             known = channel.newest
             await self._feeder.make_room(channel, piece.bytes, patience)
-            if not self._deliver(channel, piece):
+            complete = self._deliver(channel, piece)
+            if not complete:
                 self._lose(channel, piece.top)
+            if self._traced is not None:
+                self._traced.refilled(channel, time.monotonic(), complete=complete)
             newest = channel.newest
             # Under another epoch, what was known before the page was read is older than it; what came since is not.
             there = newest.offset <= channel.position.offset if channel.adopt(newest.epoch) else newest == known

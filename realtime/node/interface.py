@@ -51,6 +51,7 @@ class NodeParts(Protocol):
 
     config: RealtimeConfig
     instance: str
+    leaving: bool
     draining: bool
     clients: dict[str, Client]  # by their ids
     users: dict[str, set[Client]]

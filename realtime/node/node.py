@@ -26,6 +26,7 @@ from flotilla.realtime.blocks.table import Blocks
 from flotilla.realtime.client.client import Client
 from flotilla.realtime.client.commands.handlers import HANDLERS
 from flotilla.realtime.client.limits import guarded
+from flotilla.realtime.client.traced import traced
 from flotilla.realtime.conf import RealtimeConfig, get_config
 from flotilla.realtime.engine import envelope
 from flotilla.realtime.engine.broker import get_broker
@@ -51,6 +52,7 @@ from flotilla.realtime.protocol.codes import CommandError, DisconnectCode, Disco
 from flotilla.realtime.server.budget import Allowance, Bounds
 from flotilla.realtime.server.open_files import affordable
 from flotilla.realtime.server.parent_death import replaces
+from flotilla.realtime.server.signals import on_drain
 from flotilla.store import Backoff, Store, StoreUnavailable, get_store, placement_of, supervised
 from flotilla.store.conf import get_store_config
 from flotilla.version import VERSION
@@ -70,7 +72,7 @@ class Node:
 
     def __init__(self, config: RealtimeConfig, store: Store, instance: str) -> None:
         self.config = config
-        self.handlers = guarded(HANDLERS, config)
+        self.handlers = traced(guarded(HANDLERS, config))
         self.bounds = Bounds(
             config.max_message_bytes, Allowance(config.max_frames_per_second, config.max_bytes_per_second)
         )
@@ -78,6 +80,7 @@ class Node:
         self.store = store
         self.started_at = time.time()
         self._process = identity()
+        self.leaving = False  # the process was told to end; it still serves for the grace, then `draining` begins
         self.draining = False
         self.clients: dict[str, Client] = {}
         self.users: dict[str, set[Client]] = {}
@@ -184,17 +187,24 @@ class Node:
             return False
         return True
 
+    def announce_end(self) -> None:
+        """The process was told to end: the cluster knows at once that this instance drains, and that a successor may
+        have its name."""
+        if not self.leaving:
+            self.leaving = True
+            self.background(self.presence.tell())
+
     async def drain(self, deadline: float) -> None:
         """Tell every client to reconnect elsewhere, in steps (`draining`), within `deadline` seconds; then leave the
         cluster. Each one's presence is removed as it is told to go, and nothing is left in Redis when this returns."""
+        self.announce_end()
         self.draining = True
-        self.background(self.presence.tell())
         await drain.send_away(self, deadline)
         await self.close()
 
     async def close(self) -> None:
         """Leave the cluster; open connections are closed with 3001."""
-        self.draining = True
+        self.leaving = self.draining = True
         self.admission.open()
         for client in list(self.clients.values()):
             client.disconnect(DisconnectCode.SHUTDOWN)
@@ -351,12 +361,12 @@ class Node:
             "num_channels": len(self.hub.channels),
             "num_subs": subscriptions,
             "uptime": int(time.time() - self.started_at),
-            "draining": self.draining,
+            "draining": self.leaving,
             "admission_rate": self.config.admission_rate,
             "admission_peak": self.admission.peak,
             "host": socket.gethostname(),
             "pid": os.getpid(),
-            "process": self._process,
+            "process_identity": self._process,
         }
 
     def checks(self) -> dict[str, bool]:
@@ -399,6 +409,11 @@ def current_node() -> Node | None:
     return _node[1] if _node is not None and _node[0] == os.getpid() else None
 
 
+def _announce_end(**_: Any) -> None:
+    if node := current_node():
+        node.announce_end()
+
+
 async def get_node(*, claims_name: bool = False) -> Node:
     """This process's node, started at the first call. `claims_name`: unless another instance of its name lives. Raises
     NameTaken."""
@@ -412,6 +427,7 @@ async def get_node(*, claims_name: bool = False) -> Node:
         except NameTaken:
             _node = None
             raise
+        on_drain.connect(_announce_end, dispatch_uid=__name__)
     return node
 
 

@@ -7,6 +7,7 @@ by hand, is mended at each start. Imports nothing of Django.
 import hashlib
 import logging
 import os
+import socket
 import stat
 import tempfile
 from collections.abc import Iterator
@@ -41,6 +42,18 @@ def _temporary_folder() -> Path:
     if found.st_uid != os.getuid() or not stat.S_ISDIR(found.st_mode) or stat.S_IMODE(found.st_mode) & OTHERS:
         raise OSError(f"{folder} is not a folder of this user alone")
     return folder
+
+
+def private_socket(path: Path) -> socket.socket:
+    """A socket that is bound there. Raises OSError."""
+    made = socket.socket(socket.AF_UNIX)
+    try:
+        os.fchmod(made.fileno(), 0o600)  # before: the file has its rights from its first moment on
+        made.bind(str(path))
+    except OSError:
+        made.close()
+        raise
+    return made
 
 
 def private_tree(folder: Path) -> None:

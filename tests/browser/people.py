@@ -14,9 +14,10 @@ CLUSTER_PAGE = "/admin/flotilla_monitoring/cluster/"
 PASSWORD = "a password of the tests"
 MAKE = """
 from django.contrib.auth.models import Permission, User
-user, _ = User.objects.get_or_create(username={name!r}, is_staff=True)
-user.set_password({password!r})
-user.save()
+user, made = User.objects.get_or_create(username={name!r}, is_staff=True)
+if made:
+    user.set_password({password!r})  # a new one would end the sessions
+    user.save()
 user.user_permissions.set(Permission.objects.filter(codename__in={permissions!r}))
 print(user.pk)
 """
@@ -25,13 +26,19 @@ print(user.pk)
 def make_user(cluster: Cluster, name: str, *permissions: str) -> str:
     """A member of the staff with these permissions alone; returns the id."""
     code = MAKE.format(name=name, password=PASSWORD, permissions=permissions)
+    return manage(cluster, "shell", "--verbosity", "0", "-c", code).split()[-1]
+
+
+def manage(cluster: Cluster, *words: str) -> str:
+    """What a command says that is run beside the cluster."""
     env = {**os.environ, "FLOTILLA_VAR": str(cluster.log.parent), "FLOTILLA_DEMO": "1"}
     for inherited in ("REDIS_URL", "DATABASE_URL", "INSTANCE_ID", "DJANGO_SETTINGS_MODULE"):
         env.pop(inherited, None)
-    command = [sys.executable, "manage.py", "shell", "--verbosity", "0", "-c", code]
-    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=240)
+    done = subprocess.run(
+        [sys.executable, "manage.py", *words], cwd=ROOT, env=env, capture_output=True, text=True, timeout=240
+    )
     assert done.returncode == 0, done.stderr
-    return done.stdout.split()[-1]
+    return done.stdout
 
 
 def log_in_as_admin(page: Page, cluster: Cluster) -> None:

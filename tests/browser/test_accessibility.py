@@ -4,7 +4,6 @@ axe-core judges what a program can. Beside it: nothing is wider than the window,
 its own, the keyboard is enough, and what comes by itself is read out without flooding anybody.
 """
 
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from tests.browser.axe import violations
+from tests.browser.axe import settle, violations
 from tests.browser.conftest import PATIENCE, Cluster
 from tests.browser.people import log_in_as_admin, log_in_to_rooms
 
@@ -22,6 +21,7 @@ WIDTHS = {"phone": (390, 844), "desk": (1440, 900)}
 SCHEMES = ("light", "dark")
 REALTIME = "/admin/flotilla_realtime"
 ROWS = "#rows tbody tr[data-key]"
+FACTS = "table.facts"
 FOCUS = """() => {
     const { activeElement: found } = document, style = getComputedStyle(found);
     const box = found.getBoundingClientRect();
@@ -35,11 +35,12 @@ FOCUS = """() => {
 
 @dataclass(frozen=True)
 class Visit:
-    """A page, who looks at it, and what is there once it is."""
+    """A page, who looks at it, and what is there once it is. `by`: it is reached by the first such link of `path`."""
 
     path: str
     who: str
     shows: str
+    by: str = ""
 
 
 PAGES = {
@@ -52,10 +53,13 @@ PAGES = {
     "admin-section": Visit(f"{REALTIME}/", "admin", "#content-main"),
     "admin-cluster": Visit("/admin/flotilla_monitoring/cluster/", "admin", "#cluster canvas"),
     "admin-instances": Visit(f"{REALTIME}/instance/", "admin", ROWS),
+    "admin-instance": Visit(f"{REALTIME}/instance/", "admin", FACTS, by=f"{ROWS} th a"),
     "admin-channels": Visit(f"{REALTIME}/channel/", "admin", ROWS),
     "admin-channel": Visit(f"{REALTIME}/channel/demo_3Alobby/change/", "admin", ".newest tbody tr"),
     "admin-users": Visit(f"{REALTIME}/connecteduser/", "admin", ROWS),
+    "admin-user": Visit(f"{REALTIME}/connecteduser/", "admin", "#tail", by=f"{ROWS} th a"),
     "admin-connections": Visit(f"{REALTIME}/connection/", "admin", ROWS),
+    "admin-connection": Visit(f"{REALTIME}/connection/", "admin", FACTS, by=f"{ROWS} td[title] a"),
     "admin-blocks": Visit(f"{REALTIME}/block/", "admin", "#rows tbody tr"),
     "admin-limits": Visit("/admin/flotilla_ratelimit/personallimit/", "admin", "#changelist"),
     "admin-hottest": Visit("/admin/flotilla_ratelimit/personallimit/hottest/", "admin", "#content td"),
@@ -93,6 +97,8 @@ def visit(cluster: Cluster, contexts: dict[str, BrowserContext]) -> Iterator[Cal
         page = contexts[PAGES[name].who].new_page()
         opened.append(page)
         page.goto(f"{cluster.url}{PAGES[name].path}")
+        if PAGES[name].by:
+            page.locator(PAGES[name].by).first.click()
         expect(page.locator(PAGES[name].shows).first).to_be_visible()
         return page
 
@@ -118,6 +124,7 @@ def look(page: Page, width: int, height: int, scheme: str) -> None:
     """See the page in one of its forms."""
     page.set_viewport_size({"width": width, "height": height})
     page.emulate_media(color_scheme="dark" if scheme == "dark" else "light", reduced_motion="reduce")
+    settle(page)
 
 
 def test_axe_finds_what_is_wrong(visit: Callable[[str], Page]) -> None:
@@ -130,14 +137,13 @@ def test_axe_finds_what_is_wrong(visit: Callable[[str], Page]) -> None:
     assert any("#id_username" in text and "https://" in text for text in found)
 
 
-def test_each_page_has_a_title_of_its_own(cluster: Cluster, contexts: dict[str, BrowserContext]) -> None:
+def test_each_page_has_a_title_of_its_own(visit: Callable[[str], Page]) -> None:
     titles: dict[str, str] = {}
-    for name, visit in PAGES.items():
-        answer = contexts[visit.who].request.get(f"{cluster.url}{visit.path}").text()
-        title = re.search(r"<title>\s*([^<]+?)\s*</title>", answer)
-        assert title is not None, name
-        assert title[1] not in titles, f"{name} and {titles[title[1]]} are both called {title[1]!r}"
-        titles[title[1]] = name
+    for name in PAGES:
+        title = visit(name).title().strip()
+        assert title, name
+        assert title not in titles, f"{name} and {titles[title]} are both called {title!r}"
+        titles[title] = name
 
 
 def test_the_demo_needs_no_pointer(visit: Callable[[str], Page]) -> None:
@@ -209,15 +215,20 @@ def test_nothing_moves_for_who_does_not_want_it(visit: Callable[[str], Page]) ->
     assert page.evaluate(pulse) == "none"
 
 
-def test_what_the_demo_shows_in_passing_can_be_read(visit: Callable[[str], Page]) -> None:
+def test_what_the_demo_shows_in_passing_can_be_read(
+    visit: Callable[[str], Page], contexts: dict[str, BrowserContext]
+) -> None:
     """Messages that were refused, an outage while it lasts, and what is said after it."""
+    away = False
+    contexts["visitor"].route_web_socket("**", lambda socket: socket.close() if away else socket.connect_to_server())
     page = visit("demo")
     expect(page.locator("#state")).to_have_text("connected")
-    page.evaluate("for (let time = 0; time < 5; time += 1) document.getElementById('flood').click()")
+    page.click("#flood")
     expect(page.locator("#messages .message.failed").first).to_be_visible()
-    page.select_option("#away", "10")
+    away = True
     page.click("#drop")
     for kind in ("wait", "good"):
+        away = kind == "wait"
         expect(page.locator(f"#banner[data-kind={kind}]")).to_be_visible()
         for scheme in SCHEMES:
             look(page, *WIDTHS["desk"], scheme)

@@ -106,6 +106,15 @@ async def test_a_backup_brings_back_what_was_there(stack: Stack, tmp_path: Path)
         pass
 
 
+async def test_what_is_no_backup_leaves_everything_as_it_was(stack: Stack, tmp_path: Path) -> None:
+    kept, other = session(stack), tmp_path / "other.tar"
+    other.write_text("no backup")
+    with pytest.raises(AssertionError, match="this is no backup"):
+        await run(stack, "restore", str(other))
+    stack.heal()
+    assert admin(stack.http, kept)[0] == 200
+
+
 @pytest.fixture
 def certificates(stack: Stack, tmp_path: Path) -> Iterator[tuple[Path, int]]:
     """The balancer with TLS: the folder of its certificates, and its port."""

@@ -12,6 +12,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from http.cookies import SimpleCookie
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -225,6 +226,11 @@ class Crowd:
         assert faults == Faults()
         assert [one for guest in self.guests for one in guest.refusals] == []
 
+    async def goes_on(self, publications: int) -> None:
+        """Wait until everybody has got so many more, of which six a second come."""
+        until = [(guest, guest.offset + publications) for guest in self.guests]
+        await eventually(lambda: all(guest.offset >= offset for guest, offset in until), "it goes on", 60)
+
     def reconnects(self) -> int:
         """How often guests came back, all together."""
         return sum(guest.reconnects for guest in self.guests)
@@ -250,6 +256,7 @@ def admin(http: str, session: str) -> tuple[int, str]:
     request = urllib.request.Request(f"{http}/admin/", headers={"Cookie": f"sessionid={session}"})
     try:
         with urllib.request.build_opener(Stay).open(request, timeout=20) as response:
-            return response.status, (response.headers["Set-Cookie"] or "").partition("sessionid=")[2].partition(";")[0]
+            cookies = SimpleCookie("; ".join(response.headers.get_all("Set-Cookie") or ()))
+            return response.status, cookies["sessionid"].value if "sessionid" in cookies else ""
     except urllib.error.HTTPError as error:
         return error.code, ""

@@ -60,6 +60,7 @@ OF_AN_EXTRA = {
     "flotilla.realtime.server.http.scope": "daphne",
     "flotilla.realtime.server.tls": "daphne",
     "flotilla.ratelimit.http.decorators": "ratelimit",
+    "flotilla.spans": "tracing",
     "flotilla.ops.drill.dashboard_check": "ops",
     "flotilla.ops.drill.drills": "ops",
     "flotilla.ops.drill.load": "ops",
@@ -69,7 +70,12 @@ OF_AN_EXTRA = {
 LOADED_BY_OTHERS = {"flotilla.testing.pytest_plugin"}  # by a program that is there then
 WITH_LUA = "flotilla.store.in_process."  # loaded where there is no Redis and `testing` is installed
 # Where people meet an extra that is missing, and so are told its name.
-ENTRANCES = ("flotilla.realtime.server.daphne", "flotilla.ratelimit.http.decorators", "flotilla.ops.drill.drills")
+ENTRANCES = (
+    "flotilla.spans",
+    "flotilla.realtime.server.daphne",
+    "flotilla.ratelimit.http.decorators",
+    "flotilla.ops.drill.drills",
+)
 
 SETTINGS = """
 import flotilla
@@ -311,7 +317,7 @@ def test_the_core_depends_on_no_extra(host: Host) -> None:
     assert "django-flotilla" in there
     assert there.isdisjoint(
         {"daphne", "twisted", "autobahn", "httptools", "django-prometheus", "django-ratelimit", "websockets"}
-        | {"whitenoise", "dj-database-url", "cryptography", "psycopg", "lupa"}
+        | {"whitenoise", "dj-database-url", "cryptography", "psycopg", "lupa", "opentelemetry-api"}
     )
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from django.conf import settings
 from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.openmetrics import exposition as openmetrics
 
 from flotilla.monitoring import metrics
 from flotilla.monitoring.metrics import NodeCollector
@@ -109,6 +110,28 @@ async def test_a_delivery_is_timed_once_per_process_from_its_place_in_redis(node
         sums[name] = scrape(f"flotilla_{name}_seconds_sum")
     assert 0 <= sums["fan_out"] <= sums["delivery"] < 30
     assert scrape("flotilla_delivery_seconds_bucket", le="0.1") is not None
+
+
+async def test_a_traced_delivery_is_the_example_of_its_bucket(node: Node, scrape: Any) -> None:
+    """For who asks for OpenMetrics; in the older format nothing changes."""
+    node.hub.stats.latency.observe(0.003)
+    node.hub.stats.latency.observe(20.0)
+    node.hub.stats.exemplify("ab" * 16, 0.003)
+    node.hub.stats.exemplify("cd" * 16, 20.0)
+    assert scrape("flotilla_delivery_seconds_count") == 2
+    registry = CollectorRegistry()
+    registry.register(NodeCollector())
+    lines = openmetrics.generate_latest(registry).decode().splitlines()
+    shown = [line for line in lines if " # {" in line]
+    assert [line.split(" # ")[0].split(" ")[0] for line in shown] == [
+        'flotilla_delivery_seconds_bucket{le="0.005"}',
+        'flotilla_delivery_seconds_bucket{le="+Inf"}',
+    ]
+    assert [line.split(" # ")[1].split(" ")[:2] for line in shown] == [
+        [f'{{trace_id="{"ab" * 16}"}}', "0.003"],
+        [f'{{trace_id="{"cd" * 16}"}}', "20.0"],
+    ]
+    assert "trace_id" not in generate_latest(registry).decode()
 
 
 async def test_recoveries_say_what_came_of_them(node: Node, scrape: Any) -> None:

@@ -59,6 +59,7 @@ def test_a_whole_installation_has_no_fault(stack: Stack, capsys: pytest.CaptureF
     assert "nothing fires" in capsys.readouterr().out
 
 
+@pytest.mark.timeout(6 * WITHIN)
 def test_what_is_down_or_not_there_is_named(stack: Stack, capsys: pytest.CaptureFixture[str]) -> None:
     """An instance, Alertmanager, Prometheus: each with exit status 1."""
     nowhere = "http://127.0.0.1:9"
@@ -71,9 +72,13 @@ def test_what_is_down_or_not_there_is_named(stack: Stack, capsys: pytest.Capture
     stack.receiver.paths.clear()  # what was told while all of it started
     stack.instances[0].kill()
     try:
-        wait_for(lambda: ask(stack, capsys)[1] == 1, "the killed instance is a fault", WITHIN)
-        found, _ = ask(stack, capsys)
-        assert any(f["what"] == "targets" and f["state"] == "fault" and stack.target(0) in f["text"] for f in found)
+
+        def named() -> bool:
+            found, status = ask(stack, capsys)
+            faults = [f["text"] for f in found if (f["what"], f["state"]) == ("targets", "fault")]
+            return status == 1 and any(stack.target(0) in text for text in faults)
+
+        wait_for(named, "the killed instance is a fault", WITHIN)
         wait_for(lambda: "/ticket" in stack.receiver.paths, "a warning comes to the tickets", WITHIN)
         assert "readiness_down" in stack.receiver.paths["/ticket"]
         assert "/page" not in stack.receiver.paths, "the other instance is ready: nobody is woken"

@@ -134,7 +134,7 @@ async def test_one_whose_process_has_ended_is_followed_at_once(leases: Leases) -
     with subprocess.Popen(["true"]) as gone:
         gone.wait()
     surroundings, _, began = identity().split("/")
-    first = await holder(leases, process=f"{surroundings}/{gone.pid}/{began}")
+    first = await holder(leases, process_identity=f"{surroundings}/{gone.pid}/{began}")
     second = await take(leases)
     assert (await leases.dead(second)) == (True, {first.incarnation: True})
 

@@ -59,14 +59,26 @@ def test_a_step_that_is_not_due_changes_nothing(environment: dict[str, str]) -> 
         rotation.do("switch")
     rotation.do("add")
     before = rotation.read()
-    with pytest.raises(CannotRotate, match="a rotation is under way"):
-        rotation.do("add")
     with pytest.raises(CannotRotate, match="`switch` comes first"):
         rotation.do("drop")
     assert rotation.read() == before
     rotation.do("switch")
     with pytest.raises(CannotRotate, match="begin with `add`"):
         rotation.do("switch")
+    with pytest.raises(CannotRotate, match="a rotation is under way"):
+        rotation.do("add")
+    assert rotation.read() == before[::-1]
+
+
+@pytest.mark.parametrize("name", ["token_secret", "api_keys"])
+def test_what_was_interrupted_is_begun_again(name: str, environment: dict[str, str]) -> None:
+    """The instances had not all been started again: the same new one is what they are to accept."""
+    rotation = Rotation.of(name, environment)
+    rotation.do("add")
+    before = rotation.read()
+    rotation.do("add")
+    assert rotation.read() == before
+    rotation.do("switch")
     assert rotation.read() == before[::-1]
 
 

@@ -167,3 +167,24 @@ def test_visitors_who_may_read_and_not_subscribe_are_a_warning(settings: Any) ->
 def test_reading_that_is_no_more_open_than_subscribing_is_none(settings: Any, options: dict[str, Any]) -> None:
     settings.REALTIME = {"namespaces": {"chat": options}}
     assert found() == []
+
+
+def test_tracing_without_its_package_is_told_with_what_to_install(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.REALTIME = CLEAN | {"tracing": True}
+    assert found() == []
+    monkeypatch.setattr(checks, "find_spec", lambda name: None)
+    assert ids() == ["flotilla_realtime.W008"]
+    assert 'pip install "django-flotilla[tracing]"' in found()[0].msg
+
+
+def test_a_tracer_provider_is_found_and_used(settings: Any) -> None:
+    settings.REALTIME = CLEAN | {"tracing_provider": "no.such.provider"}
+    assert ids() == ["flotilla_realtime.E002", "flotilla_realtime.W005"]
+
+
+@pytest.mark.parametrize("ratio", [-0.1, 1.1, "all"])
+def test_a_ratio_is_a_share(settings: Any, ratio: Any) -> None:
+    settings.REALTIME = CLEAN | {"tracing_ratio": ratio}
+    assert ids() == ["flotilla_realtime.E001"]

@@ -77,7 +77,7 @@ def test_flotilla_lists_runs_and_explains_its_commands(tmp_path: Path, redis_url
             assert f"\n  {name} " in said, (words, name)
     assert "usage: manage.py flotilla publish" in project.manage("flotilla", "help", "publish")
     assert "usage: manage.py flotilla tail" in project.manage("flotilla", "tail", "--help")
-    assert "Did you mean publish?" in project.manage("flotilla", "publis", status=1)
+    assert "Did you mean publish?" in project.manage("flotilla", "publis", status=2)
     assert "unrecognized arguments: --nonsense" in project.manage("flotilla", "connections", "--nonsense", status=2)
     said = project.manage("flotilla", "publish", "nowhere:a", "1", status=1)
     assert said == "CommandError: Cannot publish into 'nowhere:a': unknown channel.\n"

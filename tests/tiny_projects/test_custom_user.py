@@ -127,7 +127,7 @@ def test_the_pages_of_the_cluster_name_them(project: TinyProject) -> None:
         from people.models import Person
         client, site = Client(), "/admin/flotilla_realtime/"
         client.force_login(Person.objects.create_superuser("root@example.com"))
-        wanted = {"action": "block", "kind": "user", "duration": "600"}
+        wanted = {"action": "block", "kind": "user", "duration": "600", "confirmed": "yes"}
         def block(whom):
             return client.post(f"{site}block/", wanted | {"whom": whom}, follow=True).content.decode()
         unknown, blocked = block("bob@example.com"), block("ann@example.com")
@@ -142,7 +142,7 @@ def test_the_pages_of_the_cluster_name_them(project: TinyProject) -> None:
     assert f"User ann@example.com (id {key}): 1 blocked" in blocked
     assert f'ann@example.com <span class="quiet">{key}</span>' in found
     assert statuses == [200] * 5
-    assert logged == f"ann@example.com (id {key})"
+    assert logged == "blocked ann@example.com for 10 minutes (0 connections)"
 
 
 def test_a_group_that_goes_concerns_nobody(project: TinyProject) -> None:

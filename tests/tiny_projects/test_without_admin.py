@@ -18,7 +18,7 @@ urlpatterns = [path("", include("flotilla.realtime.api.urls"))]
 def test_it_is_checked_migrated_and_answers(tmp_path: Path, redis_url: str) -> None:
     project = TinyProject(tmp_path / "bare", redis_url, BARE, URLS)
     assert "no issues" in project.manage("check")
-    said = project.manage("block", "--user", "ann", "--seconds", "60", status=1)
+    said = project.manage("block", "--user", "ann", "--seconds", "60", status=3)
     assert said.startswith("CommandError: The user cannot be looked up, the database does not answer: no such table")
     assert "user: id 7\n" in project.manage("block", "--user", "id:7", "--seconds", "60")
     project.manage("migrate", "-v0")

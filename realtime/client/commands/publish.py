@@ -47,7 +47,7 @@ def _send_to_redis(client: Client, id: int, request: PublishRequest, options: Ch
         replies.require_sendable(body, client.node.config.max_outgoing_bytes)
     client.node.published(request.channel)
     publisher = client.node.broker.publisher(request.channel, options)
-    publisher.send(body, _Sent(client, id, publisher))
+    client.node.broker.send(publisher, body, _Sent(client, id, publisher))
 
 
 class _Sent:

@@ -16,7 +16,7 @@ class Command(LookCommand):
     shape = {
         "total": (),
         "instances": (
-            *("incarnation", "name", "version", "host", "pid", "process", "uptime", "left", "draining"),
+            *("incarnation", "name", "version", "host", "pid", "process_identity", "uptime", "left", "draining"),
             *("num_clients", "num_users", "num_channels", "num_subs", "admission_rate", "admission_peak"),
         ),
         "next": (),

@@ -19,7 +19,7 @@ class Drain(Command, tag="drain", kw_only=True):
 
 async def carry_out(node: NodeParts, command: Drain) -> int:
     """1 where an end begins, 0 where it has begun before."""
-    if not command.instance or node.draining:
+    if not command.instance or node.leaving:
         return 0
     logger.info("told by the cluster to drain")
     asyncio.get_running_loop().call_later(ANSWER_FIRST, os.kill, os.getpid(), signal.SIGTERM)

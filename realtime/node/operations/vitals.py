@@ -41,7 +41,7 @@ async def carry_out(node: NodeParts, command: AskVitals) -> dict[str, Any]:
         "connections": len(node.clients),
         "admission_waiting": node.admission.waiting,
         "failing": [name for name, holds in node.checks().items() if not holds],
-        "draining": node.draining,
+        "draining": node.leaving,
     }
 
 

@@ -190,10 +190,9 @@ async def test_names_that_decide() -> None:
     assert unknown["subscribe"].error == "unknown channel"
 
 
-def test_the_command(settings: Any) -> None:
+def test_the_command(configured: Any) -> None:
     """By id or by name; one line a rule, one a verdict."""
-    settings.REALTIME = {"namespaces": {"asked": {"subscribe_permission": only_ann}}}
-    settings.REALTIME_CONFIG = None
+    configured.REALTIME = {"namespaces": {"asked": {"subscribe_permission": only_ann}}}
     get_config.reset()
     ann = User.objects.create_user("ann")
 
@@ -226,5 +225,4 @@ def test_the_command(settings: Any) -> None:
     }
     with pytest.raises(CommandError, match="not JSON"):
         run("ann", "asked:a", "--data", "{")
-    get_config.reset()
     assert async_to_sync(explain)("x", "room", RealtimeConfig())

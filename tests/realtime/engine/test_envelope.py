@@ -27,6 +27,15 @@ def test_a_head_is_completed_by_epoch_offset_and_time(channel: str, body: bytes,
     assert live == {"type": "live", "c": channel, "n": "nonce", "e": epoch, "o": offset}
 
 
+@given(TEXT, st.binary(max_size=300), TEXT)
+def test_a_trace_is_a_key_more_which_who_does_not_know_it_leaves(channel: str, body: bytes, header: str) -> None:
+    """All else is as without: an instance of the release before reads the same publication."""
+    rest = envelope.bin_head(len(body)) + body + b"\xa1e\xa1e\xa1o\x01\xa1t\x02\xa1n\x03"
+    traced = unpack(envelope.publication_head(channel, {"traceparent": header}) + rest)
+    assert traced.pop(envelope.TRACE) == {"traceparent": header}
+    assert traced == unpack(envelope.publication_head(channel) + rest)
+
+
 @given(TEXT, st.binary(max_size=300))
 def test_a_join_is_completed_by_its_info(channel: str, info: bytes) -> None:
     """As msgpack bin."""
