@@ -32,6 +32,7 @@ RUN_STAMP := $(VENV)/installed-run-$(call checksum,requirements.lock)
 DEV_STAMP := $(VENV)/installed-dev-$(call checksum,requirements-dev.lock)
 BENCH_STAMP := $(VENV)/installed-bench-$(call checksum,requirements-bench.lock)
 DOCS_STAMP := $(VENV)/installed-docs-$(call checksum,requirements-docs.lock)
+SPEEDUPS_STAMP := var/speedups-$(call checksum,speedups/build.py $(sort $(wildcard speedups/native/*)))
 NODE_PROJECTS := $(filter-out tests/bench,$(patsubst %/package-lock.json,%,$(wildcard tests/*/package-lock.json)))
 
 .DEFAULT_GOAL := help
@@ -179,29 +180,34 @@ format: $(DEV_STAMP) ## format the code with ruff
 	$(PY) -m ruff format .
 
 clean: ## remove what was installed and cached; var/, with the database and Redis's data, stays
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis $(addsuffix /node_modules,$(NODE_PROJECTS) tests/bench)
+	rm -rf $(VENV) flotilla/*.so var/speedups-* .mypy_cache .ruff_cache .pytest_cache .hypothesis $(addsuffix /node_modules,$(NODE_PROJECTS) tests/bench)
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(PY):
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed (set PYTHON=/path/to/python3.x)"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
-$(RUN_STAMP): | $(PY)
+# The native part, where there is a C compiler; where there is none, Python does its work.
+$(SPEEDUPS_STAMP): | $(PY)
+	@$(PY) flotilla/speedups/build.py || true
+	@mkdir -p var && rm -f var/speedups-* && touch $@
+
+$(RUN_STAMP): | $(PY) $(SPEEDUPS_STAMP)
 	@echo "installing requirements.lock into $(VENV) …"
 	@$(PIP) -r requirements.lock
 	@rm -f $(VENV)/installed-run-* && touch $@
 
-$(DEV_STAMP): | $(PY)
+$(DEV_STAMP): | $(PY) $(SPEEDUPS_STAMP)
 	@echo "installing requirements-dev.lock into $(VENV) …"
 	@$(PIP) -r requirements-dev.lock
 	@rm -f $(VENV)/installed-dev-* && touch $@
 
-$(BENCH_STAMP): | $(PY)
+$(BENCH_STAMP): | $(PY) $(SPEEDUPS_STAMP)
 	@echo "installing requirements-bench.lock into $(VENV) …"
 	@$(PIP) -r requirements-bench.lock
 	@rm -f $(VENV)/installed-bench-* && touch $@
 
-$(DOCS_STAMP): | $(PY)
+$(DOCS_STAMP): | $(PY) $(SPEEDUPS_STAMP)
 	@echo "installing requirements-docs.lock into $(VENV) …"
 	@$(PIP) -r requirements-docs.lock
 	@rm -f $(VENV)/installed-docs-* && touch $@

@@ -27,6 +27,7 @@ from flotilla.realtime.losses import losses
 from flotilla.realtime.protocol.codes import DisconnectCode, ErrorCode
 from flotilla.realtime.server.http.answering import responses_waiting
 from flotilla.realtime.server.waiting_connections import current_waiting_connections
+from flotilla.speedups import IMPLEMENTATION
 from flotilla.store import get_store
 from flotilla.store.conf import get_store_config
 from flotilla.store.supervised import restarts
@@ -88,6 +89,7 @@ def _readiness() -> Iterator[Metric]:
     yield family
     about = {"version": VERSION, "name": get_store_config().instance_id, "python": platform.python_version()}
     about |= {package: _version(package) for package in ("django", "daphne", "channels")}
+    about["speedups"] = IMPLEMENTATION
     build = GaugeMetricFamily("flotilla_build_info", "1; the labels say what runs here.", labels=list(about))
     build.add_metric(list(about.values()), 1.0)
     yield build

@@ -21,7 +21,7 @@ from flotilla.realtime.engine import calls
 from flotilla.realtime.node.control import ANSWER
 from flotilla.store import Script, Shard, StoreRefused, StoreUnavailable, placement_of
 from flotilla.store.conf import get_store_config
-from flotilla.store.link import Argument
+from flotilla.store.resp import Argument
 
 _HEALTH = Script.load("flotilla.monitoring", "health")
 _TAKE, _SYNC = (Script.load("flotilla.ratelimit", name) for name in ("take", "sync"))
@@ -79,18 +79,19 @@ class ShardProbe:
         publish = calls.publish(self._name, b'{"data":"' + said + b'"}', _CHANNEL, idempotency_key="once")
         history = calls.history(self._name, _CHANNEL, limit=1)
         confirm = calls.confirm(self._name, "nonce", _CHANNEL)
+        streams, once = publish.keys[:2], publish.keys[4]
         begin: list[Command] = [
-            ("del", partition, made, *publish.keys[:3]),
+            ("del", partition, made, *streams, once),
             ("hset", partition, "g", _GENERATION, "s", int(time.time() * 1000)),
             ("setbit", made, 0, 0),
             ("pexpire", partition, KEPT),
             ("pexpire", made, KEPT),
         ]
         whole = (partition, made)
-        once = (*publish.args[:6], KEPT, *publish.args[7:])
+        args = (*publish.args[:5], KEPT, *publish.args[6:])
         return [
-            self._shard.start(_HEALTH, (*whole, *publish.keys[:3]), _flat(begin)),
-            self._shard.start(_PUBLISH, (*publish.keys[:3], *whole), once),
+            self._shard.start(_HEALTH, (*whole, *streams, once), _flat(begin)),
+            self._shard.start(_PUBLISH, (*streams, *whole, once), args),
             self._shard.start(_HISTORY, (*history.keys[:2], *whole), history.args),
             self._shard.start(_CONFIRM, (*confirm.keys[:1], *whole), confirm.args),
         ]

@@ -17,7 +17,7 @@ from flotilla.presence.entries import Leaving
 from flotilla.presence.keys import District
 from flotilla.presence.receiver_queue import ReceiverQueue
 from flotilla.store import Backoff, Script, Store, StoreUnavailable
-from flotilla.store.link import Argument
+from flotilla.store.resp import Argument
 from flotilla.store.shards import Shard
 
 logger = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ from flotilla.presence import keys
 from flotilla.presence.keys import home_of
 from flotilla.presence.leases import check
 from flotilla.store import Script, Store
-from flotilla.store.link import Argument
+from flotilla.store.resp import Argument
 from flotilla.store.shards import Shard
 
 logger = logging.getLogger(__name__)

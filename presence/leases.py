@@ -14,7 +14,7 @@ from typing import Any
 
 from flotilla.presence import keys
 from flotilla.store import Script, Store, StoreUnavailable, reading
-from flotilla.store.link import Argument
+from flotilla.store.resp import Argument
 from flotilla.store.shards import Shard
 
 RENEW, REGISTER, UNREGISTER, DEAD, BURY, FORGET, SURRENDER, ADOPT, EXPIRE, CLAIM_NAME = (

@@ -4,6 +4,7 @@ Errors are what `get_config()` refuses, hooks that cannot be imported and public
 what works but should be known before it meets the internet. No check repeats a secret.
 """
 
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -23,6 +24,7 @@ from flotilla.realtime.access.hooks import name_of, resolve
 from flotilla.realtime.access.public_keys import CryptographyMissing, UnusableKey, read_pem
 from flotilla.realtime.conf import ChannelOptions, RealtimeConfig, get_config
 from flotilla.realtime.origin import covers_a_top_level
+from flotilla.speedups import IMPLEMENTATION, PURE_PYTHON
 from flotilla.store import in_process, isolation
 from flotilla.store.conf import ALONE, NO_REDIS_MEND, get_store_config, serves
 
@@ -52,6 +54,16 @@ def check_realtime(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[Ch
         *_without_effect(config),
         *_tracing(config),
     ]
+
+
+@register("realtime", deploy=True)
+def check_speedups(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
+    """Whether the native part runs where it is wanted; `check --deploy` says so."""
+    if IMPLEMENTATION == "native" or os.environ.get(PURE_PYTHON):
+        return []
+    message = "Flotilla runs in pure Python: its native part was not compiled for this machine."
+    mend = f"`python -m flotilla.speedups.build` compiles it with a C compiler. Or say {PURE_PYTHON}=1: not wanted."
+    return [Info(message, hint=mend, id="flotilla_realtime.I040")]
 
 
 def _redis() -> Iterator[CheckMessage]:

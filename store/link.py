@@ -1,7 +1,8 @@
 """One connection to one Redis, shared by everything that runs in one event loop.
 
 Calls of one loop turn leave in one write; replies come back in the order of the calls, so a call made after another
-also happens after it. No call waits longer than the time-out. A connection whose Redis is silent while calls wait for a
+also happens after it. What one read brings is handed to those that wait at once, without a task. No call waits longer
+than the time-out. A connection whose Redis is silent while calls wait for a
 reply is given up: every such call fails with StoreUnavailable, and the next call connects again, after a pause that
 grows with failures.
 
@@ -18,32 +19,41 @@ answered DOUBT is held, with others of its kind behind it, and all are sent agai
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Callable, Sequence
-from functools import partial
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, Protocol
 
-import hiredis
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.connection import ConnectionPool as AsyncConnectionPool
 
 from flotilla.store.backoff import Backoff
 from flotilla.store.errors import ELSEWHERE, UNKNOWN_SCRIPT, StoreRefused, StoreSilent, StoreUnavailable, from_client
-from flotilla.store.partitions import DOUBT, Partitions, in_full, run_of
+from flotilla.store.partitions import ARRIVE, DOUBT, Partitions, run_of
 from flotilla.store.replies import ReplyStream
+from flotilla.store.resp import Command, in_full, pack
 from flotilla.store.scripts import Script
 from flotilla.store.stats import RedisStats
 from flotilla.store.supervised import supervised
-
-Argument = bytes | str | int | float
-Command = tuple[Argument, ...]
-Otherwise = Callable[[], Command]
-_Call = tuple["asyncio.Future[Any]", Otherwise | None]
 
 FIRST_PAUSE = 0.1  # seconds without attempts after a failed one
 MAX_PAUSE = 1.0
 STEADY = 5.0  # seconds without a wrong server, after which the pauses begin short again
 HELD_WITHIN = 3.5  # seconds a call is held: more than instances have to compare, less than a command may take
 COMPARE_EVERY = 0.1  # seconds between questions whether a doubt is over
+
+
+class Waiting(Protocol):
+    """Who waits for a reply; a future is one. Whatever else it is, its methods are called while a read is handled: they
+    must be short. It is not answered any more when it is `done`."""
+
+    def done(self) -> bool: ...
+
+    def set_result(self, reply: Any, /) -> None: ...
+
+    def set_exception(self, error: StoreUnavailable, /) -> None: ...
+
+
+_Call = tuple[bytes, Waiting, Script | None]
+"""A packed command, who waits for its reply, and the script it runs, if that may be unknown or in doubt."""
 
 
 class Link:
@@ -60,15 +70,18 @@ class Link:
         self._partitions = partitions
         self._held: deque[_Call] = deque()  # calls that were answered DOUBT, in the order in which they were sent
         self._behind: deque[_Call] = deque()  # calls that came later and must not overtake them
-        self._timed: set[asyncio.Future[Any]] = set()  # of calls that were held: their time is limited
+        self._timed: dict[Waiting, asyncio.TimerHandle] = {}  # of calls that were held: their time is limited
         self._comparing: asyncio.Task[None] | None = None
         self._pool = pool
         self._timeout = timeout
         self._loop = asyncio.get_running_loop()
         self._connection: AbstractConnection | None = None
-        self._outbox: list[tuple[bytes, _Call]] = []
-        self._due: deque[tuple[float, _Call]] = deque()
-        self._flushing: asyncio.Task[None] | None = None
+        self._replies: ReplyStream | None = None  # of the connection
+        self._outbox: list[_Call] = []
+        self._flushes = False  # at the end of this turn
+        self._due: deque[_Call] = deque()
+        self._sent: deque[tuple[float, int]] = deque()  # when they were sent, and how many together
+        self._connecting: asyncio.Task[None] | None = None
         self._reader: asyncio.Task[None] | None = None
         self._watch: asyncio.TimerHandle | None = None
         self._backoff = Backoff(FIRST_PAUSE, MAX_PAUSE)
@@ -79,29 +92,34 @@ class Link:
         self._closed = False
         self._turned_away: StoreRefused | None = None  # what the last attempt was answered
 
-    def call(
-        self, command: Command, otherwise: Otherwise | None = None, *, in_order: bool = False
-    ) -> "asyncio.Future[Any]":
+    def call(self, command: Command, script: Script | None = None) -> "asyncio.Future[Any]":
         """The future reply to `command`: bytes, int, list or None, as Redis gave it.
 
-        `otherwise` makes the command to send instead when Redis does not know a script (somebody flushed them since
-        this connection was made). Fails with StoreUnavailable when Redis does not answer, with StoreRefused when it
-        answers with an error. Raises UnicodeEncodeError at once for text that has no bytes, so that no other call
-        suffers from it. With `in_order` it waits behind those that are held.
+        Fails with StoreUnavailable when Redis does not answer, with StoreRefused when it answers with an error. Raises
+        UnicodeEncodeError at once for text that has no bytes, so that no other call suffers from it. `script` as for
+        `send`.
         """
-        packed = pack(command)
         future: asyncio.Future[Any] = self._loop.create_future()
-        if in_order and (self._held or self._behind or self._in_doubt):
-            self._hold((future, otherwise), self._behind)
-        else:
-            self._put(packed, (future, otherwise))
+        self.send(pack(command), future, script)
         return future
 
-    def _put(self, packed: bytes, call: _Call) -> None:
-        self._outbox.append((packed, call))
+    def send(self, packed: bytes, waiting: Waiting, script: Script | None = None) -> None:
+        """Send a packed command; `waiting` gets its reply, or the error, as `call` has them.
+
+        Of a call of a script the script is told: it is sent in full where Redis does not know it (somebody flushed the
+        scripts since this connection was made), and one that needs its partition waits behind those that are held.
+        """
+        if script is not None and script.needs_partition and (self._held or self._behind or self._in_doubt):
+            self._hold((packed, waiting, script), self._behind)
+        else:
+            self._put((packed, waiting, script))
+
+    def _put(self, call: _Call) -> None:
+        self._outbox.append(call)
         self._stats.commands += 1
-        if self._flushing is None:
-            self._flushing = self._loop.create_task(self._flush())
+        if not self._flushes:
+            self._flushes = True
+            self._loop.call_soon(self._flush)
 
     def moved(self) -> None:
         """Another server is the master now. Any thread may say so."""
@@ -121,41 +139,50 @@ class Link:
     async def close(self) -> None:
         """Give up the connection; what is due or not sent yet fails."""
         self._closed = True
-        for task in (self._comparing, self._flushing, self._reader):
+        for task in (self._comparing, self._connecting, self._reader):
             if task is not None:
                 task.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await task
-        self._flushing = None
-        outbox, self._outbox = self._outbox, []
-        unsent = [*(call for _, call in outbox), *self._held, *self._behind]
+        unsent = [*self._taken(), *self._held, *self._behind]
         self._held.clear()
         self._behind.clear()
         await self._fail(StoreUnavailable("the connection was closed"), unsent)
 
-    async def _flush(self) -> None:
-        try:
-            while self._outbox:
-                batch, self._outbox = self._outbox, []
-                try:
-                    connection = await self._connected()
-                    now = self._loop.time()
-                    self._due.extend((now, call) for _, call in batch)
-                    packed = b"".join(command for command, _ in batch)
-                    batch = []
-                    self._watch_silence()
-                    await connection.send_packed_command(packed, check_health=False)
-                except Exception as error:  # noqa: BLE001  whatever it is: the waiting calls must fail
-                    await self._fail(from_client(error), [call for _, call in batch])
-                except asyncio.CancelledError:
-                    self._outbox[:0] = batch  # `close` fails it
-                    raise
-        finally:
-            self._flushing = None
+    def _taken(self) -> list[_Call]:
+        """The calls that were not sent yet, which are the caller's now."""
+        outbox, self._outbox = self._outbox, []
+        return outbox
 
-    async def _connected(self) -> AbstractConnection:
-        if self._connection is not None:
-            return self._connection
+    def _flush(self) -> None:
+        """Send what was called in this turn, over a new connection if there is none."""
+        self._flushes = False
+        if self._replies is not None:
+            self._write(self._replies)
+        elif self._connecting is None and self._outbox:
+            self._connecting = self._loop.create_task(self._connect())
+
+    def _write(self, replies: ReplyStream) -> None:
+        if batch := self._taken():
+            self._due.extend(batch)
+            self._sent.append((self._loop.time(), len(batch)))
+            self._watch_silence()
+            replies.write(b"".join([packed for packed, _, _ in batch]))
+
+    async def _connect(self) -> None:
+        try:
+            moves = None
+            while moves != self._moves:  # again where the master moved meanwhile: nothing was sent to the old one
+                moves = self._moves
+                try:
+                    self._write(await self._connected())
+                except Exception as error:  # noqa: BLE001  whatever it is: the waiting calls must fail
+                    if moves == self._moves:
+                        await self._fail(from_client(error), self._taken())
+        finally:
+            self._connecting = None
+
+    async def _connected(self) -> ReplyStream:
         if self._loop.time() < self._not_before:
             raise self._turned_away.again() if self._turned_away else OSError("the last attempt failed just now")
         connection: AbstractConnection = self._pool.make_connection()
@@ -179,8 +206,9 @@ class Link:
         self._turned_away = None
         self._stats.connects += 1
         self._connection = connection
-        self._reader = self._loop.create_task(self._read(connection))
-        return connection
+        self._replies = await ReplyStream.over(connection, self._answered)
+        self._reader = self._loop.create_task(self._read(connection, self._replies))
+        return self._replies
 
     async def _greet(self, connection: AbstractConnection) -> None:
         """What is sent before any call: the scripts, and what this process knows of the partitions."""
@@ -201,16 +229,16 @@ class Link:
 
     def _hold(self, call: _Call, queue: deque[_Call]) -> None:
         """Keep a call in a queue until the doubt is over, or its time is up."""
-        future, _ = call
-        if future not in self._timed:
-            error = StoreUnavailable("this run of Redis is not trusted yet")
-            timer = self._loop.call_later(HELD_WITHIN, _fail, future, error)
-            self._timed.add(future)
-            future.add_done_callback(lambda _: timer.cancel())
-            future.add_done_callback(self._timed.discard)
+        _, waiting, _ = call
+        if waiting not in self._timed:
+            self._timed[waiting] = self._loop.call_later(HELD_WITHIN, self._overdue, waiting)
         queue.append(call)
         if self._comparing is None or self._comparing.done():
             self._comparing = supervised("link-compare", self._compare)
+
+    def _overdue(self, waiting: Waiting) -> None:
+        del self._timed[waiting]
+        _fail(waiting, StoreUnavailable("this run of Redis is not trusted yet"))
 
     async def _compare(self) -> None:
         """Ask again until no partition is in doubt, then send what was held, in the order in which it came."""
@@ -222,7 +250,7 @@ class Link:
     def _forget_done(self) -> bool:
         """Drop the calls whose time is up or whose caller is gone; whether any is left."""
         for queue in (self._held, self._behind):
-            while queue and queue[0][0].done():
+            while queue and queue[0][1].done():
                 queue.popleft()
         return bool(self._held or self._behind)
 
@@ -238,7 +266,7 @@ class Link:
         run = partitions.run
         try:
             questions = partitions.questions(run, numbers)
-            answers = await asyncio.gather(*(self.call(one, partial(in_full, one)) for one in questions))
+            answers = await asyncio.gather(*(self.call(one, ARRIVE) for one in questions))
         except StoreUnavailable:
             return
         if partitions.run == run:
@@ -250,38 +278,68 @@ class Link:
         waiting = [*self._held, *self._behind]
         self._held.clear()
         self._behind.clear()
-        for future, otherwise in waiting:
-            if not future.done() and otherwise is not None:
-                self._put(pack(otherwise()), (future, otherwise))
+        for call in waiting:
+            if not call[1].done():
+                self._repeat(call)
 
-    async def _read(self, connection: AbstractConnection) -> None:
-        replies = ReplyStream(connection)
+    def _repeat(self, call: _Call) -> None:
+        """Send a call of a script again, with all of the script."""
+        packed, waiting, script = call
+        assert script is not None  # the replies to no other command lead here
+        self._put((in_full(packed, script.sha, script.text.encode()), waiting, None))
+
+    def _answered(self, replies: list[Any]) -> None:
+        """Hand what one read brought to those that wait for it. A server that is not the right one is given up."""
+        self._observe(len(replies))
+        wrong: StoreRefused | None = None
+        for reply in replies:
+            call = self._due.popleft()
+            if isinstance(reply, StoreRefused):
+                wrong = self._refused(call, reply) or wrong
+            else:
+                waiting = call[1]
+                if self._timed and (timer := self._timed.pop(waiting, None)) is not None:
+                    timer.cancel()
+                if not waiting.done():
+                    waiting.set_result(reply)
+        if wrong is not None:
+            self._pause_astray(wrong)
+            self._give_up(_given_up(wrong))
+
+    def _refused(self, call: _Call, error: StoreRefused) -> StoreRefused | None:
+        """Redis answered a call with an error, which is given back where this is not the right server."""
+        _, waiting, script = call
+        if error.code == UNKNOWN_SCRIPT and script is not None and not waiting.done():
+            self._repeat(call)
+        elif error.code == DOUBT and script is not None and self._partitions is not None:
+            self._hold(call, self._held)
+        else:
+            self._stats.refuse(error)
+            _fail(waiting, error)
+            return error if error.code in ELSEWHERE else None
+        return None
+
+    def _observe(self, replies: int) -> None:
+        """Note how long so many calls, the oldest, have waited."""
+        now = self._loop.time()
+        while replies and self._sent:
+            sent, together = self._sent.popleft()
+            if together > replies:
+                self._sent.appendleft((sent, together - replies))
+                together = replies
+            self._stats.round_trip.observe(now - sent, together)
+            replies -= together
+
+    async def _read(self, connection: AbstractConnection, replies: ReplyStream) -> None:
+        """Wait for the connection's end."""
         try:
-            while True:
-                wrong: StoreRefused | None = None
-                for reply in await replies.read():
-                    sent, (future, otherwise) = self._due.popleft()
-                    self._stats.round_trip.observe(self._loop.time() - sent)
-                    if not isinstance(reply, StoreRefused):
-                        if not future.done():
-                            future.set_result(reply)
-                    elif reply.code == UNKNOWN_SCRIPT and otherwise is not None and not future.done():
-                        self._put(pack(otherwise()), (future, otherwise))
-                    elif reply.code == DOUBT and otherwise is not None and self._partitions is not None:
-                        self._hold((future, otherwise), self._held)
-                    else:
-                        self._stats.refuse(reply)
-                        _fail(future, reply)
-                        wrong = reply if reply.code in ELSEWHERE else wrong
-                if wrong is not None:
-                    self._pause_astray(wrong)
-                    raise wrong
+            await replies.read()  # returns nothing: everything is taken as it comes
         except asyncio.CancelledError:
             await connection.disconnect(nowait=True)  # nobody reads it any more
             raise
         except Exception as error:  # noqa: BLE001  whatever it is: the waiting calls must fail
             self._reader = None
-            await self._fail(StoreUnavailable(f"the connection to Redis was given up: {error or type(error).__name__}"))
+            await self._fail(_given_up(error))
 
     def _pause_astray(self, wrong: StoreRefused) -> None:
         """Look for the right server at once, then at longer intervals while it is not there."""
@@ -293,12 +351,12 @@ class Link:
 
     def _watch_silence(self) -> None:
         """One timer for all calls: it looks at the oldest."""
-        if self._watch is None and self._due:
-            self._watch = self._loop.call_at(self._due[0][0] + self._timeout, self._look)
+        if self._watch is None and self._sent:
+            self._watch = self._loop.call_at(self._sent[0][0] + self._timeout, self._look)
 
     def _look(self) -> None:
         self._watch = None
-        if self._due and self._due[0][0] + self._timeout <= self._loop.time():
+        if self._sent and self._sent[0][0] + self._timeout <= self._loop.time():
             self._fail_soon(StoreSilent(f"no reply within {self._timeout} s"))
         else:
             self._watch_silence()
@@ -307,35 +365,43 @@ class Link:
         task = self._loop.create_task(self._fail(error))
         task.add_done_callback(lambda done: done.exception())
 
-    async def _fail(self, error: StoreUnavailable, unsent: Sequence[_Call] = ()) -> None:
-        connection, self._connection = self._connection, None
-        reader, self._reader = self._reader, None
-        due, self._due = self._due, deque()
-        if self._watch is not None:
-            self._watch.cancel()
-            self._watch = None
-        self._stats.unavailable += len(due) + len(unsent)
-        for future, _ in (*(call for _, call in due), *unsent):
-            _fail(future, error)
-        if reader is not None:
-            reader.cancel()
+    async def _fail(self, error: StoreUnavailable, unsent: Iterable[_Call] = ()) -> None:
+        connection = self._connection
+        self._give_up(error, unsent)
         if connection is not None:
             await connection.disconnect(nowait=True)
 
+    def _give_up(self, error: StoreUnavailable, unsent: Iterable[_Call] = ()) -> None:
+        """Leave the connection to its reader, who closes it; what is due on it, and `unsent`, fails."""
+        self._connection = None
+        reader, self._reader = self._reader, None
+        failed = [*self._due, *unsent]
+        self._replies = None
+        self._due.clear()
+        self._sent.clear()
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
+        self._stats.unavailable += len(failed)
+        for _, waiting, _ in failed:
+            _fail(waiting, error)
+        if reader is not None:
+            reader.cancel()
 
-async def _exchange(connection: AbstractConnection, commands: Sequence[Command]) -> list[Any]:
+
+async def _exchange(connection: AbstractConnection, commands: Iterable[Command]) -> list[Any]:
     """Send some commands in one write and read their answers. An error among them is raised."""
-    await connection.send_packed_command(b"".join(pack(command) for command in commands), check_health=False)
-    return [await connection.read_response() for _ in commands]
+    packed = [pack(command) for command in commands]
+    await connection.send_packed_command(b"".join(packed), check_health=False)
+    return [await connection.read_response() for _ in packed]
 
 
-def _fail(future: "asyncio.Future[Any]", error: Exception) -> None:
-    if not future.done():
-        future.set_exception(error)
-        future.exception()  # or asyncio would complain where the caller went away: "never retrieved"
+def _given_up(error: Exception) -> StoreUnavailable:
+    return StoreUnavailable(f"the connection to Redis was given up: {error or type(error).__name__}")
 
 
-def pack(command: Command) -> bytes:
-    """A command as Redis reads it (RESP: an array of bulk strings)."""
-    packed: bytes = hiredis.pack_command(command)  # type: ignore[arg-type]  # any length, whatever its stub says
-    return packed
+def _fail(waiting: Waiting, error: StoreUnavailable) -> None:
+    if not waiting.done():
+        waiting.set_exception(error)
+        if isinstance(waiting, asyncio.Future):
+            waiting.exception()  # or asyncio would complain where the caller went away: "never retrieved"

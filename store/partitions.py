@@ -147,11 +147,6 @@ class Partitions:
         return [("EVALSHA", REST.sha, 1, key, self.run) for key in keys]
 
 
-def in_full(question: Command) -> Command:
-    """A question for a Redis that does not know its script."""
-    return ("EVAL", ARRIVE.text, *question[2:])
-
-
 def run_of(info: bytes) -> str:
     """The run of Redis, from its answer to INFO server. Raises StoreUnavailable where it does not say, and StoreRefused
     for a server that cannot be used."""

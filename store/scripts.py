@@ -8,6 +8,8 @@ from hashlib import sha1
 from importlib.resources import files
 from typing import ClassVar
 
+COMMON = "--[[ _common.lua ]]"
+
 
 class Script:
     """One Lua script. `text` runs on Redis; `sha` is what EVALSHA wants. `needs_partition`: it may answer DOUBT, and
@@ -26,11 +28,16 @@ class Script:
 
     @classmethod
     def load(cls, package: str, name: str, *, needs_partition: bool = False) -> "Script":
-        """The script `lua/<name>.lua` of `package`, behind the package's `lua/_common.lua` if there is one."""
+        """The script `lua/<name>.lua` of `package`, behind the package's `lua/_common.lua` if there is one.
+
+        A script that mostly needs nothing of what is shared says itself where that goes (`COMMON`, in its rare
+        branches): Redis makes the functions anew at each run.
+        """
         folder = files(package) / "lua"
         common = folder / "_common.lua"
-        head = common.read_text() if common.is_file() else ""
-        text = head + (folder / f"{name}.lua").read_text()
+        shared = common.read_text() if common.is_file() else ""
+        text = (folder / f"{name}.lua").read_text()
+        text = text.replace(COMMON, shared) if COMMON in text else shared + text
         return cls(f"{package}.{name}", text, needs_partition=needs_partition)
 
     def __repr__(self) -> str:

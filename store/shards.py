@@ -20,10 +20,11 @@ from redis.backoff import NoBackoff
 
 from flotilla.store.conf import NO_REDIS_MEND, get_store_config
 from flotilla.store.errors import StoreSilent
-from flotilla.store.link import Argument, Link
+from flotilla.store.link import Link, Waiting
 from flotilla.store.partitions import Partitions
 from flotilla.store.placement import Placement
 from flotilla.store.pools import async_pool, options_of, sentinels
+from flotilla.store.resp import Argument
 from flotilla.store.scripts import Script
 from flotilla.store.stats import RedisStats
 from flotilla.store.threads import Threads
@@ -62,11 +63,11 @@ class Shard:
 
     def start(self, script: Script, keys: Sequence[str], args: Sequence[Argument]) -> "asyncio.Future[Any]":
         """As `run`: sends the call off at once, in the order of calls; the answer comes later."""
-        size = len(keys)
-        command = ("EVALSHA", script.sha, size, *keys, *args)
-        return self._link().call(
-            command, lambda: ("EVAL", script.text, size, *keys, *args), in_order=script.needs_partition
-        )
+        return self._link().call(("EVALSHA", script.sha, len(keys), *keys, *args), script)
+
+    def send(self, packed: bytes, waiting: Waiting, script: Script) -> None:
+        """As `start`, for a call of `script` that is packed already: `waiting` gets the reply or the error."""
+        self._link().send(packed, waiting, script)
 
     async def execute(self, *command: Argument) -> Any:
         """Run one command and return its raw reply; raises as `run` does."""
@@ -166,6 +167,8 @@ class Store:
 
     def shard_for(self, placement: Placement) -> Shard:
         """The shard of a name."""
+        if len(self.shards) == 1:
+            return self.shards[0]
         index: int = layer_hash(placement.topic, len(self.shards))
         return self.shards[index]
 

@@ -18,10 +18,11 @@ from redis.retry import Retry
 
 from flotilla.store.deadline import bounded
 from flotilla.store.errors import ELSEWHERE, UNKNOWN_SCRIPT, StoreRefused, StoreUnavailable, from_client
-from flotilla.store.link import COMPARE_EVERY, HELD_WITHIN, Argument, pack
+from flotilla.store.link import COMPARE_EVERY, HELD_WITHIN
 from flotilla.store.outage import Outage
 from flotilla.store.partitions import DOUBT, Partitions, run_of
 from flotilla.store.pools import options_of, sentinels, sync_client
+from flotilla.store.resp import Argument, pack
 from flotilla.store.scripts import Script
 from flotilla.store.stats import RedisStats
 

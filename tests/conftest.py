@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from tests.both_implementations import implementation  # noqa: F401  a fixture
+
 ON_THE_ENGINE = "FLOTILLA_TEST_ENGINE" in os.environ  # where tests that harm a Redis skip themselves
 ALLOWED = {
     line.strip()

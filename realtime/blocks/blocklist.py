@@ -11,7 +11,7 @@ from flotilla.ratelimit.http.addresses import counted
 from flotilla.realtime.protocol.codes import CommandError, ErrorCode
 from flotilla.store import Placement, Script, Store, reading
 from flotilla.store.conf import get_store_config
-from flotilla.store.link import Argument
+from flotilla.store.resp import Argument
 
 BLOCK, UNBLOCK, READ, REBLOCK = (
     Script.load("flotilla.realtime.blocks", name) for name in ("block", "unblock", "blocks", "reblock")

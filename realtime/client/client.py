@@ -177,7 +177,7 @@ class Client:
 
     def _write(self, frame: Frame) -> None:
         self.node.stats.reply_bytes += len(frame.wire)
-        self.socket.send(frame)
+        self.socket.send_soon(frame)
 
     def end_subscription(self, subscription: Subscription, code: int, reason: str) -> None:
         """End a subscription for the server. The client is told; the code says whether it may subscribe again."""

@@ -9,8 +9,6 @@ import logging
 from collections.abc import Coroutine
 from typing import Any
 
-from flotilla.store import StoreUnavailable
-
 logger = logging.getLogger("flotilla.realtime.command_time")
 
 COMMAND_WITHIN = 4.0  # seconds from a command's arrival to its answer; clients wait 5 for a reply
@@ -22,25 +20,6 @@ ALWAYS = frozenset({"unsubscribe"})
 def may_begin(method: str, due: float, now: float) -> bool:
     """Whether a command that is to be answered at `due` (loop time) is begun at all."""
     return now + MIN <= due or method in ALWAYS
-
-
-def in_time(answer: "asyncio.Future[Any]", due: float) -> "asyncio.Future[Any]":
-    """`answer`, or StoreUnavailable at `due` (loop time); a later answer of Redis is dropped."""
-    loop = asyncio.get_running_loop()
-    passed_on: asyncio.Future[Any] = loop.create_future()
-
-    def pass_on(done: "asyncio.Future[Any]") -> None:
-        timer.cancel()
-        if done.cancelled():
-            passed_on.cancel()
-        elif error := done.exception():
-            _fail(passed_on, error)
-        elif not passed_on.done():
-            passed_on.set_result(done.result())
-
-    timer = loop.call_at(due, lambda: _fail(passed_on, StoreUnavailable("no reply in the command's time")))
-    answer.add_done_callback(pass_on)
-    return passed_on
 
 
 _abandoned: set[asyncio.Task[Any]] = set()
@@ -64,8 +43,3 @@ def _stopped(task: "asyncio.Task[Any]") -> None:
     _abandoned.discard(task)
     if not task.cancelled() and (error := task.exception()) is not None:
         logger.error("code of the project failed after its command was over", exc_info=error)
-
-
-def _fail(future: "asyncio.Future[Any]", error: BaseException) -> None:
-    if not future.done():
-        future.set_exception(error)

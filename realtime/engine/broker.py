@@ -16,9 +16,12 @@ from flotilla.realtime import traces
 from flotilla.realtime.engine import calls
 from flotilla.realtime.engine.calls import Call, HistoryKeywords, PublishKeywords, StreamOptions
 from flotilla.realtime.engine.publication import Page, StreamPosition
+from flotilla.realtime.engine.publisher import Publisher
 from flotilla.store import Store, StoreUnavailable, placement_of
+from flotilla.store.link import Waiting
 from flotilla.store.partitions import Partition
 
+MAX_PUBLISHERS = 4096  # channels, of about a kilobyte each, for which clients' publications are prepared
 SCRIPT = "redis publish"  # the span of the script that appends and announces
 
 
@@ -30,6 +33,7 @@ class Broker:
 
     def __init__(self, store: Store) -> None:
         self.store = store
+        self._publishers: dict[str, Publisher] = {}
         self.on_position: Callable[[str, StreamPosition], None] | None = None
         """Told where a channel's stream stands, in the event loop, whenever Redis has said so."""
 
@@ -58,11 +62,34 @@ class Broker:
         call = calls.publish(channel, body, options, **keywords)
         return self.store.shard_for(call.placement).start(call.script, call.keys, call.args)
 
+    def publisher(self, channel: str, options: StreamOptions) -> Publisher:
+        """What is prepared of a channel's publications, for `send`."""
+        publisher = self._publishers.get(channel)
+        if publisher is None or publisher.options is not options:
+            publisher = Publisher(self.store, channel, options, self.partition(channel))
+            if len(self._publishers) >= MAX_PUBLISHERS:
+                del self._publishers[next(iter(self._publishers))]
+            self._publishers[channel] = publisher
+        return publisher
+
+    def send(self, publisher: Publisher, body: bytes, waiting: Waiting) -> None:
+        """Send a publication off at once, in the order of calls; the answer that `waiting` gets is for `answered`."""
+        if tracing.current() is None:
+            publisher.send(body, waiting)
+        else:
+            answer = self.start_publish(publisher.channel, body, publisher.options)
+            answer.add_done_callback(partial(_pass_on, waiting))
+
     def published(self, channel: str, answer: Any) -> StreamPosition:
         """The position of a publication. Raises StoreUnavailable for an answer that cannot be read."""
         position, count = calls.read_publish(answer)
-        self._heard(channel, position, count)
+        self._heard(channel, position, count, self.partition(channel))
         return position
+
+    def answered(self, publisher: Publisher, answer: Any) -> None:
+        """As `published`, for a publication that a publisher sent."""
+        position, count = calls.read_publish(answer)
+        self._heard(publisher.channel, position, count, publisher.partition)
 
     def publish_sync(
         self, channel: str, body: bytes, options: StreamOptions, **keywords: Unpack[PublishKeywords]
@@ -81,19 +108,19 @@ class Broker:
         self, channel: str, body: bytes, options: StreamOptions, keywords: PublishKeywords
     ) -> StreamPosition:
         position, count = calls.read_publish(self._run_sync(calls.publish(channel, body, options, **keywords)))
-        self._count(channel, position.epoch, count)
+        self._count(self.partition(channel), position.epoch, count)
         return position
 
     async def history(self, channel: str, options: StreamOptions, **keywords: Unpack[HistoryKeywords]) -> Page:
         """A page of history; keywords as those of `calls.history`."""
         page, count = calls.read_history(await self._run(calls.history(channel, options, **keywords)))
-        self._heard(channel, page.top, count)
+        self._heard(channel, page.top, count, self.partition(channel))
         return page
 
     def history_sync(self, channel: str, options: StreamOptions, **keywords: Unpack[HistoryKeywords]) -> Page:
         """`history` for threads."""
         page, count = calls.read_history(self._run_sync(calls.history(channel, options, **keywords)))
-        self._count(channel, page.top.epoch, count)
+        self._count(self.partition(channel), page.top.epoch, count)
         return page
 
     async def confirm(self, channel: str, nonce: str, options: StreamOptions) -> None:
@@ -108,13 +135,13 @@ class Broker:
         """`forget` for threads."""
         self.store.shard_for(placement_of(channel)).execute_sync("DEL", calls.forget(channel))
 
-    def _heard(self, channel: str, position: StreamPosition, count: int) -> None:
-        self._count(channel, position.epoch, count)
+    def _heard(self, channel: str, position: StreamPosition, count: int, partition: Partition | None) -> None:
+        self._count(partition, position.epoch, count)
         if position.epoch and self.on_position is not None:
             self.on_position(channel, position)
 
-    def _count(self, channel: str, epoch: str, count: int) -> None:
-        if count and (partition := self.partition(channel)) is not None:
+    def _count(self, partition: Partition | None, epoch: str, count: int) -> None:
+        if count and partition is not None:
             partition.note(epoch, count)
 
     def _start_traced(
@@ -138,6 +165,16 @@ class Broker:
 
     def _run_sync(self, call: Call) -> Any:
         return self.store.shard_for(call.placement).run_sync(call.script, call.keys, call.args)
+
+
+def _pass_on(waiting: Waiting, answer: "asyncio.Future[Any]") -> None:
+    if waiting.done() or answer.cancelled():
+        return
+    error = answer.exception()
+    if isinstance(error, StoreUnavailable):
+        waiting.set_exception(error)
+    elif error is None:
+        waiting.set_result(answer.result())
 
 
 def _end_traced(span: tracing.Span, answer: "asyncio.Future[Any]") -> None:

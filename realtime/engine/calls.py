@@ -90,24 +90,21 @@ def publish(
     `trace`: the headers of a sampled span, which those who receive it go on from."""
     placement = placement_of(channel)
     size = 0 if skip_history or not keeps_history(options) else options.history_size
-    once = blake2b(idempotency_key.encode(), digest_size=12).hexdigest() if idempotency_key else ""
-    return Call(
-        placement,
-        PUBLISH,
-        (placement.key("meta"), placement.key("stream"), placement.key(f"once:{once}"), *_partition(placement)),
-        (
-            placement.topic,
-            envelope.publication_head(channel, body, trace),
-            len(body),
-            size,
-            _milliseconds(options.history_ttl),
-            _milliseconds(options.history_meta_ttl),
-            _milliseconds(IDEMPOTENCY_TTL) if once else 0,
-            *placement.marks,
-            version,
-            version_epoch if version else "",
-        ),
+    first, second = placement.marks
+    keys = (placement.key("meta"), placement.key("stream"), *_partition(placement))
+    args = (
+        placement.topic,
+        envelope.publication_head(channel, trace) + envelope.bin_head(len(body)),
+        body,
+        size,
+        f"{_milliseconds(options.history_ttl)} {_milliseconds(options.history_meta_ttl)} {first} {second}",
     )
+    if not idempotency_key and not version:
+        return Call(placement, PUBLISH, keys, args)
+    if idempotency_key:
+        once = blake2b(idempotency_key.encode(), digest_size=12).hexdigest()
+        keys = (*keys, placement.key(f"once:{once}"))
+    return Call(placement, PUBLISH, keys, (*args, _milliseconds(IDEMPOTENCY_TTL), version, version_epoch))
 
 
 def read_publish(answer: list[Any]) -> tuple[StreamPosition, int]:
@@ -143,6 +140,7 @@ def history(
             max_bytes,
             int(whole),
             *placement.marks,
+            options.history_size,
         ),
     )
 

@@ -23,22 +23,25 @@ decode = msgpack.unpackb
 _pack = msgpack.Packer(use_bin_type=True, autoreset=True).pack
 
 
-def _map(size: int, *parts: str | bytes | int) -> bytes:
+def _map(size: int, *parts: str | bytes | int | Mapping[str, str]) -> bytes:
     return bytes((0x80 | size,)) + b"".join(_pack(part) for part in parts)
 
 
 TRACE = "w"
 
-_PUBLICATION_IN = _map(7, "type", PUBLICATION, "c")
-_TRACED_PUBLICATION_IN = _map(8, "type", PUBLICATION, TRACE)
-_CHANNEL = _pack("c")
-_BODY, _EPOCH = _pack("d"), _pack("e")
+
+def publication_head(channel: str, trace: Mapping[str, str] | None = None) -> bytes:
+    """A publication up to its body, which `bin_head` announces; what follows the body is added by `publish.lua`."""
+    if trace:
+        return _map(8, "type", PUBLICATION, TRACE, trace, "c", channel, "d")
+    return _map(7, "type", PUBLICATION, "c", channel, "d")
 
 
-def publication_head(channel: str, body: bytes, trace: Mapping[str, str] | None = None) -> bytes:
-    """A publication up to the value of its epoch; `publish.lua` finds the body before the last key."""
-    begun = b"".join((_TRACED_PUBLICATION_IN, _pack(trace), _CHANNEL)) if trace else _PUBLICATION_IN
-    return b"".join((begun, _pack(channel), _BODY, _pack(body), _EPOCH))
+def bin_head(size: int) -> bytes:
+    """What stands before so many bytes of msgpack *bin*."""
+    if size < 256:
+        return bytes((0xC4, size))
+    return b"\xc5" + size.to_bytes(2, "big") if size < 65536 else b"\xc6" + size.to_bytes(4, "big")
 
 
 def live_head(channel: str, nonce: str) -> bytes:

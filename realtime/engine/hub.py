@@ -24,6 +24,7 @@ from flotilla.realtime.engine.subscription import Subscription
 from flotilla.realtime.engine.synchronizer import Synchronizer
 from flotilla.realtime.engine.traced_deliveries import TracedDeliveries
 from flotilla.realtime.engine.traffic import TrafficByNamespace
+from flotilla.speedups import read_publication
 
 logger = logging.getLogger("flotilla.realtime.hub")
 
@@ -158,7 +159,11 @@ class Hub:
         self._received_at = time.monotonic()
         for encoded in batch:
             try:
-                self._dispatch(envelope.decode(encoded))
+                publication = read_publication(encoded)
+                if publication is not None:
+                    self._announced(*publication)
+                else:
+                    self._dispatch(envelope.decode(encoded))
             except Exception:
                 logger.exception("a message of the channel layer could not be handled: %.60r", encoded)
         self._flush()
@@ -177,17 +182,26 @@ class Hub:
         if channel is None:
             return
         if kind == envelope.PUBLICATION:
-            position = StreamPosition(message["e"], message["o"])
-            if channel.partition is not None:
-                channel.partition.note(position.epoch, message.get("n", 0))
             if self._traced is not None and envelope.TRACE in message:
+                position = StreamPosition(message["e"], message["o"])
                 self._traced.received(channel, position, message, self._received_at)
-            self._on_publication(channel, position, message["d"], message.get("t"))
+            self._announced(
+                message["c"], message["d"], message["e"], message["o"], message.get("t"), message.get("n", 0)
+            )
         elif kind == envelope.LIVE:
             if message["n"] == channel.waiting_nonce:
                 self._synchronizer.confirmed(channel, StreamPosition(message["e"], message["o"]))
         else:
             self.stats.announced += channel.announce(kind.encode(), message["d"])
+
+    def _announced(self, name: str, body: bytes, epoch: str, offset: int, stamp: int | None, count: int) -> None:
+        """A publication has come, with Redis's stamp and the count of its partition."""
+        channel = self.channels.get(name)
+        if channel is None:
+            return
+        if channel.partition is not None:
+            channel.partition.note(epoch, count)
+        self._on_publication(channel, StreamPosition(epoch, offset), body, stamp)
 
     def _on_publication(self, channel: LocalChannel, position: StreamPosition, body: bytes, stamp: int | None) -> None:
         channel.published_at = stamp or channel.published_at

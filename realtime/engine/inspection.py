@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from flotilla.realtime.engine.calls import StreamOptions, keeps_history
 from flotilla.store import Placement, Store, placement_of
-from flotilla.store.link import Argument
+from flotilla.store.resp import Argument
 
 PER_CHANNEL = 3
 
@@ -43,4 +43,5 @@ def _state(position: list[bytes | None], stored: int, left: int, options: Stream
     # A publication sets the stream's expiry anew: the time that is left says when the last one came.
     known = left > 0 and keeps_history(options)
     published_at = min(now, now + left / 1000 - options.history_ttl) if known else 0.0
-    return StreamState((epoch or b"").decode(), int(top or 0), int(stored), published_at)
+    counted = min(int(stored), options.history_size) if keeps_history(options) else int(stored)  # trimmed a little late
+    return StreamState((epoch or b"").decode(), int(top or 0), counted, published_at)

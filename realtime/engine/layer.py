@@ -215,8 +215,8 @@ class ShardConnection(RedisSingleShardConnection):  # type: ignore[misc]
                         if self._moves != moves:
                             raise StoreUnavailable("Redis has another master since the connection began")
                     assert pubsub.connection is not None
-                    replies = ReplyStream(pubsub.connection)
-                await self._sort(pubsub, await replies.read())
+                    replies = await ReplyStream.over(pubsub.connection, self._hear)
+                await self._note(pubsub, await replies.read())
             except Exception as error:  # without a receiver this process would never hear anything again
                 replies = None
                 if now() - failed_at > STEADY:
@@ -229,20 +229,23 @@ class ShardConnection(RedisSingleShardConnection):  # type: ignore[misc]
                 await self.give_up()
                 await asyncio.sleep(backoff.next())
 
-    async def _sort(self, pubsub: "NoticingPubSub", replies: list[Any]) -> None:
-        """Give messages to the layer, and what else Redis says to redis-py, which keeps count of subscriptions.
+    def _hear(self, replies: list[Any]) -> list[Any]:
+        """Give messages to the layer, and back what else Redis says."""
+        messages = [(reply[1], reply[2]) for reply in replies if type(reply) is list and reply[0] == b"message"]
+        self.channel_layer.distribute(messages)
+        if len(messages) == len(replies):
+            return []
+        return [reply for reply in replies if type(reply) is not list or reply[0] != b"message"]
+
+    async def _note(self, pubsub: "NoticingPubSub", replies: list[Any]) -> None:
+        """Tell redis-py, which keeps count of subscriptions, what Redis says of them.
 
         Raises StoreRefused where Redis refuses a subscription: it does not say which, so all have to be made again.
         """
         errors = [reply for reply in replies if isinstance(reply, StoreRefused)]
-        if errors:
-            replies = [reply for reply in replies if not isinstance(reply, StoreRefused)]
-        messages = [(reply[1], reply[2]) for reply in replies if reply[0] == b"message"]
-        self.channel_layer.distribute(messages)
-        if len(messages) < len(replies):
-            for reply in replies:
-                if reply[0] != b"message":
-                    await pubsub.handle_message(reply)  # type: ignore[no-untyped-call]
+        for reply in replies:
+            if not isinstance(reply, StoreRefused):
+                await pubsub.handle_message(reply)  # type: ignore[no-untyped-call]
                 if reply[0] == b"subscribe":
                     self.channel_layer.subscribed(reply[1].decode())
         if errors:

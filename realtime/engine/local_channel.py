@@ -13,7 +13,8 @@ from flotilla.realtime.engine.publication import Publication, StreamPosition
 from flotilla.realtime.engine.subscription import Subscription
 from flotilla.realtime.engine.traffic import Traffic
 from flotilla.realtime.protocol import replies
-from flotilla.realtime.protocol.frames import Frame, Outlet, joined
+from flotilla.realtime.protocol.frames import Frame, Outlet, joined, send_each
+from flotilla.speedups import publication_push
 from flotilla.store.partitions import Partition
 
 
@@ -163,7 +164,7 @@ class LocalChannel:
 
     def payload(self, publication: Publication) -> bytes:
         """A publication as it goes to clients."""
-        return replies.push(self.name_json, b"pub", replies.with_offset(publication.body, publication.offset))
+        return publication_push(self.name_json, publication.body, publication.offset)
 
     def deliver(self, publication: Publication) -> int:
         """Take a publication for every local subscriber; it is written by `flush`. Returns how many bytes wait."""
@@ -188,8 +189,7 @@ class LocalChannel:
         written, self._written = self._written, 0
         if payloads:
             frame = joined(payloads)
-            for socket in self.sockets.values():
-                socket.send(frame)
+            send_each(self.sockets.values(), frame)
             written += len(payloads) * len(self.sockets)
             self.traffic.sent_bytes += len(frame.wire) * len(self.sockets)
         return written
@@ -224,8 +224,7 @@ class LocalChannel:
                 subscription.hold(frame)
         asked = [socket for subscription, socket in self.sockets.items() if subscription.join_leave]
         asked += [fed.subscriber.socket for fed in self.feeds if fed.join_leave]
-        for socket in asked:
-            socket.send(frame)
+        send_each(asked, frame)
         self.traffic.sent_bytes += len(frame.wire) * len(asked)
         return len(asked)
 

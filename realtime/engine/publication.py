@@ -11,8 +11,7 @@ class StreamPosition(NamedTuple):
     offset: int
 
 
-@dataclass(frozen=True, slots=True)
-class Publication:
+class Publication(NamedTuple):
     """One publication: `body` is its JSON object without the offset; offset 0 means the channel keeps no history."""
 
     offset: int

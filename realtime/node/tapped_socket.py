@@ -30,6 +30,11 @@ class TappedSocket:
         self.own.on_slow = call
 
     @property
+    def descriptor(self) -> int:
+        """None: what is sent has to be told."""
+        return -1
+
+    @property
     def unsent(self) -> int:
         return self.own.unsent
 
@@ -39,6 +44,10 @@ class TappedSocket:
 
     def send(self, frame: Frame) -> None:
         self.own.send(frame)
+        self._tell(frame.payload)
+
+    def send_soon(self, frame: Frame) -> None:
+        self.own.send_soon(frame)
         self._tell(frame.payload)
 
     def close(self, code: int, reason: str) -> None:

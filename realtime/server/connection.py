@@ -4,7 +4,9 @@ It speaks ASGI to any application. One that knows it (`scope["extensions"]["flot
 then on messages are handed over as they are read, and neither a task nor a queue is kept for the connection.
 
 What is sent goes straight to the kernel while nothing waits before it, else behind what waits; the order of calls is
-kept. At most `max_unsent` bytes are held for a client that does not read: then `on_slow` is called, once.
+kept. What may go a little later (`send_soon`) waits for the end of the loop's turn, so that a reply and what is
+published in the same turn leave in one write. At most `max_unsent` bytes are held for a client that does not read: then
+`on_slow` is called, once.
 
 What is read of a connection that was adopted is bounded as its receiver says (`Bounds`): a larger message is refused
 with 1009, and who sends more than the budget (`flotilla.realtime.server.budget`) is closed with 1008, or as the
@@ -21,24 +23,26 @@ from collections.abc import Callable
 from enum import Enum, auto
 from typing import Any, Protocol
 
-from flotilla.realtime.protocol.frames import Frame, Wire, close_frame, frame_header
+from flotilla.realtime.protocol.frames import Frame, Wire, close_frame
 from flotilla.realtime.server import handshake
 from flotilla.realtime.server.asgi import AsgiSide
 from flotilla.realtime.server.budget import Bounds, Budget
 from flotilla.realtime.server.handshake import Handshake, Headers
 from flotilla.realtime.server.incoming_frames import (
     FIN_PING,
+    FIN_TEXT,
     Opcode,
     Reader,
     Violation,
     close_code,
     text,
     whole_ping,
-    whole_text,
 )
 from flotilla.realtime.server.keepalive import Keepalive
 from flotilla.realtime.server.traffic import traffic
-from flotilla.realtime.server.transports import has_open_buffers, in_flight, let_go, unsent
+from flotilla.realtime.server.transports import has_open_buffers, in_flight, let_go, read_with, unsent
+from flotilla.realtime.server.turn import Turn
+from flotilla.speedups import first_text, framed
 
 logger = logging.getLogger("flotilla.realtime.connection")
 
@@ -46,6 +50,8 @@ EXTENSION = "flotilla.socket"
 CLOSE_WITHIN = 2.0  # seconds a client has to take its close frame and answer it
 MAX_PER_TURN = 64  # frames, or commands
 MAX_EARLY = 16 * 1024  # bytes that are kept of a client that does not wait until its handshake is answered
+MAX_SOON = 16 * 1024  # bytes that wait for the end of the turn
+MAX_READ = 64 * 1024  # bytes of a reading
 MAX_PONGS = 64 * 1024  # bytes that may wait for a client whose pings are answered
 ABNORMAL = 1006
 POLICY = 1008
@@ -65,6 +71,7 @@ class State(Enum):
 OPEN = State.OPEN  # looked at for every frame
 _READING = (OPEN, State.CLOSING)
 _PING, _PONG = Opcode.PING, Opcode.PONG
+_NOTHING = Wire(b"")
 
 
 class Receiver(Protocol):
@@ -86,6 +93,7 @@ class Server(Protocol):
     bounds: Bounds  # of connections that nobody has adopted
     ping_interval: float  # seconds between pings to their clients; 0: none
     ping_timeout: float  # seconds that the answer may take
+    turn: Turn
 
     def websocket_opened(self, connection: "Connection") -> None: ...
 
@@ -99,7 +107,6 @@ class Connection:
         "_asgi",
         "_behind",
         "_budget",
-        "_clear",
         "_closing",
         "_direct",
         "_most",
@@ -107,8 +114,10 @@ class Connection:
         "_reader",
         "_receiver",
         "_server",
+        "_soon",
         "_state",
         "_transport",
+        "descriptor",
         "max_unsent",
         "on_slow",
     )
@@ -117,8 +126,9 @@ class Connection:
         self._server = server
         self._transport = transport
         self._state = State.CONNECTING
-        self._clear = False  # open, and nothing waited in the transport at the last look: only we write to it
+        self.descriptor = -1  # the socket's, when open, and nothing waited in the transport at the last look
         self._direct: Callable[[bytes], int] | None = transport.socket.send if has_open_buffers(transport) else None
+        self._soon = b""  # sent before anything else, at the end of the turn at the latest: no `descriptor` until then
         self._most = server.bounds.message
         self._reader: Reader | None = None
         self._budget = Budget(server.bounds.allowance)
@@ -148,6 +158,7 @@ class Connection:
                 self._hand_over(event["bytes"] if event["text"] is None else event["text"])
             elif event["type"] == "websocket.disconnect":
                 self._tell(event["code"])
+        self._read_directly()
 
     # Out
 
@@ -164,16 +175,16 @@ class Connection:
     @property
     def unsent(self) -> int:
         """Bytes that were accepted but not yet taken by the kernel."""
-        return unsent(self._transport)
+        return len(self._soon) + unsent(self._transport)
 
     @property
     def waiting(self) -> int:
         """`unsent`, and what the client's side has not acknowledged."""
-        return unsent(self._transport) + in_flight(self._transport)
+        return self.unsent + in_flight(self._transport)
 
     def send(self, frame: Frame | Wire) -> None:
         """Send a frame; one that comes after the close is dropped."""
-        if self._clear:  # called for every delivery: nothing here that need not be
+        if self.descriptor >= 0:  # called for nearly every frame: nothing here that need not be
             wire = frame.wire
             try:
                 written = self._direct(wire)  # type: ignore[misc]
@@ -184,18 +195,36 @@ class Connection:
         elif self._state is OPEN:
             self._send_behind(frame)
 
+    def send_soon(self, frame: Frame | Wire) -> None:
+        """As `send`, but at the end of this turn of the loop, or with what is sent before that."""
+        if self._state is not OPEN:
+            return
+        if not self._soon:
+            self.descriptor = -1
+            self._server.turn.add(self)
+        self._soon += frame.wire
+        if len(self._soon) > MAX_SOON:
+            self.flush()
+
+    def flush(self) -> None:
+        """Send what waits for the end of the turn."""
+        if self._soon and self._state is OPEN:
+            self._send_behind(_NOTHING)
+
     def _send_behind(self, frame: Frame | Wire) -> None:
         """As `send`, when something waited at the last look."""
+        if self._soon:
+            frame, self._soon = Wire(self._soon + frame.wire), b""
         transport = self._transport
         if self._direct is None or transport.dataBuffer or transport._tempDataBuffer:
             self._write_behind(frame.wire)
         else:
-            self._clear = True
+            self.descriptor = transport.fileno()
             self.send(frame)
 
     def _write_behind(self, wire: bytes) -> None:
         transport = self._transport
-        self._clear = False
+        self.descriptor = -1
         transport.write(wire)
         if self.on_slow is not None and unsent(transport) > self.max_unsent:
             on_slow, self.on_slow = self.on_slow, None
@@ -238,36 +267,74 @@ class Connection:
     def _leave(self, state: State) -> None:
         """Enter a state in which nothing can be sent."""
         self._state = state
-        self._clear = False
+        self.descriptor = -1
 
     def _end_within(self, seconds: float) -> None:
         self._closing = asyncio.get_running_loop().call_later(seconds, self._transport.abortConnection)
 
-    # In (called by Twisted)
+    # In (called by Twisted, or by the event loop itself)
+
+    def _read_directly(self) -> None:
+        """Be called by the event loop from now on, if it can be: `read_with` says what that saves."""
+        if self._direct is not None and self._receiver is not None:
+            read_with(self._transport, self._readable)
+
+    def _readable(self) -> None:
+        try:
+            data = self._transport.socket.recv(MAX_READ)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:  # it has ended: Twisted finds that as well, and tells
+            self._transport.stopReading()
+            self._transport.startReading()
+            return
+        try:
+            self.dataReceived(data)
+        except Exception:
+            logger.exception("what a client sent could not be handled")
+            self._transport.abortConnection()
 
     def dataReceived(self, data: bytes) -> None:
         traffic.websocket_in += len(data)
-        if self._state is OPEN and self._reader is None:
-            payload = whole_text(data, self._most)
-            if payload is not None:
-                if not self._budget.spend(1, len(data)):
-                    self._overrun()
-                    return
-                try:
-                    self._hand_over(text(payload))
-                except Violation as violation:
-                    self._violated(violation)
-                return
-            payload = whole_ping(data)
-            if payload is not None:
-                if not self._budget.spend(1, len(data)) or not self._spend_unseen(1):
-                    self._overrun()
-                elif data[0] == FIN_PING:
-                    self._answer([payload])
-                return
-        self._read(data)
+        if self._state is not OPEN or self._reader is not None:
+            self._read(data)
+        elif data and data[0] == FIN_TEXT:
+            self._read_texts(data)
+        elif (payload := whole_ping(data)) is not None:
+            if not self._budget.spend(1, len(data)) or not self._spend_unseen(1):
+                self._overrun()
+            elif data[0] == FIN_PING:
+                self._answer([payload])
+        else:
+            self._read(data)
 
-    def _read(self, data: bytes) -> None:
+    def _read_texts(self, data: bytes) -> None:
+        """Take the whole text messages with which `data` begins, mostly all of it; what follows is for a reader."""
+        taken, left = 0, MAX_PER_TURN
+        while left > 0 and (found := first_text(data, taken, self._most)) is not None:
+            payload, end = found
+            if not self._budget.spend(1, end - taken):
+                self._overrun()
+                return
+            try:
+                more = self._give(text(payload))
+            except Violation as violation:
+                self._violated(violation)
+                return
+            if more and not self._budget.spend(more, 0):
+                self._overrun()
+                return
+            taken, left = end, left - 1 - more
+            if taken == len(data):
+                return
+            if self._state is not OPEN:
+                break
+        self._read(data[taken:], left)
+
+    def _read(self, data: bytes, left: int = MAX_PER_TURN) -> None:
+        """Have a reader read. `left`: frames that may still be handled in this turn."""
         if self._state is State.FAILED:
             return
         if not self._budget.spend(1, len(data)):  # a piece in which nothing is whole counts as a frame
@@ -280,18 +347,20 @@ class Connection:
         if self._state is State.CONNECTING:
             if reader.waiting > min(self._most, MAX_EARLY):
                 self._transport.abortConnection()  # nothing may be said before the handshake is answered
+        elif left <= 0:
+            self._fall_behind()
         elif self._behind is None:
-            self._take_turn(reader)
+            self._take_turn(reader, left)
 
-    def _take_turn(self, reader: Reader) -> None:
+    def _take_turn(self, reader: Reader, most: int) -> None:
         """Handle a turn's worth of what has come; if that is not all of it, go on in the loop's next turn."""
-        reader.left = MAX_PER_TURN
+        reader.left = most
         try:
             self._handle(reader)
         except Violation as violation:
             self._violated(violation)
             return
-        taken = MAX_PER_TURN - reader.left
+        taken = most - reader.left
         unseen, reader.unseen = reader.unseen, 0
         if (taken > 1 and not self._budget.spend(taken - 1, 0)) or not self._spend_unseen(unseen):
             self._overrun()
@@ -315,7 +384,7 @@ class Connection:
         if self._reader is None or self._state not in _READING:
             self._behind = None
         elif not self._paused:  # else `pause(False)` goes on
-            self._take_turn(self._reader)
+            self._take_turn(self._reader, MAX_PER_TURN)
 
     def _catch_up(self) -> None:
         if self._behind is not None:
@@ -337,8 +406,8 @@ class Connection:
 
     def _answer(self, pings: list[bytes]) -> None:
         """Answer pings that came together with one call of the kernel; a client that does not read needs no answer."""
-        if pings and self._state is OPEN and (self._clear or self.unsent <= min(self._most, MAX_PONGS)):
-            self.send(Wire(b"".join([frame_header(_PONG, len(payload)) + payload for payload in pings])))
+        if pings and self._state is OPEN and (self.descriptor >= 0 or self.unsent <= min(self._most, MAX_PONGS)):
+            self.send(Wire(b"".join([framed(_PONG, payload) for payload in pings])))
         pings.clear()
 
     def _on_message(self, opcode: Opcode, payload: bytes) -> None:
@@ -364,12 +433,16 @@ class Connection:
             self._overrun()
 
     def _hand_over(self, message: str | bytes) -> None:
+        if more := self._give(message):
+            self._count(more)
+
+    def _give(self, message: str | bytes) -> int:
+        """Hand a message over; gives how many more there were in it."""
         if self._receiver is not None:
-            more = self._receiver.receive(message)
-            if more:
-                self._count(more)
-        elif self._asgi is not None:
+            return self._receiver.receive(message) or 0
+        if self._asgi is not None:
             self._asgi.put_message(message)
+        return 0
 
     def _on_close(self, code: int, payload: bytes) -> None:
         if self._state is OPEN:
@@ -401,6 +474,7 @@ class Connection:
 
     def connectionLost(self, reason: object) -> None:
         self._leave(State.CLOSED)
+        self._soon = b""
         if self._closing is not None:
             self._closing.cancel()
             self._closing = None
@@ -431,6 +505,7 @@ class Connection:
             self._fall_behind()
         elif self._state in (OPEN, State.CLOSING, State.FAILED):
             self._transport.resumeProducing()
+            self._read_directly()
 
     def throttle(self, producer: Any) -> None:
         """Have a producer (Twisted's IPushProducer) told when it should stop writing, and when it may go on."""
@@ -450,7 +525,7 @@ class Connection:
 
     def ping(self) -> None:
         """Send a ping, if something can be sent."""
-        self.send(Wire(frame_header(_PING, 0)))
+        self.send(Wire(framed(_PING, b"")))
 
     def give_up(self) -> None:
         """Cut the connection off."""

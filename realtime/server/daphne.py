@@ -50,6 +50,7 @@ from flotilla.realtime.server.open_files import open_as_many_as_allowed
 from flotilla.realtime.server.parent_death import PARENT, READY_FD, die_with_parent
 from flotilla.realtime.server.signals import boot
 from flotilla.realtime.server.tls import use_our_tls
+from flotilla.realtime.server.turn import Turn
 
 logger = logging.getLogger("flotilla.realtime.server")
 
@@ -74,6 +75,7 @@ class Server(DaphneServer):  # type: ignore[misc]
         self.endpoints: list[str] = []  # Daphne would listen with its own factory
         self._listen_on = endpoints
         self.bounds = Bounds(_max_message(self), UNBOUNDED)
+        self.turn = Turn()
         self.ports: list[Any] = []
         self.websockets: set[Connection] = set()
         self._draining = False

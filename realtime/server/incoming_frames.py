@@ -1,9 +1,10 @@
 """What a client sends over an open WebSocket, taken apart (RFC 6455, section 5), sans-I/O.
 
-`whole_text` is for nearly every message there is, one frame in one piece, and `whole_ping` for a ping. Everything else
-(several frames, parts of one, fragments, a close) goes through a `Reader`, which is needed only while something is
-incomplete. All bound what they keep by the size a message may have, which is known before its bytes are; a reader takes
-no more frames than it is told to (`left`), for one that carries nothing costs as much as any other.
+Nearly every message there is comes as a frame in one piece, alone or with others: `flotilla.speedups.first_text` takes
+it, and `whole_ping` a ping. Everything else (parts of a frame, fragments, a close) goes through a `Reader`, which is
+needed only while something is incomplete. All bound what they keep by the size a message may have, which is known
+before its bytes are; a reader takes no more frames than it is told to (`left`), for one that carries nothing costs as
+much as any other.
 """
 
 import sys
@@ -11,6 +12,7 @@ from enum import IntEnum
 from typing import NamedTuple
 
 from flotilla.realtime.protocol.codes import DisconnectCode
+from flotilla.speedups import unmask
 
 MASKED = 0x80
 FIN = 0x80
@@ -52,34 +54,6 @@ class Violation(Exception):
         super().__init__(reason)
         self.code = code
         self.reason = reason
-
-
-def unmask(payload: bytes | bytearray, mask: bytes | bytearray) -> bytes:
-    """The payload as it was before it was masked, or the other way round."""
-    size = len(payload)
-    if not size:
-        return b""
-    key = (mask * (size // 4 + 1))[:size]
-    return (int.from_bytes(payload, "little") ^ int.from_bytes(key, "little")).to_bytes(size, "little")
-
-
-def whole_text(data: bytes, most: int) -> bytes | None:
-    """The payload when `data` is exactly one unfragmented, masked text frame below 64 KiB; None for all else."""
-    size = len(data)
-    if size < 6 or data[0] != FIN_TEXT:
-        return None
-    length = data[1] - MASKED
-    if 0 <= length < 126:
-        start = 2
-    elif length == 126 and size >= 8:
-        start, length = 4, int.from_bytes(data[2:4], "big")
-        if length < 126:
-            return None
-    else:
-        return None
-    if size != start + 4 + length or length > most:
-        return None
-    return unmask(data[start + 4 :], data[start : start + 4])
 
 
 def whole_ping(data: bytes) -> bytes | None:

@@ -27,6 +27,10 @@ class Socket(Protocol):
     on_slow: Callable[[], None] | None
 
     @property
+    def descriptor(self) -> int:
+        """As an outlet's (`flotilla.realtime.protocol.frames`)."""
+
+    @property
     def unsent(self) -> int:
         """Bytes accepted but not yet taken by the network."""
 
@@ -35,6 +39,9 @@ class Socket(Protocol):
         """`unsent`, and what is on its way to the client where this can be known."""
 
     def send(self, frame: Frame) -> None: ...
+
+    def send_soon(self, frame: Frame) -> None:
+        """As `send`, but it need not leave before the end of this turn of the event loop."""
 
     def close(self, code: int, reason: str) -> None:
         """Close after what was sent; nothing can be sent any more."""
@@ -68,6 +75,11 @@ class AsgiSocket:
         self.on_slow: Callable[[], None] | None = None
 
     @property
+    def descriptor(self) -> int:
+        """None: everything goes through ASGI."""
+        return -1
+
+    @property
     def unsent(self) -> int:
         return self._queued + unsent(self._transport)
 
@@ -81,6 +93,9 @@ class AsgiSocket:
         self._put(frame)
         self._queued += len(frame.payload)
         self._look()
+
+    def send_soon(self, frame: Frame) -> None:
+        self.send(frame)  # its task writes later in any case
 
     def _look(self) -> None:
         if self.on_slow is not None and self.unsent > self._max_unsent:

@@ -10,6 +10,7 @@ SERVERS: dict[str, type[Server]] = {
     for kind in (
         flotilla.Flotilla,
         flotilla.FlotillaUnjoined,
+        flotilla.FlotillaPure,
         flotilla.FlotillaTwo,
         floor.CFloor,
         floor.CFloorJoined,

@@ -27,7 +27,14 @@ PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["
 PACKAGES = tuple(sorted(path.name for path in (ROOT / "flotilla").iterdir() if path.is_symlink()))
 COPIED = (*PACKAGES, "flotilla", "project", "examples")
 STRAY = ("realtime/__pycache__/conf.cpython-311.pyc", "store/old.pyc", "ops/load/profile/node_modules/ws/index.js")
-STRAY += ("var/secret_key", "flotilla/var/secret_key", "dist/old.whl", "tests/test_it.py", ".env")
+STRAY += (
+    "flotilla/_speedups.abi3.so",
+    "var/secret_key",
+    "flotilla/var/secret_key",
+    "dist/old.whl",
+    "tests/test_it.py",
+    ".env",
+)
 LEFT_OUT = ("__pycache__", "node_modules", "var")
 KINDS = {
     "a template": "flotilla/realtime/templates/admin/realtime/list.html",
@@ -40,7 +47,11 @@ KINDS = {
     "a migration": "flotilla/ratelimit/migrations/0001_initial.py",
     "a command": "flotilla/realtime/management/commands/serve.py",
     "types": "flotilla/py.typed",
+    "what the native part is compiled of": "flotilla/speedups/native/speedups.h",
 }
+COMPILED = "flotilla/_speedups.abi3.so"
+WITHOUT_COMPILER = {"CC": "false"}
+PURE = {"FLOTILLA_PURE_PYTHON": "1"}
 # What cannot be imported without an extra: modules that are part of what the extra brings.
 OF_AN_EXTRA = {
     "flotilla.realtime.server.daphne": "daphne",
@@ -139,17 +150,18 @@ WITHOUT = {  # what a command says that lacks something
 }
 
 
-def run(*words: str | Path, cwd: Path) -> str:
+def run(*words: str | Path, cwd: Path, variables: dict[str, str] | None = None) -> str:
     """Run a tool; its complaint is the failure."""
-    done = subprocess.run(list(map(str, words)), cwd=cwd, capture_output=True, text=True, timeout=110)
+    environment = os.environ | (variables or {})
+    done = subprocess.run(list(map(str, words)), cwd=cwd, capture_output=True, text=True, timeout=110, env=environment)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
 
-def build(source: Path, target: Path, *options: str) -> None:
+def build(source: Path, target: Path, *options: str, variables: dict[str, str] | None = None) -> None:
     """With the backend that is installed here, so nothing is fetched."""
     options = ("--no-build-isolation", "--python", sys.executable, "--out-dir", str(target), *options)
-    run(sys.executable, "-m", "uv", "build", "--quiet", *options, cwd=source)
+    run(sys.executable, "-m", "uv", "build", "--quiet", *options, cwd=source, variables=variables)
 
 
 @dataclass(frozen=True)
@@ -183,7 +195,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
     without = shutil.ignore_patterns(*LEFT_OUT)
     for name in COPIED:
         shutil.copytree(ROOT / name, checkout / name, symlinks=True, ignore=without)
-    for name in ("pyproject.toml", "README.md", "CHANGELOG.md", "LICENSE", ".gitignore", "manage.py"):
+    for name in ("pyproject.toml", "README.md", "CHANGELOG.md", "LICENSE", ".gitignore", "manage.py", "hatch_build.py"):
         shutil.copy(ROOT / name, checkout)
     for name in STRAY:
         (checkout / name).parent.mkdir(parents=True, exist_ok=True)
@@ -199,7 +211,7 @@ def meant(checkout: Path) -> set[str]:
         f"{Path(folder).relative_to(checkout)}/{name}"
         for folder, _, names in os.walk(checkout / "flotilla", followlinks=True)
         for name in names
-        if not {*LEFT_OUT}.intersection(Path(folder).parts) and not name.endswith(".pyc")
+        if not {*LEFT_OUT}.intersection(Path(folder).parts) and not name.endswith((".pyc", ".so"))
     }
     rule_tests = {name for name in files if name.startswith("flotilla/monitoring/prometheus/tests/")}
     assert len(rule_tests) >= 5
@@ -207,9 +219,11 @@ def meant(checkout: Path) -> set[str]:
 
 
 def test_the_wheel_has_the_files_of_the_packages_and_no_others(built: Built) -> None:
-    """No other name at its top, nothing that merely lay there; links have become what they lead to."""
+    """No other name at its top, nothing that merely lay there; links have become what they lead to. And the native
+    part, of what it is compiled of here."""
     of_itself = {name for name in built.files if name.split("/")[0].endswith(".dist-info")}
-    assert built.files.keys() - of_itself == meant(built.checkout)
+    assert built.files.keys() - of_itself == meant(built.checkout) | {COMPILED}
+    assert built.files[COMPILED].startswith((b"\x7fELF", b"\xcf\xfa\xed\xfe"))
     assert len(meant(built.checkout)) > 400
 
 
@@ -225,12 +239,26 @@ def test_a_wheel_of_a_checkout_is_the_wheel_of_the_sdist(built: Built, tmp_path:
     assert contents(other) == built.files
 
 
+def test_a_wheel_with_the_native_part_is_for_this_kind_of_machine_and_every_python_from_3_11(built: Built) -> None:
+    assert "-cp311-abi3-" in built.wheel.name
+    assert not built.wheel.name.endswith("-any.whl")
+
+
+@pytest.mark.parametrize("variables", [WITHOUT_COMPILER, PURE], ids=["no compiler", "not wanted"])
+def test_without_the_native_part_the_wheel_is_the_same_for_all(
+    built: Built, tmp_path: Path, variables: dict[str, str]
+) -> None:
+    build(built.checkout, tmp_path, "--wheel", variables=variables)
+    (pure,) = tmp_path.glob("*-py3-none-any.whl")
+    assert contents(pure).keys() == built.files.keys() - {COMPILED}
+
+
 def test_the_sdist_has_real_files_and_nothing_stray(built: Built) -> None:
     with tarfile.open(built.sdist) as archive:
         members = archive.getmembers()
     assert [member.name for member in members if not member.isfile()] == []
     names = {member.name.partition("/")[2] for member in members}
-    beside = {".gitignore", "CHANGELOG.md", "LICENSE", "PKG-INFO", "README.md", "pyproject.toml"}
+    beside = {"hatch_build.py", ".gitignore", "CHANGELOG.md", "LICENSE", "PKG-INFO", "README.md", "pyproject.toml"}
     assert names == meant(built.checkout) | beside
 
 
@@ -291,6 +319,14 @@ def test_the_core_depends_on_no_extra(host: Host) -> None:
         {"daphne", "twisted", "autobahn", "httptools", "django-prometheus", "django-ratelimit", "websockets"}
         | {"whitenoise", "dj-database-url", "cryptography", "psycopg", "lupa", "opentelemetry-api"}
     )
+
+
+@pytest.mark.parametrize(("pure", "runs"), [("", "native"), ("1", "python")])
+def test_the_native_part_runs_unless_it_is_not_wanted(host: Host, pure: str, runs: str) -> None:
+    """Where the wheel was installed, which needs no compiler."""
+    asked = "from flotilla.speedups import IMPLEMENTATION; print(IMPLEMENTATION)"
+    variables = {"FLOTILLA_PURE_PYTHON": pure}
+    assert run(host.python, "-W", "error", "-c", asked, cwd=host.folder, variables=variables).strip() == runs
 
 
 def test_every_module_can_be_imported_or_is_of_an_extra(host: Host) -> None:

@@ -38,6 +38,7 @@ class Wire:
         self._ours, self._theirs = socket.socketpair()
         self._ours.setblocking(False)
         self._unread = 0
+        self.descriptor = -1
         self.waiting = 0
         self.busy = False
 

@@ -34,6 +34,18 @@ def test_a_sound_configuration_has_nothing_said_of_it() -> None:
     assert found() == []
 
 
+@pytest.mark.parametrize(
+    ("runs", "wanted", "said"), [("native", "", []), ("python", "1", []), ("python", "", ["flotilla_realtime.I040"])]
+)
+def test_pure_python_that_nobody_asked_for_is_said_before_a_deployment(
+    monkeypatch: pytest.MonkeyPatch, runs: str, wanted: str, said: list[str]
+) -> None:
+    monkeypatch.setattr(checks, "IMPLEMENTATION", runs)
+    monkeypatch.setenv("FLOTILLA_PURE_PYTHON", wanted)
+    assert found() == []
+    assert [message.id for message in run_checks(tags=["realtime"], include_deployment_checks=True)] == said
+
+
 def test_every_fault_is_an_error_of_its_own(settings: Any) -> None:
     settings.REALTIME = {"insecure": 1, "namespaces": {"chat": {"history_size": 5, "presense": True}}}
     assert ids() == ["flotilla_realtime.E001"] * 3

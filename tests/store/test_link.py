@@ -15,11 +15,12 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from flotilla.store import Script, Shard, StoreRefused, StoreUnavailable
-from flotilla.store.link import MAX_PAUSE, Command, Link
+from flotilla.store.link import MAX_PAUSE, Link
+from flotilla.store.resp import Command
 from tests.store.faults import FAULTS
 from tests.store.redis_process import RedisProcess, until
 
-pytestmark = pytest.mark.asyncio
+pytestmark = [pytest.mark.asyncio, pytest.mark.usefixtures("implementation")]
 
 Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -76,15 +77,15 @@ async def test_later_calls_happen_later(link: Link) -> None:
 async def test_calls_of_one_turn_share_one_write(link: Link) -> None:
     """A hundred calls do not make a hundred writes."""
     await link.call(("PING",))
-    assert link._connection is not None
+    assert link._replies is not None
     writes = []
-    inner = link._connection.send_packed_command
+    inner = link._replies.write
 
-    async def counted(packed: list[bytes], check_health: bool = True) -> None:
+    def counted(packed: bytes) -> None:
         writes.append(packed)
-        await inner(packed, check_health)
+        inner(packed)
 
-    link._connection.send_packed_command = counted  # type: ignore[method-assign]
+    link._replies.write = counted  # type: ignore[method-assign]
     await asyncio.gather(*(link.call(("PING",)) for _ in range(100)))
     assert len(writes) == 1
 
@@ -245,7 +246,7 @@ async def test_closing_while_connecting_leaves_no_call_waiting(mute: str) -> Non
     """Calls that wait for the connection fail as well, those being connected for and those behind them."""
     link = link_to(mute, timeout=5)
     first = link.call(("PING",))
-    await until(lambda: not link._outbox)
+    await until(lambda: link._connecting is not None)
     second = link.call(("PING",))
     await link.close()
     for call in (first, second):

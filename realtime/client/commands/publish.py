@@ -10,6 +10,7 @@ from flotilla.realtime.client.client import Client
 from flotilla.realtime.client.command_queue import Continuation, note_error
 from flotilla.realtime.client.commands.requests import data_of, options_of
 from flotilla.realtime.conf import ChannelOptions, Hook
+from flotilla.realtime.engine.publisher import Publisher
 from flotilla.realtime.protocol import replies
 from flotilla.realtime.protocol.codes import CommandError, ErrorCode
 from flotilla.realtime.protocol.commands import PublishRequest
@@ -44,28 +45,61 @@ def _send_to_redis(client: Client, id: int, request: PublishRequest, options: Ch
     body = replies.publication_body(bytes(request.data), info)
     if options.has_history:
         replies.require_sendable(body, client.node.config.max_outgoing_bytes)
-    answer = client.node.broker.start_publish(request.channel, body, options)
-    client.commands.unanswered += 1
     client.node.published(request.channel)
-    came = client.node.now()
-    if client.commands.due:  # it waited behind others: less time is left than a call of Redis may take
-        came = client.commands.due - command_time.COMMAND_WITHIN
-        answer = command_time.in_time(answer, client.commands.due)
-    answer.add_done_callback(partial(_published, client, id, request.channel, came))
+    publisher = client.node.broker.publisher(request.channel, options)
+    client.node.broker.send(publisher, body, _Sent(client, id, publisher))
 
 
-def _published(client: Client, id: int, channel: str, came: float, done: "asyncio.Future[Any]") -> None:
-    client.commands.unanswered -= 1
-    if done.cancelled():
-        return
-    client.node.stats.durations["publish"].observe(client.node.now() - came)
-    try:
-        client.node.broker.published(channel, done.result())
-    except Exception as error:  # noqa: BLE001  the client must be answered, whatever failed
+class _Sent:
+    """A publication that Redis is asked to take: whose it is, until it is answered (`store.link.Waiting`)."""
+
+    __slots__ = ("_came", "_client", "_id", "_publisher", "_timer")
+
+    def __init__(self, client: Client, id: int, publisher: Publisher) -> None:
+        self._client: Client | None = client
+        self._id = id
+        self._publisher = publisher
+        self._timer: asyncio.TimerHandle | None = None
+        due = client.commands.due
+        if due:  # it waited behind others: less time is left than a call of Redis may take
+            self._came = due - command_time.COMMAND_WITHIN
+            self._timer = asyncio.get_running_loop().call_at(due, self._overdue)
+        else:
+            self._came = client.node.now()
+        client.commands.unanswered += 1
+
+    def done(self) -> bool:
+        return self._client is None
+
+    def set_result(self, reply: Any) -> None:
+        client = self._answered()
+        try:
+            client.node.broker.answered(self._publisher, reply)
+        except Exception as error:  # noqa: BLE001  the client must be answered, whatever failed
+            self._refuse(client, error)
+        else:
+            client.send(replies.reply(self._id, "publish"))
+
+    def set_exception(self, error: Exception) -> None:
+        self._refuse(self._answered(), error)
+
+    def _overdue(self) -> None:
+        if not self.done():
+            self.set_exception(StoreUnavailable("no reply in the command's time"))
+
+    def _answered(self) -> Client:
+        """Whose it is, when the answer is known; whatever comes later is for nobody."""
+        client, self._client = self._client, None
+        assert client is not None
+        if self._timer is not None:
+            self._timer.cancel()
+        client.commands.unanswered -= 1
+        client.node.stats.durations["publish"].observe(client.node.now() - self._came)
+        return client
+
+    def _refuse(self, client: Client, error: Exception) -> None:
         if not isinstance(error, StoreUnavailable):
             client.node.log_failure("publish", error, client)
         failure = CommandError(ErrorCode.INTERNAL)
-        note_error(client, "publish", channel, failure)
-        client.send(replies.error(id, failure))
-    else:
-        client.send(replies.reply(id, "publish"))
+        note_error(client, "publish", self._publisher.channel, failure)
+        client.send(replies.error(self._id, failure))

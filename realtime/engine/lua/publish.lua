@@ -1,76 +1,98 @@
 -- Appends a publication to its channel's history and announces it.
 -- Atomic, because the offset must be given where the message is stored and announced: everybody sees one order.
--- KEYS  1 meta  2 stream  3 idempotency key  4 partition  5 made
--- ARGV  1 topic  2 head of the layer message (ends with the body and the key of the epoch, two bytes)  3 body's length
---       4 history size (0: no history)  5 history ttl ms  6 meta ttl ms  7 idempotency ttl ms (0: none)
---       8-9 two bits of `made`, by a hash of the channel
---       10 version as decimal digits ('0': none)  11 version epoch ('': of the one that is known)
+-- KEYS  1 meta  2 stream  3 partition  4 made  5 idempotency key (only where there is one)
+-- ARGV  1 topic  2 head of the layer message, up to the body  3 body
+--       4 history size ('0': no history)
+--       5 what is seldom looked at: history ttl ms, meta ttl ms, two bits of `made` by a hash of the channel
+--       6 idempotency ttl ms  7 version as decimal digits ('0': none)  8 version epoch ('': of the one that is known);
+--       6-8 only where there is a key or a version
 -- returns {epoch, offset, repeated, count of the partition}, or the error DOUBT; repeated is 1 for a known key, 2 for a
 -- version that is not newer than the known one
 -- The announcement carries Redis's own time in µs, so that its age can be told without a common clock of the hosts, and
 -- the partition's count, so that whoever hears it knows how far Redis has come.
+-- It runs for every publication, so whatever most of them do not need is behind a condition, the shared functions too.
+-- The TTLs are renewed once a second at most (r in `meta`: when it is time, in ms), or in an eighth of the TTL if that is
+-- less, and are longer by as much. A stream has up to one node of publications more than its size (4 KB, by Redis's
+-- defaults), because to trim whole nodes costs half: who reads it leaves those out.
 
-local kept = tonumber(ARGV[4]) > 0
-local generation, era, _, ended
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+local epoch, offset, count = '', 0, 0
+local generation, ended
+
+local kept = ARGV[4] ~= '0'
 if kept then
-  generation, era, _, ended = partition_of(KEYS[4])
-  if not generation then return redis.error_reply(DOUBT) end
+  local partition = redis.call('HMGET', KEYS[3], 'g', 'd', 'm')
+  if partition[2] or not partition[1] then
+    --[[ _common.lua ]]
+    return redis.error_reply(DOUBT)
+  end
+  generation, ended = partition[1], partition[3]
 end
 
-local idempotent = tonumber(ARGV[7]) > 0
-if idempotent then
-  local first = redis.call('GET', KEYS[3])
+if KEYS[5] then
+  local first = redis.call('GET', KEYS[5])
   if first then
-    local offset, epoch = string.match(first, '^(%d+):(.*)$')
+    local offset_then, epoch_then = string.match(first, '^(%d+):(.*)$')
     -- what was published in another generation is not in history any more
-    if epoch == '' or (kept and string.sub(epoch, 1, #generation + 1) == generation .. '.') then
-      return {epoch, tonumber(offset), 1, 0}
+    if epoch_then == '' or (kept and string.sub(epoch_then, 1, #generation + 1) == generation .. '.') then
+      return {epoch_then, tonumber(offset_then), 1, 0}
     end
   end
 end
 
-local function remember(epoch, offset)
-  if idempotent then redis.call('SET', KEYS[3], text(offset) .. ':' .. epoch, 'PX', ARGV[7]) end
-end
-
--- The newest version is kept in `meta`: v, and ve, its epoch. Digits are compared as text: Lua's numbers end at 2^53.
-local function outdated(version, version_epoch)
-  local known = redis.call('HMGET', KEYS[1], 'v', 've')
-  if not known[1] or (version_epoch ~= '' and version_epoch ~= known[2]) then return false end
-  return #version < #known[1] or (#version == #known[1] and version <= known[1])
-end
-
-local function begin()
-  era = era_for(KEYS[4], KEYS[5], era, ARGV[6], ARGV[8], ARGV[9])
-  redis.call('SETBIT', KEYS[5], ARGV[8], 1)
-  redis.call('SETBIT', KEYS[5], ARGV[9], 1)
-  redis.call('DEL', KEYS[1], KEYS[2])
-  redis.call('HSET', KEYS[1], 'e', epoch_of(generation, era), 't', '0')
-  return epoch_of(generation, era), 0
-end
-
-local epoch, offset, count = '', 0, 0
 if kept then
-  epoch, offset = stream_of(KEYS[1], generation)
-  if epoch and ARGV[10] ~= '0' and outdated(ARGV[10], ARGV[11]) then
-    remember(epoch, offset)
-    return {epoch, offset, 2, 0}
+  local stream = redis.call('HMGET', KEYS[1], 'e', 't', 'r')
+  local renewal = stream[3]
+  epoch, offset = stream[1], stream[2]
+  if epoch and string.find(epoch, generation .. '.', 1, true) ~= 1 then epoch = false end  -- of another generation
+
+  -- The newest version is kept in `meta`: v, and ve, its epoch. Digits are compared as text: Lua's numbers end at 2^53.
+  local version, version_epoch = ARGV[7], ARGV[8]
+  if version == '0' then version = nil end
+  if epoch and version then
+    local known = redis.call('HMGET', KEYS[1], 'v', 've')
+    if known[1] and (version_epoch == '' or version_epoch == known[2])
+      and (#version < #known[1] or (#version == #known[1] and version <= known[1])) then
+      if KEYS[5] then redis.call('SET', KEYS[5], offset .. ':' .. epoch, 'PX', ARGV[6]) end
+      return {epoch, tonumber(offset), 2, 0}
+    end
   end
-  count = redis.call('HINCRBY', KEYS[4], 'n', 1)  -- the first write is one that a full Redis refuses
-  if ended then redis.call('HSET', KEYS[4], 'm', text(count)) end  -- by a worker, or one that is still closing
-  if not epoch then epoch, offset = begin() end
+
+  count = redis.call('HINCRBY', KEYS[3], 'n', 1)  -- the first write is one that a full Redis refuses
+  if ended then redis.call('HSET', KEYS[3], 'm', count) end  -- by a worker, or one that is still closing
+  if not epoch then
+    --[[ _common.lua ]]
+    local era = tonumber(redis.call('HGET', KEYS[3], 's') or '0')
+    local meta_ttl, mark, other = string.match(ARGV[5], '^%d+ (%d+) (%d+) (%d+)$')
+    epoch, offset = epoch_of(generation, era_for(KEYS[3], KEYS[4], era, meta_ttl, mark, other)), 0
+    redis.call('SETBIT', KEYS[4], mark, 1)
+    redis.call('SETBIT', KEYS[4], other, 1)
+    redis.call('DEL', KEYS[1], KEYS[2])
+    redis.call('HSET', KEYS[1], 'e', epoch)
+    renewal = nil
+  end
   offset = offset + 1
-  local body = string.sub(ARGV[2], -ARGV[3] - 2, -3)
-  redis.call('XADD', KEYS[2], 'MAXLEN', ARGV[4], text(offset) .. '-0', 'd', body)
-  redis.call('HSET', KEYS[1], 't', text(offset))
-  redis.call('PEXPIRE', KEYS[1], ARGV[6])
-  redis.call('PEXPIRE', KEYS[2], ARGV[5])
-  if ARGV[10] ~= '0' then redis.call('HSET', KEYS[1], 'v', ARGV[10]) end
-  if ARGV[11] ~= '' then redis.call('HSET', KEYS[1], 've', ARGV[11]) end
+  if not redis.call('XADD', KEYS[2], 'NOMKSTREAM', 'MAXLEN', '~', ARGV[4], offset, 'd', ARGV[3]) then
+    redis.call('XADD', KEYS[2], offset, 'd', ARGV[3])
+    renewal = nil
+  end
+  redis.call('HSET', KEYS[1], 't', offset)
+
+  local left = renewal and renewal - now / 1000 or 0
+  if left <= 0 or left > 1000 then  -- above: the clock was put back
+    local ttl, meta_ttl = string.match(ARGV[5], '^(%d+) (%d+) ')
+    local grace = math.floor(math.min(1000, ttl / 8, meta_ttl / 8))
+    redis.call('HSET', KEYS[1], 'r', math.floor(now / 1000) + grace)
+    redis.call('PEXPIRE', KEYS[1], meta_ttl + grace)
+    redis.call('PEXPIRE', KEYS[2], ttl + grace)
+  end
+  if version then
+    redis.call('HSET', KEYS[1], 'v', version)
+    if version_epoch ~= '' then redis.call('HSET', KEYS[1], 've', version_epoch) end
+  end
 end
-remember(epoch, offset)
-local now = redis.call('TIME')
-local stamp = tonumber(now[1]) * 1000000 + tonumber(now[2])
-local tail = cmsgpack.pack(epoch) .. '\161o' .. cmsgpack.pack(offset) .. '\161t' .. cmsgpack.pack(stamp)
-redis.call('PUBLISH', ARGV[1], ARGV[2] .. tail .. '\161n' .. cmsgpack.pack(count))
+if KEYS[5] then redis.call('SET', KEYS[5], string.format('%.0f:%s', offset, epoch), 'PX', ARGV[6]) end
+redis.call('PUBLISH', ARGV[1],
+  ARGV[2] .. ARGV[3] .. cmsgpack.pack('e', epoch, 'o', offset, 't', now, 'n', count))
 return {epoch, offset, 0, count}

@@ -8,7 +8,17 @@ from tests.bench.jobs.base import Job, Plan, Stage
 from tests.bench.load import Figures, payload
 from tests.bench.servers.base import Shape
 
-EVERYBODY = ("flotilla", "cfloor", "socketio", "ws", "nchan", "stock-core", "stock-pubsub", "stock-pubsub-uvicorn")
+EVERYBODY = (
+    "flotilla",
+    "flotilla-pure",
+    "cfloor",
+    "socketio",
+    "ws",
+    "nchan",
+    "stock-core",
+    "stock-pubsub",
+    "stock-pubsub-uvicorn",
+)
 ROOM = 50  # members of a room
 WARM = 500  # clients before the first look at memory
 

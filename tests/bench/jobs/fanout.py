@@ -9,6 +9,7 @@ from tests.bench.servers.base import Shape
 EVERYBODY = (
     "flotilla",
     "flotilla-unjoined",
+    "flotilla-pure",
     "cfloor",
     "cfloor-joined",
     "socketio",

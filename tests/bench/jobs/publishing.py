@@ -8,6 +8,7 @@ PUBLISHERS = 50
 WINDOW = 200  # publications under way: four of each publisher
 WITH_REDIS = (
     "flotilla",
+    "flotilla-pure",
     "socketio",
     "nchan",
     "stock-core",
@@ -71,7 +72,16 @@ JOBS = (
     Job(
         name="rooms",
         title="1,000 rooms × 5 members, all publishing: best rate with p99 < 250 ms and nothing lost",
-        servers=("flotilla", "cfloor", "socketio", "ws", "nchan", "stock-pubsub", "stock-pubsub-uvicorn"),
+        servers=(
+            "flotilla",
+            "flotilla-pure",
+            "cfloor",
+            "socketio",
+            "ws",
+            "nchan",
+            "stock-pubsub",
+            "stock-pubsub-uvicorn",
+        ),
         shape=small_rooms,
         measure=rooms,
         headline="per_second",

@@ -37,6 +37,7 @@ class Flotilla(Server):
     title = "Flotilla on Daphne"
     dialect = "centrifuge"
     options: ClassVar[dict[str, Any]] = {}
+    variables: ClassVar[dict[str, str]] = {"FLOTILLA_PURE_PYTHON": ""}
 
     @property
     def path(self) -> str:
@@ -102,6 +103,7 @@ class Flotilla(Server):
             "REALTIME_TOKEN_SECRET": SECRET,
             "REALTIME_API_KEYS": API_KEY,
             "REALTIME_CONFIG": str(path),
+            **self.variables,
         }
         migrate = [sys.executable, "manage.py", "migrate", "--verbosity", "0"]
         subprocess.run(migrate, cwd=ROOT, env=self.environment, check=True)
@@ -127,6 +129,14 @@ class FlotillaUnjoined(Flotilla):
 
         absent = "max_joined_bytes" not in RealtimeConfig.__struct_fields__
         return "joining cannot be turned off in this version" if absent else super().missing()
+
+
+class FlotillaPure(Flotilla):
+    """One process without the native part."""
+
+    name = "flotilla-pure"
+    title = "Flotilla in pure Python"
+    variables: ClassVar[dict[str, str]] = {"FLOTILLA_PURE_PYTHON": "1"}
 
 
 class FlotillaTwo(Flotilla):

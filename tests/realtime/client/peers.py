@@ -18,6 +18,7 @@ class RecordingSocket:
     def __init__(self) -> None:
         self.on_slow: Callable[[], None] | None = None
         self.unsent = 0
+        self.descriptor = -1
         self.waiting = 0
         self.lines: list[dict[str, Any]] = []
         self.closed: tuple[int, str] | None = None
@@ -25,6 +26,9 @@ class RecordingSocket:
     def send(self, frame: Frame) -> None:
         assert self.closed is None, "sent after the close"
         self.lines += [json.loads(line) for line in frame.payload.split(b"\n")]
+
+    def send_soon(self, frame: Frame) -> None:
+        self.send(frame)
 
     def close(self, code: int, reason: str) -> None:
         assert self.closed is None, "closed twice"

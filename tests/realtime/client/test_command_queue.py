@@ -8,9 +8,11 @@ import pytest
 from flotilla.presence import Fenced
 from flotilla.realtime.client import command_time
 from flotilla.realtime.client.states import State
+from flotilla.realtime.engine.publisher import Publisher
 from flotilla.realtime.node.node import Node
 from flotilla.realtime.protocol.codes import CommandError, DisconnectError
 from flotilla.store import StoreUnavailable
+from flotilla.store.link import Waiting
 from tests.realtime.client.peers import Peer
 from tests.store.redis_process import until
 
@@ -153,19 +155,14 @@ class TestBounds:
     ) -> None:
         """They hold no command up, but a client cannot pile them up while Redis is slow; an answer makes room."""
         most = node.config.max_queued_commands
-        sent: list[asyncio.Future[Any]] = []
-
-        def slow(*_: Any) -> "asyncio.Future[Any]":
-            sent.append(asyncio.get_running_loop().create_future())
-            return sent[-1]
-
-        monkeypatch.setattr(node.broker, "start_publish", slow)
+        sent: list[Waiting] = []
+        monkeypatch.setattr(Publisher, "send", lambda publisher, body, waiting: sent.append(waiting))
         peer = Peer(node)
         await peer.connect()
         for _ in range(most):
             peer.say(publish={"channel": "open:a", "data": 1})
         assert len(sent) == peer.client.commands.unanswered == most
-        sent[0].set_result([b"epoch", 1, 0])
+        sent[0].set_result([b"epoch", 1, 0, 1])
         await until(lambda: peer.client.commands.unanswered == most - 1, what="one was answered")
         peer.say(publish={"channel": "open:a", "data": 1})
         assert len(sent) == most + 1

@@ -30,6 +30,7 @@ class Client:
         self.socket = self
         self.pushes: list[dict[str, Any]] = []
         self.lost: list[Subscription] = []
+        self.descriptor = -1
         self.waiting = 0
         self.busy = False
         self.dropped = False

@@ -33,7 +33,7 @@ def test_history_needs_a_size_and_a_time() -> None:
 def test_times_become_whole_milliseconds_of_at_least_one() -> None:
     """Redis takes no fractions, and zero would delete."""
     options = ChannelOptions(history_size=1, history_ttl=0.0001, history_meta_ttl=1.5)
-    assert calls.publish("room", b"{}", options).args[4:6] == (1, 1500)
+    assert str(calls.publish("room", b"{}", options).args[4]).startswith("1 1500 ")
 
 
 def test_answers_are_read() -> None:

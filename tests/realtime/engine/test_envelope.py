@@ -19,7 +19,8 @@ def test_a_head_is_completed_by_epoch_offset_and_time(channel: str, body: bytes,
     """The head plus what a script knows is one whole map."""
     tail = msgpack.packb(epoch) + b"\xa1o" + msgpack.packb(offset)
     stamp = b"\xa1t" + msgpack.packb(1_800_000_000_123_456) + b"\xa1n" + msgpack.packb(7)
-    message = unpack(envelope.publication_head(channel, body) + tail + stamp)
+    head = envelope.publication_head(channel) + envelope.bin_head(len(body)) + body
+    message = unpack(head + b"\xa1e" + tail + stamp)
     assert message.pop("n") == 7
     assert message == {"type": "pub", "c": channel, "d": body, "e": epoch, "o": offset, "t": 1_800_000_000_123_456}
     live = unpack(envelope.live_head(channel, "nonce") + tail)
@@ -29,10 +30,10 @@ def test_a_head_is_completed_by_epoch_offset_and_time(channel: str, body: bytes,
 @given(TEXT, st.binary(max_size=300), TEXT)
 def test_a_trace_is_a_key_more_which_who_does_not_know_it_leaves(channel: str, body: bytes, header: str) -> None:
     """All else is as without: an instance of the release before reads the same publication."""
-    tail = msgpack.packb("e") + b"\xa1o\x01\xa1t\x02\xa1n\x03"
-    traced = unpack(envelope.publication_head(channel, body, {"traceparent": header}) + tail)
+    rest = envelope.bin_head(len(body)) + body + b"\xa1e\xa1e\xa1o\x01\xa1t\x02\xa1n\x03"
+    traced = unpack(envelope.publication_head(channel, {"traceparent": header}) + rest)
     assert traced.pop(envelope.TRACE) == {"traceparent": header}
-    assert traced == unpack(envelope.publication_head(channel, body) + tail)
+    assert traced == unpack(envelope.publication_head(channel) + rest)
 
 
 @given(TEXT, st.binary(max_size=300))

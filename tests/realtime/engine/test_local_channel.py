@@ -24,6 +24,7 @@ class Recorder:
         self.socket = self
         self.frames: list[Frame] = []
         self.lost: list[Subscription] = []
+        self.descriptor = -1
         self.waiting = 0
         self.busy = False
 

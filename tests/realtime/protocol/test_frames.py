@@ -9,7 +9,7 @@ from websockets.frames import Frame as ParsedFrame
 from websockets.frames import Opcode
 from websockets.streams import StreamReader
 
-from flotilla.realtime.protocol.frames import TEXT, Frame, frame_header
+from flotilla.realtime.protocol.frames import Frame
 
 
 def parse(wire: bytes) -> ParsedFrame:
@@ -45,8 +45,8 @@ def test_the_payload_is_carried_unchanged(text: str) -> None:
     assert frame.text is frame.text
 
 
-@given(st.integers(0, 2**63 - 1))
-def test_a_header_uses_the_shortest_form(length: int) -> None:
-    """RFC 6455 asks for the minimal number of bytes."""
-    assert len(frame_header(TEXT, length)) == (2 if length < 126 else 4 if length < 65536 else 10)
-    assert frame_header(TEXT, length)[0] == 0x81
+def test_the_rest_of_a_frame_is_what_was_not_sent() -> None:
+    frame = Frame(b"hello")
+    assert frame.rest(3).wire == frame.wire[3:]
+    assert frame.rest(3).text == "hello"
+    assert parse(frame.wire).data == b"hello"

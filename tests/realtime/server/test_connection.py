@@ -13,16 +13,16 @@ import pytest
 import pytest_asyncio
 from twisted.internet import main
 
-from flotilla.realtime.protocol.frames import Frame, close_frame
+from flotilla.realtime.protocol.frames import Frame, close_frame, send_each
 from flotilla.realtime.server import connection as module
 from flotilla.realtime.server.budget import Allowance, Bounds
-from flotilla.realtime.server.connection import EXTENSION, Connection, State
+from flotilla.realtime.server.connection import EXTENSION, MAX_SOON, Connection, State
 from flotilla.realtime.server.traffic import traffic
 from tests.raw_frames import BINARY, CLOSE, PING, PONG, TEXT, frame
 from tests.realtime.server.waiting import until
 from tests.realtime.server.wires import Receiver, Server, Wire, parse, request
 
-pytestmark = pytest.mark.asyncio
+pytestmark = [pytest.mark.asyncio, pytest.mark.usefixtures("implementation")]
 
 BOUND = 50_000
 BOUNDS = Bounds(65536, Allowance(10_000, 10_000_000))  # of who adopts
@@ -86,6 +86,47 @@ class TestOut:
         assert adopted.wire.read() == numbered(1).wire
         assert not adopted.wire.reactor.writers
 
+    async def test_what_may_leave_soon_leaves_at_the_end_of_the_turn(self, adopted: Adopted) -> None:
+        """All of it at once, in order; nothing is sent later, however often it was asked for."""
+        for number in range(3):
+            adopted.connection.send_soon(numbered(number))
+        assert adopted.wire.read() == b""
+        assert adopted.connection.unsent == sum(len(numbered(number).wire) for number in range(3))
+        await asyncio.sleep(0)
+        assert adopted.wire.read() == b"".join(numbered(number).wire for number in range(3))
+        assert adopted.connection.unsent == 0
+        await asyncio.sleep(0)
+        assert adopted.wire.read() == b""
+
+    async def test_what_may_leave_soon_leaves_with_what_is_sent_next(
+        self, adopted: Adopted, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """In one write, before it."""
+        writes: list[bytes] = []
+        monkeypatch.setattr(adopted.connection, "_direct", lambda wire: writes.append(wire) or len(wire))
+        adopted.connection.send_soon(numbered(1))
+        adopted.connection.send(numbered(2))
+        adopted.connection.send(numbered(3))
+        await asyncio.sleep(0)
+        assert writes == [numbered(1).wire + numbered(2).wire, numbered(3).wire]
+
+    async def test_what_may_leave_soon_leaves_before_a_close(self, adopted: Adopted) -> None:
+        """It was accepted while the connection was open; what comes later was not."""
+        adopted.connection.send_soon(numbered(1))
+        adopted.connection.close(3000, "over")
+        adopted.connection.send_soon(numbered(2))
+        await asyncio.sleep(0)
+        assert adopted.wire.read() == numbered(1).wire + close_frame(3000, "over")
+
+    async def test_what_may_leave_soon_is_bounded(self, adopted: Adopted) -> None:
+        """Much of it leaves before the turn is over, and counts against a client that does not read."""
+        connection, slow = adopted.connection, list[int]()
+        connection.max_unsent, connection.on_slow = BOUND, lambda: slow.append(connection.unsent)
+        while not slow:
+            assert connection.unsent <= BOUND + MAX_SOON + 1100
+            connection.send_soon(numbered(1, 1000))
+        assert adopted.wire.read()
+
     @pytest.mark.parametrize("size", [10, 3000, 30_000, 200_000])
     async def test_partial_writes_go_on_in_order(self, adopted: Adopted, size: int) -> None:
         """The kernel takes a part; the rest and all that follows come behind it, unchanged."""
@@ -102,6 +143,40 @@ class TestOut:
         assert connection.unsent == 0
         connection.send(numbered(99))
         assert wire.read() == numbered(99).wire
+
+    @pytest.mark.parametrize("size", [10, 3000, 30_000])
+    async def test_what_goes_to_many_at_once_keeps_its_place_among_the_rest(self, adopted: Adopted, size: int) -> None:
+        """Whether the kernel takes it, a part of it, or nothing, before and behind frames that were sent alone."""
+        connection, wire, found = adopted.connection, adopted.wire, b""
+        frames = [numbered(number, size) for number in range(40)]
+        for number, one in enumerate(frames):
+            if number % 3:
+                send_each([connection], one)
+            else:
+                connection.send(one)
+            if number % 7 == 3 and wire.reactor.writers:
+                wire.transport.doWrite()
+            if number % 5 == 2:
+                found += wire.read()
+        assert found + wire.drain() == b"".join(one.wire for one in frames)
+
+    async def test_it_has_a_descriptor_while_nothing_waits(self, adopted: Adopted) -> None:
+        """From the first frame to the end; nobody may write where something waits, nor behind the close."""
+        connection = adopted.connection
+        assert connection.descriptor == adopted.wire.transport.fileno()
+        connection.send(numbered(1, 200_000))
+        assert connection.descriptor == -1
+        adopted.wire.drain()
+        connection.send(numbered(2))
+        assert connection.descriptor == adopted.wire.transport.fileno()
+        connection.close(1000)
+        assert connection.descriptor == -1
+
+    async def test_a_connection_that_is_lost_has_no_descriptor(self, adopted: Adopted) -> None:
+        """Its number is soon another one's."""
+        adopted.wire.hang_up()
+        assert adopted.connection.descriptor == -1
+        send_each([adopted.connection], numbered(1))
 
     @pytest.mark.skipif(sys.platform != "linux", reason="others do not tell what the kernel holds")
     async def test_what_the_kernel_holds_is_counted_as_waiting(self, adopted: Adopted) -> None:

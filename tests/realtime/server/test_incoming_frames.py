@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from websockets.frames import Close, Frame, Opcode
+from websockets.frames import Close
 
 from flotilla.realtime.server.incoming_frames import (
     Message,
@@ -14,10 +14,8 @@ from flotilla.realtime.server.incoming_frames import (
     Violation,
     can_be_sent,
     close_code,
-    unmask,
-    whole_text,
 )
-from tests.raw_frames import BINARY, CLOSE, MASK, PING, TEXT, frame
+from tests.raw_frames import BINARY, CLOSE, PING, TEXT, frame
 
 MAX = 65536
 
@@ -39,45 +37,6 @@ def violation(wire: bytes, most: int = MAX) -> int:
         read(wire, most=most)
     assert refused.value.reason
     return refused.value.code
-
-
-class TestWholeText:
-    @pytest.mark.parametrize("size", [0, 1, 125, 126, 127, 1000, 65535])
-    def test_one_whole_text_is_taken(self, size: int) -> None:
-        assert whole_text(frame(TEXT, b"x" * size), MAX) == b"x" * size
-
-    @given(st.text(max_size=200))
-    def test_it_reads_what_another_implementation_writes(self, text: str) -> None:
-        wire = Frame(Opcode.TEXT, text.encode()).serialize(mask=True)
-        assert whole_text(wire, MAX) == text.encode()
-
-    @pytest.mark.parametrize(
-        "wire",
-        [
-            b"",
-            b"\x81",
-            b"\x81\x80\0\0\0",
-            frame(TEXT, b"hi")[:-1],
-            frame(TEXT, b"hi") + b"\x81",
-            frame(TEXT, b"hi") * 2,
-            frame(BINARY, b"hi"),
-            frame(PING, b"hi"),
-            frame(TEXT, b"hi", final=False),
-            frame(TEXT, b"hi", bits=0x40),
-            frame(TEXT, b"hi", masked=False),
-            frame(TEXT, b"hi" * 100, masked=False),
-            frame(TEXT, b"x" * 65536),
-            b"\x81\xfe\0\x02" + MASK + b"hi",  # a length that is not in its shortest form
-            b"\x81\xfe",
-        ],
-    )
-    def test_anything_else_is_left_to_the_reader(self, wire: bytes) -> None:
-        assert whole_text(wire, MAX) is None
-
-    def test_a_text_that_is_too_big_is_left_to_the_reader(self) -> None:
-        assert whole_text(frame(TEXT, b"x" * 300), 300) is not None
-        assert whole_text(frame(TEXT, b"x" * 301), 300) is None
-        assert whole_text(frame(TEXT, b"x" * 3), 2) is None
 
 
 class TestReader:
@@ -178,10 +137,3 @@ class TestCloseCodes:
         with pytest.raises(Violation) as refused:
             close_code(payload)
         assert refused.value.code == code
-
-
-@given(st.binary(max_size=300), st.binary(min_size=4, max_size=4))
-def test_masking_twice_changes_nothing(payload: bytes, mask: bytes) -> None:
-    assert unmask(unmask(payload, mask), mask) == payload
-    theirs = Frame(Opcode.BINARY, payload).serialize(mask=True)
-    assert unmask(theirs[-len(payload) :], theirs[-len(payload) - 4 : -len(payload)]) == payload or not payload

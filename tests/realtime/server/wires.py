@@ -11,6 +11,7 @@ from twisted.python.failure import Failure
 from flotilla.realtime.server.budget import UNBOUNDED, Bounds
 from flotilla.realtime.server.connection import Connection
 from flotilla.realtime.server.handshake import Handshake
+from flotilla.realtime.server.turn import Turn
 
 
 class Reactor:
@@ -120,6 +121,7 @@ class Server:
         self.bounds = Bounds(max_message_bytes, UNBOUNDED)
         self.ping_interval, self.ping_timeout = 0.0, 30.0
         self.open: list[Connection] = []
+        self.turn = Turn()
 
     def websocket_opened(self, connection: Connection) -> None:
         self.open.append(connection)
