@@ -91,7 +91,7 @@ def publish(
     placement = placement_of(channel)
     size = 0 if skip_history or not keeps_history(options) else options.history_size
     first, second = placement.marks
-    keys = (placement.key("meta"), placement.key("stream"), *_partition(placement))
+    keys: tuple[str, ...] = (placement.key("meta"), placement.key("stream"), *_partition(placement))
     args = (
         placement.topic,
         envelope.publication_head(channel, trace) + envelope.bin_head(len(body)),

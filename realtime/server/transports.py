@@ -38,8 +38,8 @@ def read_with(transport: Any, readable: Callable[[], None]) -> None:
 
     The event loop calls it by itself, without what Twisted's reactor does around each event: it finds out a prefix for
     the log and keeps it in a context, which costs more than to read. To Twisted the transport reads as before; when it
-    stops and begins again, Twisted's own way counts. Where the loop is none of asyncio's, nothing changes. What is called
-    is in no context of whoever asks for it (a trace, a request's variables): it goes on when they are over.
+    stops and begins again, Twisted's own way counts. Where the loop is none of asyncio's, nothing changes. What is
+    called is in no context of whoever asks for it (a trace, a request's variables): it goes on when they are over.
     """
     loop = getattr(transport.reactor, "_asyncioEventloop", None)
     if loop is not None and transport in transport.reactor._readers:

@@ -130,7 +130,7 @@ async def test_what_is_not_sampled_carries_nothing(make: Make, seen: Seen, redis
         await until(lambda: len(heard) >= 2)
     plain, traced = (msgpack.unpackb(message) for message in heard if envelope.PUBLICATION.encode() in message)
     assert plain.keys() == {"type", "c", "d", "e", "o", "t", "n"}
-    assert heard[0].startswith(envelope.publication_head(ROOM, b'{"data":1}'))
+    assert heard[0].startswith(envelope.publication_head(ROOM) + envelope.bin_head(10) + b'{"data":1}')
     assert traced.keys() == plain.keys() | {"w"}
     assert traced["w"].keys() == {"traceparent"}
     kept = redis_process.ask("XRANGE", placement_of(ROOM).key("stream"), "-", "+")
@@ -179,9 +179,9 @@ async def test_what_nobody_here_is_given_has_no_span(make: Make, seen: Seen) -> 
         await publish(two)
     await until(expect(client, 1, 1))
     await seen.one("deliver")
-    again = envelope.publication_head(ROOM, b'{"data":1}', {"traceparent": TRACEPARENT})
+    again = envelope.publication_head(ROOM, {"traceparent": TRACEPARENT}) + envelope.bin_head(10) + b'{"data":1}'
     position = one.hub.channels[ROOM].position
-    tail = msgpack.packb(position.epoch) + b"\xa1o\x01\xa1t\x00\xa1n\x00"
+    tail = b"\xa1e" + msgpack.packb(position.epoch) + b"\xa1o\x01\xa1t\x00\xa1n\x00"
     one.hub._receive([again + tail])
     assert len(seen.named("deliver")) == 1
 
