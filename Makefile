@@ -133,6 +133,10 @@ load-gate: $(DEV_STAMP) ## proves the gate of `make load`: delay, drops, a gener
 bench: $(BENCH_STAMP) bench-node-project ## Flotilla beside others, about an hour and a half; ARGS="--only fanout --servers flotilla,cfloor --quick"
 	@exec $(PY) -m tests.bench.run $(ARGS)
 
+.PHONY: bench-compare
+bench-compare: $(DEV_STAMP) ## what an operation costs beside revision BASE (the last tag, or the commit before): fails beyond noise; ARGS="--only publish,connect --quick"
+	@exec $(PY) -m tests.bench.compare --base $(or $(BASE),auto) $(ARGS)
+
 .PHONY: docs docs-serve reference
 docs: $(DOCS_STAMP) ## the documents as a site in var/site: every link and anchor checked, a warning is an error
 	@exec $(PY) -m docs.site.build

@@ -78,7 +78,10 @@ class LoadClient:
             raise LoadError(f"{answer['ready']} of {count} clients could join: {answer['complaint'] or 'too slow'}")
         return answer
 
-    def run(self, seconds: float, *, rate: float = 0, window: int = 0, drain: float = 3.0) -> Figures:
-        """Publish for `seconds`: `rate` a second, or always `window` publications under way."""
-        words = {"seconds": seconds, "rate": rate, "window": window, "drain": drain}
+    def run(
+        self, seconds: float, *, rate: float = 0, window: int = 0, publications: int = 0, drain: float = 3.0
+    ) -> Figures:
+        """Publish for `seconds`, or until there were so many `publications`: `rate` a second, or always `window`
+        under way."""
+        words = {"seconds": seconds, "rate": rate, "window": window, "publications": publications, "drain": drain}
         return self.tell("run", words, within=seconds + 600)

@@ -50,10 +50,10 @@ class Stage:
             self.load.connect(count)
             self.connected = count
 
-    def run(self, seconds: float, *, rate: float = 0, window: int = 0) -> Figures:
+    def run(self, seconds: float, *, rate: float = 0, window: int = 0, publications: int = 0) -> Figures:
         """As the load client's, with the CPU time of the server and of Redis, and what follows from it."""
         before, redis_before = self.meter.cpu(), self.redis.cpu() if self.redis else 0.0
-        figures = self.load.run(seconds, rate=rate, window=window)
+        figures = self.load.run(seconds, rate=rate, window=window, publications=publications)
         figures["server_cpu"] = self.meter.cpu() - before
         figures["redis_cpu"] = self.redis.cpu() - redis_before if self.redis else 0.0
         took, received = max(figures["seconds"], 1e-6), max(figures["received"], 1)

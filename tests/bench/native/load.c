@@ -4,7 +4,7 @@
  *   setup dialect=centrifuge ports=1,2 path=HEX hello=HEX rooms=R members=M sources=S
  *   publisher by=clients|port port=P template=HEX
  *   connect count=N concurrency=C [receive_buffer=BYTES] [muted=1] [timeout=SECONDS]
- *   run seconds=S rate=PER_SECOND | window=PUBLICATIONS [drain=SECONDS]
+ *   run seconds=S rate=PER_SECOND | window=PUBLICATIONS [publications=MOST] [drain=SECONDS]
  *   unmute | status | disconnect | quit
  */
 #define _GNU_SOURCE
@@ -136,6 +136,7 @@ static double outstanding(void) {
 
 static void run(void) {
     double rate = number("rate", 0), window = number("window", 0), cpu = cpu_seconds();
+    uint64_t most = (uint64_t)number("publications", 0);
     forget_earlier_runs();
     uint64_t start = now_us(), end = start + (uint64_t)(number("seconds", 1) * 1e6), due = start, progress = start;
     uint64_t drain = (uint64_t)(number("drain", 3) * 1e6), seen = 0, begun = 0;
@@ -145,14 +146,17 @@ static void run(void) {
             begun = bench.run.published;
             progress = now;
         }
+        if (most && bench.run.published >= most && now < end) end = now; /* that many, however long they took */
         bool over = now >= end && (window > 0 || due >= end);
         if (over && (bench.run.received >= bench.run.expected || now - progress > drain)) break;
         if (window > 0) {
             if (now - progress > drain) break; /* something was lost: the window never opens again */
-            while (now < end && outstanding() < window && bench.run.published - begun < window) publish(now_us());
+            while (now < end && outstanding() < window && bench.run.published - begun < window &&
+                   (!most || bench.run.published < most))
+                publish(now_us());
             turn(now + 10000);
         } else {
-            while (due <= now && due < end) {
+            while (due <= now && due < end && (!most || bench.run.published < most)) {
                 publish(due);
                 due = start + (uint64_t)((double)bench.run.published * 1e6 / rate);
             }

@@ -12,7 +12,7 @@ from typing import ClassVar
 import psutil
 
 from tests.bench.machine import Cores
-from tests.cluster.support.processes import Process, Redis, free_port, wait_until
+from tests.cluster.support.processes import ROOT, Process, Redis, free_port, wait_until
 
 
 class BenchRedis(Redis):
@@ -134,11 +134,11 @@ class Server(ABC):
                     with contextlib.suppress(psutil.NoSuchProcess):
                         worker.kill()
 
-    def spawn(self, command: list[str], environment: dict[str, str] | None = None) -> Process:
+    def spawn(self, command: list[str], environment: dict[str, str] | None = None, folder: Path = ROOT) -> Process:
         """Start one of the server's processes, on its core."""
         index = len(self.server_processes)
         process = Process(f"{self.name}-{index}", self.home)
-        process.spawn([*self.cores.for_server(index), *command], environment)
+        process.spawn([*self.cores.for_server(index), *command], environment, folder)
         self.server_processes.append(process)
         return process
 

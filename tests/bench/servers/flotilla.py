@@ -7,6 +7,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from pathlib import Path
 from typing import Any, ClassVar
 
 from tests.bench.servers.base import Publishing, Server, as_json
@@ -37,6 +38,8 @@ class Flotilla(Server):
     title = "Flotilla on Daphne"
     dialect = "centrifuge"
     options: ClassVar[dict[str, Any]] = {}
+    root: ClassVar[Path] = ROOT
+    """Where its sources are: another revision's, when revisions are compared."""
 
     @property
     def path(self) -> str:
@@ -58,7 +61,7 @@ class Flotilla(Server):
     def outside(self) -> Publishing:
         command = [sys.executable, "-m", "tests.bench.flotilla_publication", self.channel.replace("%r", "0")]
         done = subprocess.run(
-            command, cwd=ROOT, env=self.environment, input=self.shape.message, capture_output=True, text=True
+            command, cwd=self.root, env=self.environment, input=self.shape.message, capture_output=True, text=True
         )
         if done.returncode:
             raise AssertionError(done.stderr)
@@ -92,7 +95,7 @@ class Flotilla(Server):
         path.write_text(as_json(config))
         own = ("REDIS", "REALTIME", "DJANGO", "INSTANCE")
         self._environment = {key: value for key, value in os.environ.items() if not key.startswith(own)} | {
-            "PYTHONPATH": str(ROOT),
+            "PYTHONPATH": str(self.root),
             "DJANGO_SETTINGS_MODULE": "project.settings",
             "DJANGO_SECRET_KEY": SECRET,
             "DJANGO_ALLOWED_HOSTS": "127.0.0.1",
@@ -104,12 +107,16 @@ class Flotilla(Server):
             "REALTIME_CONFIG": str(path),
         }
         migrate = [sys.executable, "manage.py", "migrate", "--verbosity", "0"]
-        subprocess.run(migrate, cwd=ROOT, env=self.environment, check=True)
+        subprocess.run(migrate, cwd=self.root, env=self.environment, check=True)
         self._metrics_ports = [free_port() for _ in self.ports]
         for number, port in enumerate(self.ports):
             command = [sys.executable, "-m", "flotilla.realtime.server.daphne", "-b", "127.0.0.1", "-p", str(port)]
             own_names = {"INSTANCE_ID": f"bench-{number}", "METRICS_PORT": str(self._metrics_ports[number])}
-            self.spawn([*command, "--access-log", os.devnull, "project.asgi:application"], self.environment | own_names)
+            self.spawn(
+                [*command, "--access-log", os.devnull, "project.asgi:application"],
+                self.environment | own_names,
+                self.root,
+            )
         for process, port in zip(self.server_processes, self.ports, strict=True):
             wait_until(lambda p=process, n=port: not p.running or _ready(n), f"{self.name} is ready")
 
