@@ -2,7 +2,7 @@
 
 from tests.bench.jobs import connections, fanout, presence, publishing, slow
 from tests.bench.jobs.base import Job
-from tests.bench.servers import floor, flotilla, nchan, node, stock
+from tests.bench.servers import floor, flotilla, golang, nchan, node, stock
 from tests.bench.servers.base import Server
 
 SERVERS: dict[str, type[Server]] = {
@@ -18,6 +18,8 @@ SERVERS: dict[str, type[Server]] = {
         node.SocketIOTwo,
         node.BareWs,
         nchan.Nchan,
+        golang.Centrifuge,
+        golang.Nats,
         stock.StockCore,
         stock.StockPubSub,
         stock.StockCoreUvicorn,

@@ -65,8 +65,10 @@ class LoadClient:
 
     def publish_through(self, publishing: Publishing) -> None:
         """Say how publications are sent."""
-        words = {"by": "clients" if publishing.port is None else "port", "port": publishing.port or 0}
-        answer = self.tell("publisher", {**words, "template": publishing.template.hex()})
+        by = "clients" if publishing.port is None else "port"
+        words: dict[str, object] = {"by": by, "port": publishing.port or 0}
+        words |= {"greeting": publishing.greeting.hex(), "template": publishing.template.hex()}
+        answer = self.tell("publisher", words)
         if answer["errors"]:
             raise LoadError(f"nothing can be published through port {publishing.port}")
 

@@ -8,7 +8,18 @@ from tests.bench.jobs.base import Job, Plan, Stage
 from tests.bench.load import Figures, payload
 from tests.bench.servers.base import Shape
 
-EVERYBODY = ("flotilla", "cfloor", "socketio", "ws", "nchan", "stock-core", "stock-pubsub", "stock-pubsub-uvicorn")
+EVERYBODY = (
+    "flotilla",
+    "cfloor",
+    "socketio",
+    "ws",
+    "nchan",
+    "centrifuge",
+    "nats",
+    "stock-core",
+    "stock-pubsub",
+    "stock-pubsub-uvicorn",
+)
 ROOM = 50  # members of a room
 WARM = 500  # clients before the first look at memory
 
@@ -87,7 +98,7 @@ def _storm_job(clients: int, concurrency: int, storms: int, servers: tuple[str, 
 
 JOBS = (
     _storm_job(2000, 40, 3, EVERYBODY),
-    _storm_job(10000, 100, 1, ("flotilla", "cfloor", "socketio", "ws")),
+    _storm_job(10000, 100, 1, ("flotilla", "cfloor", "socketio", "ws", "centrifuge", "nats")),
     Job(
         name="memory",
         title="Memory of an idle, subscribed connection, 5,000 of them",

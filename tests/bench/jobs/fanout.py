@@ -14,6 +14,8 @@ EVERYBODY = (
     "socketio",
     "ws",
     "nchan",
+    "centrifuge",
+    "nats",
     "stock-core",
     "stock-pubsub",
     "stock-core-uvicorn",

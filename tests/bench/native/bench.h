@@ -22,7 +22,7 @@
 #define MOST_PORTS 8
 
 enum state { CONNECTING, UPGRADING, JOINING, READY, CLOSED };
-enum dialect { RAW, CENTRIFUGE, SOCKETIO };
+enum dialect { RAW, CENTRIFUGE, SOCKETIO, NATS };
 
 struct buffer {
     char *bytes;
@@ -95,6 +95,7 @@ void on_text(struct connection *c, const char *text, size_t length, uint64_t now
 
 /* publish.c */
 void set_publisher(bool by_clients, uint16_t port, const char *template, size_t length);
+void greet_publisher(const char *bytes, size_t length);
 void publish(uint64_t intended);
 void on_publisher(uint32_t events);
 bool is_publisher(const void *what);

@@ -1,4 +1,5 @@
-/* What servers say and want to hear: raw text, the Centrifuge JSON protocol, Socket.IO 4 (engine.io over WebSocket).
+/* What servers say and want to hear: raw text, the Centrifuge JSON protocol, Socket.IO 4 (engine.io over WebSocket),
+ * NATS's lines.
  * Each joins a room, answers pings, and hands payloads to the tally. */
 #define _GNU_SOURCE
 #include <stdlib.h>
@@ -71,11 +72,32 @@ static void on_socketio(struct connection *c, const char *text, size_t length, u
         refused(c, text, length);
 }
 
+/* A frame has whole messages; what is no message begins it. */
+static void on_nats(struct connection *c, const char *text, size_t length, uint64_t now) {
+    if (begins(text, length, "PING"))
+        send_text(c, "PONG\r\n", 6);
+    if (begins(text, length, "INFO") && c->state == JOINING)
+        say_hello(c);
+    else if (begins(text, length, "PONG") && c->state == JOINING)
+        become_ready(c);
+    else if (begins(text, length, "-ERR")) {
+        if (c->state == JOINING) {
+            refused(c, text, length);
+            return;
+        }
+        complain("a command was refused", text, length);
+        bench.run.errors++;
+    }
+    if (c->state == READY) count_deliveries(c, text, length, now);
+}
+
 void on_text(struct connection *c, const char *text, size_t length, uint64_t now) {
     if (bench.dialect == CENTRIFUGE)
         on_centrifuge(c, text, length, now);
     else if (bench.dialect == SOCKETIO)
         on_socketio(c, text, length, now);
+    else if (bench.dialect == NATS)
+        on_nats(c, text, length, now);
     else
         count_deliveries(c, text, length, now);
 }

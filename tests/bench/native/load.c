@@ -1,8 +1,8 @@
 /* The load client: takes commands on its input, one a line (`name key=value …`), answers each with a line of JSON.
  * Between commands it goes on reading and answering pings. Times in answers are microseconds unless named otherwise.
  *
- *   setup dialect=centrifuge ports=1,2 path=HEX hello=HEX rooms=R members=M sources=S
- *   publisher by=clients|port port=P template=HEX
+ *   setup dialect=raw|centrifuge|socketio|nats ports=1,2 path=HEX hello=HEX rooms=R members=M sources=S
+ *   publisher by=clients|port port=P template=HEX [greeting=HEX]
  *   connect count=N concurrency=C [receive_buffer=BYTES] [muted=1] [timeout=SECONDS]
  *   run seconds=S rate=PER_SECOND | window=PUBLICATIONS [publications=MOST] [drain=SECONDS]
  *   unmute | status | disconnect | quit
@@ -66,7 +66,7 @@ static char *bytes_of(const char *name, size_t *length) {
 
 static void setup(void) {
     const char *dialect = option("dialect", "raw");
-    bench.dialect = *dialect == 'c' ? CENTRIFUGE : *dialect == 's' ? SOCKETIO : RAW;
+    bench.dialect = *dialect == 'c' ? CENTRIFUGE : *dialect == 's' ? SOCKETIO : *dialect == 'n' ? NATS : RAW;
     bench.path = bytes_of("path", NULL);
     bench.hello = bytes_of("hello", NULL);
     bench.rooms = (uint32_t)number("rooms", 1);
@@ -82,11 +82,13 @@ static void setup(void) {
 }
 
 static void publisher(void) {
-    size_t length;
-    char *template = bytes_of("template", &length);
+    size_t length, greeted;
+    char *template = bytes_of("template", &length), *greeting = bytes_of("greeting", &greeted);
     bench.run = (struct figures){0};
     set_publisher(*option("by", "port") == 'c', (uint16_t)number("port", 0), template, length);
+    greet_publisher(greeting, greeted);
     free(template);
+    free(greeting);
     printf("{\"errors\": %" PRIu64 "}\n", bench.run.errors);
 }
 

@@ -86,6 +86,12 @@ static void flush(void) {
     watch();
 }
 
+void greet_publisher(const char *bytes, size_t length) {
+    if (length == 0) return;
+    append(&publisher.out, bytes, length);
+    flush();
+}
+
 /* %r becomes the room, %i a fresh command id. */
 static void publish_by_client(uint64_t intended) {
     struct connection *c = NULL;

@@ -32,10 +32,14 @@ class BenchRedis(Redis):
 
 @dataclass(frozen=True, slots=True)
 class Publishing:
-    """How a publication gets in: bytes sent to a port, or (`port` None) a text each client sends; `%r`: its room."""
+    """How a publication gets in: bytes sent to a port, or (`port` None) a text each client sends; `%r`: its room.
+
+    `greeting` is what the port hears first, once.
+    """
 
     port: int | None
     template: bytes
+    greeting: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

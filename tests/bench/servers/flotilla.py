@@ -10,15 +10,16 @@ import urllib.request
 from pathlib import Path
 from typing import Any, ClassVar
 
-from tests.bench.servers.base import Publishing, Server, as_json
+from tests.bench.servers.base import Publishing, as_json
+from tests.bench.servers.centrifuge import HISTORY_SIZE, HISTORY_TTL, CentrifugeServer
 from tests.cluster.support.processes import ROOT, free_port, wait_until
 
 API_KEY = "the key of the bench"
 SECRET = "a secret of the bench, long enough to be one"
 _OPEN = {
     "presence": True,
-    "history_size": 100,
-    "history_ttl": "5m",
+    "history_size": HISTORY_SIZE,
+    "history_ttl": HISTORY_TTL,
     "force_recovery": True,
     "allow_subscribe_for_client": True,
     "allow_subscribe_for_anonymous": True,
@@ -31,32 +32,14 @@ NAMESPACES: dict[str, dict[str, Any]] = {
 }
 
 
-class Flotilla(Server):
+class Flotilla(CentrifugeServer):
     """One process."""
 
     name = "flotilla"
     title = "Flotilla on Daphne"
-    dialect = "centrifuge"
     options: ClassVar[dict[str, Any]] = {}
     root: ClassVar[Path] = ROOT
     """Where its sources are: another revision's, when revisions are compared."""
-
-    @property
-    def path(self) -> str:
-        return "/connection/websocket"
-
-    @property
-    def channel(self) -> str:
-        """The channel of room `%r`."""
-        return f"{self.shape.namespace}:%r"
-
-    @property
-    def hello(self) -> str:
-        return f'{{"id":1,"connect":{{}}}}\n{{"id":2,"subscribe":{{"channel":"{self.channel}"}}}}'
-
-    def inside(self) -> Publishing:
-        text = f'{{"id":%i,"publish":{{"channel":"{self.channel}","data":{self.shape.message}}}}}'
-        return Publishing(None, text.encode())
 
     def outside(self) -> Publishing:
         command = [sys.executable, "-m", "tests.bench.flotilla_publication", self.channel.replace("%r", "0")]
