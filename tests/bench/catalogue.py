@@ -1,6 +1,6 @@
 """All servers and all jobs by name, and which of them a run wants."""
 
-from tests.bench.jobs import connections, fanout, presence, publishing, slow
+from tests.bench.jobs import api, connections, fanout, pages, presence, publishing, slow, subscriptions
 from tests.bench.jobs.base import Job
 from tests.bench.servers import floor, flotilla, golang, nchan, node, stock
 from tests.bench.servers.base import Server
@@ -10,15 +10,24 @@ SERVERS: dict[str, type[Server]] = {
     for kind in (
         flotilla.Flotilla,
         flotilla.FlotillaUnjoined,
+        flotilla.FlotillaPure,
         flotilla.FlotillaTwo,
+        flotilla.FlotillaFour,
+        flotilla.FlotillaTls,
+        flotilla.FlotillaPages,
         floor.CFloor,
         floor.CFloorJoined,
         floor.CFloorDelayed,
         node.SocketIO,
         node.SocketIOTwo,
+        node.SocketIOFour,
+        node.SocketIOTls,
         node.BareWs,
         nchan.Nchan,
         golang.Centrifuge,
+        golang.CentrifugeTwo,
+        golang.CentrifugeFour,
+        golang.CentrifugeTls,
         golang.Nats,
         stock.StockCore,
         stock.StockPubSub,
@@ -27,7 +36,9 @@ SERVERS: dict[str, type[Server]] = {
     )
 }
 JOBS: dict[str, Job] = {
-    job.name: job for part in (fanout, publishing, connections, presence, slow) for job in part.JOBS
+    job.name: job
+    for part in (fanout, publishing, connections, subscriptions, presence, api, pages, slow)
+    for job in part.JOBS
 }
 
 

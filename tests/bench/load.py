@@ -66,7 +66,8 @@ class LoadClient:
     def publish_through(self, publishing: Publishing) -> None:
         """Say how publications are sent."""
         by = "clients" if publishing.port is None else "port"
-        words: dict[str, object] = {"by": by, "port": publishing.port or 0}
+        words: dict[str, object] = {"by": by, "port": publishing.port or 0, "links": publishing.links}
+        words |= {"awaited": int(publishing.awaited), "batched": int(publishing.batched)}
         words |= {"greeting": publishing.greeting.hex(), "template": publishing.template.hex()}
         answer = self.tell("publisher", words)
         if answer["errors"]:
@@ -78,6 +79,13 @@ class LoadClient:
         answer = self.tell("connect", words, within + 10)
         if answer["ready"] != count:
             raise LoadError(f"{answer['ready']} of {count} clients could join: {answer['complaint'] or 'too slow'}")
+        return answer
+
+    def come_back(self, concurrency: int = 64, within: float = 120.0) -> Figures:
+        """Let all who were dropped return; raises LoadError unless all are back."""
+        answer = self.tell("return", {"concurrency": concurrency, "timeout": within}, within + 10)
+        if answer["ready"] != answer["begun"]:
+            raise LoadError(f"{answer['ready']} of {answer['begun']} came back: {answer['complaint'] or 'too slow'}")
         return answer
 
     def run(

@@ -105,8 +105,9 @@ def staged(kind: type[Server], job: Job, plan: Plan) -> Iterator[Stage]:
 def set_up(load: LoadClient, server: Server) -> None:
     """Tell the load client whom it will speak to, and how publications are sent."""
     shape = server.shape
-    words = {"path": server.path.encode().hex(), "hello": server.hello.encode().hex()}
-    words |= {"dialect": server.dialect, "ports": ",".join(map(str, server.ports))}
+    texts = {"path": server.path, "hello": server.hello, "again": server.hello_again}
+    words: dict[str, object] = {name: text.encode().hex() for name, text in texts.items()}
+    words |= {"secure": int(server.secure), "dialect": server.dialect, "ports": ",".join(map(str, server.ports))}
     load.tell("setup", {**words, "rooms": shape.rooms, "members": shape.members, "sources": shape.sources})
     load.publish_through(server.publishing())
 

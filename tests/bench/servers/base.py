@@ -34,21 +34,29 @@ class BenchRedis(Redis):
 class Publishing:
     """How a publication gets in: bytes sent to a port, or (`port` None) a text each client sends; `%r`: its room.
 
-    `greeting` is what the port hears first, once.
+    `greeting` is what the port hears first, once. There are `links` connections to it, each for the room of its number;
+    where answers are `awaited`, each waits for one before it goes on. All marks of the template are one publication;
+    when it is `batched`, each is one of its own.
     """
 
     port: int | None
     template: bytes
     greeting: bytes = b""
+    links: int = 1
+    awaited: bool = False
+    batched: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """Who is where: `rooms` of `members`; whether the members publish themselves; whether rooms keep history."""
+    """Who is where: `rooms` of `members`; whether the members publish themselves, or only each room's first one;
+    whether rooms keep history; whether everybody asks to be told who joins."""
 
     rooms: int = 1
     members: int = 1_000_000
     by_clients: bool = False
+    first_only: bool = False
+    announced: bool = False
     keeps: bool = False  # history, for servers that have it only where they are told
     namespace: str = "bench"
     message: str = ""
@@ -56,7 +64,7 @@ class Shape:
     @property
     def sources(self) -> int:
         """How many publish into one room."""
-        return self.members if self.by_clients else 1
+        return self.members if self.by_clients and not self.first_only else 1
 
 
 class Server(ABC):
@@ -68,6 +76,7 @@ class Server(ABC):
     uses_redis: ClassVar[bool] = True
     processes: ClassVar[int] = 1
     window: ClassVar[int] = 128  # publications under way when it is flooded
+    secure: ClassVar[bool] = False  # clients speak TLS
 
     def __init__(self, home: Path, shape: Shape, cores: Cores) -> None:
         self.home = home
@@ -92,6 +101,16 @@ class Server(ABC):
     def hello(self) -> str:
         """What a client says to join room `%r`; empty where the path says it."""
         return ""
+
+    @property
+    def hello_again(self) -> str:
+        """What a client says that was here before and wants what it missed; empty where nothing is kept."""
+        return ""
+
+    @property
+    def churn(self) -> tuple[str, str] | None:
+        """What a client says to join channel `%n` as well, and to leave it; each is answered. None: it cannot."""
+        return None
 
     @abstractmethod
     def start_processes(self) -> None:

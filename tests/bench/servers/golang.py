@@ -8,6 +8,7 @@ import os
 from typing import ClassVar
 
 from tests.bench import golang
+from tests.bench.servers import certificate
 from tests.bench.servers.base import Publishing, Server, answers, as_json
 from tests.bench.servers.centrifuge import HISTORY_SIZE, HISTORY_TTL, CentrifugeServer
 from tests.cluster.support.processes import free_port, wait_until
@@ -27,7 +28,13 @@ class Centrifuge(CentrifugeServer):
 
     def start_processes(self) -> None:
         for port in self.ports:
-            self.spawn([*self._command(), "-port", str(port)], _ON_ONE)
+            self.spawn([*self._command(), "-port", str(port), *self._tls()], _ON_ONE)
+
+    def _tls(self) -> list[str]:
+        if not self.secure:
+            return []
+        own = certificate.make(self.home)
+        return ["-key", str(own.key), "-chain", str(own.chain)]
 
     def outside(self) -> Publishing:
         port = free_port()
@@ -40,6 +47,34 @@ class Centrifuge(CentrifugeServer):
     def _command(self) -> list[str]:
         kept = ["-history-size", str(HISTORY_SIZE), "-history-ttl", HISTORY_TTL]
         return [str(golang.peer()), "-redis", f"127.0.0.1:{self.redis.port}", *kept]
+
+
+class CentrifugeTwo(Centrifuge):
+    """Two processes; the load client connects to both in turn."""
+
+    name = "centrifuge-2"
+    title = "centrifuge library, 2 processes"
+    processes = 2
+
+
+class CentrifugeFour(Centrifuge):
+    """Four processes; the load client connects to all in turn."""
+
+    name = "centrifuge-4"
+    title = "centrifuge library, 4 processes"
+    processes = 4
+
+
+class CentrifugeTls(Centrifuge):
+    """One process that speaks TLS itself."""
+
+    name = "centrifuge-tls"
+    title = "centrifuge library in Go, TLS"
+    secure = True
+
+    @classmethod
+    def missing(cls) -> str | None:
+        return certificate.missing() or super().missing()
 
 
 class Nats(Server):
@@ -61,6 +96,10 @@ class Nats(Server):
     @property
     def hello(self) -> str:
         return 'CONNECT {"verbose":false}\r\nSUB bench.%r 1\r\nPING\r\n'
+
+    @property
+    def churn(self) -> tuple[str, str]:
+        return "SUB bench.v%n 2\r\nPING\r\n", "UNSUB 2\r\nPING\r\n"
 
     def inside(self) -> Publishing:
         return Publishing(None, self._publication("%r"))

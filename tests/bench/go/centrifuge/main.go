@@ -23,6 +23,8 @@ var (
 	channel = flag.String("channel", "", "of the lines")
 	redis   = flag.String("redis", "", "address of Redis")
 	size    = flag.Int("history-size", 0, "publications kept in a channel")
+	key     = flag.String("key", "", "of the certificate, for TLS")
+	chain   = flag.String("chain", "", "the certificate")
 	ttl     = flag.Duration("history-ttl", 0, "how long they are kept")
 )
 
@@ -52,11 +54,10 @@ func main() {
 		return
 	}
 	http.Handle("/connection/websocket", centrifuge.NewWebsocketHandler(node, centrifuge.WebsocketConfig{}))
-	http.HandleFunc("/presence_stats", func(answer http.ResponseWriter, request *http.Request) {
-		stats, err := node.PresenceStats(request.URL.Query().Get("channel"))
-		must(err)
-		fmt.Fprint(answer, stats.NumClients)
-	})
+	api(node)
+	if *key != "" {
+		log.Fatal(http.ListenAndServeTLS(fmt.Sprintf("127.0.0.1:%d", *port), *chain, *key, nil))
+	}
 	log.Fatal(http.ListenAndServe(fmt.Sprintf("127.0.0.1:%d", *port), nil))
 }
 
