@@ -1,12 +1,17 @@
-"""Another revision of this repository, checked out beside the working tree."""
+"""Another revision of this repository, checked out beside the working tree.
+
+`python -m tests.bench.revision` prints the commit that this one is compared with, or why there is none (status 1).
+"""
 
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from tests.cluster.support.processes import ROOT
 
+AUTO = "auto"
 WHERE = ROOT / "var" / "bench" / "revisions"
 
 
@@ -15,13 +20,12 @@ class RevisionError(Exception):
 
 
 def find(name: str) -> str:
-    """The commit that a name means; `auto` is the newest tag before this commit, or else the commit before it.
+    """The commit that a name means; AUTO is the newest tag before this commit, or else the commit before it.
 
     Raises RevisionError when there is none: a shallow checkout has no earlier revisions.
     """
-    if name == "auto":
-        tag = _git("describe", "--tags", "--abbrev=0", "HEAD^1")
-        name = tag or "HEAD^1"
+    if name == AUTO:
+        name = _git("describe", "--tags", "--abbrev=0", "HEAD^1") or "HEAD^1"
     commit = _git("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")
     if commit is None:
         raise RevisionError(f"this checkout has no revision {name}")
@@ -49,3 +53,17 @@ def _git(*words: str) -> str | None:
     """What git answers, or None when it cannot."""
     done = subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True)
     return done.stdout.strip() if done.returncode == 0 else None
+
+
+def main() -> int:
+    """Print the commit."""
+    try:
+        print(find(AUTO))
+    except RevisionError as error:
+        print(error)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

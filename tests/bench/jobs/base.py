@@ -86,20 +86,35 @@ class Job:
 
 
 @contextmanager
-def staged(kind: type[Server], job: Job, plan: Plan) -> Iterator[Stage]:
-    """A server of a kind, started for a job; ended with everything it began when the block ends."""
+def served(kind: type[Server], shape: Shape, cores: Cores) -> Iterator[Server]:
+    """A started server of a kind; ended with everything it began when the block ends."""
     home = Path(tempfile.mkdtemp(prefix="flotilla-bench-"))
-    cores = Cores(job.processes or kind.processes)
-    server = kind(home, job.shape(plan), cores)
+    server = kind(home, shape, cores)
     try:
         server.start()
-        with LoadClient(cores.for_rest()) as load:
-            redis = Meter([server.redis.pid]) if server.uses_redis else None
-            set_up(load, server)
-            yield Stage(server, load, Meter(server.pids), plan, redis=redis)
+        yield server
     finally:
         server.stop()
         shutil.rmtree(home, ignore_errors=True)
+
+
+@contextmanager
+def staged_on(server: Server, plan: Plan) -> Iterator[Stage]:
+    """A load client for a server as it is now shaped."""
+    with LoadClient(server.cores.for_rest()) as load:
+        redis = Meter([server.redis.pid]) if server.uses_redis else None
+        set_up(load, server)
+        yield Stage(server, load, Meter(server.pids), plan, redis=redis)
+
+
+@contextmanager
+def staged(kind: type[Server], job: Job, plan: Plan) -> Iterator[Stage]:
+    """A server of a kind and a load client, started for a job."""
+    with (
+        served(kind, job.shape(plan), Cores(job.processes or kind.processes)) as server,
+        staged_on(server, plan) as stage,
+    ):
+        yield stage
 
 
 def set_up(load: LoadClient, server: Server) -> None:

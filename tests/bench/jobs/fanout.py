@@ -86,8 +86,9 @@ def _processes_job(count: int) -> Job:
         columns=COLUMNS,
         processes=count,
         notes=(
-            f"With fewer than {2 * count} cores the processes, the load client and Redis share all of them, one process as "
-            f"well as {words[count]}: then look at the CPU time of a delivery, which says what they would do with a core each.",
+            f"With fewer than {2 * count} cores the processes, the load client and Redis share all of them, one "
+            "process as well as several: then look at the CPU time of a delivery, which says what they would do with "
+            "a core each.",
         ),
     )
 

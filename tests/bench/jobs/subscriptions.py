@@ -30,25 +30,27 @@ def those_who_return(plan: Plan) -> Shape:
     )
 
 
-def churn(stage: Stage) -> Figures:
-    """Each of 200 clients subscribes to one more channel, leaves it, and goes on to the next.
+def visits(stage: Stage, seconds: float, cycles: int = 0) -> Figures:
+    """All who are there subscribe to one more channel, leave it and go on to the next, for so long or so often.
 
     Raises AssertionError when anything was refused or not answered.
     """
     assert stage.server.churn is not None
-    join, leave = stage.server.churn
-    stage.ensure(VISITORS)
-    words = {"channels": CHANNELS, "join": join.encode().hex(), "leave": leave.encode().hex()}
-
-    def visits(seconds: float, cycles: int = 0) -> Figures:
-        return stage.load.tell("churn", {**words, "seconds": seconds, "cycles": cycles}, within=seconds + 60)
-
-    visits(stage.plan.seconds(2))
-    before, redis_before = stage.meter.cpu(), stage.redis.cpu() if stage.redis else 0.0
-    figures = visits(stage.plan.seconds(6))
-    redis_cpu = stage.redis.cpu() - redis_before if stage.redis else 0.0
+    join, leave = (text.encode().hex() for text in stage.server.churn)
+    words = {"channels": CHANNELS, "join": join, "leave": leave, "seconds": seconds, "cycles": cycles}
+    figures = stage.load.tell("churn", words, within=seconds + 60)
     if figures["unanswered"] or figures["refused"] or figures["dropped"]:
         raise AssertionError(f"not every visit was answered: {figures}")
+    return figures
+
+
+def churn(stage: Stage) -> Figures:
+    """200 clients."""
+    stage.ensure(VISITORS)
+    visits(stage, stage.plan.seconds(2))
+    before, redis_before = stage.meter.cpu(), stage.redis.cpu() if stage.redis else 0.0
+    figures = visits(stage, stage.plan.seconds(6))
+    redis_cpu = stage.redis.cpu() - redis_before if stage.redis else 0.0
     count = max(figures["cycles"], 1)
     return {
         "per_second": figures["cycles"] / figures["seconds"],
@@ -59,33 +61,47 @@ def churn(stage: Stage) -> Figures:
     }
 
 
-def recovery(stage: Stage) -> Figures:
-    """All but one of each room go, miss 50 publications, and come back at once, each to recover all of them; three
-    times. Raises AssertionError when anybody was not given exactly what he missed."""
+def go_and_miss(stage: Stage) -> None:
+    """All but the first of each room go, and 50 publications are made in each. Raises AssertionError if one fails."""
+    wanted = stage.server.shape.rooms * MISSED
+    stage.load.tell("drop")
+    stage.connected = 0
+    stage.meter.wait_quiet()
+    figures = stage.load.run(120, window=100, publications=wanted)
+    if figures["published"] != wanted or figures["lost"] or figures["errors"]:
+        raise AssertionError(f"not everything was published: {figures}")
+    stage.meter.wait_quiet()
+
+
+def come_back(stage: Stage) -> Figures:
+    """All who went return. Raises AssertionError when anybody was not given exactly what he missed."""
     shape = stage.server.shape
-    returning = shape.rooms * ROOM
-    stage.load.connect(shape.rooms * shape.members)
+    figures = stage.load.come_back()
+    wanted = {"begun": shape.rooms * ROOM, "received": shape.rooms * ROOM * MISSED, "gaps": 0, "late": 0, "errors": 0}
+    if any(figures[name] != value for name, value in wanted.items()):
+        raise AssertionError(f"not everybody was given what he missed: {figures}")
+    stage.connected = shape.rooms * shape.members
+    return figures
+
+
+def recovery(stage: Stage) -> Figures:
+    """Three times: all go, and come back at once."""
+    shape = stage.server.shape
+    stage.ensure(shape.rooms * shape.members)
     found = []
     for _ in range(STORMS):
-        stage.load.tell("drop")
-        stage.meter.wait_quiet()
-        missed = stage.load.run(120, window=100, publications=shape.rooms * MISSED)
-        if missed["published"] != shape.rooms * MISSED or missed["lost"] or missed["errors"]:
-            raise AssertionError(f"not everything was published: {missed}")
-        stage.meter.wait_quiet()
+        go_and_miss(stage)
         before, redis_before = stage.meter.cpu(), stage.redis.cpu() if stage.redis else 0.0
-        back = stage.load.come_back()
+        back = come_back(stage)
         redis_cpu = stage.redis.cpu() - redis_before if stage.redis else 0.0
-        faults = {name: back[name] for name in ("gaps", "late", "errors") if back[name]}
-        if back["begun"] != returning or back["received"] != returning * MISSED or faults:
-            raise AssertionError(f"not everybody was given what he missed: {back}")
-        stage.plan.say(f"{returning / back['seconds']:,.0f} back a second")
+        count = back["begun"]
+        stage.plan.say(f"{count / back['seconds']:,.0f} back a second")
         found.append(
             {
-                "per_second": returning / back["seconds"],
+                "per_second": count / back["seconds"],
                 "p99_ms": back["joining"]["p99"] / 1000,
-                "us_each": (stage.meter.cpu() - before) / returning * 1e6,
-                "redis_us_each": redis_cpu / returning * 1e6,
+                "us_each": (stage.meter.cpu() - before) / count * 1e6,
+                "redis_us_each": redis_cpu / count * 1e6,
                 "client_load": back["client_cpu"] / back["seconds"],
             }
         )

@@ -113,25 +113,36 @@ static void on_socketio(struct connection *c, const char *text, size_t length, u
         refused(c, text, length);
 }
 
-/* A frame has whole messages; what is no message begins it. */
-static void on_nats(struct connection *c, const char *text, size_t length, uint64_t now) {
-    if (begins(text, length, "PING"))
+static bool on_nats_line(struct connection *c, const char *line, size_t length) {
+    if (begins(line, length, "PING"))
         send_text(c, "PONG\r\n", 6);
-    if (begins(text, length, "INFO") && c->state == JOINING)
+    else if (begins(line, length, "INFO") && c->state == JOINING)
         say_hello(c);
-    else if (begins(text, length, "PONG") && c->state == JOINING)
+    else if (begins(line, length, "PONG") && c->state == JOINING)
         become_ready(c);
-    else if (begins(text, length, "PONG"))
+    else if (begins(line, length, "PONG"))
         on_answer(c, false);
-    else if (begins(text, length, "-ERR")) {
-        if (c->state == JOINING) {
-            refused(c, text, length);
-            return;
-        }
-        complain("a command was refused", text, length);
+    else if (begins(line, length, "-ERR") && c->state == JOINING)
+        refused(c, line, length);
+    else if (begins(line, length, "-ERR")) {
+        complain("a command was refused", line, length);
         bench.run.errors++;
+    } else {
+        return false;
     }
-    if (c->state == READY) count_deliveries(c, text, length, now);
+    return true;
+}
+
+/* A frame has whole lines and messages. A message's payload is a line too; what is none of the words above is not read
+ * but counted. */
+static void on_nats(struct connection *c, const char *text, size_t length, uint64_t now) {
+    const char *end = text + length, *rest = text;
+    while (rest < end && c->state != CLOSED) {
+        const char *stop = memchr(rest, '\n', (size_t)(end - rest));
+        size_t size = (size_t)((stop ? stop : end) - rest);
+        if (!on_nats_line(c, rest, size)) count_deliveries(c, rest, size, now);
+        rest += size + 1;
+    }
 }
 
 void on_text(struct connection *c, const char *text, size_t length, uint64_t now) {

@@ -30,7 +30,12 @@ _OPEN = {
 }
 NAMESPACES: dict[str, dict[str, Any]] = {
     "bench": _OPEN,
-    "hall": {**_OPEN, "join_leave": True},  # every join and leave is announced to those who ask for it
+    "hall": {  # every join and leave is announced to those who ask for it
+        **_OPEN,
+        "join_leave": True,
+        "allow_presence_for_subscriber": True,
+        "allow_presence_for_anonymous": True,
+    },
 }
 
 
