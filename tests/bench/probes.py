@@ -9,9 +9,10 @@ from tests.bench.jobs.base import Plan, Stage
 from tests.bench.jobs.connections import rooms_of_fifty
 from tests.bench.jobs.fanout import one_room
 from tests.bench.jobs.publishing import PUBLISHERS, WINDOW, publishers
-from tests.bench.load import Figures, payload
+from tests.bench.load import Figures, LoadError, payload
 from tests.bench.servers.base import Shape
 from tests.bench.servers.centrifuge import CentrifugeServer
+from tests.cluster.support.processes import PATIENCE
 
 AT_MOST = 120.0  # seconds that a slice may take
 PUBLICATIONS = 5_000  # of a slice: half a second of CPU
@@ -43,9 +44,11 @@ class Probe:
         for _ in range(ATTEMPTS - 1):
             try:
                 return self.slice(stage)
-            except Disturbed as error:
+            except (Disturbed, LoadError) as error:
                 stage.plan.say(f"{self.name}, once more: {error}")
-                stage.connected = 0  # all clients anew
+                stage.load.tell("disconnect")
+                stage.connected = 0
+                stage.meter.wait_quiet()
         return self.slice(stage)
 
 
@@ -98,7 +101,7 @@ def by_api(stage: Stage) -> Figures:
 def _run(stage: Stage, *, publications: int, rate: float = 0, window: int = 0) -> Figures:
     """A run's costs, of each publication. Raises Disturbed when not everything arrived once."""
     costs = Costs(stage)
-    figures = stage.load.run(AT_MOST, rate=rate, window=window, publications=publications)
+    figures = stage.load.run(AT_MOST, rate=rate, window=window, publications=publications, drain=PATIENCE)
     if any(figures[name] for name in ("lost", "gaps", "late", "errors", "dropped")):
         raise Disturbed(f"not everything arrived, once and in order: {figures}")
     found = costs.each(figures["published"])
