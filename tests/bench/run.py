@@ -82,7 +82,7 @@ class Bench:
                 others = Others(stage.everything())
                 figures: Figures = job.measure(stage) | {"others": others.cores()}
         except Exception as error:  # one that fails must not end hours of measuring; it is named in the report
-            self.say(f"FAILED: {error}")
+            self.say("\n".join((f"FAILED: {error}", *getattr(error, "__notes__", ()))))
             self.results.failures.append(f"{job.name}, {kind.name}: {error}".splitlines()[0])
             return
         self.results.add(job.name, kind.name, figures)

@@ -87,12 +87,16 @@ class Job:
 
 @contextmanager
 def served(kind: type[Server], shape: Shape, cores: Cores) -> Iterator[Server]:
-    """A started server of a kind; ended with everything it began when the block ends."""
+    """A started server of a kind; ended with everything it began when the block ends. An error is given its log."""
     home = Path(tempfile.mkdtemp(prefix="flotilla-bench-"))
     server = kind(home, shape, cores)
     try:
         server.start()
         yield server
+    except Exception as error:
+        for process in server.server_processes:
+            error.add_note(process.tail())
+        raise
     finally:
         server.stop()
         shutil.rmtree(home, ignore_errors=True)
