@@ -130,7 +130,7 @@ load: $(RUN_STAMP) ## does the SLO hold under load: PROFILE (smoke, soft, hard, 
 load-gate: $(DEV_STAMP) ## proves the gate of `make load`: delay, drops, a generous limiter and too little data must fail
 	@exec $(PY) -m pytest tests/ops/load/gate.py $(ARGS)
 
-bench: $(BENCH_STAMP) bench-node-project ## Flotilla beside others, about an hour and a half; ARGS="--only fanout --servers flotilla,cfloor --quick"
+bench: $(BENCH_STAMP) bench-node-project ## Flotilla beside others, some three hours; ARGS="--only fanout --servers flotilla,cfloor --quick"
 	@exec $(PY) -m tests.bench.run $(ARGS)
 
 .PHONY: test-peers
