@@ -11,7 +11,7 @@ WORKERS ?= 3
 OURS_ALONE := --ignore tests/cluster/test_served.py --deselect tests/cluster/test_hostile_input.py::test_bytes_of_any_kind \
 	--ignore-glob 'tests/cluster/test_*http_*.py'
 # Campaigns in short, requests of every kind, whole installations, and the bench: each is half a minute or more.
-LONG_TESTS := $(wildcard $(addprefix tests/,bench/test_bench.py chaos/test_short.py \
+LONG_TESTS := $(wildcard $(addprefix tests/,bench/test_bench.py bench/test_jobs.py chaos/test_short.py \
 	deploy/test_procedures.py hostile/test_short.py ops/load/test_correlation.py $(addprefix cluster/test_,api_document.py failover_under_load.py limits_burst.py other_servers.py \
 	many_behind_balancer.py redis_restarts_under_load.py rolling_short.py)))
 FOREIGN_SUITES := $(addprefix tests/foreign/,python_sdk.py go_sdk.py)
@@ -131,8 +131,16 @@ load: $(RUN_STAMP) ## does the SLO hold under load: PROFILE (smoke, soft, hard, 
 load-gate: $(DEV_STAMP) ## proves the gate of `make load`: delay, drops, a generous limiter and too little data must fail
 	@exec $(PY) -m pytest tests/ops/load/gate.py $(ARGS)
 
-bench: $(BENCH_STAMP) bench-node-project ## Flotilla beside others, about an hour and a half; ARGS="--only fanout --servers flotilla,cfloor --quick"
+bench: $(BENCH_STAMP) bench-node-project ## Flotilla beside others, some three hours; ARGS="--only fanout --servers flotilla,cfloor --quick"
 	@exec $(PY) -m tests.bench.run $(ARGS)
+
+.PHONY: test-peers
+test-peers: $(DEV_STAMP) bench-node-project ## the servers that the bench compares with, in short; needs Go and Node, compiles for minutes once
+	@exec $(PY) -m pytest tests/bench/peers.py $(ARGS)
+
+.PHONY: bench-compare
+bench-compare: $(DEV_STAMP) ## what an operation costs beside revision BASE (the last tag, or the commit before): fails beyond noise; ARGS="--only publish,connect --quick"
+	@exec $(PY) -m tests.bench.compare --base $(or $(BASE),auto) $(ARGS)
 
 .PHONY: docs docs-serve reference
 docs: $(DOCS_STAMP) ## the documents as a site in var/site: every link and anchor checked, a warning is an error

@@ -1,8 +1,8 @@
 """All servers and all jobs by name, and which of them a run wants."""
 
-from tests.bench.jobs import connections, fanout, presence, publishing, slow
+from tests.bench.jobs import api, connections, fanout, pages, presence, publishing, slow, subscriptions
 from tests.bench.jobs.base import Job
-from tests.bench.servers import floor, flotilla, nchan, node, stock
+from tests.bench.servers import floor, flotilla, golang, nchan, node, stock
 from tests.bench.servers.base import Server
 
 SERVERS: dict[str, type[Server]] = {
@@ -12,13 +12,23 @@ SERVERS: dict[str, type[Server]] = {
         flotilla.FlotillaUnjoined,
         flotilla.FlotillaPure,
         flotilla.FlotillaTwo,
+        flotilla.FlotillaFour,
+        flotilla.FlotillaTls,
+        flotilla.FlotillaPages,
         floor.CFloor,
         floor.CFloorJoined,
         floor.CFloorDelayed,
         node.SocketIO,
         node.SocketIOTwo,
+        node.SocketIOFour,
+        node.SocketIOTls,
         node.BareWs,
         nchan.Nchan,
+        golang.Centrifuge,
+        golang.CentrifugeTwo,
+        golang.CentrifugeFour,
+        golang.CentrifugeTls,
+        golang.Nats,
         stock.StockCore,
         stock.StockPubSub,
         stock.StockCoreUvicorn,
@@ -26,7 +36,9 @@ SERVERS: dict[str, type[Server]] = {
     )
 }
 JOBS: dict[str, Job] = {
-    job.name: job for part in (fanout, publishing, connections, presence, slow) for job in part.JOBS
+    job.name: job
+    for part in (fanout, publishing, connections, subscriptions, presence, api, pages, slow)
+    for job in part.JOBS
 }
 
 

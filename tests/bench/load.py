@@ -65,8 +65,11 @@ class LoadClient:
 
     def publish_through(self, publishing: Publishing) -> None:
         """Say how publications are sent."""
-        words = {"by": "clients" if publishing.port is None else "port", "port": publishing.port or 0}
-        answer = self.tell("publisher", {**words, "template": publishing.template.hex()})
+        by = "clients" if publishing.port is None else "port"
+        words: dict[str, object] = {"by": by, "port": publishing.port or 0, "links": publishing.links}
+        words |= {"awaited": int(publishing.awaited), "batched": int(publishing.batched)}
+        words |= {"greeting": publishing.greeting.hex(), "template": publishing.template.hex()}
+        answer = self.tell("publisher", words)
         if answer["errors"]:
             raise LoadError(f"nothing can be published through port {publishing.port}")
 
@@ -78,7 +81,17 @@ class LoadClient:
             raise LoadError(f"{answer['ready']} of {count} clients could join: {answer['complaint'] or 'too slow'}")
         return answer
 
-    def run(self, seconds: float, *, rate: float = 0, window: int = 0, drain: float = 3.0) -> Figures:
-        """Publish for `seconds`: `rate` a second, or always `window` publications under way."""
-        words = {"seconds": seconds, "rate": rate, "window": window, "drain": drain}
+    def come_back(self, concurrency: int = 64, within: float = 120.0) -> Figures:
+        """Let all who were dropped return; raises LoadError unless all are back."""
+        answer = self.tell("return", {"concurrency": concurrency, "timeout": within}, within + 10)
+        if answer["ready"] != answer["begun"]:
+            raise LoadError(f"{answer['ready']} of {answer['begun']} came back: {answer['complaint'] or 'too slow'}")
+        return answer
+
+    def run(
+        self, seconds: float, *, rate: float = 0, window: int = 0, publications: int = 0, drain: float = 3.0
+    ) -> Figures:
+        """Publish for `seconds`, or until there were so many `publications`: `rate` a second, or always `window`
+        under way."""
+        words = {"seconds": seconds, "rate": rate, "window": window, "publications": publications, "drain": drain}
         return self.tell("run", words, within=seconds + 600)

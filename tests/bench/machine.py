@@ -8,6 +8,8 @@ import contextlib
 import os
 import platform
 import shutil
+import signal
+import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -104,6 +106,11 @@ class Others:
         times = psutil.cpu_times()
         busy = sum(times) - times.idle - getattr(times, "iowait", 0.0)
         return float(busy) - self._ours.cpu() - time.process_time()
+
+
+def end_in_order() -> None:
+    """Let SIGTERM end this program as Ctrl-C does: with everything that it began."""
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
 
 
 def description() -> dict[str, str]:

@@ -13,7 +13,7 @@ from tests.bench import native, output, report
 from tests.bench.catalogue import JOBS, SERVERS, wanted_jobs, wanted_servers
 from tests.bench.jobs.base import Job, Plan, staged
 from tests.bench.load import Figures
-from tests.bench.machine import Others
+from tests.bench.machine import Others, end_in_order
 from tests.bench.servers.base import Server
 
 
@@ -82,7 +82,7 @@ class Bench:
                 others = Others(stage.everything())
                 figures: Figures = job.measure(stage) | {"others": others.cores()}
         except Exception as error:  # one that fails must not end hours of measuring; it is named in the report
-            self.say(f"FAILED: {error}")
+            self.say("\n".join((f"FAILED: {error}", *getattr(error, "__notes__", ()))))
             self.results.failures.append(f"{job.name}, {kind.name}: {error}".splitlines()[0])
             return
         self.results.add(job.name, kind.name, figures)
@@ -91,6 +91,7 @@ class Bench:
 
 def main() -> int:
     """Run what is asked for; the status is 1 when anything failed."""
+    end_in_order()
     wanted = options()
     if wanted.list:
         print("jobs:   ", ", ".join(JOBS), "\nservers:", ", ".join(SERVERS))

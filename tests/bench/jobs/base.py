@@ -50,10 +50,10 @@ class Stage:
             self.load.connect(count)
             self.connected = count
 
-    def run(self, seconds: float, *, rate: float = 0, window: int = 0) -> Figures:
+    def run(self, seconds: float, *, rate: float = 0, window: int = 0, publications: int = 0) -> Figures:
         """As the load client's, with the CPU time of the server and of Redis, and what follows from it."""
         before, redis_before = self.meter.cpu(), self.redis.cpu() if self.redis else 0.0
-        figures = self.load.run(seconds, rate=rate, window=window)
+        figures = self.load.run(seconds, rate=rate, window=window, publications=publications)
         figures["server_cpu"] = self.meter.cpu() - before
         figures["redis_cpu"] = self.redis.cpu() - redis_before if self.redis else 0.0
         took, received = max(figures["seconds"], 1e-6), max(figures["received"], 1)
@@ -86,27 +86,47 @@ class Job:
 
 
 @contextmanager
-def staged(kind: type[Server], job: Job, plan: Plan) -> Iterator[Stage]:
-    """A server of a kind, started for a job; ended with everything it began when the block ends."""
+def served(kind: type[Server], shape: Shape, cores: Cores) -> Iterator[Server]:
+    """A started server of a kind; ended with everything it began when the block ends. An error is given its log."""
     home = Path(tempfile.mkdtemp(prefix="flotilla-bench-"))
-    cores = Cores(job.processes or kind.processes)
-    server = kind(home, job.shape(plan), cores)
+    server = kind(home, shape, cores)
     try:
         server.start()
-        with LoadClient(cores.for_rest()) as load:
-            redis = Meter([server.redis.pid]) if server.uses_redis else None
-            set_up(load, server)
-            yield Stage(server, load, Meter(server.pids), plan, redis=redis)
+        yield server
+    except Exception as error:
+        for process in server.server_processes:
+            error.add_note(process.tail())
+        raise
     finally:
         server.stop()
         shutil.rmtree(home, ignore_errors=True)
 
 
+@contextmanager
+def staged_on(server: Server, plan: Plan) -> Iterator[Stage]:
+    """A load client for a server as it is now shaped."""
+    with LoadClient(server.cores.for_rest()) as load:
+        redis = Meter([server.redis.pid]) if server.uses_redis else None
+        set_up(load, server)
+        yield Stage(server, load, Meter(server.pids), plan, redis=redis)
+
+
+@contextmanager
+def staged(kind: type[Server], job: Job, plan: Plan) -> Iterator[Stage]:
+    """A server of a kind and a load client, started for a job."""
+    with (
+        served(kind, job.shape(plan), Cores(job.processes or kind.processes)) as server,
+        staged_on(server, plan) as stage,
+    ):
+        yield stage
+
+
 def set_up(load: LoadClient, server: Server) -> None:
     """Tell the load client whom it will speak to, and how publications are sent."""
     shape = server.shape
-    words = {"path": server.path.encode().hex(), "hello": server.hello.encode().hex()}
-    words |= {"dialect": server.dialect, "ports": ",".join(map(str, server.ports))}
+    texts = {"path": server.path, "hello": server.hello, "again": server.hello_again}
+    words: dict[str, object] = {name: text.encode().hex() for name, text in texts.items()}
+    words |= {"secure": int(server.secure), "dialect": server.dialect, "ports": ",".join(map(str, server.ports))}
     load.tell("setup", {**words, "rooms": shape.rooms, "members": shape.members, "sources": shape.sources})
     load.publish_through(server.publishing())
 

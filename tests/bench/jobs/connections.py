@@ -15,6 +15,8 @@ EVERYBODY = (
     "socketio",
     "ws",
     "nchan",
+    "centrifuge",
+    "nats",
     "stock-core",
     "stock-pubsub",
     "stock-pubsub-uvicorn",
@@ -77,10 +79,12 @@ def _settled(stage: Stage) -> int:
     return stage.meter.resident()
 
 
-def _storm_job(clients: int, concurrency: int, storms: int, servers: tuple[str, ...]) -> Job:
+def _storm_job(
+    clients: int, concurrency: int, storms: int, servers: tuple[str, ...], name: str = "storm", how: str = ""
+) -> Job:
     return Job(
-        name=f"storm-{clients}",
-        title=f"A storm of {clients:,} clients that connect and subscribe, {concurrency} at once",
+        name=f"{name}-{clients}",
+        title=f"A storm of {clients:,} clients that connect and subscribe{how}, {concurrency} at once",
         servers=servers,
         shape=rooms_of_fifty,
         measure=partial(storm, clients=clients, concurrency=concurrency, storms=storms),
@@ -91,13 +95,15 @@ def _storm_job(clients: int, concurrency: int, storms: int, servers: tuple[str, 
             "us_each": "CPU µs each",
             "client_load": "load client, cores",
         },
-        panel=f"Connects/s in a storm of {clients:,}, {concurrency} at once",
+        baseline=servers[0],
+        panel=f"Connects/s in a storm of {clients:,}{how}, {concurrency} at once",
     )
 
 
 JOBS = (
     _storm_job(2000, 40, 3, EVERYBODY),
-    _storm_job(10000, 100, 1, ("flotilla", "cfloor", "socketio", "ws")),
+    _storm_job(10000, 100, 1, ("flotilla", "flotilla-pure", "cfloor", "socketio", "ws", "centrifuge", "nats")),
+    _storm_job(1000, 40, 3, ("flotilla-tls", "centrifuge-tls", "socketio-tls"), name="tls-storm", how=" over TLS"),
     Job(
         name="memory",
         title="Memory of an idle, subscribed connection, 5,000 of them",

@@ -15,12 +15,15 @@ EVERYBODY = (
     "socketio",
     "ws",
     "nchan",
+    "centrifuge",
+    "nats",
     "stock-core",
     "stock-pubsub",
     "stock-core-uvicorn",
     "stock-pubsub-uvicorn",
 )
 FAST = tuple(name for name in EVERYBODY if "core" not in name)
+SEVERAL = ("flotilla", "centrifuge", "socketio")
 COLUMNS = {
     "per_second": "deliveries/s",
     "p99_ms": "p99, ms",
@@ -71,19 +74,21 @@ def _fan_out_job(clients: int, servers: tuple[str, ...]) -> Job:
     )
 
 
-def _processes_job() -> Job:
+def _processes_job(count: int) -> Job:
+    words = {2: "two", 4: "four"}
     return Job(
-        name="processes",
-        title="Fan-out to 2,000 subscribers by one process and by two",
-        servers=("flotilla", "flotilla-2", "socketio", "socketio-2"),
+        name="processes" if count == 2 else f"processes-{count}",
+        title=f"Fan-out to 2,000 subscribers by one process and by {words[count]}",
+        servers=tuple(name for kind in SEVERAL for name in (kind, f"{kind}-{count}")),
         shape=one_room,
         measure=partial(fan_out, clients=2000),
         headline="per_second",
         columns=COLUMNS,
-        processes=2,
+        processes=count,
         notes=(
-            "With fewer than four cores the processes, the load client and Redis share all of them, one process as "
-            "well as two: then look at the CPU time of a delivery, which says what two would do with a core each.",
+            f"With fewer than {2 * count} cores the processes, the load client and Redis share all of them, one "
+            "process as well as several: then look at the CPU time of a delivery, which says what they would do with "
+            "a core each.",
         ),
     )
 
@@ -109,5 +114,17 @@ JOBS = (
         more_is_better=False,
         panel="Latency at light load, p50, ms",
     ),
-    _processes_job(),
+    _processes_job(2),
+    _processes_job(4),
+    Job(
+        name="tls",
+        title="Fan-out to 500 subscribers over TLS: best rate with p99 < 250 ms and nothing lost",
+        servers=("flotilla", "flotilla-tls", "centrifuge-tls", "socketio-tls"),
+        shape=one_room,
+        measure=partial(fan_out, clients=500),
+        headline="per_second",
+        columns=COLUMNS,
+        baseline="flotilla-tls",
+        panel="Deliveries/s to 500 subscribers over TLS",
+    ),
 )

@@ -1,8 +1,7 @@
-"""Presence: 5,000 in one room where joins are announced; what it costs to come, to ask who is there, and to go."""
+"""Presence: 5,000 in one room where joins are announced; what it costs to come, to ask who is there, and to go; and
+what it costs to tell all of them of each who comes."""
 
-import json
 import time
-import urllib.request
 from statistics import median
 from typing import Any
 
@@ -11,7 +10,9 @@ import redis
 from tests.bench.jobs.base import Job, Plan, Stage
 from tests.bench.load import Figures, payload
 from tests.bench.servers.base import Shape
-from tests.bench.servers.flotilla import API_KEY, Flotilla
+from tests.bench.servers.centrifuge import CentrifugeServer
+
+MORE = 100
 
 
 def hall(_: Plan) -> Shape:
@@ -19,10 +20,40 @@ def hall(_: Plan) -> Shape:
     return Shape(namespace="hall", message=payload())
 
 
+def hall_that_listens(_: Plan) -> Shape:
+    """The same; everybody asks to be told."""
+    return Shape(namespace="hall", announced=True, message=payload())
+
+
+def joins(stage: Stage) -> Figures:
+    """5,000 come into a room where everybody is told of each; then 100 more, ten at once, whom all 5,000 are told of.
+    Raises AssertionError when the announcements of those 100 are not all there."""
+    count, more = stage.plan.size(5_000, 100), stage.plan.size(MORE, 10)
+    came = stage.load.connect(count)
+    stage.meter.wait_quiet()
+    first = stage.load.tell("settle", {"quiet": 1.0})
+    before, redis_before = stage.meter.cpu(), stage.redis.cpu() if stage.redis else 0.0
+    arrived = stage.load.connect(more, 10)
+    said = stage.load.tell("settle", {"quiet": 1.0}, within=300)
+    stage.meter.wait_quiet()
+    cpu, redis_cpu = stage.meter.cpu() - before, stage.redis.cpu() - redis_before if stage.redis else 0.0
+    announced = said["announced"] - first["announced"]
+    if announced < count * more:
+        raise AssertionError(f"{announced:,} announcements of {more} joins to {count:,}")
+    return {
+        "joins_per_second": count / came["seconds"],
+        "p99_ms": arrived["joining"]["p99"] / 1000,
+        "us_join": cpu / more * 1e6,
+        "us_each": cpu / announced * 1e6,
+        "redis_us_each": redis_cpu / more * 1e6,
+        "client_load": came["client_cpu"] / came["seconds"],
+    }
+
+
 def presence(stage: Stage) -> Figures:
     """Fill the room, ask for the count and for everybody, empty it. Raises when the count is ever wrong."""
     server, count = stage.server, stage.plan.size(5_000, 100)
-    assert isinstance(server, Flotilla)
+    assert isinstance(server, CentrifugeServer)
     stage.load.connect(50)
     before = _redis_memory(server)
     came = stage.load.connect(count - 50)
@@ -44,20 +75,17 @@ def presence(stage: Stage) -> Figures:
     }
 
 
-def _call(server: Flotilla, method: str) -> Any:
-    headers = {"X-API-Key": API_KEY, "Content-Type": "application/json"}
-    request = urllib.request.Request(f"{server.http}/api/{method}", b'{"channel": "hall:0"}', headers)
-    with urllib.request.urlopen(request, timeout=30) as response:
-        return json.load(response)["result"]
+def _call(server: CentrifugeServer, method: str) -> Any:
+    return server.ask(method, {"channel": "hall:0"})
 
 
-def _timed(server: Flotilla, method: str) -> tuple[float, Any]:
+def _timed(server: CentrifugeServer, method: str) -> tuple[float, Any]:
     began = time.perf_counter()
     answer = _call(server, method)
     return time.perf_counter() - began, answer
 
 
-def _await_count(server: Flotilla, count: int, within: float) -> float:
+def _await_count(server: CentrifugeServer, count: int, within: float) -> float:
     """Seconds until the room holds exactly `count`."""
     began = time.monotonic()
     while (found := _call(server, "presence_stats")["num_clients"]) != count:
@@ -67,7 +95,7 @@ def _await_count(server: Flotilla, count: int, within: float) -> float:
     return time.monotonic() - began
 
 
-def _redis_memory(server: Flotilla) -> int:
+def _redis_memory(server: CentrifugeServer) -> int:
     with redis.Redis(port=server.redis.port) as client:
         return int(client.info("memory")["used_memory"])
 
@@ -76,7 +104,7 @@ JOBS = (
     Job(
         name="presence",
         title="Presence: 5,000 in one room that announces joins",
-        servers=("flotilla",),
+        servers=("flotilla", "flotilla-pure", "centrifuge"),
         shape=hall,
         measure=presence,
         headline="joins_per_second",
@@ -88,5 +116,23 @@ JOBS = (
             "empty_ms": "all gone after, ms",
             "redis_bytes_each": "Redis, bytes each",
         },
+    ),
+    Job(
+        name="joins",
+        title="5,000 in one room who are told of each who joins",
+        servers=("flotilla", "flotilla-pure", "centrifuge"),
+        shape=hall_that_listens,
+        measure=joins,
+        headline="us_each",
+        columns={
+            "joins_per_second": "joins/s, from nobody to 5,000",
+            "p99_ms": "p99 of a join among them, ms",
+            "us_join": "CPU µs of it, all told",
+            "us_each": "CPU µs of an announcement",
+            "redis_us_each": "Redis, µs of a join",
+            "client_load": "load client, cores",
+        },
+        more_is_better=False,
+        panel="CPU of an announcement to one of 5,000, µs",
     ),
 )

@@ -11,6 +11,8 @@ WITH_REDIS = (
     "flotilla-pure",
     "socketio",
     "nchan",
+    "centrifuge",
+    "nats",
     "stock-core",
     "stock-pubsub",
     "stock-core-uvicorn",
@@ -51,14 +53,14 @@ def rooms(stage: Stage) -> Figures:
     return best_rate(stage, shape.rooms * shape.members)
 
 
-JOBS = (
-    Job(
-        name="publish",
-        title=f"{PUBLISHERS} clients publish through Redis, with history where the server has it",
-        servers=WITH_REDIS,
+def _publish_job(name: str, title: str, servers: tuple[str, ...], processes: int = 0) -> Job:
+    return Job(
+        name=name,
+        title=title,
+        servers=servers,
         shape=publishers,
         measure=publish_rate,
-        headline="per_second",
+        headline="us_each" if processes else "per_second",
         columns={
             "per_second": "publications/s",
             "p99_ms": "p99, ms",
@@ -67,7 +69,21 @@ JOBS = (
             "lost": "lost",
             "client_load": "load client, cores",
         },
-        panel=f"Publications/s of {PUBLISHERS} clients through Redis",
+        more_is_better=not processes,
+        panel="" if processes else f"Publications/s of {PUBLISHERS} clients through Redis",
+        processes=processes,
+    )
+
+
+JOBS = (
+    _publish_job(
+        "publish", f"{PUBLISHERS} clients publish through Redis, with history where the server has it", WITH_REDIS
+    ),
+    _publish_job(
+        "publish-processes",
+        f"{PUBLISHERS} clients publish through one, two and four processes: what a publication costs",
+        tuple(f"{kind}{count}" for kind in ("flotilla", "centrifuge", "socketio") for count in ("", "-2", "-4")),
+        processes=4,
     ),
     Job(
         name="rooms",
@@ -79,6 +95,8 @@ JOBS = (
             "socketio",
             "ws",
             "nchan",
+            "centrifuge",
+            "nats",
             "stock-pubsub",
             "stock-pubsub-uvicorn",
         ),

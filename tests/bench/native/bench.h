@@ -1,8 +1,9 @@
 /* What the parts of the load client share: connections, the run's figures, and who calls whom.
  *
  * One thread, one epoll loop. `load.c` takes commands and runs the loop, `connection.c` owns sockets and WebSocket
- * frames, `dialect.c` what servers say, `publish.c` the schedule, `tally.c` counting. A delivery is recognised by a
- * mark in its payload, of fixed width, so that it can be patched into ready-made bytes:
+ * frames, `tls.c` what is under them, `dialect.c` what servers say, `template.c` what is put into ready-made texts,
+ * `publish.c` the schedule, `churn.c` subscriptions that come and go, `tally.c` counting. A delivery is recognised by
+ * a mark in its payload, of fixed width, so that it can be patched into ready-made bytes:
  *
  *     @t=<16 digits: microseconds of CLOCK_MONOTONIC>;<6: room>;<2: source>;<8: sequence number>@
  */
@@ -12,6 +13,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #define MARK_TIME 3
 #define MARK_ROOM 20
@@ -20,9 +22,10 @@
 #define MARK_LENGTH 39
 #define MOST_SOURCES 16 /* a room of more members has one source, outside */
 #define MOST_PORTS 8
+#define MOST_EPOCH 32
 
-enum state { CONNECTING, UPGRADING, JOINING, READY, CLOSED };
-enum dialect { RAW, CENTRIFUGE, SOCKETIO };
+enum state { CONNECTING, SECURING, UPGRADING, JOINING, READY, CLOSED };
+enum dialect { RAW, CENTRIFUGE, SOCKETIO, NATS };
 
 struct buffer {
     char *bytes;
@@ -31,12 +34,19 @@ struct buffer {
 
 struct connection {
     int fd;
+    void *tls; /* NULL where there is none */
     enum state state;
     bool muted, writing; /* not read from; waiting until it can be written to */
+    bool returning;      /* it was here before, and asks for what it missed */
+    bool leaving;        /* of its churn: it has subscribed, and asked to unsubscribe */
+    uint32_t visited;    /* the number of the channel that it came to by churn */
+    uint64_t asked;      /* when, microseconds */
     uint16_t code;       /* of the server's close frame, 0 for none */
     uint32_t room, member;
     uint64_t began; /* microseconds */
     uint32_t *last; /* the newest sequence number, by source */
+    char epoch[MOST_EPOCH]; /* where it stood when it subscribed */
+    uint64_t offset;
     struct buffer rest, out;
 };
 
@@ -57,18 +67,24 @@ struct bench {
     enum dialect dialect;
     uint16_t ports[MOST_PORTS];
     int port_count;
-    char *path, *hello; /* %r is the room */
+    bool secure;
+    char *path, *hello, *again; /* template.c says what is put into them; `again`: of those that return */
     uint32_t rooms, members, sources;
     struct connection **connections;
     uint32_t count, ready, opening, failed;
     uint32_t *readers; /* by room: connections that are ready and read */
     uint32_t *numbers; /* by room and source: the newest sequence number given out */
     struct histogram joining; /* from connect() to subscribed */
+    uint64_t announced, last_announced; /* joins that were told to anybody; when, microseconds */
     struct figures run;
     char complaint[160]; /* the first thing that went wrong, for the report */
 };
 
 extern struct bench bench;
+
+/* load.c */
+void turn(uint64_t deadline);
+void show_latency(const char *name, const struct histogram *h);
 
 /* tally.c */
 uint64_t now_us(void);
@@ -81,22 +97,39 @@ void complain(const char *what, const char *bytes, size_t length);
 
 /* connection.c */
 void append(struct buffer *to, const void *bytes, size_t length);
-char *with_room(const char *text, uint32_t room);
 void open_connection(int receive_buffer, bool muted);
+void reopen_connection(struct connection *c);
 void close_connection(struct connection *c, bool failed);
 void on_connection(struct connection *c, uint32_t events);
 void send_text(struct connection *c, const char *text, size_t length);
 void become_ready(struct connection *c);
 void unmute(struct connection *c);
 
+/* tls.c */
+bool tls_begin(struct connection *c);
+int tls_handshake(struct connection *c);
+ssize_t tls_read(struct connection *c, void *into, size_t most);
+ssize_t tls_write(struct connection *c, const void *bytes, size_t length);
+void tls_end(struct connection *c);
+
+/* template.c */
+void fill(struct buffer *into, const char *template, size_t length, const struct connection *c);
+
+/* churn.c */
+void set_churn(const char *join, const char *leave, uint32_t channels);
+void churn_all(double seconds, uint64_t most);
+void on_answer(struct connection *c, bool refused);
+
 /* dialect.c */
 void on_open(struct connection *c);
 void on_text(struct connection *c, const char *text, size_t length, uint64_t now);
 
 /* publish.c */
-void set_publisher(bool by_clients, uint16_t port, const char *template, size_t length);
-void publish(uint64_t intended);
-void on_publisher(uint32_t events);
+void set_publisher(bool by_clients, uint16_t port, uint32_t links, const char *template, size_t length);
+void greet_publisher(const char *bytes, size_t length);
+void answers_are_awaited(bool awaited, bool batched);
+bool publish(uint64_t intended);
+void on_publisher(void *what, uint32_t events);
 bool is_publisher(const void *what);
 
 #endif

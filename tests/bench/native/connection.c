@@ -37,38 +37,13 @@ static void set_buffer(struct buffer *to, const char *bytes, size_t length) {
     append(to, bytes, length);
 }
 
-char *with_room(const char *text, uint32_t room) {
-    struct buffer made = {0};
-    char number[12];
-    int width = snprintf(number, sizeof number, "%u", room);
-    for (const char *p = text; *p; p++) {
-        if (p[0] == '%' && p[1] == 'r') {
-            append(&made, number, (size_t)width);
-            p++;
-        } else {
-            append(&made, p, 1);
-        }
-    }
-    append(&made, "", 1);
-    return made.bytes;
-}
-
 static void watch(struct connection *c, int operation) {
     uint32_t events = (c->muted && c->state == READY ? 0 : EPOLLIN) | (c->writing ? EPOLLOUT : 0);
     struct epoll_event event = {.events = events, .data.ptr = c};
     epoll_ctl(bench.epoll, operation, c->fd, &event);
 }
 
-void open_connection(int receive_buffer, bool muted) {
-    struct connection *c = calloc(1, sizeof *c);
-    uint32_t index = bench.count++;
-    if ((index & (index + 1)) == 0 || index == 0)
-        bench.connections = realloc(bench.connections, sizeof c * 2 * (index + 1));
-    bench.connections[index] = c;
-    c->room = index / bench.members % bench.rooms;
-    c->member = index % bench.members;
-    c->muted = muted;
-    c->last = calloc(bench.sources, sizeof *c->last);
+static void begin(struct connection *c, uint16_t port, int receive_buffer) {
     c->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     c->began = now_us();
     bench.opening++;
@@ -82,7 +57,7 @@ void open_connection(int receive_buffer, bool muted) {
     int on = 1;
     setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     if (receive_buffer) setsockopt(c->fd, SOL_SOCKET, SO_RCVBUF, &receive_buffer, sizeof receive_buffer);
-    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(bench.ports[index % (unsigned)bench.port_count])};
+    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(port)};
     to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     int done = connect(c->fd, (struct sockaddr *)&to, sizeof to);
     c->state = CONNECTING;
@@ -92,6 +67,25 @@ void open_connection(int receive_buffer, bool muted) {
         complain("connect", strerror(errno), strlen(strerror(errno)));
         close_connection(c, true);
     }
+}
+
+void open_connection(int receive_buffer, bool muted) {
+    struct connection *c = calloc(1, sizeof *c);
+    uint32_t index = bench.count++;
+    if ((index & (index + 1)) == 0 || index == 0)
+        bench.connections = realloc(bench.connections, sizeof c * 2 * (index + 1));
+    bench.connections[index] = c;
+    c->room = index / bench.members % bench.rooms;
+    c->member = index % bench.members;
+    c->muted = muted;
+    c->last = calloc(bench.sources, sizeof *c->last);
+    begin(c, bench.ports[index % (unsigned)bench.port_count], receive_buffer);
+}
+
+/* One that was closed comes back, and asks for what was published since. */
+void reopen_connection(struct connection *c) {
+    c->returning = true;
+    begin(c, bench.ports[c->room % (unsigned)bench.port_count], 0);
 }
 
 void close_connection(struct connection *c, bool failed) {
@@ -104,6 +98,7 @@ void close_connection(struct connection *c, bool failed) {
         bench.opening--;
         bench.failed += failed;
     }
+    if (c->tls) tls_end(c);
     close(c->fd);
     c->state = CLOSED;
     set_buffer(&c->rest, NULL, 0);
@@ -115,7 +110,8 @@ void become_ready(struct connection *c) {
     bench.opening--;
     bench.ready++;
     if (!c->muted) bench.readers[c->room]++;
-    for (uint32_t s = 0; s < bench.sources; s++) c->last[s] = bench.numbers[c->room * bench.sources + s];
+    if (!c->returning) /* who returns has just been told all of it */
+        for (uint32_t s = 0; s < bench.sources; s++) c->last[s] = bench.numbers[c->room * bench.sources + s];
     record(&bench.joining, now_us() - c->began);
     if (c->muted) watch(c, EPOLL_CTL_MOD);
 }
@@ -127,7 +123,8 @@ void unmute(struct connection *c) {
 }
 
 static void flush(struct connection *c) {
-    ssize_t sent = send(c->fd, c->out.bytes, c->out.length, MSG_NOSIGNAL);
+    ssize_t sent = c->tls ? tls_write(c, c->out.bytes, c->out.length)
+                          : send(c->fd, c->out.bytes, c->out.length, MSG_NOSIGNAL);
     if (sent < 0 && errno != EAGAIN) return; /* reading tells what happened */
     if (sent < 0) sent = 0;
     c->out.length -= (size_t)sent;
@@ -199,7 +196,40 @@ static size_t take_frames(struct connection *c, const char *bytes, size_t length
     return at;
 }
 
-static void upgrade(struct connection *c) {
+static void ask(struct connection *c) {
+    static struct buffer path;
+    char request[1024];
+    uint16_t port = bench.ports[0];
+    fill(&path, bench.path, strlen(bench.path), c);
+    int length = snprintf(request, sizeof request,
+                          "GET %.*s HTTP/1.1\r\nHost: 127.0.0.1:%u\r\nOrigin: http%s://127.0.0.1:%u\r\n"
+                          "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+                          "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+                          (int)path.length, path.bytes, port, c->tls ? "s" : "", port);
+    append(&c->out, request, (size_t)length);
+    flush(c);
+}
+
+static void secure(struct connection *c) {
+    int done = tls_handshake(c);
+    if (done == 1) {
+        c->state = UPGRADING;
+        ask(c);
+        return;
+    }
+    if (done == 0 || errno != EAGAIN) {
+        complain("the TLS handshake", "failed", 6);
+        close_connection(c, true);
+        return;
+    }
+    bool writing = false; /* a client's handshake waits for the server, whatever it has sent fits */
+    if (writing != c->writing) {
+        c->writing = writing;
+        watch(c, EPOLL_CTL_MOD);
+    }
+}
+
+static void begin_talking(struct connection *c) {
     int error = 0;
     socklen_t size = sizeof error;
     getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &error, &size);
@@ -208,17 +238,15 @@ static void upgrade(struct connection *c) {
         close_connection(c, true);
         return;
     }
-    char *path = with_room(bench.path, c->room), request[1024];
-    uint16_t port = bench.ports[0];
-    int length = snprintf(request, sizeof request,
-                          "GET %s HTTP/1.1\r\nHost: 127.0.0.1:%u\r\nOrigin: http://127.0.0.1:%u\r\n"
-                          "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-                          "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
-                          path, port, port);
-    free(path);
-    c->state = UPGRADING;
-    append(&c->out, request, (size_t)length);
-    flush(c);
+    if (bench.secure && !tls_begin(c)) {
+        close_connection(c, true);
+        return;
+    }
+    c->state = c->tls ? SECURING : UPGRADING;
+    if (c->tls)
+        secure(c);
+    else
+        ask(c);
 }
 
 static size_t take_answer(struct connection *c, const char *bytes, size_t length) {
@@ -237,14 +265,18 @@ static size_t take_answer(struct connection *c, const char *bytes, size_t length
 void on_connection(struct connection *c, uint32_t events) {
     if (c->state == CLOSED) return;
     if (c->state == CONNECTING) {
-        upgrade(c);
+        begin_talking(c);
+        return;
+    }
+    if (c->state == SECURING) {
+        secure(c);
         return;
     }
     if (events & EPOLLOUT) flush(c);
     if (!(events & (EPOLLIN | EPOLLHUP | EPOLLERR))) return;
     size_t kept = c->rest.length;
     if (kept) memcpy(input, c->rest.bytes, kept);
-    ssize_t got = recv(c->fd, input + kept, INPUT - kept, 0);
+    ssize_t got = c->tls ? tls_read(c, input + kept, INPUT - kept) : recv(c->fd, input + kept, INPUT - kept, 0);
     if (got < 0 && errno == EAGAIN) return;
     if (got <= 0) {
         if (c->state != READY) complain("the connection ended while joining", "", 0);

@@ -1,10 +1,14 @@
 /* The load client: takes commands on its input, one a line (`name key=value …`), answers each with a line of JSON.
  * Between commands it goes on reading and answering pings. Times in answers are microseconds unless named otherwise.
  *
- *   setup dialect=centrifuge ports=1,2 path=HEX hello=HEX rooms=R members=M sources=S
- *   publisher by=clients|port port=P template=HEX
+ *   setup dialect=raw|centrifuge|socketio|nats ports=1,2 path=HEX hello=HEX [again=HEX] rooms=R members=M sources=S
+ *         [secure=1]
+ *   publisher by=clients|port port=P [links=N] template=HEX [greeting=HEX] [awaited=1] [batched=1]
  *   connect count=N concurrency=C [receive_buffer=BYTES] [muted=1] [timeout=SECONDS]
- *   run seconds=S rate=PER_SECOND | window=PUBLICATIONS [drain=SECONDS]
+ *   run seconds=S rate=PER_SECOND | window=PUBLICATIONS [publications=MOST] [drain=SECONDS]
+ *   churn seconds=S [cycles=MOST] channels=N join=HEX leave=HEX
+ *   drop | return concurrency=C [timeout=SECONDS]   all but each room's first member go, and come back
+ *   settle quiet=SECONDS                            reads on until nothing has come for so long
  *   unmute | status | disconnect | quit
  */
 #define _GNU_SOURCE
@@ -23,7 +27,7 @@ static char *line;
 static bool commanded;
 
 /* One turn of the loop; waits at most until `deadline` (microseconds). */
-static void turn(uint64_t deadline) {
+void turn(uint64_t deadline) {
     struct epoll_event events[1024];
     uint64_t now = now_us(), left = deadline > now ? deadline - now : 0;
     struct timespec wait = {(time_t)(left / 1000000), (long)(left % 1000000) * 1000};
@@ -32,7 +36,7 @@ static void turn(uint64_t deadline) {
         if (events[i].data.ptr == NULL)
             commanded = true;
         else if (is_publisher(events[i].data.ptr))
-            on_publisher(events[i].events);
+            on_publisher(events[i].data.ptr, events[i].events);
         else
             on_connection(events[i].data.ptr, events[i].events);
     }
@@ -66,9 +70,11 @@ static char *bytes_of(const char *name, size_t *length) {
 
 static void setup(void) {
     const char *dialect = option("dialect", "raw");
-    bench.dialect = *dialect == 'c' ? CENTRIFUGE : *dialect == 's' ? SOCKETIO : RAW;
+    bench.dialect = *dialect == 'c' ? CENTRIFUGE : *dialect == 's' ? SOCKETIO : *dialect == 'n' ? NATS : RAW;
     bench.path = bytes_of("path", NULL);
     bench.hello = bytes_of("hello", NULL);
+    bench.again = bytes_of("again", NULL);
+    bench.secure = number("secure", 0) != 0;
     bench.rooms = (uint32_t)number("rooms", 1);
     bench.members = (uint32_t)number("members", 1e9);
     bench.sources = (uint32_t)number("sources", 1);
@@ -82,15 +88,19 @@ static void setup(void) {
 }
 
 static void publisher(void) {
-    size_t length;
-    char *template = bytes_of("template", &length);
+    size_t length, greeted;
+    char *template = bytes_of("template", &length), *greeting = bytes_of("greeting", &greeted);
     bench.run = (struct figures){0};
-    set_publisher(*option("by", "port") == 'c', (uint16_t)number("port", 0), template, length);
+    set_publisher(*option("by", "port") == 'c', (uint16_t)number("port", 0), (uint32_t)number("links", 1),
+                  template, length);
+    answers_are_awaited(number("awaited", 0) != 0, number("batched", 0) != 0);
+    greet_publisher(greeting, greeted);
     free(template);
+    free(greeting);
     printf("{\"errors\": %" PRIu64 "}\n", bench.run.errors);
 }
 
-static void show_latency(const char *name, const struct histogram *h) {
+void show_latency(const char *name, const struct histogram *h) {
     printf("\"%s\": {\"count\": %" PRIu64 ", \"mean\": %.0f, \"p50\": %" PRIu64 ", \"p90\": %" PRIu64
            ", \"p99\": %" PRIu64 ", \"p999\": %" PRIu64 ", \"max\": %" PRIu64 "}, ",
            name, h->count, h->count ? h->sum / (double)h->count : 0, percentile(h, .5), percentile(h, .9),
@@ -120,6 +130,62 @@ static void connect_all(void) {
     printf("\"client_cpu\": %.6f, \"complaint\": \"%s\"}\n", cpu_seconds() - cpu, bench.complaint);
 }
 
+/* Each room's first member stays; the others are closed, and keep where they stood. */
+static void drop(void) {
+    uint32_t dropped = 0;
+    for (uint32_t i = 0; i < bench.count; i++)
+        if (bench.connections[i]->member > 0 && bench.connections[i]->state == READY) {
+            close_connection(bench.connections[i], false);
+            dropped++;
+        }
+    printf("{\"dropped\": %u}\n", dropped);
+}
+
+static void return_all(void) {
+    uint32_t concurrency = (uint32_t)number("concurrency", 64), next = 0, ready = bench.ready, begun = 0;
+    uint64_t start = now_us(), deadline = start + (uint64_t)(number("timeout", 60) * 1e6);
+    double cpu = cpu_seconds();
+    bench.joining = (struct histogram){0};
+    bench.failed = 0;
+    bench.run = (struct figures){0};
+    while ((next < bench.count || bench.opening) && now_us() < deadline) {
+        for (; next < bench.count && bench.opening < concurrency; next++)
+            if (bench.connections[next]->state == CLOSED) {
+                reopen_connection(bench.connections[next]);
+                begun++;
+            }
+        turn(now_us() + 100000);
+    }
+    struct figures *r = &bench.run;
+    printf("{\"begun\": %u, \"ready\": %u, \"failed\": %u, \"unfinished\": %u, \"received\": %" PRIu64
+           ", \"gaps\": %" PRIu64 ", \"late\": %" PRIu64 ", \"errors\": %" PRIu64 ", \"seconds\": %.6f, ",
+           begun, bench.ready - ready, bench.failed, bench.opening, r->received, r->gaps, r->late, r->errors,
+           (double)(now_us() - start) / 1e6);
+    show_latency("joining", &bench.joining);
+    printf("\"client_cpu\": %.6f, \"complaint\": \"%s\"}\n", cpu_seconds() - cpu, bench.complaint);
+}
+
+static void churn(void) {
+    char *join = bytes_of("join", NULL), *leave = bytes_of("leave", NULL);
+    set_churn(join, leave, (uint32_t)number("channels", 1000));
+    free(join);
+    free(leave);
+    churn_all(number("seconds", 1), (uint64_t)number("cycles", 0));
+}
+
+static void settle(void) {
+    uint64_t quiet = (uint64_t)(number("quiet", 1) * 1e6), bytes = bench.run.bytes, last = now_us();
+    while (now_us() - last < quiet) {
+        turn(now_us() + 20000);
+        if (bench.run.bytes != bytes) {
+            bytes = bench.run.bytes;
+            last = now_us();
+        }
+    }
+    printf("{\"announced\": %" PRIu64 ", \"last_announced\": %" PRIu64 ", \"now\": %" PRIu64 "}\n", bench.announced,
+           bench.last_announced, now_us());
+}
+
 static void forget_earlier_runs(void) {
     bench.run = (struct figures){0};
     for (uint32_t i = 0; i < bench.count; i++) {
@@ -136,6 +202,7 @@ static double outstanding(void) {
 
 static void run(void) {
     double rate = number("rate", 0), window = number("window", 0), cpu = cpu_seconds();
+    uint64_t most = (uint64_t)number("publications", 0);
     forget_earlier_runs();
     uint64_t start = now_us(), end = start + (uint64_t)(number("seconds", 1) * 1e6), due = start, progress = start;
     uint64_t drain = (uint64_t)(number("drain", 3) * 1e6), seen = 0, begun = 0;
@@ -145,15 +212,18 @@ static void run(void) {
             begun = bench.run.published;
             progress = now;
         }
+        if (most && bench.run.published >= most && now < end) end = now; /* that many, however long they took */
         bool over = now >= end && (window > 0 || due >= end);
         if (over && (bench.run.received >= bench.run.expected || now - progress > drain)) break;
         if (window > 0) {
             if (now - progress > drain) break; /* something was lost: the window never opens again */
-            while (now < end && outstanding() < window && bench.run.published - begun < window) publish(now_us());
+            while (now < end && outstanding() < window && bench.run.published - begun < window &&
+                   (!most || bench.run.published < most) && publish(now_us()))
+                continue;
             turn(now + 10000);
         } else {
-            while (due <= now && due < end) {
-                publish(due);
+            while (due <= now && due < end && (!most || bench.run.published < most)) {
+                if (!publish(due)) break;
                 due = start + (uint64_t)((double)bench.run.published * 1e6 / rate);
             }
             turn(due < end ? due : now + 10000);
@@ -238,6 +308,10 @@ int main(void) {
         else if (is_command("publisher")) publisher();
         else if (is_command("connect")) connect_all();
         else if (is_command("run")) run();
+        else if (is_command("churn")) churn();
+        else if (is_command("drop")) drop();
+        else if (is_command("return")) return_all();
+        else if (is_command("settle")) settle();
         else if (is_command("unmute")) unmute_all();
         else if (is_command("status")) status();
         else if (is_command("disconnect")) disconnect_all();

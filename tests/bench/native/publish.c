@@ -14,132 +14,192 @@
 
 #include "bench.h"
 
-static struct {
-    bool by_clients;
+#define MOST_LINKS 10 /* each publishes into the room of its own number, which has one digit */
+#define MOST_MARKS 128
+
+struct link { /* a connection to the publishing endpoint */
     int fd;
+    bool waits; /* for the answer to its request */
     char *template;
-    size_t length, marks[8];
-    int mark_count;
-    uint32_t turn, command;
     struct buffer out;
-} publisher = {.fd = -1};
+};
 
-bool is_publisher(const void *what) { return what == &publisher; }
+static struct {
+    bool by_clients, awaited, batched;
+    char *template;
+    size_t length, marks[MOST_MARKS];
+    uint32_t mark_count, turn, link_count;
+    struct link links[MOST_LINKS];
+} publisher;
 
-static void watch(void) {
-    struct epoll_event event = {.events = EPOLLIN | (publisher.out.length ? EPOLLOUT : 0), .data.ptr = &publisher};
-    epoll_ctl(bench.epoll, EPOLL_CTL_MOD, publisher.fd, &event);
+bool is_publisher(const void *what) {
+    return (const struct link *)what >= publisher.links && (const struct link *)what < publisher.links + MOST_LINKS;
 }
 
-static void reach(uint16_t port) {
+static void watch(struct link *link) {
+    struct epoll_event event = {.events = EPOLLIN | (link->out.length ? EPOLLOUT : 0), .data.ptr = link};
+    epoll_ctl(bench.epoll, EPOLL_CTL_MOD, link->fd, &event);
+}
+
+static void reach(struct link *link, uint16_t port) {
     struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(port)};
     to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    publisher.fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (connect(publisher.fd, (struct sockaddr *)&to, sizeof to) < 0) {
+    link->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (connect(link->fd, (struct sockaddr *)&to, sizeof to) < 0) {
         complain("the publishing endpoint cannot be reached", strerror(errno), strlen(strerror(errno)));
         bench.run.errors++;
     }
     int on = 1;
-    setsockopt(publisher.fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    struct epoll_event event = {.events = EPOLLIN, .data.ptr = &publisher};
-    epoll_ctl(bench.epoll, EPOLL_CTL_ADD, publisher.fd, &event);
+    setsockopt(link->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    struct epoll_event event = {.events = EPOLLIN, .data.ptr = link};
+    epoll_ctl(bench.epoll, EPOLL_CTL_ADD, link->fd, &event);
 }
 
-void set_publisher(bool by_clients, uint16_t port, const char *template, size_t length) {
-    if (publisher.fd >= 0) close(publisher.fd);
+static void hang_up(struct link *link) {
+    if (link->fd >= 0) close(link->fd);
+    link->fd = -1;
+    link->waits = false;
+    link->out.length = 0;
+}
+
+/* A copy of the template for a room. */
+static char *for_room(uint32_t room) {
+    char *made = malloc(publisher.length + 1);
+    size_t length = 0;
+    for (size_t i = 0; i < publisher.length; i++) {
+        if (publisher.template[i] == '%' && i + 1 < publisher.length && publisher.template[i + 1] == 'r') {
+            made[length++] = (char)('0' + room);
+            i++;
+        } else {
+            made[length++] = publisher.template[i];
+        }
+    }
+    return made;
+}
+
+static void find_marks(const char *in, size_t length) {
+    const char *at = in, *end = in + length;
+    publisher.mark_count = 0;
+    while (publisher.mark_count < MOST_MARKS && (at = memmem(at, (size_t)(end - at), "@t=", 3))) {
+        publisher.marks[publisher.mark_count++] = (size_t)(at - in);
+        at += MARK_LENGTH;
+    }
+}
+
+void set_publisher(bool by_clients, uint16_t port, uint32_t links, const char *template, size_t length) {
+    for (uint32_t i = 0; i < publisher.link_count; i++) {
+        hang_up(&publisher.links[i]);
+        free(publisher.links[i].template);
+    }
     free(publisher.template);
-    publisher.fd = -1;
     publisher.by_clients = by_clients;
     publisher.template = malloc(length);
     memcpy(publisher.template, template, length);
     publisher.length = length;
-    publisher.mark_count = 0;
-    publisher.out.length = 0;
-    publisher.command = 100;
-    const char *at = publisher.template, *end = at + length;
-    while (publisher.mark_count < 8 && (at = memmem(at, (size_t)(end - at), "@t=", 3))) {
-        publisher.marks[publisher.mark_count++] = (size_t)(at - publisher.template);
-        at += MARK_LENGTH;
+    publisher.link_count = by_clients ? 0 : links < MOST_LINKS ? links : MOST_LINKS;
+    for (uint32_t i = 0; i < publisher.link_count; i++) {
+        publisher.links[i] = (struct link){.fd = -1, .template = for_room(i)};
+        reach(&publisher.links[i], port);
     }
-    if (!by_clients) reach(port);
+    if (!by_clients)
+        for (const char *p = template; (p = memmem(p, length - (size_t)(p - template), "%r", 2)); p += 2)
+            publisher.length--; /* two characters become one digit */
+    find_marks(by_clients ? publisher.template : publisher.links[0].template, publisher.length);
 }
 
-static void mark(uint64_t intended, uint32_t room, uint32_t source) {
-    uint32_t number = ++bench.numbers[room * bench.sources + source];
-    for (int i = 0; i < publisher.mark_count; i++)
-        write_mark(publisher.template + publisher.marks[i], intended, room, source, number);
-    bench.run.published++;
-    bench.run.expected += bench.readers[room];
+void answers_are_awaited(bool awaited, bool batched) {
+    publisher.awaited = awaited;
+    publisher.batched = batched;
 }
 
-static void flush(void) {
-    ssize_t sent = send(publisher.fd, publisher.out.bytes, publisher.out.length, MSG_NOSIGNAL | MSG_DONTWAIT);
+/* All marks of a publication say the same; of a batch, each is a publication of its own. */
+static void mark(char *text, uint64_t intended, uint32_t room, uint32_t source) {
+    uint32_t *number = &bench.numbers[room * bench.sources + source], count = publisher.batched ? publisher.mark_count : 1;
+    for (uint32_t i = 0; i < publisher.mark_count; i++) {
+        if (i == 0 || publisher.batched) ++*number;
+        write_mark(text + publisher.marks[i], intended, room, source, *number);
+    }
+    bench.run.published += count;
+    bench.run.expected += (uint64_t)bench.readers[room] * count;
+}
+
+static void flush(struct link *link) {
+    ssize_t sent = send(link->fd, link->out.bytes, link->out.length, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (sent < 0 && errno != EAGAIN) {
         complain("publishing", strerror(errno), strlen(strerror(errno)));
         bench.run.errors++;
-        sent = (ssize_t)publisher.out.length;
+        sent = (ssize_t)link->out.length;
     }
     if (sent > 0) {
-        publisher.out.length -= (size_t)sent;
-        memmove(publisher.out.bytes, publisher.out.bytes + sent, publisher.out.length);
+        link->out.length -= (size_t)sent;
+        memmove(link->out.bytes, link->out.bytes + sent, link->out.length);
     }
-    watch();
+    watch(link);
 }
 
-/* %r becomes the room, %i a fresh command id. */
-static void publish_by_client(uint64_t intended) {
+void greet_publisher(const char *bytes, size_t length) {
+    for (uint32_t i = 0; i < publisher.link_count && length; i++) {
+        append(&publisher.links[i].out, bytes, length);
+        flush(&publisher.links[i]);
+    }
+}
+
+static bool publish_by_client(uint64_t intended) {
     struct connection *c = NULL;
     for (uint32_t tries = 0; tries < bench.count; tries++) {
         c = bench.connections[publisher.turn++ % bench.count];
         if (c->state == READY && !c->muted) break;
         c = NULL;
     }
-    if (!c) return;
-    mark(intended, c->room, c->member);
-    static char text[65536];
-    size_t length = 0;
-    for (size_t i = 0; i < publisher.length && length < sizeof text - 16; i++) {
-        char kind = publisher.template[i] == '%' && i + 1 < publisher.length ? publisher.template[i + 1] : 0;
-        if (kind == 'r' || kind == 'i') {
-            uint32_t value = kind == 'r' ? c->room : ++publisher.command;
-            length += (size_t)snprintf(text + length, 12, "%u", value);
-            i++;
-        } else {
-            text[length++] = publisher.template[i];
-        }
-    }
-    send_text(c, text, length);
+    if (!c) return false;
+    static struct buffer text;
+    mark(publisher.template, intended, c->room, bench.sources == 1 ? 0 : c->member);
+    fill(&text, publisher.template, publisher.length, c);
+    send_text(c, text.bytes, text.length);
+    return true;
 }
 
-void publish(uint64_t intended) {
+/* The next link that may send, or NULL when all wait for answers. */
+static struct link *free_link(void) {
+    for (uint32_t tries = 0; tries < publisher.link_count; tries++) {
+        struct link *link = &publisher.links[publisher.turn++ % publisher.link_count];
+        if (link->fd >= 0 && !(publisher.awaited && link->waits)) return link;
+    }
+    return NULL;
+}
+
+/* Publish once; false when nobody is free to do it. */
+bool publish(uint64_t intended) {
     uint64_t now = now_us();
     if (now > intended && now - intended > bench.run.slip) bench.run.slip = now - intended;
-    if (publisher.by_clients) {
-        publish_by_client(intended);
-        return;
-    }
-    mark(intended, 0, 0);
-    bool idle = publisher.out.length == 0;
-    append(&publisher.out, publisher.template, publisher.length);
-    if (idle) flush();
+    if (publisher.by_clients) return publish_by_client(intended);
+    struct link *link = free_link();
+    if (!link) return false;
+    mark(link->template, intended, (uint32_t)(link - publisher.links), 0);
+    bool idle = link->out.length == 0;
+    append(&link->out, link->template, publisher.length);
+    link->waits = true;
+    if (idle) flush(link);
+    return true;
 }
 
-/* Redis says errors with a line that begins with `-`, HTTP with a status that does not begin with 2. */
-void on_publisher(uint32_t events) {
-    if (events & EPOLLOUT) flush();
+/* Redis says errors with a line that begins with `-`, HTTP with a status that does not begin with 2, or in its body. */
+void on_publisher(void *what, uint32_t events) {
+    struct link *link = what;
+    if (events & EPOLLOUT) flush(link);
     if (!(events & (EPOLLIN | EPOLLHUP | EPOLLERR))) return;
     static char answer[65536];
-    ssize_t got = recv(publisher.fd, answer, sizeof answer - 1, MSG_DONTWAIT);
+    ssize_t got = recv(link->fd, answer, sizeof answer - 1, MSG_DONTWAIT);
     if (got < 0) return;
     if (got == 0) {
         complain("the publishing endpoint went away", "", 0);
         bench.run.errors++;
-        close(publisher.fd);
-        publisher.fd = -1;
+        hang_up(link);
         return;
     }
     answer[got] = 0;
-    if (answer[0] == '-' || strstr(answer, "\n-")) {
+    link->waits = false;
+    if (answer[0] == '-' || strstr(answer, "\n-") || strstr(answer, "\"error\":")) {
         complain("publishing was refused", answer, (size_t)got);
         bench.run.errors++;
     }

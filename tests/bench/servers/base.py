@@ -12,7 +12,7 @@ from typing import ClassVar
 import psutil
 
 from tests.bench.machine import Cores
-from tests.cluster.support.processes import Process, Redis, free_port, wait_until
+from tests.cluster.support.processes import ROOT, Process, Redis, free_port, wait_until
 
 
 class BenchRedis(Redis):
@@ -32,19 +32,31 @@ class BenchRedis(Redis):
 
 @dataclass(frozen=True, slots=True)
 class Publishing:
-    """How a publication gets in: bytes sent to a port, or (`port` None) a text each client sends; `%r`: its room."""
+    """How a publication gets in: bytes sent to a port, or (`port` None) a text each client sends; `%r`: its room.
+
+    `greeting` is what the port hears first, once. There are `links` connections to it, each for the room of its number;
+    where answers are `awaited`, each waits for one before it goes on. All marks of the template are one publication;
+    when it is `batched`, each is one of its own.
+    """
 
     port: int | None
     template: bytes
+    greeting: bytes = b""
+    links: int = 1
+    awaited: bool = False
+    batched: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """Who is where: `rooms` of `members`; whether the members publish themselves; whether rooms keep history."""
+    """Who is where: `rooms` of `members`; whether the members publish themselves, or only each room's first one;
+    whether rooms keep history; whether everybody asks to be told who joins."""
 
     rooms: int = 1
     members: int = 1_000_000
     by_clients: bool = False
+    first_only: bool = False
+    announced: bool = False
     keeps: bool = False  # history, for servers that have it only where they are told
     namespace: str = "bench"
     message: str = ""
@@ -52,7 +64,7 @@ class Shape:
     @property
     def sources(self) -> int:
         """How many publish into one room."""
-        return self.members if self.by_clients else 1
+        return self.members if self.by_clients and not self.first_only else 1
 
 
 class Server(ABC):
@@ -64,6 +76,7 @@ class Server(ABC):
     uses_redis: ClassVar[bool] = True
     processes: ClassVar[int] = 1
     window: ClassVar[int] = 128  # publications under way when it is flooded
+    secure: ClassVar[bool] = False  # clients speak TLS
 
     def __init__(self, home: Path, shape: Shape, cores: Cores) -> None:
         self.home = home
@@ -88,6 +101,16 @@ class Server(ABC):
     def hello(self) -> str:
         """What a client says to join room `%r`; empty where the path says it."""
         return ""
+
+    @property
+    def hello_again(self) -> str:
+        """What a client says that was here before and wants what it missed; empty where nothing is kept."""
+        return ""
+
+    @property
+    def churn(self) -> tuple[str, str] | None:
+        """What a client says to join channel `%n` as well, and to leave it; each is answered. None: it cannot."""
+        return None
 
     @abstractmethod
     def start_processes(self) -> None:
@@ -134,11 +157,11 @@ class Server(ABC):
                     with contextlib.suppress(psutil.NoSuchProcess):
                         worker.kill()
 
-    def spawn(self, command: list[str], environment: dict[str, str] | None = None) -> Process:
+    def spawn(self, command: list[str], environment: dict[str, str] | None = None, folder: Path = ROOT) -> Process:
         """Start one of the server's processes, on its core."""
         index = len(self.server_processes)
         process = Process(f"{self.name}-{index}", self.home)
-        process.spawn([*self.cores.for_server(index), *command], environment)
+        process.spawn([*self.cores.for_server(index), *command], environment, folder)
         self.server_processes.append(process)
         return process
 

@@ -7,17 +7,21 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from functools import cache
+from pathlib import Path
 from typing import Any, ClassVar
 
-from tests.bench.servers.base import Publishing, Server, as_json
+from tests.bench.servers import certificate
+from tests.bench.servers.base import Publishing, as_json
+from tests.bench.servers.centrifuge import API_KEY, HISTORY_SIZE, HISTORY_TTL, CentrifugeServer
+from tests.bench.servers.certificate import trusting
 from tests.cluster.support.processes import ROOT, free_port, wait_until
 
-API_KEY = "the key of the bench"
 SECRET = "a secret of the bench, long enough to be one"
 _OPEN = {
     "presence": True,
-    "history_size": 100,
-    "history_ttl": "5m",
+    "history_size": HISTORY_SIZE,
+    "history_ttl": HISTORY_TTL,
     "force_recovery": True,
     "allow_subscribe_for_client": True,
     "allow_subscribe_for_anonymous": True,
@@ -26,49 +30,35 @@ _OPEN = {
 }
 NAMESPACES: dict[str, dict[str, Any]] = {
     "bench": _OPEN,
-    "hall": {**_OPEN, "join_leave": True},  # every join and leave is announced to those who ask for it
+    "hall": {  # every join and leave is announced to those who ask for it
+        **_OPEN,
+        "join_leave": True,
+        "allow_presence_for_subscriber": True,
+        "allow_presence_for_anonymous": True,
+    },
 }
 
 
-class Flotilla(Server):
+class Flotilla(CentrifugeServer):
     """One process."""
 
     name = "flotilla"
     title = "Flotilla on Daphne"
-    dialect = "centrifuge"
     options: ClassVar[dict[str, Any]] = {}
-    variables: ClassVar[dict[str, str]] = {"FLOTILLA_PURE_PYTHON": ""}
-
-    @property
-    def path(self) -> str:
-        return "/connection/websocket"
-
-    @property
-    def channel(self) -> str:
-        """The channel of room `%r`."""
-        return f"{self.shape.namespace}:%r"
-
-    @property
-    def hello(self) -> str:
-        return f'{{"id":1,"connect":{{}}}}\n{{"id":2,"subscribe":{{"channel":"{self.channel}"}}}}'
-
-    def inside(self) -> Publishing:
-        text = f'{{"id":%i,"publish":{{"channel":"{self.channel}","data":{self.shape.message}}}}}'
-        return Publishing(None, text.encode())
+    settings: ClassVar[str] = "project.settings"
+    pure: ClassVar[bool] = False
+    """Without the compiled part."""
+    root: ClassVar[Path] = ROOT
+    """Where its sources are: another revision's, when revisions are compared."""
 
     def outside(self) -> Publishing:
         command = [sys.executable, "-m", "tests.bench.flotilla_publication", self.channel.replace("%r", "0")]
         done = subprocess.run(
-            command, cwd=ROOT, env=self.environment, input=self.shape.message, capture_output=True, text=True
+            command, cwd=self.root, env=self.environment, input=self.shape.message, capture_output=True, text=True
         )
         if done.returncode:
             raise AssertionError(done.stderr)
         return Publishing(self.redis.port, bytes.fromhex(done.stdout))
-
-    @property
-    def http(self) -> str:
-        """The first process's address."""
-        return f"http://127.0.0.1:{self.ports[0]}"
 
     @property
     def environment(self) -> dict[str, str]:
@@ -89,12 +79,13 @@ class Flotilla(Server):
 
     def start_processes(self) -> None:
         config = {"anonymous": True, "abuse": None, "namespaces": NAMESPACES, **self.options}
+        prepare(self.root)
         path = self.home / "realtime.json"
         path.write_text(as_json(config))
         own = ("REDIS", "REALTIME", "DJANGO", "INSTANCE")
         self._environment = {key: value for key, value in os.environ.items() if not key.startswith(own)} | {
-            "PYTHONPATH": str(ROOT),
-            "DJANGO_SETTINGS_MODULE": "project.settings",
+            "PYTHONPATH": str(self.root),
+            "DJANGO_SETTINGS_MODULE": self.settings,
             "DJANGO_SECRET_KEY": SECRET,
             "DJANGO_ALLOWED_HOSTS": "127.0.0.1",
             "DATABASE_URL": f"sqlite:///{self.home}/db.sqlite3",
@@ -103,17 +94,31 @@ class Flotilla(Server):
             "REALTIME_TOKEN_SECRET": SECRET,
             "REALTIME_API_KEYS": API_KEY,
             "REALTIME_CONFIG": str(path),
-            **self.variables,
+            "FLOTILLA_PURE_PYTHON": "1" if self.pure else "0",
         }
         migrate = [sys.executable, "manage.py", "migrate", "--verbosity", "0"]
-        subprocess.run(migrate, cwd=ROOT, env=self.environment, check=True)
+        subprocess.run(migrate, cwd=self.root, env=self.environment, check=True)
         self._metrics_ports = [free_port() for _ in self.ports]
         for number, port in enumerate(self.ports):
-            command = [sys.executable, "-m", "flotilla.realtime.server.daphne", "-b", "127.0.0.1", "-p", str(port)]
+            command = [sys.executable, "-m", "flotilla.realtime.server.daphne", *self._listening(port)]
             own_names = {"INSTANCE_ID": f"bench-{number}", "METRICS_PORT": str(self._metrics_ports[number])}
-            self.spawn([*command, "--access-log", os.devnull, "project.asgi:application"], self.environment | own_names)
+            words = [*command, "--access-log", os.devnull, "project.asgi:application"]
+            self.spawn(words, self.environment | own_names, self.root)
         for process, port in zip(self.server_processes, self.ports, strict=True):
-            wait_until(lambda p=process, n=port: not p.running or _ready(n), f"{self.name} is ready")
+            wait_until(lambda p=process, n=port: not p.running or self._ready(n), f"{self.name} is ready")
+
+    def _listening(self, port: int) -> list[str]:
+        """The words that say where a process listens."""
+        return ["-b", "127.0.0.1", "-p", str(port)]
+
+    def _ready(self, port: int) -> bool:
+        scheme, context = ("https", trusting()) if self.secure else ("http", None)
+        try:
+            address = f"{scheme}://127.0.0.1:{port}/health/ready"
+            with urllib.request.urlopen(address, timeout=2, context=context) as response:
+                return bool(response.status == 200)
+        except (urllib.error.URLError, OSError):
+            return False
 
 
 class FlotillaUnjoined(Flotilla):
@@ -131,14 +136,6 @@ class FlotillaUnjoined(Flotilla):
         return "joining cannot be turned off in this version" if absent else super().missing()
 
 
-class FlotillaPure(Flotilla):
-    """One process without the native part."""
-
-    name = "flotilla-pure"
-    title = "Flotilla in pure Python"
-    variables: ClassVar[dict[str, str]] = {"FLOTILLA_PURE_PYTHON": "1"}
-
-
 class FlotillaTwo(Flotilla):
     """Two processes; the load client connects to both in turn."""
 
@@ -147,9 +144,56 @@ class FlotillaTwo(Flotilla):
     processes = 2
 
 
-def _ready(port: int) -> bool:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health/ready", timeout=2) as response:
-            return bool(response.status == 200)
-    except (urllib.error.URLError, OSError):
-        return False
+class FlotillaFour(Flotilla):
+    """Four processes; the load client connects to all in turn."""
+
+    name = "flotilla-4"
+    title = "Flotilla, 4 processes"
+    processes = 4
+
+
+class FlotillaPure(Flotilla):
+    """One process without the compiled part."""
+
+    name = "flotilla-pure"
+    title = "Flotilla, pure Python"
+    pure = True
+
+    @classmethod
+    def missing(cls) -> str | None:
+        return super().missing() if _build(cls.root).exists() else "this version has no compiled part"
+
+
+class FlotillaTls(Flotilla):
+    """One process that speaks TLS itself."""
+
+    name = "flotilla-tls"
+    title = "Flotilla on Daphne, TLS"
+    secure = True
+
+    @classmethod
+    def missing(cls) -> str | None:
+        return certificate.missing() or super().missing()
+
+    def _listening(self, port: int) -> list[str]:
+        own = certificate.make(self.home)
+        return ["-e", f"ssl:{port}:interface=127.0.0.1:privateKey={own.key}:certKey={own.chain}"]
+
+
+class FlotillaPages(Flotilla):
+    """One process that serves the bench's page as well."""
+
+    name = "flotilla-pages"
+    title = "Flotilla on Daphne, and Django's pages"
+    settings = "tests.bench.pages.beside_flotilla"
+
+
+def _build(root: Path) -> Path:
+    return root / "flotilla" / "speedups" / "build.py"
+
+
+@cache
+def prepare(root: Path) -> None:
+    """Compile what the sources there have to be compiled, if anything; raises CalledProcessError if that fails."""
+    if _build(root).exists():
+        subprocess.run([sys.executable, "-m", "flotilla.speedups.build"], cwd=root, check=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgpack
 
+from tests.bench.servers import certificate
 from tests.bench.servers.base import Publishing, Server, resp
 from tests.cluster.support.processes import free_port
 
@@ -49,9 +50,20 @@ class SocketIO(Node):
         message = msgpack.packb(["emitter", packet, options])
         return Publishing(self.redis.port, resp("PUBLISH", "socket.io#/#0#", message))
 
+    @property
+    def churn(self) -> tuple[str, str]:
+        return '42%i["join","v%n"]', '42%i["leave","v%n"]'
+
     def start_processes(self) -> None:
+        script = str(_HERE / "node" / "socketio.mjs")
         for port in self.ports:
-            self.spawn(["node", str(_HERE / "node" / "socketio.mjs"), str(port), self.redis.url])
+            self.spawn(["node", script, str(port), self.redis.url, *self._tls()])
+
+    def _tls(self) -> list[str]:
+        if not self.secure:
+            return []
+        own = certificate.make(self.home)
+        return [str(own.key), str(own.chain)]
 
 
 class SocketIOTwo(SocketIO):
@@ -60,6 +72,26 @@ class SocketIOTwo(SocketIO):
     name = "socketio-2"
     title = "Socket.IO, 2 processes"
     processes = 2
+
+
+class SocketIOFour(SocketIO):
+    """Four processes; the load client connects to all in turn."""
+
+    name = "socketio-4"
+    title = "Socket.IO, 4 processes"
+    processes = 4
+
+
+class SocketIOTls(SocketIO):
+    """One process that speaks TLS itself."""
+
+    name = "socketio-tls"
+    title = "Socket.IO on Node, TLS"
+    secure = True
+
+    @classmethod
+    def missing(cls) -> str | None:
+        return certificate.missing() or super().missing()
 
 
 class BareWs(Node):

@@ -1,0 +1,1 @@
+"""A page of Django, the same for every server that serves pages beside its sockets."""
