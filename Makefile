@@ -63,6 +63,10 @@ test-host: $(DEV_STAMP) ## the wheel, installed into a foreign project beside it
 test-plain: $(DEV_STAMP) node-projects ## the cluster tests on another ASGI server, SERVER (uvicorn, or daphne as it comes)
 	@FLOTILLA_TEST_SERVER=$(or $(SERVER),uvicorn) exec $(PY) -m pytest tests/cluster $(OURS_ALONE) $(ARGS)
 
+.PHONY: test-routed
+test-routed: $(DEV_STAMP) node-projects ## the cluster tests with an application around ours, so that every connection comes by ASGI
+	@FLOTILLA_TEST_ROUTED=1 exec $(PY) -m pytest tests/cluster $(ARGS)
+
 test-compose: $(DEV_STAMP) node-projects ## docker-compose.yml end to end: faults, alerts, a rolling restart, procedures; 15 minutes and a container engine
 	@exec $(PY) -m pytest $(COMPOSE_TESTS) $(ARGS)
 

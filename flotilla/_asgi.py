@@ -2,7 +2,8 @@
 
     http       /health/… (whatever the Host header says, and without a database thread) → /connection/websocket (a
                handshake that lost its upgrade) → the API's keys, before a body is read → the project's own
-    websocket  /connection/websocket → the platform; everything else → the project's own
+    websocket  /connection/websocket → the platform, without ASGI where our server serves and no application is around
+               this one (`flotilla.realtime.server.direct`); everything else → the project's own
     lifespan   starts and drains the node; the project's own is around it
     any other  the project's own
 
@@ -74,6 +75,7 @@ class Stack:
         from flotilla.monitoring.endpoints import live, ready
         from flotilla.realtime.api.bodies import unread_without_key
         from flotilla.realtime.lifespan import lifespan, lifespan_around, start_with_daphne
+        from flotilla.realtime.node.entrance import take
         from flotilla.realtime.routing import ENDPOINT, endpoint, without_upgrade
         from flotilla.store.once import Once
 
@@ -82,7 +84,7 @@ class Stack:
         if health is not None:
             self._pages |= {f"{health}live": live, f"{health}ready": ready}
         self._http = unread_without_key(http)
-        self._endpoint, self._serve_endpoint = ENDPOINT, endpoint
+        self._endpoint, self._serve_endpoint, self._take = ENDPOINT, endpoint, take
         self._websocket = websocket
         self._lifespan = lifespan if own_lifespan is None else lifespan_around(own_lifespan)
         self._once = Once()
@@ -98,6 +100,10 @@ class Stack:
             await self._lifespan(scope, receive, send)
         else:
             await self._other(scope, receive, send)
+
+    def without_asgi(self, scope: Scope) -> Callable[[Any], Any] | None:
+        """What takes a WebSocket without ASGI, if anything does (`flotilla.realtime.server.direct`)."""
+        return self._take if path_below_root(scope) == self._endpoint else None
 
     async def _route_websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         if path_below_root(scope) == self._endpoint:

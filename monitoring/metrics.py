@@ -178,7 +178,7 @@ def _connections(node: "Node") -> Iterator[Metric]:
     yield counter("connections_opened", "WebSocket connections accepted.", node.connections_opened)
     admission = node.admission
     yield gauge("admission_peak", "Most clients let in within a second, over the last minute.", admission.peak)
-    yield gauge("admission_rate", "Clients a second that this instance says it can let in.", node.config.admission_rate)
+    yield gauge("admission_rate", "Clients a second that this instance says it can let in.", node.admission_rate)
     yield gauge("admission_waiting", "Clients whose handshake waits for a place.", admission.waiting)
     longest = "Seconds for which the oldest such handshake has waited by now."
     yield gauge("admission_longest_wait_seconds", longest, admission.longest_wait)

@@ -96,7 +96,7 @@ class Entries:
         first, which is for scopes on the shard of the leases alone; raises LeaseMissing too, then.
         """
         told = self._told(scope)
-        names = home_of(scope).of(incarnation)
+        names = keys.own_keys(scope, incarnation)
         arguments: list[Argument] = [incarnation, generation, self._key_ttl, *entry, told.topic, told.join_head, most]
         if register:
             noted = keys.noted_with(scope)

@@ -8,6 +8,7 @@ two tags, where both are on one Redis (`lua/enter.lua`).
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import blake2b
 
 from flotilla.presence.scopes import Scope
@@ -15,6 +16,7 @@ from flotilla.store import Placement, placement_of
 from flotilla.store.conf import get_store_config
 
 ENDS = "e:"  # noted among an incarnation's scopes: a district where ends of its connections are still to be told
+REMEMBERED = 4096  # scopes whose keys need not be made again
 DISTRICTS = 16  # never to be changed in a living cluster
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.-]")
 
@@ -93,6 +95,11 @@ def home_of(scope: str) -> Home:
     """The home of a channel's scope (beside the channel's other keys) or of a user's (in the user's district).
 
     Raises ValueError for what is no scope."""
+    return _home_of(scope, get_store_config().prefix)
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _home_of(scope: str, prefix: str) -> Home:
     channel = Scope.channel_of(scope)
     if channel is not None:
         return Home(placement_of(channel), "p")
@@ -101,6 +108,16 @@ def home_of(scope: str) -> Home:
         district = District(digest[0] % DISTRICTS)
         return Home(district.placement, "u", f":{digest.hex()}", district)
     raise ValueError(f"{scope!r} is no scope: make it with Scope.channel or Scope.user")
+
+
+def own_keys(scope: str, incarnation: str) -> tuple[str, ...]:
+    """The four keys of a scope that a script about one incarnation wants."""
+    return _own_keys(scope, incarnation, get_store_config().prefix)
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _own_keys(scope: str, incarnation: str, prefix: str) -> tuple[str, ...]:
+    return tuple(_home_of(scope, prefix).of(incarnation))
 
 
 def district_of(scope: str) -> District | None:

@@ -10,17 +10,29 @@ from flotilla.error_pages import PLAIN, answer
 HEALTH = "/health/"
 
 
-def below_root(application: Any) -> Any:
+def below_root(application: Any) -> "BelowRoot":
     """An ASGI application that serves only what lies below the scope's root path."""
+    return BelowRoot(application)
 
-    async def guarded(scope: dict[str, Any], receive: Any, send: Any) -> None:
+
+class BelowRoot:
+    """The application that `below_root` makes."""
+
+    def __init__(self, application: Any) -> None:
+        self._application = application
+
+    def without_asgi(self, scope: dict[str, Any]) -> Any:
+        """What takes a WebSocket without ASGI, if anything does (`flotilla.realtime.server.direct`)."""
+        return self._application.without_asgi(scope) if _is_below(scope) else None
+
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         root, path = scope.get("root_path") or "", scope.get("path", "")
-        if not root or path.startswith(f"{root}/"):
-            await application(scope, receive, send)
+        if _is_below(scope):
+            await self._application(scope, receive, send)
         elif path == root:
-            await application({**scope, "path": f"{root}/"}, receive, send)
+            await self._application({**scope, "path": f"{root}/"}, receive, send)
         elif path.startswith(HEALTH):
-            await application({**scope, "root_path": ""}, receive, send)
+            await self._application({**scope, "root_path": ""}, receive, send)
         elif scope["type"] == "websocket":
             await receive()
             await send({"type": "websocket.close", "code": 1000})
@@ -31,4 +43,7 @@ def below_root(application: Any) -> Any:
             await send({"type": "http.response.start", "status": 404, "headers": headers})
             await send({"type": "http.response.body", "body": body})
 
-    return guarded
+
+def _is_below(scope: dict[str, Any]) -> bool:
+    root = scope.get("root_path") or ""
+    return not root or scope.get("path", "").startswith(f"{root}/")

@@ -127,11 +127,12 @@ class RealtimeConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     connect_timeout: PositiveSeconds = 10.0
     """How long a client has from its handshake to `connect` (3502)."""
     max_connecting: Positive = 256
-    """Clients on their way in at a time, in one process."""
+    """Clients on their way in at a time, in one process; subscribes that are under way count, too."""
     max_waiting: Positive = 10_000
     """Clients that wait for a place, or have none and say nothing, in one process."""
-    admission_rate: Positive = 200
-    """Clients a second that a process can let in beside its work: who drains goes by it."""
+    admission_rate: Count = 0
+    """Clients a second that a process says it can let in beside its work, at most; 0: as many as it has measured. Who
+    drains goes by it."""
     max_message_bytes: Positive = 65536
     """Bytes of a client's message (1009)."""
     max_channels: Positive = 128

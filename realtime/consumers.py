@@ -1,29 +1,26 @@
-"""The WebSocket endpoint: an ASGI application that turns a connection's events into calls of its client.
+"""The WebSocket endpoint as an ASGI application: its messages become a handshake, and then calls of its client.
 
 It is a consumer in Channels' sense (routed, made with `as_asgi`), but not one of Channels' classes: those hop to a
-database thread on every event, and open a mailbox per connection.
+database thread on every event, and open a mailbox per connection. What is done about a handshake is the same as for one
+that comes without ASGI (`flotilla.realtime.node.entrance`).
 """
 
-import logging
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
-from flotilla.ratelimit.http.requests import address_of_scope
-from flotilla.realtime.access.origins import refusal
-from flotilla.realtime.client import handshake
 from flotilla.realtime.client.client import Client
-from flotilla.realtime.node.entrance import enter
-from flotilla.realtime.node.node import get_node
+from flotilla.realtime.node.entrance import take
+from flotilla.realtime.protocol import replies
 from flotilla.realtime.protocol.codes import DisconnectCode
 from flotilla.realtime.server.connection import ABNORMAL, Connection
-from flotilla.realtime.server.sockets import open_socket
+from flotilla.realtime.server.sockets import Socket, open_socket
 from flotilla.realtime.server.traffic import traffic
-
-logger = logging.getLogger("flotilla.realtime.consumer")
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
-JSON_SUBPROTOCOL = "centrifuge-json"
+RESPONSE = "websocket.http.response"
+"""The ASGI extension with which a server says that it can answer a handshake: ours, uvicorn and hypercorn can."""
 
 
 class ConnectionConsumer:
@@ -35,35 +32,40 @@ class ConnectionConsumer:
         return cls()
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
-        node = await get_node()
         await receive()  # websocket.connect
-        if await handshake.refused(scope, send):
-            return
-        offered = scope.get("subprotocols") or []
-        problem = refusal(scope, node.config) or _unknown_protocol(scope, offered)
-        if problem:
-            logger.warning("handshake refused: %s", problem)
-            await send({"type": "websocket.close", "code": DisconnectCode.PERMISSION_DENIED})
-            return
-        address = address_of_scope(scope)
-        place = await enter(node.admission, address, scope, receive, send)
-        if place is None:
-            return
-        try:
-            await send({"type": "websocket.accept", "subprotocol": JSON_SUBPROTOCOL if offered else None})
-        except BaseException:
-            node.admission.leave(place)
-            raise
-        socket = open_socket(scope, send, node.config.max_outgoing_bytes)
-        client = Client(node, socket, scope, place, address)
-        if node.draining:
-            client.disconnect(DisconnectCode.SHUTDOWN)
-        elif reason := node.blocks.against("", client.address):
-            client.disconnect(DisconnectCode.PERMISSION_DENIED, reason)
-        if isinstance(socket, Connection):
-            socket.adopt(client, node.bounds)  # it calls the client itself: this coroutine is needed no more
-        else:
+        client = await take(AsgiOpening(scope, receive, send))
+        if client is not None and not isinstance(client.socket, Connection):  # which needs this coroutine no more
             await _serve(client, receive)
+
+
+class AsgiOpening:
+    """A handshake that came by ASGI (`flotilla.realtime.server.direct.Opening`)."""
+
+    __slots__ = ("_receive", "_send", "scope")
+
+    def __init__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        self.scope = scope
+        self._receive = receive
+        self._send = send
+
+    async def accept(self, subprotocol: str | None, max_unsent: int) -> Socket:
+        await self._send({"type": "websocket.accept", "subprotocol": subprotocol})
+        return open_socket(self.scope, self._send, max_unsent)
+
+    async def reject(self, status: int, headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
+        if status == 403:
+            await self._send({"type": "websocket.close", "code": int(DisconnectCode.PERMISSION_DENIED)})
+        elif RESPONSE in (self.scope.get("extensions") or {}):
+            await self._send({"type": f"{RESPONSE}.start", "status": status, "headers": list(headers)})
+            await self._send({"type": f"{RESPONSE}.body", "body": b""})
+        else:
+            code = DisconnectCode.TOO_MANY_REQUESTS
+            await self._send({"type": "websocket.accept"})
+            await self._send({"type": "websocket.send", "text": replies.disconnect_push(code, code.reason).decode()})
+            await self._send({"type": "websocket.close", "code": int(code), "reason": code.reason})
+
+    def gone(self) -> "asyncio.Future[Any]":
+        return asyncio.ensure_future(self._receive())  # before the answer a server says nothing else
 
 
 async def _serve(client: Client, receive: Receive) -> None:
@@ -78,12 +80,3 @@ async def _serve(client: Client, receive: Receive) -> None:
         code = event.get("code") or code
     finally:
         client.closed(code)
-
-
-def _unknown_protocol(scope: dict[str, Any], offered: list[str]) -> str:
-    """Why the handshake asks for something that is not spoken here; "" when it does not."""
-    if offered and JSON_SUBPROTOCOL not in offered:
-        return "none of the subprotocols that were offered is spoken here"
-    if b"protobuf" in scope.get("query_string", b""):
-        return "protobuf is not spoken here"
-    return ""

@@ -34,8 +34,8 @@ def origin_allowed(scope: Mapping[str, Any], config: RealtimeConfig) -> bool:
 
 def refusal(scope: Mapping[str, Any], config: RealtimeConfig) -> str:
     """Why a handshake may not go on, for the log; "" when it may."""
-    headers = tuple((name, value) for name, value in scope.get("headers", ()) if name in _ASKED)
-    ask = _refusal if sum(len(value) for _, value in headers) <= MOST_REMEMBERED else _refusal.__wrapped__
+    headers = tuple([pair for pair in scope.get("headers", ()) if pair[0] in _ASKED])
+    ask = _refusal if sum([len(value) for _, value in headers]) <= MOST_REMEMBERED else _refusal.__wrapped__
     return ask(headers, config.allowed_origins, tuple(settings.ALLOWED_HOSTS), _of_django())
 
 

@@ -25,9 +25,13 @@ NOWHERE = CameBy()
 
 def came_by(scope: Mapping[str, Any]) -> CameBy:
     """What an ASGI scope says."""
-    headers = {bytes(name).lower(): value for name, value in scope.get("headers") or ()}
-    origin, agent = (headers.get(name, b"").decode("latin-1") for name in (b"origin", b"user-agent"))
-    return CameBy(_kept(origin), _kept(agent), _kept(str(scope.get("path", ""))))
+    origin = agent = b""
+    for name, value in scope.get("headers") or ():
+        if name == b"origin":
+            origin = value
+        elif name == b"user-agent":
+            agent = value
+    return CameBy(_kept(origin.decode("latin-1")), _kept(agent.decode("latin-1")), _kept(scope.get("path", "")))
 
 
 def _kept(text: str) -> str:

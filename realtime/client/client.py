@@ -6,7 +6,8 @@ when the client leaves too much unread. Whoever ends it, `closed` takes it out o
 
 import asyncio
 import logging
-import uuid
+from collections.abc import MutableMapping
+from os import urandom
 from typing import Any
 
 from flotilla.realtime.access import hooks
@@ -30,6 +31,13 @@ LOOK_EVERY = 0.02  # seconds between looks at a subscription whose reply is on i
 EFFORT_OF_A_FRAME = 100  # bytes that are read with effort (0.3 µs each) and count as one frame
 
 PING = Frame(replies.PING)
+_VARIANT = {digit: "89ab"[int(digit, 16) % 4] for digit in "0123456789abcdef"}
+
+
+def new_id() -> str:
+    """A random UUID (RFC 9562, version 4) as text."""
+    digits = urandom(16).hex()
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{_VARIANT[digits[16]]}{digits[17:20]}-{digits[20:]}"
 
 
 class Client:
@@ -66,13 +74,13 @@ class Client:
     )
 
     def __init__(
-        self, node: "Node[Client]", socket: Socket, scope: dict[str, Any], ticket: int = 0, address: str = ""
+        self, node: "Node[Client]", socket: Socket, scope: MutableMapping[str, Any], ticket: int = 0, address: str = ""
     ) -> None:
         """`ticket`: what the node's admission gave it; 0 for none."""
         self.node = node
         self.socket = socket
-        self.scope: dict[str, Any] | None = scope
-        self.id = str(uuid.uuid4())
+        self.scope: MutableMapping[str, Any] | None = scope
+        self.id = new_id()
         self.identity: Identity = ANONYMOUS
         self.name = ""  # of the client's SDK or program, as it calls itself, and that one's version
         self.version = ""
@@ -140,6 +148,8 @@ class Client:
         self.disconnect_for(DisconnectError(DisconnectCode.TOO_MANY_REQUESTS, detail=detail))
 
     def _accept(self, command: Command) -> None:
+        if self.state is State.REFUSED or self.state is State.CLOSED:
+            return  # by a command before it in the same message
         if command.is_pong and self.state is not State.AWAITING_CONNECT:
             self.pong_by = 0.0
             self.node.stats.pongs += 1
@@ -255,6 +265,8 @@ class Client:
     def refuse(self) -> None:
         """Connect was answered with an error: the client closes the connection, else it is closed after a while."""
         self.move(State.REFUSED)
+        for subscription in list(self.subscriptions.values()):  # that were begun meanwhile
+            self.forget_subscription(subscription)
         self.deadline = self.node.now() + LEAVE_AFTER_REFUSAL
         self.schedule()
 

@@ -1,16 +1,19 @@
 """A client's commands: handled one after another in the order they came, each within its time.
 
 A command is handled at once where nothing has to be waited for, else by a task that lives only while there is something
-to do. How many commands wait is bounded, and how long each may take (`command_time`). What a command means is its
+to wait for. How many commands wait is bounded, and how long each may take (`command_time`). What a command means is its
 handler's business; this module knows only whether it may be asked now.
+
+A subscribe right behind a connect is begun while the connect waits for nothing but to be entered in Redis, so that both
+ask Redis in one round trip. It is answered behind the connect, and comes to nothing if that does.
 """
 
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from flotilla.realtime.client import command_time
 from flotilla.realtime.client.states import State
@@ -18,10 +21,11 @@ from flotilla.realtime.protocol import replies
 from flotilla.realtime.protocol.codes import CommandError, DisconnectCode, DisconnectError, ErrorCode
 from flotilla.realtime.protocol.commands import Command
 from flotilla.store import StoreUnavailable
+from flotilla.store.begun import begin
 
 logger = logging.getLogger("flotilla.realtime.client")
 
-Continuation = Callable[[], Awaitable[bytes | None]]
+Continuation = Callable[[], Coroutine[Any, Any, "Answer"]]
 """What is left to do for a command; gives the reply, or None when it has sent the reply itself or there is none."""
 
 Handler = Callable[[Any, int, Any], Any]
@@ -32,6 +36,17 @@ mostly need not wait, and return the reply, None, or a continuation.
 """
 
 AT_ONCE = frozenset({"publish", "unsubscribe"})
+AHEAD = "subscribe"  # the command that is begun while a connect before it waits
+
+
+class Reply(NamedTuple):
+    """A reply behind which something is to be done at once."""
+
+    payload: bytes
+    then: Callable[[], None]
+
+
+Answer = bytes | Reply | None
 
 
 class Asker(Protocol):
@@ -67,20 +82,23 @@ class CommandQueue:
     `last_error` is the last one's method, what was answered, and when (Unix seconds).
     """
 
-    __slots__ = ("_waiting", "_worker", "due", "handled", "last_error", "unanswered")
+    __slots__ = ("_ahead", "_gate", "_waiting", "_worker", "due", "handled", "last_error", "lets_ahead", "unanswered")
 
     def __init__(self) -> None:
         self.due = 0.0
         self.unanswered = 0
         self.handled = 0
         self.last_error: tuple[str, str, float] | None = None
+        self.lets_ahead = False  # the connect under way waits for nothing but to be entered
         self._waiting: deque[tuple[float, Command]] | None = None  # with the time at which each is to be answered
         self._worker: asyncio.Task[None] | None = None
+        self._ahead: asyncio.Task[None] | None = None  # works at the subscribe behind that connect, and then goes on
+        self._gate: asyncio.Future[None] | None = None  # where it waits until the connect was answered
 
     @property
     def busy(self) -> bool:
         """Whether a command is under way that somebody has to wait for."""
-        return self._worker is not None
+        return self._waiting is not None
 
     @property
     def waiting(self) -> int:
@@ -93,35 +111,90 @@ class CommandQueue:
             raise DisconnectError(DisconnectCode.TOO_MANY_REQUESTS, detail="too many commands are waiting")
         due = client.node.now() + command_time.COMMAND_WITHIN
         if self._waiting is not None:
-            self._waiting.append((due, command))
+            if self.lets_ahead and command.method == AHEAD and not self._waiting and self._ahead is None:
+                self._put_ahead(client, command, due)
+            else:
+                self._waiting.append((due, command))
             return
         rest = _begin(client, command, due)
         if rest is not None:
             self.due = due
             self._waiting = deque()
-            self._worker = asyncio.ensure_future(self._work(client, command, rest))
+            self._worker = begin(self._work(client, command, rest))
+            if self._worker is not None:
+                client.node.dues.note(self._worker, due)
+
+    def _put_ahead(self, client: Asker, command: Command, due: float) -> None:
+        rest = _begin(client, command, due)
+        if rest is not None:
+            self._ahead = begin(self._work_ahead(client, command, rest, due))
+            if self._ahead is not None:
+                client.node.dues.note(self._ahead, due)
 
     def cancel(self) -> None:
         """The client is gone: nothing more is done for it. A command that has ended it goes on to its own end."""
-        if self._worker is not None and self._worker is not asyncio.current_task():
-            self._worker.cancel()
+        for task in (self._worker, self._ahead):
+            if task is not None and task is not asyncio.current_task():
+                task.cancel()
 
     async def _work(self, client: Asker, command: Command, rest: Continuation) -> None:
-        """Finish a command, then all that wait behind it."""
+        """Finish a command, then all that wait behind it, or leave those to who works ahead."""
         try:
-            while True:
-                await self._finish(client, command, rest)
-                following = self._begin_next(client)
-                if following is None:
-                    return
-                command, rest = following
+            answer = await self._answer(client, command, rest, self.due)
+            self._give(client, command, answer, self.due)
+            if self._ahead is None:
+                await self._go_on(client)
         except DisconnectError as error:
             client.disconnect_for(error)
         except Exception:
             logger.exception("a command failed", extra=client.log_context())
             client.disconnect(DisconnectCode.INTERNAL)
         finally:
-            self._worker = None
+            self._leave(client)
+
+    async def _work_ahead(self, client: Asker, command: Command, rest: Continuation, due: float) -> None:
+        """As `_work`, for a command whose turn has not come: its answer is given when it has."""
+        try:
+            answer = await self._answer(client, command, rest, due)
+            if self.lets_ahead:
+                self._gate = asyncio.get_running_loop().create_future()
+                await self._gate
+            if client.state is State.CONNECTED:
+                self.due = due
+                self._give(client, command, answer, due)
+                await self._go_on(client)
+        except DisconnectError as error:
+            client.disconnect_for(error)
+        except Exception:
+            logger.exception("a command failed", extra=client.log_context())
+            client.disconnect(DisconnectCode.INTERNAL)
+        finally:
+            if not self.lets_ahead:
+                self._leave(client)
+            elif self._ahead is not None:  # it has ended before its turn
+                client.node.dues.over(self._ahead)
+                self._ahead = None
+
+    async def _go_on(self, client: Asker) -> None:
+        """Finish what waits."""
+        while (following := self._begin_next(client)) is not None:
+            command, rest = following
+            if self._worker is not None:
+                client.node.dues.note(self._worker, self.due)
+            answer = await self._answer(client, command, rest, self.due)
+            self._give(client, command, answer, self.due)
+
+    def _leave(self, client: Asker) -> None:
+        """The worker ends: who works ahead is the worker from now on, if anybody is, unless all was for nothing."""
+        if self._worker is not None:
+            client.node.dues.over(self._worker)
+        self.lets_ahead = False
+        self._worker, self._ahead, gate, self._gate = self._ahead, None, self._gate, None
+        if self._worker is not None and client.state is not State.CONNECTED:
+            self._worker.cancel()
+        elif gate is not None and not gate.done():
+            gate.set_result(None)
+        if self._worker is None:
             self._waiting = None
             self.due = 0.0
 
@@ -138,20 +211,27 @@ class CommandQueue:
                 return command, rest
         return None
 
-    async def _finish(self, client: Asker, command: Command, rest: Continuation) -> None:
+    async def _answer(self, client: Asker, command: Command, rest: Continuation, due: float) -> Answer:
+        """What is left to do for a command, and the answer to it."""
         try:
-            async with asyncio.timeout_at(self.due):
-                answer = await rest()
+            return await rest()
         except CommandError as error:
             if error.detail:
                 logger.info("%s", error.detail, extra=client.log_context() | {"code": error.code})
             note_error(client, command.method, channel_of(command), error)
-            answer = replies.error(command.id, error)
+            return replies.error(command.id, error)
         except (StoreUnavailable, TimeoutError) as error:
-            answer = _failed(client, command, str(error) or "too slow")
+            return _failed(client, command, str(error) or "too slow")
+        except asyncio.CancelledError:
+            if not client.node.dues.was_late(asyncio.current_task()):
+                raise
+            return _failed(client, command, "too slow")
+
+    def _give(self, client: Asker, command: Command, answer: Answer, due: float) -> None:
+        """Send the answer to a command, and count how long that took."""
         _send(client, answer)
         if answer is not None or command.method not in AT_ONCE:  # else its answer follows
-            _answered(client, command.method, self.due)
+            _answered(client, command.method, due)
         if client.state is State.CONNECTING:
             client.refuse()
 
@@ -194,8 +274,11 @@ def _answered(client: Asker, method: str, due: float) -> None:
     client.node.stats.durations[method].observe(client.node.now() - due + command_time.COMMAND_WITHIN)
 
 
-def _send(client: Asker, answer: bytes | None) -> None:
-    if answer is not None:
+def _send(client: Asker, answer: Answer) -> None:
+    if isinstance(answer, Reply):
+        client.send(answer.payload)
+        answer.then()
+    elif answer is not None:
         client.send(answer)
 
 

@@ -53,10 +53,13 @@ def next_deadline(client: Timed) -> float | None:
         return None
     if client.state is not State.CONNECTED:
         return client.deadline
-    ahead = client.node.now() - time.time()
-    expiries = [client.expire_at, *(s.expire_at for s in client.subscriptions.values())]
-    times = [expiry + _grace(client) + ahead for expiry in expiries if expiry and expiry < LATEST]
-    times += [moment for moment in (client.next_ping, client.pong_by) if moment]
+    times = [moment for moment in (client.next_ping, client.pong_by) if moment]
+    expiries = [one.expire_at for one in client.subscriptions.values() if one.expire_at]
+    if client.expire_at:
+        expiries.append(client.expire_at)
+    if expiries:
+        ahead = client.node.now() - time.time() + _grace(client)
+        times += [expiry + ahead for expiry in expiries if expiry < LATEST]
     return min(times, default=None)
 
 

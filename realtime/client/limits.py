@@ -17,7 +17,7 @@ from flotilla.ratelimit.service import Limits, get_limits
 from flotilla.ratelimit.subjects import Subject
 from flotilla.realtime.access.channels import namespace_of
 from flotilla.realtime.client.client import Client
-from flotilla.realtime.client.command_queue import AT_ONCE, Handler
+from flotilla.realtime.client.command_queue import AT_ONCE, Answer, Handler
 from flotilla.realtime.conf import RealtimeConfig
 from flotilla.realtime.protocol.codes import CommandError, DisconnectCode, DisconnectError, ErrorCode
 
@@ -126,7 +126,7 @@ class Abuse:
 
 
 def _behind(guard: Guard, abuse: Abuse, method: str, handler: Handler) -> Handler:
-    async def limited(client: Client, id: int, request: Any) -> bytes | None:
+    async def limited(client: Client, id: int, request: Any) -> Answer:
         channel = getattr(request, "channel", "")
         policies = guard.policies(client, channel)
         if policies:
@@ -141,7 +141,7 @@ def _behind(guard: Guard, abuse: Abuse, method: str, handler: Handler) -> Handle
         answer = handler(client, id, request)
         if method in AT_ONCE:
             answer = answer() if callable(answer) else _already(answer)
-        done: bytes | None = await answer
+        done: Answer = await answer
         return done
 
     if method not in AT_ONCE:

@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypeVar
 
 from flotilla.presence import Presence
 from flotilla.realtime.blocks.table import Blocks
+from flotilla.realtime.client.command_time import Dues
 from flotilla.realtime.conf import RealtimeConfig
 from flotilla.realtime.engine.broker import Broker
 from flotilla.realtime.engine.hub import Hub
@@ -40,6 +41,11 @@ class Admission(Protocol):
 
     def leave(self, ticket: int) -> None: ...
 
+    def begins(self) -> int:
+        """A client that is in asks for a channel; gives the ticket for `ends`."""
+
+    def ends(self, ticket: int) -> None: ...
+
 
 class Taps(Protocol):
     """Told of what clients ask and are refused, while somebody follows them live (`node.tails`)."""
@@ -61,6 +67,10 @@ class Node(Protocol[ClientT]):
     broker: Broker
     presence: Presence
     blocks: Blocks
+
+    @property
+    def dues(self) -> Dues:
+        """Who watches over the time of commands."""
 
     @property
     def taps(self) -> Taps | None: ...

@@ -173,7 +173,8 @@ async def _establish(client: Client, subscription: Subscription, wanted: Wanted)
         await _enter(client, subscription, wanted)
     if subscription.broken or not channel.agrees(StreamPosition(result.get("epoch", channel.position.epoch), offset)):
         raise CommandError(ErrorCode.INTERNAL)  # the stream changed under it; the client tries again
-    client.schedule()
+    if wanted.expire_at is not None:
+        client.schedule()
     return Established(client, subscription, channel, offset, result, missed)
 
 

@@ -36,10 +36,13 @@ Turn = asyncio.Future[int]  # its result is the ticket
 class Stage(Enum):
     """How far a client is that was let in."""
 
+    __hash__ = object.__hash__  # for each client some tables are asked by it, and Enum's own is Python
+
     SILENT = auto()  # has a place, and has not asked to connect
     ASKING = auto()  # has a place, and its connect is being answered
     DISPLACED = auto()  # has said nothing, and lost its place to another
     RETURNING = auto()  # asks to connect, and waits for a place again
+    SUBSCRIBING = auto()  # a client that is in asks for a channel
     SLOW = auto()  # its connect takes longer than `PATIENCE`: it holds no place any more, and needs none
 
 
@@ -71,7 +74,8 @@ class Admission:
         self._inside: Shares[int] = Shares()  # those that have a place
         self._silent: Shares[int] = Shares()
         self._displaced: Shares[int] = Shares()
-        self._counted: dict[Stage, tuple[Shares[int], ...]] = {
+        self._counted: dict[Stage | None, tuple[Shares[int], ...]] = {
+            **dict.fromkeys((None, *Stage), ()),
             Stage.SILENT: (self._inside, self._silent),
             Stage.ASKING: (self._inside,),
             Stage.DISPLACED: (self._displaced,),
@@ -122,7 +126,7 @@ class Admission:
         to `withdraw` when nobody waits for it any more."""
         path = networks_of(address)
         turn: Turn = asyncio.get_running_loop().create_future()
-        if not self._held and not self._outside.size and self._inside.size < self._max_places:
+        if not self._held and not self._outside.size and self._has_place:
             turn.set_result(self._let_in(path))
             return turn
         self._handshakes[turn] = (path, self._clock())
@@ -172,6 +176,24 @@ class Admission:
         del self._clients[ticket]
         self._fill()
 
+    # Who is in, and asks for channels
+
+    def begins(self) -> int:
+        """A client that is in asks for a channel: that takes a place, though it waits for none, until `ends` is called
+        with the ticket that this gives. So those who come wait for those who are in, and are not all served slowly."""
+        ticket = next(self._tickets)
+        self._since[Stage.SUBSCRIBING][ticket] = self._clock()
+        return ticket
+
+    def ends(self, ticket: int) -> None:
+        """It was answered."""
+        if self._since[Stage.SUBSCRIBING].pop(ticket, None) is not None and self._outside.size:
+            self._fill()
+
+    @property
+    def _has_place(self) -> bool:
+        return self._inside.size + len(self._since[Stage.SUBSCRIBING]) < self._max_places
+
     # A drain
 
     def hold(self) -> None:
@@ -205,7 +227,7 @@ class Admission:
     def _fill(self) -> None:
         """Let in as many as there are places, free ones and those that silent clients lose."""
         while self._outside.size and not self._held:
-            if self._inside.size < self._max_places:
+            if self._has_place:
                 self._grant(self._outside.following().oldest)
                 continue
             if not self._silent.size:
@@ -291,15 +313,18 @@ class Admission:
 
     def _move(self, ticket: int, client: Newcomer, stage: Stage | None) -> None:
         """A client is at another stage from now on; None: it is gone."""
+        before, after = self._counted[client.stage], self._counted[stage]
         if client.stage is not None:
             del self._since[client.stage][ticket]
-            for shares in self._counted.get(client.stage, ()):
-                shares.remove(client.path, ticket)
+            for shares in before:
+                if shares not in after:
+                    shares.remove(client.path, ticket)
         client.stage = stage
         if stage is not None:
             self._since[stage][ticket] = self._clock()
-            for shares in self._counted.get(stage, ()):
-                shares.add(client.path, ticket)
+            for shares in after:
+                if shares not in before:
+                    shares.add(client.path, ticket)
 
     def _note_oldest(self) -> None:
         self._oldest = next(iter(self._handshakes.values()))[1] if self._handshakes else None
@@ -319,8 +344,8 @@ class Admission:
         self._timer = loop.call_later(wait, self._look)
 
     def _next_look(self) -> float:
-        asking, silent = self._since[Stage.ASKING], self._since[Stage.SILENT]
-        times = [next(iter(asking.values())) + PATIENCE] if asking else []
+        working, silent = (self._since[Stage.ASKING], self._since[Stage.SUBSCRIBING]), self._since[Stage.SILENT]
+        times = [next(iter(since.values())) + PATIENCE for since in working if since]
         if silent:
             since = next(iter(silent.values()))
             times.append(since + PATIENCE if self._busy else max(since + SOON, self._soon_from))
@@ -332,11 +357,14 @@ class Admission:
         self._fill()
 
     def _note_time(self) -> None:
-        """A client whose connect takes long does not need its place any more."""
+        """A client whose connect or subscribe takes long does not need its place any more."""
         asking, due = self._since[Stage.ASKING], self._clock() - PATIENCE
         while asking and next(iter(asking.values())) <= due:
             ticket = next(iter(asking))
             self._move(ticket, self._clients[ticket], Stage.SLOW)
+        subscribing = self._since[Stage.SUBSCRIBING]
+        while subscribing and next(iter(subscribing.values())) <= due:
+            subscribing.popitem(last=False)
 
     def _end_silent(self) -> None:
         """End the oldest silent client of the network that has most of them, where there are too many."""

@@ -64,7 +64,7 @@ async def send_away(node: NodeParts, deadline: float) -> None:
     node.admission.hold()
     clients = _left(node)
     spread = Spread(began, began + IN_TIME * deadline)
-    rate, others, look_at, gone = node.config.admission_rate, 0, began, PeakRate()
+    rate, others, look_at, gone = node.admission_rate, 0, began, PeakRate()
     while (left := _left(node)) and (now := node.now()) < began + deadline:
         if now >= look_at:
             rate, others = await _look(node, rate, others)
@@ -105,7 +105,7 @@ async def _look(node: NodeParts, rate: int, others: int) -> tuple[int, int]:
     except (StoreUnavailable, TimeoutError) as error:
         logger.warning("the instances that stay are not known: %s", error or "no answer")
         return rate, others
-    found = admitted_elsewhere(living, node.presence.incarnation, node.config.admission_rate)
+    found = admitted_elsewhere(living, node.presence.incarnation, node.admission_rate)
     if found != (rate, others):
         logger.info("%d other instances let in %d clients a second", found[1], found[0])
     return found

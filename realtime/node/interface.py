@@ -70,6 +70,10 @@ class NodeParts(Protocol):
     @property
     def reauthorization(self) -> Reauthorizes: ...
 
+    @property
+    def admission_rate(self) -> int:
+        """Clients a second that this instance says it can let in beside its work."""
+
     def checks(self) -> dict[str, bool]:
         """What must be true for this instance to take clients."""
 

@@ -24,6 +24,7 @@ from flotilla.ratelimit.service import get_limits
 from flotilla.realtime.access.channels import options_for
 from flotilla.realtime.blocks.table import Blocks
 from flotilla.realtime.client.client import Client
+from flotilla.realtime.client.command_time import Dues
 from flotilla.realtime.client.commands.handlers import HANDLERS
 from flotilla.realtime.client.limits import guarded
 from flotilla.realtime.client.traced import traced
@@ -107,6 +108,7 @@ class Node:
         self.dispatcher = Dispatcher(self)
         self.blocks = Blocks(store, partial(end_blocked, self))
         self.timers = TimerWheel(self._loop.time)
+        self.dues = Dues()
         self.heartbeat = Heartbeat(store, self.hub, self._layer)
         self.lifecycle = Lifecycle(instance)
         self.presence = Presence(
@@ -123,7 +125,7 @@ class Node:
             lost_note=self.lifecycle.lost,
             receivers=self.lifecycle.receivers,
         )
-        self.vitals = Vitals(store, self.hub.stats.clocks, self.presence.leases)
+        self.vitals = Vitals(store, self.hub.stats.clocks, self.presence.leases, lambda: self.admission.admitted.total)
         self.watch = Watch(store, lambda: self.presence.incarnation, self.presence.living)
 
     # Start and end
@@ -221,6 +223,7 @@ class Node:
             await self._tell_end()
         await self.watch.leave()
         self.timers.stop()
+        self.dues.stop()
         for task in list(self._background):
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
@@ -362,12 +365,17 @@ class Node:
             "num_subs": subscriptions,
             "uptime": int(time.time() - self.started_at),
             "draining": self.leaving,
-            "admission_rate": self.config.admission_rate,
+            "admission_rate": self.admission_rate,
             "admission_peak": self.admission.peak,
             "host": socket.gethostname(),
             "pid": os.getpid(),
             "process_identity": self._process,
         }
+
+    @property
+    def admission_rate(self) -> int:
+        """Clients a second that this instance says it can let in beside its work."""
+        return self.vitals.capacity.rate(self.config.admission_rate)
 
     def checks(self) -> dict[str, bool]:
         """What must be true for this instance to take clients, apart from Redis and the database."""

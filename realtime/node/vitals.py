@@ -1,4 +1,5 @@
-"""The process's vitals, which it measures itself: how late its event loop is, each Redis's clock, how many leases.
+"""The process's vitals, which it measures itself: how late its event loop is, each Redis's clock, how many leases, how
+many clients a second it can let in.
 
 Two tasks for the whole process, a few wake-ups a second. When something keeps the event loop busy, the next wake-up is
 late, by as much as every client of this process had to wait.
@@ -10,6 +11,7 @@ import time
 from collections.abc import Awaitable, Callable
 
 from flotilla.realtime.engine.clocks import RedisClocks
+from flotilla.realtime.node.capacity import Capacity
 from flotilla.store import Store, StoreUnavailable, reading, supervised
 from flotilla.store.stats import Histogram
 
@@ -21,10 +23,19 @@ COUNT_EVERY = 5  # such questions from one count of the leases to the next
 
 
 class Vitals:
-    """Measures from `start` to `close`. `lag` in seconds; `leases` as last counted, None while unknown."""
+    """Measures from `start` to `close`. `lag` in seconds; `leases` as last counted, None while unknown. `admitted`: how
+    many clients were let in so far."""
 
-    def __init__(self, store: Store, clocks: RedisClocks, count_leases: Callable[[], Awaitable[int]]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        clocks: RedisClocks,
+        count_leases: Callable[[], Awaitable[int]],
+        admitted: Callable[[], int] = int,
+    ) -> None:
         self.lag = Histogram()
+        self.capacity = Capacity()
+        self._admitted = admitted
         self.leases: int | None = None
         self._store = store
         self._clocks = clocks
@@ -53,6 +64,7 @@ class Vitals:
             await asyncio.gather(*(self._ask_time(shard.index) for shard in self._store.shards))
             if turn % COUNT_EVERY == 0:
                 await self._count()
+            self.capacity.look(time.monotonic(), time.process_time(), self._admitted())
             turn += 1
             await asyncio.sleep(ASK_EVERY)
 

@@ -8,6 +8,7 @@ bound, 64 KiB). From the first event after its acceptance on, the client is ping
 import asyncio
 import logging
 import sys
+from collections.abc import Iterable
 from typing import Any, Protocol
 
 from flotilla.realtime.protocol.frames import BINARY, Frame, Wire
@@ -29,6 +30,8 @@ MAX_HELD = 2**20  # bytes of text or binary in them, and what one turn adds
 class WebSocket(Protocol):
     """What an application's side needs of its connection."""
 
+    max_unsent: int
+
     @property
     def is_connecting(self) -> bool:
         """Whether the handshake waits for its answer."""
@@ -37,7 +40,7 @@ class WebSocket(Protocol):
     def is_open(self) -> bool:
         """Whether something can still be sent."""
 
-    def accept(self, key: bytes, subprotocol: str | None, headers: Headers) -> None: ...
+    def accept(self, key: bytes, subprotocol: str | None, headers: Iterable[tuple[bytes, bytes]]) -> None: ...
 
     def reject(self, response: bytes) -> None: ...
 

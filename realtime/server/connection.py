@@ -1,7 +1,8 @@
 """One WebSocket of our server: frames in and out over Twisted's transport, from the handshake to the close.
 
-It speaks ASGI to any application. One that knows it (`scope["extensions"]["flotilla.socket"]`) may *adopt* it: from
-then on messages are handed over as they are read, and neither a task nor a queue is kept for the connection.
+It speaks ASGI to any application, but for one that takes it without (`flotilla.realtime.server.direct`). One that knows
+it (`scope["extensions"]["flotilla.socket"]`, or the socket that it accepted) may *adopt* it: from then on messages are
+handed over as they are read, and neither a task nor a queue is kept for the connection.
 
 What is sent goes straight to the kernel while nothing waits before it, else behind what waits; the order of calls is
 kept. What may go a little later (`send_soon`) waits for the end of the loop's turn, so that a reply and what is
@@ -19,7 +20,7 @@ connection; nothing more is read until the rest was handled in others.
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from enum import Enum, auto
 from typing import Any, Protocol
 
@@ -27,7 +28,8 @@ from flotilla.realtime.protocol.frames import Frame, Wire, close_frame
 from flotilla.realtime.server import handshake
 from flotilla.realtime.server.asgi import AsgiSide
 from flotilla.realtime.server.budget import Bounds, Budget
-from flotilla.realtime.server.handshake import Handshake, Headers
+from flotilla.realtime.server.direct import DirectSide, taker
+from flotilla.realtime.server.handshake import Handshake
 from flotilla.realtime.server.incoming_frames import (
     FIN_PING,
     FIN_TEXT,
@@ -136,14 +138,24 @@ class Connection:
         self._paused = False  # the application wants nothing more for now
         self._receiver: Receiver | None = None
         self._closing: asyncio.TimerHandle | None = None
-        self._asgi: AsgiSide | None = AsgiSide(self, request.key)
+        self._asgi: AsgiSide | DirectSide | None = None
         self.max_unsent = 0
         self.on_slow: Callable[[], None] | None = None
         server.websocket_opened(self)
         if request.rest:
             self._read(request.rest)
-        scope["extensions"] = {EXTENSION: self, "websocket.http.response": {}}
-        self._asgi.run(server.application, scope)
+        self._begin(server.application, request.key, scope)
+
+    def _begin(self, application: Any, key: bytes, scope: dict[str, Any]) -> None:
+        """Have an application take it: without ASGI where it does that."""
+        take = taker(application, scope)
+        if take is not None:
+            self._asgi = direct = DirectSide(self, key, scope)
+            direct.run(take)
+        else:
+            scope["extensions"] = {EXTENSION: self, "websocket.http.response": {}}
+            self._asgi = asgi = AsgiSide(self, key)
+            asgi.run(application, scope)
 
     def adopt(self, receiver: Receiver, bounds: Bounds) -> None:
         """From now on `receiver` gets what is read, within its bounds, and the application may return."""
@@ -243,7 +255,7 @@ class Connection:
         self._leave(State.CLOSING)
         self._end_within(CLOSE_WITHIN)
 
-    def accept(self, key: bytes, subprotocol: str | None, headers: Headers) -> None:
+    def accept(self, key: bytes, subprotocol: str | None, headers: Iterable[tuple[bytes, bytes]]) -> None:
         """Open the connection, unless it is lost already."""
         if self._state is not State.CONNECTING:
             return
@@ -423,7 +435,7 @@ class Connection:
     def _spend_unseen(self, frames: int) -> bool:
         """Count frames of which an application sees nothing; False when they are more than a client may send. Where the
         connection was adopted, they are counted like all others."""
-        return self._asgi is None or not frames or self._asgi.unseen.spend(frames, 0)
+        return not isinstance(self._asgi, AsgiSide) or not frames or self._asgi.unseen.spend(frames, 0)
 
     def _count(self, more: int) -> None:
         """Messages that came within one: they are frames to the budget and to the turn."""
@@ -545,5 +557,7 @@ class Connection:
         """End the application, for the server ends. Gives its task, unless there is none any more."""
         if self._asgi is None:
             return None
-        self._asgi.task.cancel()
-        return self._asgi.task
+        task = self._asgi.task
+        if task is not None:
+            task.cancel()
+        return task

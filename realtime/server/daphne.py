@@ -49,6 +49,7 @@ from flotilla.realtime.server.listeners import BACKLOG, accept_queued_and_close,
 from flotilla.realtime.server.open_files import open_as_many_as_allowed
 from flotilla.realtime.server.parent_death import PARENT, READY_FD, die_with_parent
 from flotilla.realtime.server.signals import boot
+from flotilla.realtime.server.streams import accept_fast
 from flotilla.realtime.server.tls import use_our_tls
 from flotilla.realtime.server.turn import Turn
 
@@ -104,6 +105,7 @@ class Server(DaphneServer):  # type: ignore[misc]
         self.ports.append(port)
         without_delay(port.socket)
         use_our_tls(port)
+        accept_fast(port)
         super().listen_success(port)
 
     def _listen(self) -> None:
@@ -112,6 +114,7 @@ class Server(DaphneServer):  # type: ignore[misc]
             if endpoint.startswith("fd:"):
                 descriptor = int(endpoint.removeprefix("fd:fileno="))
                 self.ports.append(adopt(reactor, descriptor, self.factory))
+                accept_fast(self.ports[-1])
                 continue
             backlog = f":backlog={BACKLOG}" if endpoint.startswith(("tcp:", "ssl:")) else ""
             opening = serverFromString(reactor, endpoint + backlog).listen(self.factory)

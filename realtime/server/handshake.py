@@ -51,15 +51,18 @@ def judge(head: Head, rest: bytes) -> Handshake:
         raise Refused(400, "a WebSocket handshake is a GET")
     if head.has_body:
         raise Refused(400, "a WebSocket handshake has no body")
-    if b"websocket" not in _lower_words(head, b"upgrade") or b"upgrade" not in _lower_words(head, b"connection"):
+    if not _says(head, b"upgrade", b"websocket") or not _says(head, b"connection", b"upgrade"):
         raise Refused(426, NO_UPGRADE, UPGRADE_HEADERS)
     if head.version != "1.1":
         raise Refused(426, NO_UPGRADE, UPGRADE_HEADERS)
     return Handshake(head.target, head.query, head.headers, _key(head), _subprotocols(head), rest)
 
 
-def _lower_words(head: Head, name: bytes) -> list[bytes]:
-    return [word.lower() for word in head.words(name)]
+def _says(head: Head, name: bytes, word: bytes) -> bool:
+    """Whether a header that is a comma list has a word, in whatever case."""
+    if name not in head.several and head.named.get(name, b"").lower() == word:
+        return True  # as most clients have it
+    return word in [one.lower() for one in head.words(name)]
 
 
 def _key(head: Head) -> bytes:

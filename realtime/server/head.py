@@ -173,7 +173,8 @@ def read_head(data: bytes) -> Head:
     expects = b"expect" in named and _expects(named[b"expect"], version)
     head = Head(method, target, query, version, headers, named, several, version == "1.1", length, expects, False)
     if b"connection" in named:
-        words = [word.lower() for word in head.words(b"connection")]
+        words = head.words(b"connection") if b"connection" in several else named[b"connection"].split(b",")
+        words = [word.strip().lower() for word in words]
         head.keeps_alive = b"close" not in words and (version == "1.1" or b"keep-alive" in words)
     if b"sec-websocket-key" in named:
         head.wants_websocket = True

@@ -109,12 +109,22 @@ class Shares(Generic[Thing]):
 
     def _sort(self, name: object, before: int, now: int) -> None:
         """An inner one holds one more or less."""
+        by_size = self._by_size
         if before:
-            same = self._by_size[before]
+            same = by_size[before]
+            if len(same) == 1 and now and now not in by_size:  # as where all come from one network
+                del by_size[before]
+                by_size[now] = same
+                if now > self._most or before == self._most:
+                    self._most = now
+                return
             del same[name]
             if not same:
-                del self._by_size[before]
+                del by_size[before]
         if now:
-            self._by_size.setdefault(now, OrderedDict())[name] = None
-        if now > self._most or self._most not in self._by_size:
+            same_now = by_size.get(now)
+            if same_now is None:
+                same_now = by_size[now] = OrderedDict()
+            same_now[name] = None
+        if now > self._most or self._most not in by_size:
             self._most = now

@@ -53,7 +53,7 @@ async def test_admission_is_counted_with_its_peak_and_who_waits(node: Node, scra
     waiting = asyncio.ensure_future(node.admission.enter())
     await until(lambda: scrape("flotilla_admission_waiting") == 1)
     assert scrape("flotilla_admission_peak") == node.config.max_connecting
-    assert scrape("flotilla_admission_rate") == node.config.admission_rate
+    assert scrape("flotilla_admission_rate") == node.admission_rate
     await until(lambda: scrape("flotilla_admission_longest_wait_seconds") > 0)
     waiting.cancel()
     await until(lambda: scrape("flotilla_admission_waiting") == 0)

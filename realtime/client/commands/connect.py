@@ -44,6 +44,7 @@ async def _connect(client: Client, id: int, request: ConnectRequest) -> None:
     wishes = server_side(client, identity, request.subs)
     established = await _establish_all(client, wishes)
     client.registered = True
+    client.commands.lets_ahead = not node.config.max_connections_per_user or not identity.user
     try:
         await register(client, _about(client))
         if any(one.subscription.broken for one in established):

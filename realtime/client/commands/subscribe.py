@@ -3,24 +3,34 @@
 from flotilla.realtime.access import hooks, permissions, tokens
 from flotilla.realtime.access.identity import NO_OVERRIDES
 from flotilla.realtime.client.client import Client
+from flotilla.realtime.client.command_queue import Reply
 from flotilla.realtime.client.commands.requests import data_of, options_of, require_channel
-from flotilla.realtime.client.subscriptions import Wanted, check_room, establish, room_in_reply
+from flotilla.realtime.client.subscriptions import Established, Wanted, check_room, establish, room_in_reply
 from flotilla.realtime.engine.publication import StreamPosition
 from flotilla.realtime.protocol import replies
 from flotilla.realtime.protocol.codes import CommandError, ErrorCode
 from flotilla.realtime.protocol.commands import ChannelRequest, SubscribeRequest
 
 
-async def subscribe(client: Client, id: int, request: SubscribeRequest) -> None:
-    """Answer `subscribe`, then send what arrived in the channel meanwhile."""
+async def subscribe(client: Client, id: int, request: SubscribeRequest) -> Reply:
+    """Answer `subscribe`; what arrived in the channel meanwhile follows."""
+    admission = client.node.admission
+    ticket = admission.begins()
+    try:
+        established = await _established(client, request)
+    finally:
+        admission.ends(ticket)
+    result = established.reply(room_in_reply(client)) if established.missed else established.result
+    return Reply(replies.reply(id, "subscribe", result), established.activate)
+
+
+async def _established(client: Client, request: SubscribeRequest) -> Established:
     cache = client.hook_cache
     wanted = await _wanted(client, request)
     while client.hook_cache is not cache:  # access changed meanwhile: the hook's answer may be older than the change
         cache = client.hook_cache
         wanted = await _wanted(client, request)
-    established = await establish(client, wanted)
-    client.send(replies.reply(id, "subscribe", established.reply(room_in_reply(client))))
-    established.activate()
+    return await establish(client, wanted)
 
 
 async def _wanted(client: Client, request: SubscribeRequest) -> Wanted:

@@ -10,6 +10,7 @@ from urllib.parse import unquote
 from daphne.utils import parse_x_forwarded_for
 
 from flotilla.realtime.server.head import Head, Headers, Refused
+from flotilla.realtime.server.streams import Peer
 
 _ROOT_PATH = b"daphne-root-path"  # stock Daphne believes it, whoever sends it
 
@@ -66,4 +67,6 @@ def _client(server: Any, transport: Any, headers: Headers, scheme: str) -> tuple
 
 def _address(ask: Callable[[], Any]) -> list[Any] | None:
     found = ask()
+    if isinstance(found, Peer):
+        return [found.host, found.port]
     return [str(found.host), found.port] if hasattr(found, "host") and hasattr(found, "port") else None

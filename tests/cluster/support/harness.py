@@ -24,6 +24,7 @@ CONFIG: dict[str, Any] = json.loads(Path(__file__).with_name("config.json").read
 SECRET = "a secret of the cluster tests, long enough to be one"
 API_KEY = "the key of the cluster tests"
 PLAIN = os.environ.get("FLOTILLA_TEST_SERVER", "")  # a server to run in place of our own (`make test-plain`)
+ROUTED = "tests.cluster.support.routed:application"  # everything comes by ASGI (`make test-routed`)
 ENDED = {0, -15} if PLAIN == "uvicorn" else {0}  # exit codes of an instance that was told to end and did
 
 
@@ -113,7 +114,7 @@ class Instance(Process):
             raise AssertionError(f"{error}\n{self.tail()}") from None
 
     def _command(self) -> list[str]:
-        application = "project.asgi:application"
+        application = ROUTED if os.environ.get("FLOTILLA_TEST_ROUTED") else "project.asgi:application"
         listen = ["-b", "127.0.0.1", "-p", str(self.port), "--access-log", os.devnull, application]
         if self._server == "uvicorn":
             return ["uvicorn", "--host", "127.0.0.1", "--port", str(self.port), "--log-level", "warning", application]

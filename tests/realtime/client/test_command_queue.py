@@ -177,3 +177,103 @@ class TestBounds:
         ids = [peer.say(publish={"channel": "open:a", "data": number}) for number in range(15)]
         await peer.reply(ids[-1])
         assert [line["id"] for line in peer.socket.lines] == [1, *ids]
+
+
+BOTH = '{"id":101,"connect":{}}\n{"id":102,"subscribe":{"channel":"open:a"}}'
+
+
+class TestSubscribeBehindConnect:
+    """It is begun while the connect waits for Redis, and answered behind it."""
+
+    async def live(self, node: Node, channel: str = "open:a") -> Peer:
+        """Somebody is in the channel, so that nothing of it has to be confirmed."""
+        peer = Peer(node)
+        await peer.connect()
+        await peer.subscribe(channel)
+        return peer
+
+    async def gone(self, node: Node, peer: Peer, *scopes: str) -> None:
+        """Redis has nothing of the connection any more: what was given up on its way there is put right."""
+        await until(lambda: not node.presence.busy)
+        for scope in scopes:
+            assert peer.client.id not in await node.presence.members(scope)
+
+    async def test_both_are_answered_together(self, node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Redis is asked for both in one round trip, and both replies leave in one turn of the loop."""
+        await self.live(node)
+        peer, turns, turn = Peer(node), list[int](), [0]
+        send = peer.socket.send_soon
+        monkeypatch.setattr(peer.socket, "send_soon", lambda frame: (turns.append(turn[0]), send(frame)))
+        peer.client.receive(BOTH)
+        while not turns:
+            turn[0] += 1
+            await asyncio.sleep(0)
+        assert "subscribe" in await peer.reply(102)
+        assert len(set(turns)) == 1
+        assert [line["id"] for line in peer.socket.lines] == [101, 102]
+        await until(lambda: not peer.client.busy)
+        assert "publish" in await peer.ask(publish={"channel": "open:a", "data": 1})
+
+    async def test_it_waits_for_a_connect_that_redis_answers_later(
+        self, node: Node, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As where they are on different ones; and so does what comes behind both."""
+        await self.live(node)
+        gate, add, entered = asyncio.Event(), node.presence.add, list[str]()
+
+        async def slow(scope: str, *rest: Any) -> bool:
+            first = await add(scope, *rest)
+            if scope == "u:":
+                await gate.wait()
+            entered.append(scope)
+            return first
+
+        monkeypatch.setattr(node.presence, "add", slow)
+        peer = Peer(node)
+        peer.client.receive(BOTH + '\n{"id":103,"presence_stats":{"channel":"open:a"}}')
+        await until(lambda: entered == ["c:open:a"])
+        assert peer.socket.lines == []
+        gate.set()
+        assert (await peer.reply(103))["presence_stats"]["num_clients"] == 2
+        assert [line["id"] for line in peer.socket.lines] == [101, 102, 103]
+
+    async def test_nothing_is_left_of_it_when_the_connect_fails(
+        self, node: Node, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Neither a subscription nor an entry, and it is not answered."""
+        await self.live(node)
+        add = node.presence.add
+
+        async def away(scope: str, *rest: Any) -> bool:
+            first = await add(scope, *rest)
+            if scope == "u:":
+                raise StoreUnavailable("as it was asked to")
+            return first
+
+        monkeypatch.setattr(node.presence, "add", away)
+        peer = Peer(node)
+        peer.client.receive(BOTH)
+        assert (await peer.reply(101))["error"]["code"] == 100
+        await until(lambda: not peer.client.busy)
+        assert len(peer.socket.lines) == 1 and not peer.client.subscriptions
+        await self.gone(node, peer, "c:open:a")
+        assert len(node.hub.channels["open:a"].subscriptions) == 1
+
+    async def test_its_error_comes_behind_the_connect(self, node: Node) -> None:
+        """And the connection goes on."""
+        peer = Peer(node)
+        peer.client.receive(BOTH.replace("open:a", "closed:a"))
+        assert (await peer.reply(102))["error"]["code"] == 103
+        assert [line["id"] for line in peer.socket.lines] == [101, 102]
+        assert "subscribe" in await peer.ask(subscribe={"channel": "open:a"})
+
+    async def test_a_client_that_goes_meanwhile_leaves_nothing(self, node: Node) -> None:
+        """Whatever was under way."""
+        await self.live(node)
+        for _ in range(5):
+            peer = Peer(node)
+            peer.client.receive(BOTH)
+            peer.client.closed(1006)
+            await until(lambda one=peer: not one.client.busy)  # type: ignore[misc]
+            await self.gone(node, peer, "c:open:a")
+        assert len(node.hub.channels["open:a"].subscriptions) == 1

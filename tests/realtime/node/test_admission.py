@@ -46,6 +46,28 @@ async def test_who_comes_first_is_let_in_first() -> None:
     await made.enter()
 
 
+async def test_those_who_come_wait_for_those_who_are_in_and_ask_for_channels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """These never wait; each takes a place until it was answered, or for as long as a connect would."""
+    made = gate(2)
+    await made.enter()
+    asking = [made.begins() for _ in range(2)]
+    comer = asyncio.ensure_future(made.enter())
+    await turns()
+    assert made.waiting == 1
+    made.ends(asking[0])
+    made.ends(asking[0])
+    await turns()
+    assert made.waiting == 1
+    made.ends(asking[1])
+    assert await asyncio.wait_for(comer, 5)
+    monkeypatch.setattr(admission, "PATIENCE", 0.1)
+    made.begins()
+    late = asyncio.ensure_future(made.enter())
+    await turns()
+    assert made.waiting == 1
+    assert await asyncio.wait_for(late, 5)  # though the subscribe goes on
+
+
 async def test_who_gives_up_waiting_takes_no_place() -> None:
     """Neither while it waits nor in the moment in which its turn has come."""
     made = gate(1)

@@ -10,3 +10,5 @@ set_wrong()
 INSTALLED_APPS = [*PROJECT_APPS, "tests.cluster.support.clusterapp"]
 ROOT_URLCONF = "tests.cluster.support.clusterapp.urls"
 RATE_LIMIT_JOURNAL = os.environ.get("RATE_LIMIT_JOURNAL", "")
+if os.environ.get("FLOTILLA_TEST_ROUTED"):
+    ASGI_APPLICATION = "tests.cluster.support.routed.application"
