@@ -20,7 +20,7 @@ from flotilla.realtime.admin.detail import DetailAdmin
 from flotilla.realtime.admin.fields import shown
 from flotilla.realtime.admin.ordering import ORDER, Column
 from flotilla.realtime.admin.tail import TailedAdmin
-from flotilla.realtime.admin.words import count, owner
+from flotilla.realtime.admin.words import WHERE, count, owner
 from flotilla.realtime.api.control import disconnect, unsubscribe
 from flotilla.realtime.api.inspection import Page, connection, connections
 from flotilla.realtime.api.messaging import send_message
@@ -40,10 +40,7 @@ class ConnectionAdmin(TailedAdmin, DetailAdmin):
     filters = {
         "q": "user, address, id, client",
         "user": "user, by name or id",
-        "address": "beginning of an address",
-        "channel": "in channel",
-        "instance": "beginning of an instance",
-        "sdk": "in the SDK's name, version",
+        **WHERE,
     }
     columns = (
         Column("User", "user", both=True),

@@ -21,7 +21,7 @@ from flotilla.realtime.admin.detail import DetailAdmin
 from flotilla.realtime.admin.fields import shown
 from flotilla.realtime.admin.ordering import ORDER, Column
 from flotilla.realtime.admin.tail import TailedAdmin
-from flotilla.realtime.admin.words import called, count
+from flotilla.realtime.admin.words import WHERE, called, count
 from flotilla.realtime.api.control import disconnect
 from flotilla.realtime.api.inspection import Page, blocks, channels, connections, users
 from flotilla.realtime.api.messaging import send_message
@@ -36,10 +36,7 @@ class ConnectedUserAdmin(TailedAdmin, DetailAdmin):
     tail_about = "user"
     filters = {
         "q": "username, or beginning of an id",
-        "address": "beginning of an address",
-        "channel": "in channel",
-        "instance": "beginning of an instance",
-        "sdk": "in the SDK's name, version",
+        **WHERE,
     }
     columns = (
         Column("User"),

@@ -6,6 +6,12 @@ from typing import Any
 from flotilla.natural_names import NamedUser
 
 UNITS = {"day": 86_400, "hour": 3_600, "minute": 60}  # seconds
+WHERE = {  # what connections, and users by theirs, are found by: the query parameter, and what its input says
+    "address": "beginning of an address",
+    "channel": "in channel",
+    "instance": "beginning of an instance",
+    "sdk": "in the SDK's name, version",
+}
 
 
 def count(number: int, noun: str) -> str:

@@ -164,6 +164,15 @@ def open_tab(cluster: Cluster, browser: Browser, complaints: list[str]) -> Itera
 
 
 @pytest.fixture
+def closing() -> Iterator[Callable[[Callable[[], None]], None]]:
+    """What is given to it is called after the test."""
+    kept: list[Callable[[], None]] = []
+    yield kept.append
+    for close in reversed(kept):
+        close()
+
+
+@pytest.fixture
 def screenshot(tmp_path: Path, request: pytest.FixtureRequest) -> Callable[[Page, str], None]:
     """Keeps a picture of a tab in ``$SCREENSHOTS``, or in the test's own directory."""
     target = Path(os.environ.get("SCREENSHOTS") or tmp_path)

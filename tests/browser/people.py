@@ -4,7 +4,9 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 from playwright.sync_api import Browser, Page, expect
 
@@ -39,6 +41,21 @@ def manage(cluster: Cluster, *words: str) -> str:
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+@contextmanager
+def watched_tab(browser: Browser, **options: Any) -> Iterator[Page]:
+    """A tab of a browser of its own (`new_context` has its options), in which no script of ours may fail."""
+    complaints: list[str] = []
+    context = browser.new_context(**options)
+    context.set_default_timeout(PATIENCE)
+    try:
+        page = context.new_page()
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        yield page
+    finally:
+        context.close()
+    assert not complaints
 
 
 def log_in_as_admin(page: Page, cluster: Cluster) -> None:

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.conftest import PATIENCE, Cluster
-from tests.browser.people import in_the_demo, log_in_as, log_in_as_admin, make_user, refreshed
+from tests.browser.conftest import Cluster
+from tests.browser.people import in_the_demo, log_in_as, log_in_as_admin, make_user, refreshed, watched_tab
 
 USERS = "/admin/flotilla_realtime/connecteduser/"
 ASKING = {"disconnect", "block", "drain"}
@@ -14,27 +14,12 @@ Screenshot = Callable[[Page, str], None]
 
 
 @pytest.fixture
-def closing() -> Iterator[Callable[[Callable[[], None]], None]]:
-    """What is given to it is called after the test."""
-    kept: list[Callable[[], None]] = []
-    yield kept.append
-    for close in reversed(kept):
-        close()
-
-
-@pytest.fixture
-def admin(cluster: Cluster, browser: Browser, closing: Callable[[Callable[[], None]], None]) -> Iterator[Page]:
-    """The admin user's tab; no script of ours may fail in it."""
+def admin(cluster: Cluster, browser: Browser) -> Iterator[Page]:
+    """The admin user's tab."""
     cluster.wait_for_both()
-    complaints: list[str] = []
-    context = browser.new_context(viewport={"width": 1360, "height": 800})
-    context.set_default_timeout(PATIENCE)
-    closing(context.close)
-    page = context.new_page()
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    log_in_as_admin(page, cluster)
-    yield page
-    assert not complaints
+    with watched_tab(browser, viewport={"width": 1360, "height": 800}) as page:
+        log_in_as_admin(page, cluster)
+        yield page
 
 
 def act(page: Page, action: str, **fields: str) -> None:

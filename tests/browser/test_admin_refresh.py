@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.conftest import PATIENCE, Cluster
-from tests.browser.people import log_in_as_admin, refreshed
+from tests.browser.conftest import Cluster
+from tests.browser.people import log_in_as_admin, refreshed, watched_tab
 
 CONNECTIONS = "/admin/flotilla_realtime/connection/"
 PHONE = {"width": 390, "height": 500}
@@ -15,20 +15,14 @@ DESK = {"width": 1360, "height": 500}
 
 @pytest.fixture
 def admin(cluster: Cluster, browser: Browser, open_tab: Callable[[], Page]) -> Iterator[Page]:
-    """The admin user at the list of connections, of which there are six; no script of ours may fail."""
+    """The admin user at the list of connections, of which there are six."""
     for _ in range(6):
         open_tab()
-    complaints: list[str] = []
-    context = browser.new_context(viewport=DESK)  # type: ignore[arg-type]
-    context.set_default_timeout(PATIENCE)
-    page = context.new_page()
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    log_in_as_admin(page, cluster)
-    page.goto(f"{cluster.url}{CONNECTIONS}")
-    expect(page.locator("#rows tbody tr[data-key]").nth(5)).to_be_visible()
-    yield page
-    context.close()
-    assert not complaints
+    with watched_tab(browser, viewport=DESK) as page:
+        log_in_as_admin(page, cluster)
+        page.goto(f"{cluster.url}{CONNECTIONS}")
+        expect(page.locator("#rows tbody tr[data-key]").nth(5)).to_be_visible()
+        yield page
 
 
 def test_three_refreshes_lose_nothing(admin: Page, open_tab: Callable[[], Page]) -> None:

@@ -9,8 +9,8 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.axe import violations
-from tests.browser.conftest import PATIENCE, Cluster
-from tests.browser.people import CLUSTER_PAGE, PASSWORD, log_in_as, make_user, refreshed
+from tests.browser.conftest import Cluster
+from tests.browser.people import CLUSTER_PAGE, PASSWORD, log_in_as, make_user, refreshed, watched_tab
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -25,21 +25,15 @@ ASKED_TWICE = "() => performance.getEntriesByType('resource').filter((one) => on
 
 @pytest.fixture
 def staff(cluster: Cluster, browser: Browser) -> Iterator[Page]:
-    """Somebody who may look at instances, at their list; no script of ours may fail."""
+    """Somebody who may look at instances, at their list."""
     cluster.wait_for_both()
     make_user(cluster, "sam", "view_instance")
-    complaints: list[str] = []
-    context = browser.new_context()
-    context.set_default_timeout(PATIENCE)
-    page = context.new_page()
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    log_in_as(page, cluster, "sam")
-    page.goto(f"{cluster.url}{INSTANCES}?q=")
-    refreshed(page, 1)
-    expect(page.locator("#not-live")).to_be_empty()
-    yield page
-    context.close()
-    assert not complaints
+    with watched_tab(browser) as page:
+        log_in_as(page, cluster, "sam")
+        page.goto(f"{cluster.url}{INSTANCES}?q=")
+        refreshed(page, 1)
+        expect(page.locator("#not-live")).to_be_empty()
+        yield page
 
 
 def asked_again(page: Page, times: int = 2) -> None:

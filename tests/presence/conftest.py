@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from flotilla.store import Store
 from tests.presence.cluster import Ear, Instance, Maker, PrivateRedis
 from tests.store.engine_process import CHOSEN, EngineProcess
 
@@ -23,6 +24,14 @@ def second_server() -> Iterator[PrivateRedis]:
     private = EngineProcess() if CHOSEN else PrivateRedis()
     yield private  # type: ignore[misc]
     private.close()
+
+
+@pytest_asyncio.fixture
+async def store(server: PrivateRedis) -> AsyncIterator[Store]:
+    """Over that Redis."""
+    store = Store([server.url])
+    yield store
+    await store.close()
 
 
 @pytest.fixture

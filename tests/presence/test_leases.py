@@ -1,9 +1,6 @@
 """Leases on a real Redis: every order in which a paused process and a reaper can meet."""
 
-from collections.abc import AsyncIterator
-
 import pytest
-import pytest_asyncio
 
 from flotilla.presence import Fenced, Full
 from flotilla.presence.entries import Entries, Leaving, Named
@@ -16,13 +13,6 @@ pytestmark = pytest.mark.asyncio
 ROOM = "c:room"
 LONG = 60.0
 ENTRY = Named("c1", "ann", b"1")
-
-
-@pytest_asyncio.fixture
-async def store(server: PrivateRedis) -> AsyncIterator[Store]:
-    store = Store([server.url])
-    yield store
-    await store.close()
 
 
 @pytest.fixture

@@ -4,12 +4,11 @@ import asyncio
 import os
 import socket
 import subprocess
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
 from flotilla.presence import NameTaken
 from flotilla.presence.leases import Leases, Renewal, Renewals, new_incarnation
@@ -24,13 +23,6 @@ TTL = 60.0
 SHORT = 1.5  # seconds of a lease that is to run out
 PATIENCE = 30.0
 ABOUT = {"host": "elsewhere", "pid": 17, "draining": False}
-
-
-@pytest_asyncio.fixture
-async def store(server: PrivateRedis) -> AsyncIterator[Store]:
-    store = Store([server.url])
-    yield store
-    await store.close()
 
 
 @pytest.fixture

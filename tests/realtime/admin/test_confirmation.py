@@ -35,11 +35,11 @@ def posted(page: Any) -> dict[str, list[str]]:
 async def test_nothing_happens_before_the_yes(node: Node, other: Node) -> None:
     """The page's own form is that yes, and repeats everything that was typed and selected."""
     ann = await sync_to_async(User.objects.create_user)("ann")
-    here, neighbour = await people(node, str(ann.pk), "2")
+    here, neighbour = await people(node, str(ann.pk), "somebody")
     (there,) = await people(other, str(ann.pk))
     boss = await staff("connecteduser", "view_connecteduser", "control_connecteduser", "control_block")
-    page = await boss.ask(action="block", selected=[str(ann.pk), "3"], duration="", seconds="90", note='<so "so">')
-    assert hits(page) == ("2 connections of 2 users", [f"ann (id {ann.pk}): 2 connections", "id 3: 0 connections"])
+    page = await boss.ask(action="block", selected=[str(ann.pk), "other"], duration="", seconds="90", note='<so "so">')
+    assert hits(page) == ("2 connections of 2 users", [f"ann (id {ann.pk}): 2 connections", "id other: 0 connections"])
     assert "&lt;so &quot;so&quot;&gt;" in page.content.decode()
     assert [peer.socket.closed for peer in (here, there, neighbour)] == [None, None, None]
     assert not await logged()
@@ -48,20 +48,20 @@ async def test_nothing_happens_before_the_yes(node: Node, other: Node) -> None:
     assert neighbour.socket.closed is None
     assert [about for about, _ in await logged()] == [
         "blocked ann for 90 seconds (2 connections)",
-        "blocked id 3 for 90 seconds (0 connections)",
+        "blocked id other for 90 seconds (0 connections)",
     ]
 
 
 async def test_connections_and_subscriptions_are_listed(node: Node) -> None:
     """Those that there are, and of a channel those that are in it; whose, and from where."""
-    one, two = await people(node, "1", "2")
+    one, two = await people(node, "one", "two")
     boss = await staff("connection", "control_connection", "control_block")
     selected = [one.client.id, two.client.id, "gone"]
     page = await boss.ask(action="disconnect", selected=selected)
-    assert hits(page) == ("2 connections", ["id 1 at 192.0.2.1, client app", "id 2 at 192.0.2.1, client app"])
+    assert hits(page) == ("2 connections", ["id one at 192.0.2.1, client app", "id two at 192.0.2.1, client app"])
     await one.subscribe("plain:x")
     page = await boss.ask(action="unsubscribe", channel="plain:x", selected=selected)
-    assert hits(page) == ("1 subscription to plain:x", ["id 1 at 192.0.2.1, client app"])
+    assert hits(page) == ("1 subscription to plain:x", ["id one at 192.0.2.1, client app"])
     page = await boss.ask(action="unsubscribe", channel="plain:{0}", selected=selected)
     assert hits(page) == ("0 subscriptions to plain:{0}", [])
     assert b"0 subscriptions ended." in (await boss.ask(**posted(page))).content
@@ -98,13 +98,13 @@ async def test_an_address_is_listed_as_it_is_counted(node: Node) -> None:
     assert found.words == "2 connections from 2 addresses"
     assert found.lines[0] == "2001:db8::/64: 2 connections"
     assert found.lines[-1] == "192.0.2.1: 0 connections"
-    affected_page = await sync_to_async(_one_at_a_time)()
-    assert affected_page.words == "at least 1 connection from 1 address"
+    affected_page = await sync_to_async(_two_at_a_time)()  # of three that begin so, of which it counts two
+    assert affected_page.words in ("at least 1 connection from 1 address", "at least 2 connections from 1 address")
 
 
-def _one_at_a_time() -> affected.Affected:
+def _two_at_a_time() -> affected.Affected:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(affected, "MAX_LISTED", 1)
+        patch.setattr(affected, "MAX_LISTED", 2)
         return affected.by_address(["2001:db8::/64"])
 
 
