@@ -16,10 +16,8 @@ refuse_other_name(__name__, "flotilla.speedups")  # before anything else is impo
 from flotilla.speedups.pure.frames import (  # noqa: E402
     first_text,
     framed,
-    framed_lines,
     publication_push,
     unmask,
-    whole_frames,
 )
 from flotilla.speedups.pure.resp import pack, read_publication  # noqa: E402
 from flotilla.speedups.pure.sends import send_to_all  # noqa: E402
@@ -29,13 +27,11 @@ __all__ = [
     "PURE_PYTHON",
     "first_text",
     "framed",
-    "framed_lines",
     "pack",
     "publication_push",
     "read_publication",
     "send_to_all",
     "unmask",
-    "whole_frames",
 ]
 
 PURE_PYTHON = "FLOTILLA_PURE_PYTHON"  # in the environment

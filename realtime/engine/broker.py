@@ -168,13 +168,13 @@ class Broker:
 
 
 def _pass_on(waiting: Waiting, answer: "asyncio.Future[Any]") -> None:
-    if waiting.done() or answer.cancelled():
+    error = StoreUnavailable("given up") if answer.cancelled() else answer.exception()
+    if waiting.done():
         return
-    error = answer.exception()
-    if isinstance(error, StoreUnavailable):
-        waiting.set_exception(error)
-    elif error is None:
+    if error is None:
         waiting.set_result(answer.result())
+    else:
+        waiting.set_exception(error if isinstance(error, StoreUnavailable) else StoreUnavailable(repr(error)))
 
 
 def _end_traced(span: tracing.Span, answer: "asyncio.Future[Any]") -> None:

@@ -2,11 +2,9 @@
 
 #include "speedups.h"
 
-enum { FIN_TEXT = 0x81, FIN_BINARY = 0x82, FIN_CLOSE = 0x88, FIN_PING = 0x89, FIN_PONG = 0x8A };
-enum { MASKED = 0x80, MAX_CONTROL = 125, MASK = 4 };
+enum { FIN = 0x80, FIN_TEXT = 0x81, MASKED = 0x80, MASK = 4 };
 
 typedef struct {
-    byte first;
     const byte *mask;
     Py_ssize_t length; /* of the payload, which is behind the mask */
 } Frame;
@@ -54,7 +52,8 @@ FUNCTION(unmask)
     return result;
 }
 
-/* The frame at the start of `data`: how many bytes it has; 0 when it is not whole, or not one that is taken here. */
+/* The frame at the start of `data`, of which the first byte was looked at: how many bytes it has; 0 when it is not
+   whole, too long, or against the rules. */
 static Py_ssize_t take(const byte *data, Py_ssize_t size, Py_ssize_t most, Frame *frame)
 {
     Py_ssize_t head = 2;
@@ -79,23 +78,8 @@ static Py_ssize_t take(const byte *data, Py_ssize_t size, Py_ssize_t most, Frame
         if (length < 1 << 16)
             return 0;
     }
-    switch (data[0]) {
-    case FIN_TEXT:
-    case FIN_BINARY:
-        break;
-    case FIN_CLOSE:
-    case FIN_PING:
-    case FIN_PONG:
-        if (length > MAX_CONTROL)
-            return 0;
-        most = MAX_CONTROL;
-        break;
-    default:
-        return 0;
-    }
     if (length > (uint64_t)(size - head - MASK) || (Py_ssize_t)length > most)
         return 0;
-    frame->first = data[0];
     frame->mask = data + head;
     frame->length = (Py_ssize_t)length;
     return head + MASK + frame->length;
@@ -123,50 +107,6 @@ FUNCTION(first_text)
     return payload == NULL ? NULL : Py_BuildValue("(Nn)", payload, start + length);
 }
 
-/* (first byte, payload), or NULL. */
-static PyObject *message(const Frame *frame)
-{
-    PyObject *first, *payload, *pair;
-    first = PyLong_FromLong(frame->first);
-    payload = unmasked(frame->mask, frame->mask + MASK, frame->length);
-    pair = first != NULL && payload != NULL ? PyTuple_Pack(2, first, payload) : NULL;
-    Py_XDECREF(first);
-    Py_XDECREF(payload);
-    return pair;
-}
-
-FUNCTION(whole_frames)
-{
-    const byte *data;
-    Py_ssize_t size, most, limit, length, start = 0;
-    Frame frame;
-    PyObject *found, *pair;
-    int failed;
-    (void)module;
-    if (!has_arguments("whole_frames", count, 3) || (data = bytes_of(args[0], &size)) == NULL)
-        return NULL;
-    most = PyLong_AsSsize_t(args[1]);
-    if (most == -1 && PyErr_Occurred())
-        return NULL;
-    limit = PyLong_AsSsize_t(args[2]);
-    if (limit == -1 && PyErr_Occurred())
-        return NULL;
-    found = PyList_New(0);
-    if (found == NULL)
-        return NULL;
-    for (; limit > 0 && (length = take(data + start, size - start, most, &frame)) > 0; limit--) {
-        pair = message(&frame);
-        failed = pair == NULL || PyList_Append(found, pair) < 0;
-        Py_XDECREF(pair);
-        if (failed) {
-            Py_DECREF(found);
-            return NULL;
-        }
-        start += length;
-    }
-    return Py_BuildValue("(Nn)", found, start);
-}
-
 /* Out */
 
 #define MAX_HEAD 10
@@ -191,28 +131,11 @@ static Py_ssize_t write_head(byte *to, byte first, Py_ssize_t length)
     return MAX_HEAD;
 }
 
-/* A bytes object with the head of a frame and room for its payload, at `*payload`; NULL with an exception. */
-static PyObject *frame_with_room(byte first, Py_ssize_t length, byte **payload)
-{
-    byte head[MAX_HEAD];
-    Py_ssize_t size = write_head(head, first, length);
-    PyObject *result;
-    if (length > PY_SSIZE_T_MAX - MAX_HEAD)
-        return PyErr_NoMemory();
-    result = PyBytes_FromStringAndSize(NULL, size + length);
-    if (result != NULL) {
-        byte *to = (byte *)PyBytes_AsString(result);
-        memcpy(to, head, (size_t)size);
-        *payload = to + size;
-    }
-    return result;
-}
-
 FUNCTION(framed)
 {
     const byte *payload;
-    byte *to;
-    Py_ssize_t size;
+    byte head[MAX_HEAD], *to;
+    Py_ssize_t size, head_size;
     long opcode;
     PyObject *result;
     (void)module;
@@ -225,41 +148,15 @@ FUNCTION(framed)
         PyErr_SetString(PyExc_ValueError, "an opcode has four bits");
         return NULL;
     }
-    result = frame_with_room((byte)(0x80 | opcode), size, &to);
-    if (result != NULL)
-        memcpy(to, payload, (size_t)size);
-    return result;
-}
-
-FUNCTION(framed_lines)
-{
-    Py_ssize_t lines, i, size, total = 0;
-    const byte *line;
-    byte *to;
-    PyObject *tuple, *result = NULL;
-    (void)module;
-    if (!has_arguments("framed_lines", count, 1) || (tuple = PySequence_Tuple(args[0])) == NULL)
-        return NULL;
-    lines = PyTuple_Size(tuple);
-    for (i = 0; i < lines; i++) {
-        if (bytes_of(PyTuple_GetItem(tuple, i), &size) == NULL)
-            goto end;
-        if (size >= PY_SSIZE_T_MAX - total) {
-            PyErr_NoMemory();
-            goto end;
-        }
-        total += size + (i > 0);
+    head_size = write_head(head, (byte)(FIN | opcode), size);
+    if (size > PY_SSIZE_T_MAX - MAX_HEAD)
+        return PyErr_NoMemory();
+    result = PyBytes_FromStringAndSize(NULL, head_size + size);
+    if (result != NULL) {
+        to = (byte *)PyBytes_AsString(result);
+        memcpy(to, head, (size_t)head_size);
+        memcpy(to + head_size, payload, (size_t)size);
     }
-    result = frame_with_room(FIN_TEXT, total, &to);
-    for (i = 0; result != NULL && i < lines; i++) {
-        line = bytes_of(PyTuple_GetItem(tuple, i), &size);
-        if (i > 0)
-            *to++ = '\n';
-        memcpy(to, line, (size_t)size);
-        to += size;
-    }
-end:
-    Py_DECREF(tuple);
     return result;
 }
 

@@ -33,9 +33,7 @@ byte *decimal(uint64_t value, byte *end)
 static PyMethodDef methods[] = {
     METHOD(unmask),
     METHOD(first_text),
-    METHOD(whole_frames),
     METHOD(framed),
-    METHOD(framed_lines),
     METHOD(publication_push),
     METHOD(pack),
     METHOD(read_publication),

@@ -17,9 +17,7 @@ typedef unsigned char byte;
 
 FUNCTION(unmask);
 FUNCTION(first_text);
-FUNCTION(whole_frames);
 FUNCTION(framed);
-FUNCTION(framed_lines);
 FUNCTION(publication_push);
 FUNCTION(pack);
 FUNCTION(read_publication);

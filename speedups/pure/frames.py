@@ -1,17 +1,12 @@
 """WebSocket frames in and out (RFC 6455, section 5).
 
-In: only what nearly every client sends, whole frames that are not fragments; `flotilla.realtime.server.incoming_frames`
+In: only what nearly every client sends, whole texts that are not fragments; `flotilla.realtime.server.incoming_frames`
 reads all others, and knows what is against the rules. Out: a server's frames, unmasked and unfragmented.
 """
-
-from collections.abc import Iterable
 
 _FIN = 0x80
 _MASKED = 0x80
 _FIN_TEXT = 0x81
-_MESSAGES = (0x81, 0x82)  # text, binary
-_CONTROL = (0x88, 0x89, 0x8A)  # close, ping, pong
-_MAX_CONTROL = 125  # bytes in a control frame
 
 
 def unmask(payload: bytes | bytearray, mask: bytes | bytearray) -> bytes:
@@ -32,40 +27,20 @@ def first_text(data: bytes, start: int, most: int) -> tuple[bytes, int] | None:
     return (unmask(data[begin:end], data[begin - 4 : begin]), end) if end else None
 
 
-def whole_frames(data: bytes, most: int, limit: int) -> tuple[list[tuple[int, bytes]], int]:
-    """The whole, proper, unfragmented frames at the start of `data`, at most `limit` of them, each as its first byte
-    and its payload (`most` bytes of a message; not checked for UTF-8); and where what follows begins.
-
-    It ends before a frame that is incomplete, a fragment, too long, or against the rules.
-    """
-    found: list[tuple[int, bytes]] = []
-    begin = 0
-    while len(found) < limit:
-        start, end = _take(data, begin, most)
-        if not end:
-            break
-        found.append((data[begin], unmask(data[start:end], data[start - 4 : start])))
-        begin = end
-    return found, begin
-
-
 def _take(data: bytes, begin: int, most: int) -> tuple[int, int]:
-    """Where the payload of the frame at `begin` starts and ends; (0, 0) when it is not whole or not one for here."""
+    """Where the payload of the frame at `begin`, of which the first byte was looked at, starts and ends; (0, 0) when it
+    is not whole, too long, or against the rules."""
     size = len(data)
     if size < begin + 6 or not data[begin + 1] & _MASKED:
         return 0, 0
-    first, length = data[begin], data[begin + 1] & 0x7F
+    length = data[begin + 1] & 0x7F
     start = begin + 6
-    if length > _MAX_CONTROL:
+    if length > 125:
         more = 2 if length == 126 else 8
         length = int.from_bytes(data[begin + 2 : begin + 2 + more], "big")
         start += more
         if size < start or length < (126 if more == 2 else 1 << 16):
             return 0, 0
-    if first in _CONTROL:
-        most = _MAX_CONTROL
-    elif first not in _MESSAGES:
-        return 0, 0
     return (start, start + length) if length <= most and size >= start + length else (0, 0)
 
 
@@ -77,11 +52,6 @@ def framed(opcode: int, payload: bytes) -> bytes:
     if length < 1 << 16:
         return bytes((first, 126)) + length.to_bytes(2, "big") + payload
     return bytes((first, 127)) + length.to_bytes(8, "big") + payload
-
-
-def framed_lines(payloads: Iterable[bytes]) -> bytes:
-    """Several replies or pushes as one text frame, a line each."""
-    return framed(1, b"\n".join(payloads))
 
 
 def publication_push(channel: bytes, body: bytes, offset: int) -> bytes:

@@ -19,6 +19,7 @@ from flotilla.realtime.signals import on_disconnect
 from flotilla.store import placement_of
 from flotilla.store.errors import StoreSilent
 from tests.realtime.client.peers import Peer
+from tests.realtime.engine.processes import intercept
 from tests.store.redis_process import RedisProcess, until
 
 pytestmark = pytest.mark.asyncio
@@ -159,10 +160,10 @@ async def test_gaps_are_counted_and_what_filled_them(node: Node, scrape: Any) ->
     channel = node.hub.channels["open:a"]
     await peer.ask(publish={"channel": "open:a", "data": 1})
     await until(lambda: peer.data("open:a") == [1])
-    dispatch, node.hub._dispatch = node.hub._dispatch, lambda message: None  # type: ignore[method-assign]
+    as_before = intercept(node.hub, lambda message, encoded: False)
     await peer.ask(publish={"channel": "open:a", "data": 2})
     await until(lambda: channel.newest.offset == 2)
-    node.hub._dispatch = dispatch  # type: ignore[method-assign]
+    as_before()
     await peer.ask(publish={"channel": "open:a", "data": 3})
     await until(lambda: peer.data("open:a") == [1, 2, 3])
     assert channel.position.offset == 3

@@ -87,13 +87,10 @@ def functions(rounds: int) -> None:
     assert NATIVE.read_publication(announced) is not None
     calls: dict[str, Callable[[Any], Any]] = {
         "`first_text`, one publication": lambda of: of.first_text(wire, 0, 65536),
-        "`whole_frames`, of one frame": lambda of: of.whole_frames(wire, 65536, 64),
-        "`whole_frames`, of four": lambda of: of.whole_frames(wire * 4, 65536, 64),
         "`pack`, a call of a script": lambda of: of.pack(call),
         "`read_publication`, or the envelope": lambda of: of.read_publication(announced) or envelope.decode(announced),
         "`publication_push`": lambda of: of.publication_push(b'"room:7"', body, 12345),
         "`framed`": lambda of: of.framed(TEXT, push),
-        "`framed_lines`, of ten": lambda of: of.framed_lines([push] * 10),
     }
     for name, call_of in calls.items():
         row(name, *(statistics.median(timed(call_of, of) for _ in range(rounds)) for of in (PYTHON, NATIVE)))

@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 from websockets.frames import Frame, Opcode
 
 from tests.both_implementations import implementations
-from tests.fuzzing import meaning
-from tests.raw_frames import BINARY, MASK, PING, PONG, TEXT, frame
+from tests.raw_frames import BINARY, MASK, PING, TEXT, frame
 from tests.realtime.protocol.test_frames import parse
 
 MAX = 1000
@@ -42,7 +41,6 @@ def test_a_mask_is_put_on_and_taken_off(speedups: Any, payload: bytes, mask: byt
 def test_what_another_implementation_writes_is_read(speedups: Any, text: str) -> None:
     wire = Frame(Opcode.TEXT, text.encode()).serialize(mask=True)
     assert taken(speedups, wire, MAX) == text.encode()
-    assert speedups.whole_frames(wire, MAX, 1) == ([(0x81, text.encode())], len(wire))
 
 
 @pytest.mark.parametrize("size", [0, 1, 7, 8, 9, 125, 126, 127, 999, 1000])
@@ -79,41 +77,6 @@ def test_nothing_else_is_a_whole_text(speedups: Any, wire: bytes) -> None:
     assert taken(speedups, wire, 2**63 - 1) is None
 
 
-def test_whole_frames_are_taken_up_to_what_is_something_else(speedups: Any) -> None:
-    taken = [(0x81, b"{}"), (0x89, b"a"), (0x82, b"b" * 300), (0x8A, b""), (0x88, b"\x03\xe8")]
-    proper = b"".join(frame(first & 0x0F, payload) for first, payload in taken)
-    for rest in (
-        b"",
-        b"\x81",
-        frame(TEXT, b"abc")[:-1],
-        frame(TEXT, b"a", final=False),
-        frame(0, b"a"),
-        frame(3, b"a"),
-        frame(TEXT, b"a", bits=0x10),
-        frame(TEXT, b"a", masked=False),
-        frame(TEXT, b"x" * (MAX + 1)),
-        frame(PING, b"x" * 126),
-        b"\x81\xfe\x00\x05" + MASK + b"abcde",
-    ):
-        assert speedups.whole_frames(proper + rest, MAX, 64) == (taken, len(proper))
-
-
-def test_no_more_frames_are_taken_than_are_wanted(speedups: Any) -> None:
-    wire = frame(TEXT, b"ab")
-    assert speedups.whole_frames(wire * 3, MAX, 2) == ([(0x81, b"ab")] * 2, 2 * len(wire))
-    assert speedups.whole_frames(wire, MAX, 0) == ([], 0)
-
-
-@many
-@given(messages=st.lists(st.tuples(st.sampled_from((TEXT, BINARY, PING, PONG)), st.binary(max_size=130))))
-def test_frames_that_are_taken_are_what_they_mean(speedups: Any, messages: list[tuple[int, bytes]]) -> None:
-    wire = b"".join(frame(*message) for message in messages)
-    found, end = speedups.whole_frames(wire, MAX, 1000)
-    expected = meaning(wire, MAX)
-    assert [(first & 0x0F, payload) for first, payload in found] == expected.messages
-    assert (end == len(wire)) is not expected.violation
-
-
 @pytest.mark.parametrize("size", [0, 1, 125, 126, 127, 65535, 65536, 70000])
 @pytest.mark.parametrize("opcode", [TEXT, BINARY, PING])
 def test_a_frame_is_read_as_what_was_written(speedups: Any, opcode: int, size: int) -> None:
@@ -124,13 +87,6 @@ def test_a_frame_is_read_as_what_was_written(speedups: Any, opcode: int, size: i
     read = parse(wire)
     assert (read.opcode, read.data, read.fin) == (opcode, b"x" * size, True)
     assert len(wire) - size == (2 if size < 126 else 4 if size < 65536 else 10)
-
-
-@pytest.mark.parametrize("lines", [[b"{}"], [b"a", b"", b"b"], [b"x" * 100] * 3, [b"x" * 40000] * 2, [b""]])
-def test_lines_are_one_text_frame(speedups: Any, lines: list[bytes]) -> None:
-    for given_as in (lines, tuple(lines), iter(lines)):
-        read = parse(speedups.framed_lines(given_as))
-        assert (read.opcode, read.data) == (TEXT, b"\n".join(lines))
 
 
 def test_a_publication_is_pushed_with_its_offset_where_it_has_one(speedups: Any) -> None:

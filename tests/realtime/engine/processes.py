@@ -6,9 +6,8 @@ import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import pytest
-
 from flotilla.realtime.conf import ChannelOptions
+from flotilla.realtime.engine import envelope
 from flotilla.realtime.engine.broker import Broker
 from flotilla.realtime.engine.hub import Hub
 from flotilla.realtime.engine.layer import ChannelLayer
@@ -145,18 +144,28 @@ class Proxy:
                 await writer.wait_closed()
 
 
-def drop(monkeypatch: pytest.MonkeyPatch, process: Process, *offsets: int) -> list[int]:
+def intercept(hub: Hub, wanted: Callable[[dict[str, Any], bytes], bool]) -> Callable[[], None]:
+    """Let a process's mailbox receive only the messages that are `wanted`, asked with each as decoded and as it came;
+    the function that is returned lets it receive all again."""
+
+    def receive(batch: list[bytes]) -> None:
+        hub._receive([encoded for encoded in batch if wanted(envelope.decode(encoded), encoded)])
+
+    hub._layer.listen(hub._mailbox, receive)
+    return lambda: hub._layer.listen(hub._mailbox, hub._receive)
+
+
+def drop(process: Process, *offsets: int) -> list[int]:
     """Let this process's mailbox lose these publications; returns those that were lost so far."""
     dropped: list[int] = []
-    inner = process.hub._dispatch
 
-    def dispatch(message: dict[str, Any]) -> None:
-        if message["type"] == "pub" and message["o"] in offsets:
-            dropped.append(message["o"])
-        else:
-            inner(message)
+    def wanted(message: dict[str, Any], _: bytes) -> bool:
+        if message["type"] != envelope.PUBLICATION or message["o"] not in offsets:
+            return True
+        dropped.append(message["o"])
+        return False
 
-    monkeypatch.setattr(process.hub, "_dispatch", dispatch)
+    intercept(process.hub, wanted)
     return dropped
 
 

@@ -48,7 +48,7 @@ class TestRefilling:
         """Those who were there get everything, those who come get all from where they begin."""
         one, two = await make(), await make()
         client, _, _ = await one.subscribe()
-        drop(monkeypatch, one, 1)
+        drop(one, 1)
         asked, go_on, inner = asyncio.Event(), asyncio.Event(), one.broker.history
 
         async def history(*args: Any, **wanted: Any) -> Page:
@@ -77,7 +77,7 @@ class TestRefilling:
         monkeypatch.setattr(synchronizer, "CONFIRM_WITHIN", 0.3)
         one = await make()
         client, _, _ = await one.subscribe()
-        drop(monkeypatch, one, 1)
+        drop(one, 1)
         inner, away = one.broker.history, [True]
 
         async def history(*args: Any, **wanted: Any) -> Page:
@@ -104,7 +104,7 @@ class TestRefilling:
         """Whatever it was that ended it."""
         one = await make()
         client, _, _ = await one.subscribe()
-        drop(monkeypatch, one, 1)
+        drop(one, 1)
         inner, failures = one.broker.history, [error, error]
 
         async def history(*args: Any, **wanted: Any) -> Page:
@@ -137,12 +137,12 @@ class TestConfirming:
 
     @pytest.mark.parametrize("name", ["READONLY", "BUSY", "NOPERM publish", "NOPERM topics", "OOM"])
     async def test_a_channel_that_is_confirmed_again_during_a_fault_settles_after_it(
-        self, make: Make, monkeypatch: pytest.MonkeyPatch, redis_process: RedisProcess, name: str
+        self, make: Make, redis_process: RedisProcess, name: str
     ) -> None:
         """What was lost before is found, without another publication."""
         one, two = await make(), await make()
         client, _, _ = await one.subscribe()
-        lost = drop(monkeypatch, one, 1)
+        lost = drop(one, 1)
         await two.publish()
         await until(lambda: lost)
         async with FAULTS[name](redis_process):
@@ -166,7 +166,7 @@ class TestConfirming:
 
         monkeypatch.setattr(one.broker, "confirm", confirm)
         client, _, _ = await one.subscribe()
-        lost = drop(monkeypatch, one, 1)
+        lost = drop(one, 1)
         await one.publish()
         await until(lambda: lost)
         failures.append(error)
@@ -201,7 +201,7 @@ class TestConfirming:
             for name in shards[1]:
                 await process.subscribe(name)
             client, _, _ = await process.subscribe(shards[0][0])
-            lost = drop(monkeypatch, process, 1)
+            lost = drop(process, 1)
             await process.publish(1, shards[0][0])
             await until(lambda: lost)
             async with faults.hanging(other):

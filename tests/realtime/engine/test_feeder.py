@@ -230,7 +230,7 @@ class TestRefill:
         channel = await one.hub.subscribe(subscription, OPTIONS)
         channel.release(subscription, 0)
         fast, _, _ = await one.subscribe()
-        drop(monkeypatch, one, *range(1, 900))
+        drop(one, *range(1, 900))
         top = await publish(one, 900)
         await until(through(fast, top))
         assert reader.max_waiting <= one.hub.feeder.room + feeder.PIECE
@@ -238,13 +238,13 @@ class TestRefill:
         assert reader.offsets == list(range(1, top + 1))
         assert not reader.lost
 
-    async def test_a_client_that_reads_is_waited_for(self, one: Process, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_a_client_that_reads_is_waited_for(self, one: Process) -> None:
         """Everybody is given the same pages while all keep up."""
         reader = Reader(one)
         subscription = Subscription(reader, "room", positioned=True)
         channel = await one.hub.subscribe(subscription, OPTIONS)
         channel.release(subscription, 0)
-        drop(monkeypatch, one, *range(1, 900))
+        drop(one, *range(1, 900))
         top = await publish(one, 900)
         await reader.read_all(through(reader, top))
         assert reader.max_waiting < MAX_UNSENT
@@ -258,7 +258,7 @@ class TestRefill:
         channel.release(subscription, 0)
         fast, _, _ = await one.subscribe()
         reader.waiting = 10**6
-        drop(monkeypatch, one, 1, 2)
+        drop(one, 1, 2)
         top = await publish(one, 3)
         await until(through(fast, top))
         assert channel.feeds

@@ -15,7 +15,7 @@ from flotilla.realtime.engine.subscription import Subscription
 from flotilla.realtime.engine.synchronizer import NotLive
 from flotilla.realtime.node import heartbeat
 from flotilla.store import StoreUnavailable, placement_of
-from tests.realtime.engine.processes import OPTIONS, Client, Make, Proxy, drop, expect, topics
+from tests.realtime.engine.processes import OPTIONS, Client, Make, Proxy, drop, expect, intercept, topics
 from tests.store.redis_process import RedisProcess, until
 
 pytestmark = pytest.mark.asyncio
@@ -33,16 +33,14 @@ class TestConfirming:
         """A subscriber is served although the first confirmations never arrive."""
         one = await make()
         nonces: list[str] = []
-        inner = one.hub._dispatch
 
-        def dispatch(message: dict[str, Any]) -> None:
+        def wanted(message: dict[str, Any], _: bytes) -> bool:
             if message["type"] == "live":
                 nonces.append(message["n"])
-                if len(nonces) < 3:
-                    return
-            inner(message)
+                return len(nonces) >= 3
+            return True
 
-        monkeypatch.setattr(one.hub, "_dispatch", dispatch)
+        intercept(one.hub, wanted)
         monkeypatch.setattr(synchronizer, "FIRST_NONCE_AGAIN", 0.02)
         client, _, _ = await one.subscribe()
         await one.publish(2)
@@ -133,38 +131,34 @@ class TestConfirming:
 
 class TestGaps:
     @pytest.mark.parametrize("dropped", [(1,), (3,), (2, 3, 4), (1, 3, 5)])
-    async def test_dropped_messages_are_refilled(
-        self, make: Make, monkeypatch: pytest.MonkeyPatch, dropped: tuple[int, ...]
-    ) -> None:
+    async def test_dropped_messages_are_refilled(self, make: Make, dropped: tuple[int, ...]) -> None:
         """Subscribers see every publication once and in order, as if nothing had happened."""
         one, two = await make(), await make()
         client, _, _ = await one.subscribe()
         other, _, _ = await two.subscribe()
-        lost = drop(monkeypatch, one, *dropped)
+        lost = drop(one, *dropped)
         await two.publish(8)
         await until(expect(client, 1, 8))
         await until(expect(other, 1, 8))
         assert lost
         assert not client.lost
 
-    async def test_reordered_messages_are_put_in_order(self, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_reordered_messages_are_put_in_order(self, make: Make) -> None:
         """The layer promises no order."""
         one = await make()
         client, _, _ = await one.subscribe()
-        waiting: list[dict[str, Any]] = []
-        inner = one.hub._dispatch
+        waiting: list[bytes] = []
 
-        def dispatch(message: dict[str, Any]) -> None:
+        def wanted(message: dict[str, Any], encoded: bytes) -> bool:
             if message["type"] == "pub":
-                waiting.append(message)
-                if len(waiting) == 5:
-                    for one_of in reversed(waiting):
-                        inner(one_of)
-            else:
-                inner(message)
+                waiting.append(encoded)
+                return False
+            return True
 
-        monkeypatch.setattr(one.hub, "_dispatch", dispatch)
+        intercept(one.hub, wanted)
         await one.publish(5)
+        await until(lambda: len(waiting) == 5)
+        one.hub._receive(waiting[::-1])
         await until(expect(client, 1, 5))
 
     async def test_a_long_gap_is_refilled_in_pages(self, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,15 +166,15 @@ class TestGaps:
         monkeypatch.setattr(pages, "MAX_PUBLICATIONS", 7)
         one = await make()
         client, _, _ = await one.subscribe()
-        drop(monkeypatch, one, *range(1, 40))
+        drop(one, *range(1, 40))
         await one.publish(40)
         await until(expect(client, 1, 40))
 
-    async def test_publishing_during_a_refill_is_delivered(self, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_publishing_during_a_refill_is_delivered(self, make: Make) -> None:
         """What arrives while history is being read is in history, or follows it."""
         one, two = await make(), await make()
         client, _, _ = await one.subscribe()
-        drop(monkeypatch, one, *range(1, 300, 3))
+        drop(one, *range(1, 300, 3))
         await asyncio.gather(two.publish(150), one.publish(150))
         await until(expect(client, 1, 300))
 
@@ -189,7 +183,7 @@ class TestGaps:
         one, two = await make(), await make()
         client, _, _ = await one.subscribe()
         channel = one.hub.channels["room"]
-        lost = drop(monkeypatch, one, 1, 3)
+        lost = drop(one, 1, 3)
         inner, go_on, read = one.broker.history, asyncio.Event(), list[int]()
 
         async def slow(name: str, options: Any, **wanted: Any) -> Page:
@@ -209,15 +203,13 @@ class TestGaps:
         go_on.set()
         await until(expect(client, 1, 3), 2)
 
-    async def test_what_history_lost_is_told_to_those_who_count(
-        self, make: Make, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    async def test_what_history_lost_is_told_to_those_who_count(self, make: Make) -> None:
         """Positioned subscribers lose their position; the others go on with what comes next."""
         one = await make()
         options = ChannelOptions(history_size=2, history_ttl=60)
         counting, subscription, _ = await one.subscribe(options=options)
         careless, _, _ = await one.subscribe(options=options, positioned=False)
-        drop(monkeypatch, one, 2, 3, 4)
+        drop(one, 2, 3, 4)
         await one.publish(5, options=options)
         await until(lambda: counting.lost == [subscription])
         await one.publish(1, options=options)
@@ -243,7 +235,7 @@ class TestGaps:
         assert start == 2
 
     async def test_a_loss_before_the_reply_breaks_every_subscription_that_waits(
-        self, make: Make, monkeypatch: pytest.MonkeyPatch, redis_process: RedisProcess
+        self, make: Make, redis_process: RedisProcess
     ) -> None:
         """Its reply would name an offset of a stream that is gone, and nothing up to there would reach it."""
         one = await make()
@@ -265,7 +257,7 @@ class TestGaps:
         """History that cannot be read is asked for again; meanwhile nothing is delivered out of order."""
         one = await make()
         client, _, _ = await one.subscribe()
-        drop(monkeypatch, one, 1)
+        drop(one, 1)
         inner, failures = one.broker.history, [1, 1, 1]
 
         async def history(*args: Any, **wanted: Any) -> Page:
@@ -314,11 +306,11 @@ class TestHealing:
         finally:
             await proxy.close()
 
-    async def test_skipped_beats_resync(self, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_skipped_beats_resync(self, make: Make) -> None:
         """A hole in the numbers means that messages may be missing."""
         one = await make()
         client, _, _ = await one.subscribe()
-        drop(monkeypatch, one, 1)
+        drop(one, 1)
         await one.publish()
         one.heartbeat.arrived(0, 1)
         one.heartbeat.arrived(0, 2)
@@ -326,29 +318,32 @@ class TestHealing:
         one.heartbeat.arrived(0, 4)
         await until(expect(client, 1, 1))
 
-    async def test_a_nonce_of_before_the_fault_proves_nothing_after_it(
-        self, make: Make, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    async def test_a_nonce_of_before_the_fault_proves_nothing_after_it(self, make: Make) -> None:
         """It was read in time, but what was published behind it was not: only a nonce sent since then counts."""
         one = await make()
         client, _, _ = await one.subscribe()
-        drop(monkeypatch, one, 1)
-        inner, nonces = one.hub._dispatch, list[dict[str, Any]]()
-        monkeypatch.setattr(one.hub, "_dispatch", lambda m: nonces.append(m) if m["type"] == "live" else inner(m))
+        nonces: list[bytes] = []
+
+        def wanted(message: dict[str, Any], encoded: bytes) -> bool:
+            if message["type"] == "live":
+                nonces.append(encoded)
+            return message["type"] not in ("live", "pub")
+
+        as_before = intercept(one.hub, wanted)
         one.hub.resync()
         await until(lambda: nonces)
         await one.publish()
         one.hub.resync()
-        inner(nonces[0])
+        one.hub._receive(nonces[:1])
         assert one.hub.channels["room"].waiting_nonce
-        monkeypatch.setattr(one.hub, "_dispatch", inner)
+        as_before()
         await until(expect(client, 1, 1))
 
-    async def test_the_position_check_finds_a_loss(self, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_the_position_check_finds_a_loss(self, make: Make) -> None:
         """The last message before silence was lost: nothing but the check can notice."""
         one = await make(check_interval=0.2)
         client, _, _ = await one.subscribe()
-        lost = drop(monkeypatch, one, 1, 2)
+        lost = drop(one, 1, 2)
         await one.publish(2)
         await until(lambda: lost == [1, 2])
         await until(expect(client, 1, 2), 3)
@@ -425,7 +420,7 @@ class TestParting:
         await one.publish()
         await until(expect(client, 1, 1), 3)
 
-    async def test_leaving_fails_and_is_no_end(self, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_leaving_fails_and_is_no_end(self, make: Make) -> None:
         """A subscriber that comes and goes while Redis is away leaves a hub that works."""
         one = await make()
         for _ in range(30):

@@ -138,13 +138,11 @@ async def test_what_is_not_sampled_carries_nothing(make: Make, seen: Seen, redis
     await seen.one("deliver")
 
 
-async def test_a_traced_publication_that_must_wait_for_another_says_so(
-    make: Make, seen: Seen, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_traced_publication_that_must_wait_for_another_says_so(make: Make, seen: Seen) -> None:
     """Its span lasts until it has come from history."""
     one = await make()
     client, _, _ = await one.subscribe(ROOM)
-    dropped = drop(monkeypatch, one, 1)
+    dropped = drop(one, 1)
     await publish(one)
     await until(lambda: dropped == [1])
     with sampled().entered():
@@ -155,12 +153,10 @@ async def test_a_traced_publication_that_must_wait_for_another_says_so(
     assert {"refill"} == {part.name for part in seen.spans if part.parent and parent_of(part) == itself(made)}
 
 
-async def test_a_traced_publication_that_is_lost_says_so(
-    make: Make, seen: Seen, monkeypatch: pytest.MonkeyPatch, redis_process: RedisProcess
-) -> None:
+async def test_a_traced_publication_that_is_lost_says_so(make: Make, seen: Seen, redis_process: RedisProcess) -> None:
     one = await make()
     client, _, _ = await one.subscribe(ROOM)
-    dropped = drop(monkeypatch, one, 1)
+    dropped = drop(one, 1)
     await publish(one)
     await until(lambda: dropped == [1])
     redis_process.ask("DEL", placement_of(ROOM).key("stream"))
@@ -209,7 +205,7 @@ async def test_deliveries_that_are_looked_for_are_bounded(
     monkeypatch.setattr(traced_deliveries, "MAX_OPEN", 3)
     one = await make()
     client, _, _ = await one.subscribe(ROOM)
-    dropped = drop(monkeypatch, one, 1)
+    dropped = drop(one, 1)
     may = asyncio.Event()
     inner = one.broker.history
 
