@@ -42,7 +42,7 @@ from flotilla.realtime.server.incoming_frames import (
 )
 from flotilla.realtime.server.keepalive import Keepalive
 from flotilla.realtime.server.traffic import traffic
-from flotilla.realtime.server.transports import has_open_buffers, in_flight, let_go, read_with, unsent
+from flotilla.realtime.server.transports import has_open_buffers, in_flight, let_go, unsent
 from flotilla.realtime.server.turn import Turn
 from flotilla.speedups import first_text, framed
 
@@ -170,7 +170,8 @@ class Connection:
                 self._hand_over(event["bytes"] if event["text"] is None else event["text"])
             elif event["type"] == "websocket.disconnect":
                 self._tell(event["code"])
-        self._read_directly()
+        if self._direct is not None and hasattr(self._transport, "reader"):
+            self._transport.reader = self  # what Twisted does around each reading costs more than to read
 
     # Out
 
@@ -284,29 +285,24 @@ class Connection:
     def _end_within(self, seconds: float) -> None:
         self._closing = asyncio.get_running_loop().call_later(seconds, self._transport.abortConnection)
 
-    # In (called by Twisted, or by the event loop itself)
+    # In (called by Twisted, or by the stream itself)
 
-    def _read_directly(self) -> None:
-        """Be called by the event loop from now on, if it can be: `read_with` says what that saves."""
-        if self._direct is not None and self._receiver is not None:
-            read_with(self._transport, self._readable)
-
-    def _readable(self) -> None:
+    def readable(self) -> bool:
+        """Read what there is (`flotilla.realtime.server.streams.Reader`)."""
         try:
             data = self._transport.socket.recv(MAX_READ)
         except BlockingIOError:
-            return
+            return True
         except OSError:
-            data = b""
-        if not data:  # it has ended: Twisted finds that as well, and tells
-            self._transport.stopReading()
-            self._transport.startReading()
-            return
+            return False
+        if not data:
+            return False
         try:
             self.dataReceived(data)
         except Exception:
             logger.exception("what a client sent could not be handled")
             self._transport.abortConnection()
+        return True
 
     def dataReceived(self, data: bytes) -> None:
         traffic.websocket_in += len(data)
@@ -517,7 +513,6 @@ class Connection:
             self._fall_behind()
         elif self._state in (OPEN, State.CLOSING, State.FAILED):
             self._transport.resumeProducing()
-            self._read_directly()
 
     def throttle(self, producer: Any) -> None:
         """Have a producer (Twisted's IPushProducer) told when it should stop writing, and when it may go on."""

@@ -2,8 +2,9 @@
 
 Twisted's reactor calls its transports through asyncio's selector and a wrapper for logs, and each costs about what the
 work itself does. So connections that we accept are watched by one epoll, which the event loop watches as one thing:
-when it stirs, everything that is ready is served in one go, `MAX_EVENTS` at most before others have their turn. All
-else about them is as Twisted has it: they are its transports. Where there is no epoll, its reactor watches them.
+when it stirs, everything that is ready is served in one go, `MAX_EVENTS` at most before others have their turn. Who
+reads by itself is asked to (`Stream.reader`). All else about them is as Twisted has it: they are its transports. Where
+there is no epoll, and for Unix sockets, its reactor watches them.
 """
 
 import asyncio
@@ -11,7 +12,7 @@ import logging
 import select
 import socket
 import sys
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from twisted.internet import tcp
 
@@ -63,9 +64,17 @@ def poll_of(loop: asyncio.AbstractEventLoop) -> Poll:
     return _polls[loop]
 
 
+class Reader(Protocol):
+    """Reads from a stream's socket by itself."""
+
+    def readable(self) -> bool:
+        """The socket can be read; False when it has ended or failed, which the stream then finds. Must not raise."""
+
+
 class Stream(tcp.Server):  # type: ignore[misc]
     """A connection that was accepted: Twisted's transport, without the texts that its logs would have of each."""
 
+    reader: Reader | None = None  # reads in the stream's place; None: what is read goes to the protocol
     _watched = 0  # events it is told of
 
     def __init__(self, sock: socket.socket, protocol: Any, peer: "Peer", port: Any, reactor: Any, poll: Poll) -> None:
@@ -117,10 +126,14 @@ class Stream(tcp.Server):  # type: ignore[misc]
 
     def ready(self, events: int) -> None:
         """The socket can be read or written, or has failed."""
-        if events & _CAN_READ and self._watched & _READ:
+        if events & _CAN_READ and self._watched & _READ and (self.reader is None or not self.reader.readable()):
             self._do(self.doRead, read=True)
         if events & ~_READ and self._watched & _WRITE:
             self._do(self.doWrite, read=False)
+
+    def connectionLost(self, reason: Any) -> None:
+        self.reader = None
+        super().connectionLost(reason)
 
     def _do(self, what: Any, *, read: bool) -> None:
         try:
@@ -142,7 +155,7 @@ class Peer(NamedTuple):
 
 def accept_fast(port: Any) -> None:
     """Have a Twisted port that listens for TCP make streams of what it accepts, many in a turn of the loop."""
-    if not hasattr(select, "epoll") or not isinstance(port, tcp.Port):
+    if not hasattr(select, "epoll") or getattr(port, "addressFamily", None) not in (socket.AF_INET, socket.AF_INET6):
         return
     poll, accept_slowly = poll_of(asyncio.get_event_loop()), port.doRead
 

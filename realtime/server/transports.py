@@ -10,9 +10,7 @@ import fcntl
 import socket
 import struct
 import termios
-from collections.abc import Callable
 from contextlib import suppress
-from contextvars import Context
 from typing import Any
 
 try:
@@ -20,7 +18,6 @@ try:
 except ImportError:  # without the extra `daphne` no transport is one of Twisted's
     ProtocolWrapper = ()
 
-_OUTSIDE = Context()
 UNSENT_IN_KERNEL = 128 * 1024  # bytes
 _NOT_SENT = getattr(socket, "TCP_NOTSENT_LOWAT", None)
 _BUFFERS = ("dataBuffer", "offset", "_tempDataBuffer", "_tempDataLen", "socket")
@@ -31,19 +28,6 @@ def has_open_buffers(transport: Any) -> bool:
     if isinstance(transport, ProtocolWrapper) or getattr(transport, "TLS", False):
         return False
     return all(hasattr(transport, name) for name in _BUFFERS)
-
-
-def read_with(transport: Any, readable: Callable[[], None]) -> None:
-    """Have `readable` called, instead of the transport's `doRead`, when a transport that reads can be read from.
-
-    The event loop calls it by itself, without what Twisted's reactor does around each event: it finds out a prefix for
-    the log and keeps it in a context, which costs more than to read. To Twisted the transport reads as before; when it
-    stops and begins again, Twisted's own way counts. Where the loop is none of asyncio's, nothing changes. What is
-    called is in no context of whoever asks for it (a trace, a request's variables): it goes on when they are over.
-    """
-    loop = getattr(transport.reactor, "_asyncioEventloop", None)
-    if loop is not None and transport in transport.reactor._readers:
-        _OUTSIDE.run(loop.add_reader, transport.fileno(), readable)
 
 
 def hold_little(transport: Any) -> None:

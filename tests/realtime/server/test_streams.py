@@ -4,11 +4,12 @@ import asyncio
 import select
 import socket
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
-from twisted.internet import tcp
+from twisted.internet import tcp, unix
 from twisted.internet.asyncioreactor import AsyncioSelectorReactor
 from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.internet.protocol import Factory
@@ -50,6 +51,18 @@ class Echo:
 
     def connectionLost(self, reason: Any) -> None:
         self.ended.append("lost")
+
+
+class Reading:
+    """Reads a protocol's stream in its place."""
+
+    def __init__(self, protocol: Echo) -> None:
+        self.protocol = protocol
+        self.read: list[bytes] = []
+
+    def readable(self) -> bool:
+        self.read.append(self.protocol.transport.socket.recv(100))
+        return bool(self.read[-1])
 
 
 class Listening:
@@ -170,6 +183,41 @@ async def test_ends_are_told_once(listening: Listening) -> None:
     assert listening.protocols[1].ended == ["read", "lost"]
     writer.close()
     half_writer.close()
+
+
+async def test_who_reads_by_itself_is_asked_to_and_the_end_is_found_all_the_same(listening: Listening) -> None:
+    reader, writer = await listening.client()
+    writer.write(b"one")
+    assert await asyncio.wait_for(reader.readexactly(3), 10) == b"one"
+    (protocol,) = listening.protocols
+    protocol.transport.reader = reading = Reading(protocol)
+    writer.write(b"two")
+    await until(lambda: reading.read == [b"two"], "it has read")
+    writer.close()
+    await until(lambda: protocol.ended == ["read", "lost"], "its end is told")
+    assert reading.read == [b"two", b""]
+    assert protocol.transport.reader is None
+
+
+async def test_unix_sockets_are_accepted_as_twisted_does(listening: Listening, tmp_path: Path) -> None:
+    """They have no address to be counted by."""
+    factory, accepted = Factory(), list[Echo]()
+
+    def build(address: Any) -> Echo:
+        accepted.append(Echo())
+        return accepted[-1]
+
+    factory.buildProtocol = build
+    port = unix.Port(str(tmp_path / "socket"), factory, reactor=listening.reactor)
+    port.startListening()
+    accept_fast(port)
+    reader, writer = await asyncio.open_unix_connection(str(tmp_path / "socket"))
+    writer.write(b"one")
+    assert await asyncio.wait_for(reader.readexactly(3), 10) == b"one"
+    writer.close()
+    await until(lambda: accepted[0].ended[-1:] == ["lost"], "its end is told")
+    port.stopReading()
+    port.connectionLost(None)
 
 
 async def test_an_abort_ends_it_at_once(listening: Listening) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from twisted.internet import abstract, asyncioreactor, tcp, unix
+from twisted.internet import abstract, tcp, unix
 from twisted.protocols import tls
 from twisted.protocols.policies import ProtocolWrapper
 
@@ -48,15 +48,6 @@ class TestTwisted:
         source = inspect.getsource(unix._SendmsgMixin.writeSomeData)
         assert "_sendmsgQueue" in source
         assert issubclass(unix.Server, tcp.Server)
-
-    async def test_the_reactor_reads_by_the_loop_and_knows_who_reads(self) -> None:
-        """What `read_with` takes the place of."""
-        source = inspect.getsource(asyncioreactor.AsyncioSelectorReactor.addReader)
-        assert "self._asyncioEventloop.add_reader(" in source
-        assert "self._readers[reader] = fd" in source
-        source = inspect.getsource(asyncioreactor.AsyncioSelectorReactor.removeReader)
-        assert "self._readers.pop(reader)" in source
-        assert "self._asyncioEventloop.remove_reader(fd)" in source
 
     async def test_a_lost_connection_has_no_socket_and_its_protocol_hears_of_it(self) -> None:
         source = inspect.getsource(tcp.Connection.connectionLost)
