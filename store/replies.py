@@ -32,7 +32,7 @@ class ReplyStream(asyncio.BufferedProtocol):
         self._transport: Any = connection._writer.transport  # type: ignore[union-attr]
         self._before = self._transport.get_protocol()
         self._parser = hiredis.Reader(replyError=refused, notEnoughData=_NOT_YET, errors="replace")
-        self._buffer = bytearray(MAX_AT_ONCE)
+        self._buffer = memoryview(bytearray(MAX_AT_ONCE))  # TLS writes into slices of it
         self._left: list[Any] = []
         self._end: Exception | None = None
         self._waiting: asyncio.Future[None] | None = None
@@ -73,11 +73,11 @@ class ReplyStream(asyncio.BufferedProtocol):
 
     # Called by the transport
 
-    def get_buffer(self, sizehint: int) -> bytearray:
+    def get_buffer(self, sizehint: int) -> memoryview:
         return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
-        self._feed(memoryview(self._buffer)[:nbytes])
+        self._feed(self._buffer[:nbytes])
 
     def _feed(self, data: memoryview) -> None:
         if self._end is not None or not data:

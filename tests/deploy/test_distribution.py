@@ -58,6 +58,7 @@ OF_AN_EXTRA = {
     "flotilla.realtime.server.factory": "daphne",
     "flotilla.realtime.server.http.connection": "daphne",
     "flotilla.realtime.server.http.scope": "daphne",
+    "flotilla.realtime.server.streams": "daphne",
     "flotilla.realtime.server.tls": "daphne",
     "flotilla.ratelimit.http.decorators": "ratelimit",
     "flotilla.spans": "tracing",

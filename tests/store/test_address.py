@@ -22,6 +22,7 @@ from tests.store.redis_process import until
 PATIENT = 15.0  # seconds a call may take on a busy machine
 PASSWORD = "p/w%3A"  # as it stands in a configuration
 ENCODED = "p%2Fw%253A"
+LARGE = bytes(range(256)) * 1000  # several records of TLS
 TWICE = Script("tests.twice", "return tonumber(ARGV[1]) * 2")
 
 ipv6 = pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")
@@ -75,6 +76,7 @@ async def links(url: str) -> None:
     shard = Shard(0, url, PATIENT, Partitions())
     try:
         assert await shard.run(TWICE, [], [21]) == 42
+        assert await shard.execute("ECHO", LARGE) == LARGE
     finally:
         await shard.close()
 
