@@ -1,7 +1,7 @@
 """The connections to one Redis that threads share: each is one thread's for a round trip, and is kept for the next.
 
-redis-py makes them: addresses, TLS, logins, sentinels. What is asked over them goes straight to the socket and is parsed
-by hiredis, as coroutines do (`replies`), for redis-py's client takes several times as long for a call as Redis does.
+redis-py makes them: addresses, TLS, logins, sentinels. What is asked over them goes straight to the socket and is
+parsed by hiredis, as coroutines do (`replies`), for redis-py's client takes several times as long for a call as Redis.
 
 A connection is kept only when its replies have all been read, so nothing of one call is left for another. One that
 proves lost when it is used again may have been closed while nobody used it: that call is sent once more, over a new
@@ -42,7 +42,9 @@ class Kept:
         if line is not None:
             try:
                 return self._over(line, packed, count)
-            except (RedisConnectionError, ConnectionError):  # both are errors of a lost connection, none of a silent one
+            except TimeoutError:  # which is an OSError too: nobody waits twice for a silent Redis
+                raise
+            except (RedisConnectionError, OSError):
                 pass
         return self._over(_Line(self._make()), packed, count)
 

@@ -106,7 +106,7 @@ class Threads:
         return reply
 
     def _ask(self, packed: bytes, count: int) -> list[Any]:
-        """One round trip of so many commands; error replies are among the replies. Raises StoreNotAsked in an outage."""
+        """One round trip of so many commands, error replies among the replies. Raises StoreNotAsked in an outage."""
         try:
             self.outage.require_none()
             self._stats.commands += count

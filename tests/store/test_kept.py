@@ -1,4 +1,4 @@
-"""Connections of threads: kept for the next call, replaced when they were lost, and never with a reply of another call."""
+"""Connections of threads: kept for the next call, replaced when they were lost, never with a reply of another call."""
 
 import os
 import threading
@@ -32,9 +32,7 @@ def test_one_call_after_the_other_goes_over_one_connection(shard: Shard) -> None
     assert len({number(shard) for _ in range(5)}) == 1
 
 
-def test_a_connection_that_was_closed_while_it_was_idle_is_replaced(
-    shard: Shard, redis_process: RedisProcess
-) -> None:
+def test_a_connection_that_was_closed_while_it_was_idle_is_replaced(shard: Shard, redis_process: RedisProcess) -> None:
     before = number(shard)
     assert redis_process.ask("CLIENT", "KILL", "ID", str(before))
     assert number(shard) != before
@@ -89,11 +87,11 @@ def test_any_number_of_threads_may_ask_at_once(shard: Shard) -> None:
 
 def test_what_is_in_use_when_all_are_closed_is_closed_afterwards(shard: Shard, redis_process: RedisProcess) -> None:
     before = number(shard)
-    asking = threading.Thread(target=shard.execute_sync, args=("BLPOP", "queue", 0))
+    asking = threading.Thread(target=shard.execute_sync, args=("BLPOP", "used", 0), daemon=True)
     asking.start()
-    while not any(client["cmd"] == "blpop" for client in redis_process.ask("CLIENT", "LIST")):
+    while b"cmd=blpop" not in redis_process.ask("CLIENT", "LIST"):
         assert asking.is_alive()
     shard.close_sync()
-    redis_process.ask("RPUSH", "queue", "item")
+    redis_process.ask("RPUSH", "used", "item")
     asking.join(PATIENCE)
     assert number(shard) != before

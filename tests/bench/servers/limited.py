@@ -1,4 +1,4 @@
-"""Servers whose requests are limited, by paths: under `…/free` by nothing, `…/one` by one policy, `…/three` by three."""
+"""Servers whose requests are limited by what their path ends with: `free` by nothing, `one` by one policy, `three`."""
 
 import sys
 from typing import Any, ClassVar
