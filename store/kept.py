@@ -102,7 +102,7 @@ class _Line:
             size = connection.socket_in_time().recv_into(self._buffer)
             if not size:
                 raise RedisConnectionError("closed by the other side")
-            parser.feed(self._buffer, 0, size)
+            parser.feed(self._buffer, 0, size)  # type: ignore[arg-type]  # any buffer, whatever its stub says
         return found
 
     def close(self) -> None:
