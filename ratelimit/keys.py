@@ -5,18 +5,25 @@ and nobody can read from Redis which address or user was here.
 """
 
 from base64 import urlsafe_b64encode
+from functools import lru_cache
 from hashlib import blake2b
 
 from flotilla.ratelimit.algorithms.rates import Rate
 from flotilla.store.conf import get_store_config
 
 TAG = "{rl}"
+SHORT = 128  # characters of an identity whose keys are remembered: a client may choose its own
 
 
 def bucket(policy: str, identity: str, rate: Rate) -> str:
     """The state of one identity under one policy. The kinds of rate keep different states, so each has its own key."""
-    kind = "s" if rate.strict else "g"
-    name = f"{get_store_config().prefix}\0{kind}\0{policy}\0{identity}"
+    make = _bucket if len(identity) <= SHORT else _bucket.__wrapped__
+    return make(get_store_config().prefix, "s" if rate.strict else "g", policy, identity)
+
+
+@lru_cache(maxsize=4096)
+def _bucket(*parts: str) -> str:
+    name = "\0".join(parts)
     return TAG + urlsafe_b64encode(blake2b(name.encode(errors="replace"), digest_size=12).digest()).decode()
 
 

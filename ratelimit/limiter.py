@@ -9,11 +9,12 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 from flotilla.ratelimit import counts as outcomes
 from flotilla.ratelimit.algorithms.answers import Answer
+from flotilla.ratelimit.algorithms.rates import Rate
 from flotilla.ratelimit.breaker import Breaker
 from flotilla.ratelimit.counts import Counts
 from flotilla.ratelimit.decisions import ALLOWED, Claim, Decision, Verdict
@@ -22,6 +23,7 @@ from flotilla.ratelimit.local import LocalBuckets
 from flotilla.ratelimit.policies import CLOSED, LOCAL, OPEN
 from flotilla.ratelimit.shares import Shares
 from flotilla.store import Script, Shard, StoreUnavailable, reading
+from flotilla.store.resp import array, words
 
 logger = logging.getLogger("flotilla.ratelimit")
 
@@ -31,6 +33,8 @@ NEAR = 0.8  # of the quota
 RETRY_WHILE_AWAY = 1.0  # seconds after which a client may try again that a closed policy denied
 
 _TAKE = Script.load("flotilla.ratelimit", "take")
+_EVALSHA = words("EVALSHA", _TAKE.sha)
+_NO_DEBT = words(0)
 _Reply = tuple[int, list[Answer]]
 
 
@@ -87,7 +91,8 @@ class Limiter:
         question = self._asked(shared)
         patience = self.patience.http if patience is None else patience
         probing = self.breaker.open
-        answer = self.shard.start(_TAKE, *self._call(question))
+        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self.shard.send(self._call(question), answer, _TAKE)
         try:
             answered = await _within(self.patience.probe if probing else patience, answer)
         except asyncio.CancelledError:
@@ -113,7 +118,7 @@ class Limiter:
         probing = self.breaker.open
         shard = self._probe_shard if probing else self.sync_shard
         try:
-            reply = _read(shard.run_sync(_TAKE, *self._call(question)))
+            reply = _read(shard.send_sync(self._call(question), _TAKE))
         except StoreUnavailable as error:
             late = question.age >= shard.timeout  # one slow connection of a thread does not mean that Redis is away
             self._failed(question, error, silent=False)
@@ -154,20 +159,18 @@ class Limiter:
         question.debts = self._shares.ask(question.shares)
         return question
 
-    def _call(self, question: "_Question") -> tuple[list[str], list[Any]]:
-        debts = iter(question.debts)
-        keys, args = [claim.key for claim in question.claims], list[Any]((len(question.claims),))
-        for claim in question.claims:
-            policy, rate = claim.policy, claim.rate
-            args += (
-                ("s", policy.cost, int(policy.shadow), rate.period_us, rate.count, rate.grain)
-                if rate.strict
-                else ("g", policy.cost, int(policy.shadow), rate.interval, rate.quota, 0)
-            )
-            args.append(next(debts) if _by_share(claim) else 0)
+    def _call(self, question: "_Question") -> bytes:
+        """The call of the script, packed."""
+        debts, claims = iter(question.debts), question.claims
+        keys = [claim.key for claim in claims]
         if self._journal:
             keys.append(self._journal)
-        return keys, args
+        parts = [array(4 + len(keys) + 7 * len(claims)), _EVALSHA, words(len(keys), *keys, len(claims))]
+        for claim in claims:
+            parts.append(_asked_of(claim.rate, claim.policy.cost, claim.policy.shadow))
+            debt = next(debts) if _by_share(claim) else 0
+            parts.append(words(debt) if debt else _NO_DEBT)
+        return b"".join(parts)
 
     def _after(self, question: "_Question", here: list[Verdict], reply: _Reply) -> Decision:
         at, answers = reply
@@ -272,6 +275,14 @@ def _failed(claim: Claim, answer: Answer | None) -> Verdict:
     return Verdict(claim, True, claim.rate.quota, 0.0, 0.0, outcomes.FAILED_OPEN)
 
 
+@lru_cache(maxsize=1024)
+def _asked_of(rate: Rate, cost: int, shadow: bool) -> bytes:
+    """What the script is told of a policy at a rate, packed; the debt follows it."""
+    if rate.strict:
+        return words("s", cost, int(shadow), rate.period_us, rate.count, rate.grain)
+    return words("g", cost, int(shadow), rate.interval, rate.quota, 0)
+
+
 def _by_share(claim: Claim) -> bool:
     """Whether it may be admitted without Redis's answer from this instance's share, which must then be kept."""
     return claim.policy.failure != CLOSED
@@ -305,7 +316,26 @@ async def _within(seconds: float, answer: "asyncio.Future[Any]") -> bool:
     """Whether the answer has come in time. The call is not cancelled: an answer that comes later still counts."""
     loop = asyncio.get_running_loop()
     due = loop.time() + seconds
-    await asyncio.wait((answer,), timeout=seconds)
+    await _wait(loop, answer, seconds)
     if not answer.done() and loop.time() > due + LATE:  # this process was busy: the answer may lie there unread
-        await asyncio.wait((answer,), timeout=GRACE)
+        await _wait(loop, answer, GRACE)
     return answer.done()
+
+
+async def _wait(loop: asyncio.AbstractEventLoop, answer: "asyncio.Future[Any]", seconds: float) -> None:
+    """As `asyncio.wait` for one future, with less ado: every limited request waits here."""
+    if answer.done():
+        return
+    woken = loop.create_future()
+
+    def wake(_: object = None) -> None:
+        if not woken.done():
+            woken.set_result(None)
+
+    timer = loop.call_later(seconds, wake)
+    answer.add_done_callback(wake)
+    try:
+        await woken
+    finally:
+        timer.cancel()
+        answer.remove_done_callback(wake)

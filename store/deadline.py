@@ -9,7 +9,8 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from socket import socket
+from typing import Any, cast
 
 import redis
 from redis.connection import AbstractConnection
@@ -81,6 +82,11 @@ class Timed(AbstractConnection):
         except redis.TimeoutError:
             self.disconnect()  # type: ignore[no-untyped-call]
             raise
+
+    def socket_in_time(self) -> socket:
+        """Its open socket, on which the next read or write is given up when it takes too long."""
+        self._keep_deadline()
+        return cast(socket, self._sock)
 
     def _keep_deadline(self) -> None:
         if self._sock is not None and self._sock.gettimeout() != (seconds := self.socket_timeout):

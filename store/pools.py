@@ -3,7 +3,8 @@
 The only place that makes connections of the client library, so that every part of the product reads addresses alike.
 """
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, cast
 
 import redis
 import redis.asyncio as aioredis
@@ -72,6 +73,12 @@ def sync_client(url: str, **options: Any) -> redis.Redis:
     plain = _Tcp if address.tls is None else _Tls
     connection_class = _Unix if address.path else plain
     return redis.Redis.from_pool(redis.ConnectionPool(connection_class=connection_class, **options))
+
+
+def connections(url: str, **options: Any) -> Callable[[], Timed]:
+    """What makes connections for threads, for one thread at a time each (`store.kept`). Raises WrongAddress."""
+    pool = sync_client(url, **options).connection_pool  # its own `make_connection` makes no more than a hundred
+    return lambda: cast(Timed, pool.connection_class(**pool.connection_kwargs))
 
 
 def sentinels(url: str) -> Sentinels | None:

@@ -95,6 +95,10 @@ class Shard:
         """`run` for code without an event loop; safe in threads."""
         return self._threads.run(script, keys, args)
 
+    def send_sync(self, packed: bytes, script: Script) -> Any:
+        """As `run_sync`, for a call of `script` that is packed already."""
+        return self._threads.run_packed(packed, script)
+
     def execute_sync(self, *command: Argument) -> Any:
         """`execute` for code without an event loop; safe in threads."""
         return self._threads.execute(*command)

@@ -1,4 +1,4 @@
-"""One Redis as threads call it: a pool of connections, shared by all threads of the process.
+"""One Redis as threads call it, over connections that all threads of the process share (`kept`).
 
 Calls keep the deadline of their thread (`deadline`), and where that is wanted they fail at once while Redis is known to
 be silent (`outage`): the rate limits have a breaker of their own instead, which tells slow from silent. A new
@@ -7,8 +7,7 @@ sentinels, `moved` has the next call begin with the new master.
 """
 
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import redis
@@ -16,13 +15,14 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
-from flotilla.store.deadline import bounded
+from flotilla.store.deadline import Timed, bounded
 from flotilla.store.errors import ELSEWHERE, UNKNOWN_SCRIPT, StoreRefused, StoreUnavailable, from_client
+from flotilla.store.kept import Kept
 from flotilla.store.link import COMPARE_EVERY, HELD_WITHIN
 from flotilla.store.outage import Outage
 from flotilla.store.partitions import DOUBT, Partitions, run_of
-from flotilla.store.pools import options_of, sentinels, sync_client
-from flotilla.store.resp import Argument, pack
+from flotilla.store.pools import connections, options_of, sentinels
+from flotilla.store.resp import Argument, in_full, pack
 from flotilla.store.scripts import Script
 from flotilla.store.stats import RedisStats
 
@@ -46,104 +46,89 @@ class Threads:
         self._stats = stats
         self._partitions = partitions
         self._wait_once = wait_once
-        self._client: redis.Redis | None = None
+        self._kept: Kept | None = None
         self.outage = self._no_outage()
 
     def run(self, script: Script, keys: Sequence[str], args: Sequence[Argument]) -> Any:
         """Run `script`; while its partition is in doubt it is asked again, until it is not."""
+        return self.run_packed(pack(("EVALSHA", script.sha, len(keys), *keys, *args)), script)
+
+    def run_packed(self, packed: bytes, script: Script) -> Any:
+        """As `run`, for an EVALSHA of `script` that is packed already."""
         gives_up = time.monotonic() + bounded(HELD_WITHIN)
         while True:
             try:
-                return self._run_once(script, keys, args)
+                return self._run_once(packed, script)
             except StoreRefused as error:
                 if error.code != DOUBT or self._partitions is None or time.monotonic() > gives_up:
-                    raise self._failed(error) from error.__cause__
+                    raise self._failed(error) from None
             time.sleep(COMPARE_EVERY)
             self._compare(self._partitions)
 
     def execute(self, *command: Argument) -> Any:
         """Run one command and return its raw reply."""
-        try:
-            return self._ask(*command)
-        except StoreRefused as error:
-            raise self._failed(error) from error.__cause__
+        return self.batch([command])[0]
 
     def batch(self, commands: Sequence[Sequence[Argument]]) -> list[Any]:
         """Several commands in one round trip; an error among the replies is raised."""
         if not commands:
             return []
-        try:
-            with self._asking(len(commands)) as client:
-                pipeline = client.pipeline(transaction=False)
-                for command in commands:
-                    pipeline.execute_command(*command)
-                replies = list(pipeline.execute(raise_on_error=False))
-        except StoreUnavailable as error:
-            raise self._failed(error) from error.__cause__
+        replies = self._ask(b"".join([pack(tuple(command)) for command in commands]), len(commands))
         for reply in replies:
-            if isinstance(reply, Exception):
-                raise self._failed(from_client(reply)) from reply
+            if isinstance(reply, StoreRefused):
+                raise self._failed(reply)
         return replies
 
     def moved(self) -> None:
         """Another server is the master: calls begin with new connections. One that is under way finishes."""
-        client, self._client = self._client, None
-        if client is not None:
-            client.connection_pool.disconnect(inuse_connections=False)
+        kept, self._kept = self._kept, None
+        if kept is not None:
+            kept.close()
 
     def close(self) -> None:
         """Close all connections; another call makes new ones."""
         self.outage.end()
         self.outage = self._no_outage()
-        client, self._client = self._client, None
-        if client is not None:
+        kept, self._kept = self._kept, None
+        if kept is not None:
             if (behind := sentinels(self._url)) is not None:
                 behind.leave(self)
-            client.close()
+            kept.close()
 
     # Asking
 
-    def _run_once(self, script: Script, keys: Sequence[str], args: Sequence[Argument]) -> Any:
-        try:
-            return self._ask("EVALSHA", script.sha, len(keys), *keys, *args)
-        except StoreRefused as error:
-            if error.code != UNKNOWN_SCRIPT:
-                raise
-        return self._ask("EVAL", script.text, len(keys), *keys, *args)
+    def _run_once(self, packed: bytes, script: Script) -> Any:
+        [reply] = self._ask(packed, 1)
+        if isinstance(reply, StoreRefused) and reply.code == UNKNOWN_SCRIPT:
+            [reply] = self._ask(in_full(packed, script.sha, script.text.encode()), 1)
+        if isinstance(reply, StoreRefused):
+            raise reply
+        return reply
 
-    def _ask(self, *command: Argument) -> Any:
+    def _ask(self, packed: bytes, count: int) -> list[Any]:
+        """One round trip of so many commands, error replies among the replies. Raises StoreNotAsked in an outage."""
         try:
-            with self._asking(1) as client:
-                return client.execute_command(*command)
-        except StoreRefused:
-            raise
+            self.outage.require_none()
+            self._stats.commands += count
+            return self._exchange(packed, count)
         except StoreUnavailable as error:
             raise self._failed(error) from error.__cause__
 
-    @contextmanager
-    def _asking(self, commands: int) -> Iterator[redis.Redis]:
-        """The client, for one round trip. Raises StoreNotAsked in an outage."""
-        self.outage.require_none()
-        self._stats.commands += commands
-        with self._timed() as client:
-            yield client
-
-    @contextmanager
-    def _timed(self) -> Iterator[redis.Redis]:
+    def _exchange(self, packed: bytes, count: int) -> list[Any]:
         began = time.monotonic()
         try:
-            yield self._connected()
+            replies = self._connected().exchange(packed, count)
         except (RedisError, OSError) as error:
             found = from_client(error)
             if self._wait_once and not isinstance(found, StoreRefused):
                 self.outage.silent(time.monotonic() - began, self._timeout)
             raise found from error
         self.outage.answered()
+        return replies
 
     def _ask_again(self) -> None:
         """Whether an outage is over."""
-        with self._timed() as client:
-            client.execute_command("PING")
+        self._exchange(pack(("PING",)), 1)
 
     def _no_outage(self) -> Outage:
         return Outage(self._name, self._ask_again)
@@ -154,30 +139,28 @@ class Threads:
             self._stats.unavailable += 1
             return error
         self._stats.refuse(error)
-        client = self._client
-        if error.code in ELSEWHERE and client is not None:
-            client.connection_pool.disconnect(inuse_connections=False)
+        kept = self._kept
+        if error.code in ELSEWHERE and kept is not None:
+            kept.close_idle()
         return error
 
     # Connecting
 
-    def _connected(self) -> redis.Redis:
-        """The client; its pool connects when it is asked something."""
-        client = self._client
-        if client is None:
-            client = self._made()
-            client.response_callbacks.clear()  # replies as they are, like the asynchronous ones
-            self._client = client
-        return client
+    def _connected(self) -> Kept:
+        """The connections; one is made when somebody asks and none is idle."""
+        kept = self._kept
+        if kept is None:
+            kept = self._kept = Kept(self._made())
+        return kept
 
-    def _made(self) -> redis.Redis:
-        # an idle connection may have been closed, so try once more, at once; but do not wait twice for a silent Redis
+    def _made(self) -> Callable[[], Timed]:
+        # connecting is tried once more, at once; but nobody waits twice for a silent Redis
         options = options_of(self._timeout, Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)))
         if self._partitions is not None:
             options["redis_connect_func"] = self._greet
         if (behind := sentinels(self._url)) is not None:
             behind.follow(self)
-        return sync_client(self._url, **options)
+        return connections(self._url, **options)
 
     def _greet(self, connection: Any) -> None:
         """Begin a connection as `Link` does: before anything else, what is known of the partitions is compared."""

@@ -5,9 +5,11 @@ is ignored. IPv6 clients are counted by their /64, which is the least that a hou
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 Network = IPv4Network | IPv6Network
+SHORT = 64  # characters of an address that is remembered: the zone of an IPv6 address may have any length
 
 
 def networks(values: Sequence[str]) -> tuple[Network, ...]:
@@ -55,6 +57,11 @@ def address_of(text: str) -> str:
 
 def counted(address: str) -> str:
     """What an address is counted by: IPv4 as it is, IPv6 by /64, IPv4 in IPv6 as IPv4."""
+    return _counted(address) if len(address) <= SHORT else _counted.__wrapped__(address)
+
+
+@lru_cache(maxsize=4096)
+def _counted(address: str) -> str:
     parsed = _parsed(address)
     if not isinstance(parsed, IPv6Address):
         return str(parsed) if parsed else address
@@ -65,6 +72,11 @@ def counted(address: str) -> str:
 
 def wide(address: str) -> str:
     """What the wider bound counts an address by: IPv4 as it is, IPv6 by the /48, which one customer may have."""
+    return _wide(address) if len(address) <= SHORT else _wide.__wrapped__(address)
+
+
+@lru_cache(maxsize=4096)
+def _wide(address: str) -> str:
     parsed = _parsed(address)
     if not isinstance(parsed, IPv6Address) or parsed.ipv4_mapped:
         return counted(address)

@@ -8,6 +8,7 @@ import json
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from django.http import HttpRequest, HttpResponse
 from django.template import TemplateDoesNotExist
@@ -78,12 +79,13 @@ def _problem(denials: Iterable[Verdict], seconds: int) -> HttpResponse:
 
 
 def _policy(verdict: Verdict) -> str:
-    return f"{_quoted(verdict)};q={verdict.claim.rate.quota};w={window_of(verdict.claim.rate)}"
+    return f"{_quoted(verdict.claim.policy.name)};q={verdict.claim.rate.quota};w={window_of(verdict.claim.rate)}"
 
 
-def _quoted(verdict: Verdict) -> str:
+@lru_cache(maxsize=1024)
+def _quoted(policy: str) -> str:
     """A policy's name as a string of a structured field (RFC 9651): a decorator's group may hold any character."""
-    name = verdict.claim.policy.name.encode("ascii", "replace").decode()
+    name = policy.encode("ascii", "replace").decode()
     return '"' + "".join(letter for letter in name if letter.isprintable() and letter not in '"\\\\') + '"'
 
 
@@ -94,4 +96,4 @@ def window_of(rate: Rate) -> int:
 
 def _standing(verdict: Verdict) -> str:
     until = verdict.reset if verdict.allowed else verdict.retry_after
-    return f"{_quoted(verdict)};r={verdict.remaining};t={math.ceil(until)}"
+    return f"{_quoted(verdict.claim.policy.name)};r={verdict.remaining};t={math.ceil(until)}"

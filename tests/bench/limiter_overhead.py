@@ -1,18 +1,23 @@
 """What the limits cost an HTTP request: `python -m tests.bench.limiter_overhead`.
 
-One instance, one client on a kept-open connection; the same view asked without a policy, and under three of them, in
-turns, so that both meet the same machine. Printed: p50 and p99 of each, and the difference, which is the overhead. Then
-the limiter alone, in process: time of a decision, and of a remembered denial.
+One instance, one client on a connection that is kept; the same view asked without a policy, under one, and under
+three of them, in turns, so that all meet the same machine. Printed, of each: p50 and p99 of the time until the answer
+was read, CPU time of the server and of Redis; and what the policies add to each of these. All are medians over the
+rounds: p99 is that of the requests of a round, and what is added is the median of the rounds' differences, so a moment
+in which the machine did something else does not count as ours. With `--alone`, the limiter's own work in process.
 """
 
 import argparse
 import asyncio
-import statistics
+import gc
+import os
+import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from http.client import HTTPConnection
 from pathlib import Path
-from typing import Any
+from statistics import median, quantiles
 
 from django.conf import settings
 
@@ -24,102 +29,176 @@ from flotilla.ratelimit.decisions import Claim  # noqa: E402
 from flotilla.ratelimit.limiter import Limiter  # noqa: E402
 from flotilla.ratelimit.policies import Policy  # noqa: E402
 from flotilla.store import Shard  # noqa: E402
-from tests.cluster.support.harness import Cluster  # noqa: E402
+from tests.bench.jobs.base import served  # noqa: E402
+from tests.bench.machine import Cores, Meter, end_in_order  # noqa: E402
+from tests.bench.pages.urls import EMPTY, EMPTY_COROUTINE  # noqa: E402
+from tests.bench.servers.base import BenchRedis, Server, Shape  # noqa: E402
+from tests.bench.servers.limited import RATES, FlotillaLimited, GunicornLimited  # noqa: E402
 
-RATES = ("100000/s burst=100000", "1000000/m burst=1000000", "200/m")
-IDENTITY = "ip:192.0.2.1"
-CONFIG: dict[str, Any] = {
-    "rate_limits": {
-        "one": {"guards": "http:/burst/limited", "key": "ip", "rate": RATES[0]},
-        "two": {"guards": "http:/burst/limited", "key": "header:X-API-Key", "rate": RATES[1]},
-        "three": {"guards": "http:/burst/limited", "key": "header:X-Nothing", "rate": "100000/m"},
-    }
+SLICE = 20  # requests of one kind before the next kind's turn
+WARM = 10  # slices that do not count
+LIMITS = ("free", "one", "three")
+VIEWS = {"a view": EMPTY, "a coroutine view": EMPTY_COROUTINE}
+SERVERS: dict[str, tuple[type[Server], tuple[str, ...]]] = {
+    "asgi": (FlotillaLimited, tuple(VIEWS)),
+    "wsgi": (GunicornLimited, ("a view",)),
 }
+FIGURES = ("p50, ms", "p99, ms", "CPU of the server, ms", "CPU of Redis, ms")
+Figures = tuple[float, ...]
+"""One kind of request in one round: `FIGURES`, each in milliseconds."""
 
 
-def percentile(times: list[float], share: float) -> float:
-    """In milliseconds."""
-    return statistics.quantiles(times, n=1000, method="inclusive")[int(share * 1000) - 1] * 1000
+class Kind:
+    """One path, and what was measured of it."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.rounds: list[Figures] = []
+        self._times: list[float] = []
+        self._server = self._redis = 0.0
+
+    def slice(self, connection: HTTPConnection, server: Meter, redis: Meter) -> None:
+        """Some requests. Raises AssertionError for one that was not answered as it should be."""
+        before, redis_before = server.cpu(), redis.cpu()
+        for _ in range(SLICE):
+            began = time.perf_counter()
+            connection.request("GET", self.path, headers={"X-API-Key": "bench"})
+            response = connection.getresponse()
+            text = response.read()
+            self._times.append(time.perf_counter() - began)
+            limited = response.headers.get("RateLimit") is not None
+            if response.status != 200 or limited == self.path.endswith("free"):
+                raise AssertionError(f"{self.path}: {response.status}, {text[:200]!r}")
+        self._server += server.cpu() - before
+        self._redis += redis.cpu() - redis_before
+
+    def end_round(self) -> None:
+        """Keep the figures of what was asked since the last round."""
+        each, count = quantiles(self._times, n=100, method="inclusive"), len(self._times)
+        self.rounds.append((each[49] * 1e3, each[98] * 1e3, self._server / count * 1e3, self._redis / count * 1e3))
+        self.forget()
+
+    def forget(self) -> None:
+        """What was asked since the last round does not count."""
+        self._times, self._server, self._redis = [], 0.0, 0.0
+
+    @property
+    def medians(self) -> Figures:
+        """Over the rounds."""
+        return tuple(map(median, zip(*self.rounds, strict=True)))
+
+    def beyond(self, other: "Kind") -> Figures:
+        """What it takes more than another kind, of which each round was measured in turn with this one's."""
+        pairs = zip(self.rounds, other.rounds, strict=True)
+        return tuple(map(median, zip(*([a - b for a, b in zip(*pair, strict=True)] for pair in pairs), strict=True)))
 
 
-def ask(connection: HTTPConnection, path: str) -> float:
-    """Seconds of one request."""
-    began = time.perf_counter()
-    connection.request("GET", path, headers={"X-API-Key": "bench"})
-    response = connection.getresponse()
-    response.read()
-    assert response.status == 200, (path, response.status)
-    return time.perf_counter() - began
+def measure(server: Server, path: str, rounds: int, slices: int) -> dict[str, Kind]:
+    """All kinds of one view, in turns; who comes first changes from one turn to the next."""
+    kinds = {limits: Kind(path + limits) for limits in LIMITS}
+    meters = Meter(server.pids), Meter([server.redis.pid])
+    connection = HTTPConnection("127.0.0.1", server.ports[0], timeout=60)
+    order = list(kinds.values())
+    for _ in range(WARM):
+        for kind in order:
+            kind.slice(connection, *meters)
+            kind.forget()
+    for _ in range(rounds):
+        for _ in range(slices):
+            order = [*order[1:], order[0]]
+            for kind in order:
+                kind.slice(connection, *meters)
+        for kind in order:
+            kind.end_round()
+    connection.close()
+    return kinds
 
 
-def over_http(requests: int) -> None:
-    """Print the overhead of a request."""
-    with tempfile.TemporaryDirectory(prefix="flotilla-bench-") as home:
-        cluster = Cluster(Path(home), CONFIG, "flotilla")
-        cluster.start()
-        try:
-            connection = HTTPConnection("127.0.0.1", cluster[0].port)
-            times: dict[str, list[float]] = {"/burst/free": [], "/burst/limited": []}
-            for _ in range(200):
-                for path in times:
-                    ask(connection, path)
-            for _ in range(requests):
-                for path, found in times.items():
-                    found.append(ask(connection, path))
-        finally:
-            cluster.stop()
-    plain, limited = times.values()
-    for share in (0.5, 0.99):
-        without, with_ = percentile(plain, share), percentile(limited, share)
-        print(
-            f"p{share * 100:g}: {without:6.3f} ms without, {with_:6.3f} ms under three policies: "
-            f"{with_ - without:+.3f} ms",
-            flush=True,
-        )
-    print(f"mean: {(statistics.mean(limited) - statistics.mean(plain)) * 1000:+.3f} ms ({requests} requests each)")
+def table(title: str, kinds: dict[str, Kind]) -> str:
+    """As Markdown."""
+    lines = [f"| {title} | {' | '.join(FIGURES)} |", "|---|" + "---:|" * len(FIGURES)]
+    rows = {"without a policy": kinds["free"].medians}
+    for limits in LIMITS[1:]:
+        rows[f"under {limits}"] = kinds[limits].medians
+        rows[f"{limits} more"] = kinds[limits].beyond(kinds["free"])
+    for name, figures in rows.items():
+        cells = [f"{value:+.3f}" if name.endswith("more") else f"{value:.3f}" for value in figures]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def over_http(names: Sequence[str], rounds: int, slices: int) -> None:
+    """Print the tables of some servers."""
+    cores = Cores()
+    if cores.rest:
+        os.sched_setaffinity(0, cores.rest)
+    print(f"medians of {rounds} rounds of {slices * SLICE} requests of each kind; {cores}", flush=True)
+    gc.disable()
+    for name in names:
+        kind, views = SERVERS[name]
+        with served(kind, Shape(), cores) as server:
+            for view in views:
+                found = measure(server, VIEWS[view], rounds, slices)
+                print(f"\n{table(f'{view}, {kind.title}', found)}", flush=True)
+                gc.collect()
 
 
 async def alone(url: str, decisions: int) -> None:
     """Print the time of the limiter's own work."""
     limiter = Limiter(Shard(0, url), Shard(0, url))
-    for rates in (RATES[:1], RATES[:2], RATES):
+    for rates in (RATES[:1], RATES):
         claims = []
         for number, text in enumerate(rates):
             policy = Policy(f"p{number}-{len(rates)}", ("http",), "ip", parse_rate(text))
-            claims.append(
-                Claim(policy, "ip:192.0.2.1", policy.rate, keys.bucket(policy.name, "ip:192.0.2.1", policy.rate))
-            )
-        times: list[float] = []
-        remembered: list[float] = []
+            key = keys.bucket(policy.name, "ip:192.0.2.1", policy.rate)
+            claims.append(Claim(policy, "ip:192.0.2.1", policy.rate, key))
+        times = []
         for _ in range(decisions):
-            began, before = time.perf_counter(), limiter.counts.remembered
+            began = time.perf_counter()
             await limiter.decide(claims)
-            (remembered if limiter.counts.remembered > before else times).append(time.perf_counter() - began)
-        print(
-            f"{len(rates)} policies: p50 {percentile(times, 0.5):.3f} ms, p99 {percentile(times, 0.99):.3f} ms",
-            flush=True,
-        )
-        if remembered:
-            print(f"a remembered denial: p50 {percentile(remembered, 0.5):.4f} ms ({len(remembered)} of them)")
-    await limiter.shard.close()
+            times.append(time.perf_counter() - began)
+        each = quantiles(times, n=100, method="inclusive")
+        print(f"{len(rates)} policies: p50 {each[49] * 1e3:.3f} ms, p99 {each[98] * 1e3:.3f} ms", flush=True)
+    await limiter.close()
 
 
-def main() -> None:
-    """Read the options and measure."""
-    parser = argparse.ArgumentParser(description="What the limits cost.")
-    parser.add_argument("--requests", type=int, default=5000)
-    wanted = parser.parse_args()
-    over_http(wanted.requests)
-    from tests.cluster.support.processes import Redis
-
+def alone_on_redis(decisions: int) -> None:
+    """`alone`, with a Redis for it."""
     with tempfile.TemporaryDirectory(prefix="flotilla-bench-") as home:
-        redis = Redis(Path(home))
+        redis = BenchRedis(Path(home), [])
         redis.start()
         try:
-            asyncio.run(alone(redis.url, wanted.requests))
+            asyncio.run(alone(redis.url, decisions))
         finally:
             redis.stop()
 
 
+def options() -> argparse.Namespace:
+    """What the command line asks for."""
+    parser = argparse.ArgumentParser(description="What the limits cost a request.")
+    parser.add_argument("--servers", type=lambda text: text.split(","), default=list(SERVERS), help="asgi,wsgi")
+    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--slices", type=int, default=20, help=f"of {SLICE} requests of each kind, in a round")
+    parser.add_argument("--alone", action="store_true", help="the limiter's own work instead, without a server")
+    wanted = parser.parse_args()
+    if unknown := set(wanted.servers) - set(SERVERS):
+        parser.error(f"no server is called {', '.join(unknown)}: there are {', '.join(SERVERS)}")
+    return wanted
+
+
+def main() -> int:
+    """Measure."""
+    end_in_order()
+    wanted = options()
+    if reason := FlotillaLimited.missing():
+        print(f"nothing can be measured: {reason}", file=sys.stderr)
+        return 2
+    if wanted.alone:
+        alone_on_redis(wanted.rounds * wanted.slices * SLICE)
+    else:
+        over_http(wanted.servers, wanted.rounds, wanted.slices)
+    return 0
+
+
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -162,8 +162,7 @@ def test_a_late_answer_of_a_master_behind_sentinels_is_nobody_elses(tmp_path: Pa
         fleet.servers[0].send(signal.SIGSTOP)
         with pytest.raises(StoreSilent), within(0.1):
             shard.execute_sync("GET", "key")
-        [connection] = shard._threads._connected().connection_pool._available_connections
-        assert not connection.is_connected
+        assert not shard._threads._connected()._idle
     finally:
         fleet.servers[0].send(signal.SIGCONT)
         shard.close_sync()

@@ -100,12 +100,15 @@ class Flotilla(CentrifugeServer):
         subprocess.run(migrate, cwd=self.root, env=self.environment, check=True)
         self._metrics_ports = [free_port() for _ in self.ports]
         for number, port in enumerate(self.ports):
-            command = [sys.executable, "-m", "flotilla.realtime.server.daphne", *self._listening(port)]
             own_names = {"INSTANCE_ID": f"bench-{number}", "METRICS_PORT": str(self._metrics_ports[number])}
-            words = [*command, "--access-log", os.devnull, "project.asgi:application"]
-            self.spawn(words, self.environment | own_names, self.root)
+            self.spawn(self._command(port), self.environment | own_names, self.root)
         for process, port in zip(self.server_processes, self.ports, strict=True):
             wait_until(lambda p=process, n=port: not p.running or self._ready(n), f"{self.name} is ready")
+
+    def _command(self, port: int) -> list[str]:
+        """What starts a process."""
+        server = [sys.executable, "-m", "flotilla.realtime.server.daphne", *self._listening(port)]
+        return [*server, "--access-log", os.devnull, "project.asgi:application"]
 
     def _listening(self, port: int) -> list[str]:
         """The words that say where a process listens."""
