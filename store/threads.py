@@ -57,11 +57,11 @@ class Threads:
         """As `run`, for an EVALSHA of `script` that is packed already."""
         gives_up = time.monotonic() + bounded(HELD_WITHIN)
         while True:
-            try:
-                return self._run_once(packed, script)
-            except StoreRefused as error:
-                if error.code != DOUBT or self._partitions is None or time.monotonic() > gives_up:
-                    raise self._failed(error) from None
+            reply = self._run_once(packed, script)
+            if not isinstance(reply, StoreRefused):
+                return reply
+            if reply.code != DOUBT or self._partitions is None or time.monotonic() > gives_up:
+                raise self._failed(reply)
             time.sleep(COMPARE_EVERY)
             self._compare(self._partitions)
 
@@ -98,11 +98,10 @@ class Threads:
     # Asking
 
     def _run_once(self, packed: bytes, script: Script) -> Any:
+        """The script's reply, which may be an error."""
         [reply] = self._ask(packed, 1)
         if isinstance(reply, StoreRefused) and reply.code == UNKNOWN_SCRIPT:
             [reply] = self._ask(in_full(packed, script.sha, script.text.encode()), 1)
-        if isinstance(reply, StoreRefused):
-            raise reply
         return reply
 
     def _ask(self, packed: bytes, count: int) -> list[Any]:
