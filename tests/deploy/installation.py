@@ -239,7 +239,18 @@ class Crowd:
 def copy_of_the_code(target: Path) -> Path:
     """A checkout of its own, which a test may change: what the image has in it, and the procedures."""
     ignored = shutil.ignore_patterns("node_modules", "__pycache__", "*.pyc")
-    names = ("project", "flotilla", "examples", "realtime", "presence", "ratelimit", "monitoring", "store", "ops", "speedups")
+    names = (
+        "project",
+        "flotilla",
+        "examples",
+        "realtime",
+        "presence",
+        "ratelimit",
+        "monitoring",
+        "store",
+        "ops",
+        "speedups",
+    )
     for name in (*names, "deploy"):
         shutil.copytree(ROOT / name, target / name, symlinks=True, ignore=ignored)
     shutil.copy(ROOT / "manage.py", target)
