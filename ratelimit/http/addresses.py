@@ -57,30 +57,27 @@ def address_of(text: str) -> str:
 
 def counted(address: str) -> str:
     """What an address is counted by: IPv4 as it is, IPv6 by /64, IPv4 in IPv6 as IPv4."""
-    return _counted(address) if len(address) <= SHORT else _counted.__wrapped__(address)
-
-
-@lru_cache(maxsize=4096)
-def _counted(address: str) -> str:
-    parsed = _parsed(address)
-    if not isinstance(parsed, IPv6Address):
-        return str(parsed) if parsed else address
-    if parsed.ipv4_mapped:
-        return str(parsed.ipv4_mapped)
-    return str(ip_network((int(parsed) >> 64 << 64, 64)))
+    return _bounds(address)[0]
 
 
 def wide(address: str) -> str:
     """What the wider bound counts an address by: IPv4 as it is, IPv6 by the /48, which one customer may have."""
-    return _wide(address) if len(address) <= SHORT else _wide.__wrapped__(address)
+    return _bounds(address)[1]
+
+
+def _bounds(address: str) -> tuple[str, str]:
+    ask = _counted_by if len(address) <= SHORT else _counted_by.__wrapped__
+    return ask(address)
 
 
 @lru_cache(maxsize=4096)
-def _wide(address: str) -> str:
+def _counted_by(address: str) -> tuple[str, str]:
+    """`counted` and `wide`, for who is counted by one is by the other."""
     parsed = _parsed(address)
-    if not isinstance(parsed, IPv6Address) or parsed.ipv4_mapped:
-        return counted(address)
-    return str(ip_network((int(parsed) >> 80 << 80, 48)))
+    if isinstance(parsed, IPv6Address) and not parsed.ipv4_mapped:
+        return str(ip_network((int(parsed) >> 64 << 64, 64))), str(ip_network((int(parsed) >> 80 << 80, 48)))
+    alone = (parsed.ipv4_mapped or parsed) if isinstance(parsed, IPv6Address) else parsed
+    return (str(alone) if alone else address,) * 2
 
 
 def _parsed(address: str) -> IPv4Address | IPv6Address | None:
