@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from functools import partial
 
 import msgpack
 import pytest
@@ -10,7 +11,7 @@ import pytest_asyncio
 import redis.asyncio as aioredis
 
 from flotilla.realtime.conf import ChannelOptions
-from flotilla.realtime.engine.broker import Broker
+from flotilla.realtime.engine.broker import Broker, _pass_on
 from flotilla.realtime.engine.publication import Page, StreamPosition
 from flotilla.realtime.engine.recovery import recover
 from flotilla.store import Store, StoreUnavailable, placement_of
@@ -413,3 +414,18 @@ class TestConfirming:
         await broker.confirm(ROOM, "nonce", NONE)
         assert await ear.heard(1) == [{"type": "live", "c": ROOM, "n": "nonce", "e": "", "o": 0}]
         assert keys_of_names(redis_process) == []
+
+
+@pytest.mark.parametrize("error", [None, StoreUnavailable("away"), TypeError("a list was wanted")])
+async def test_who_waits_for_a_traced_publication_hears_of_every_end(error: Exception | None) -> None:
+    """None: the call was given up."""
+    loop = asyncio.get_running_loop()
+    answer: asyncio.Future[object] = loop.create_future()
+    waiting: asyncio.Future[object] = loop.create_future()
+    answer.add_done_callback(partial(_pass_on, waiting))
+    if error is None:
+        answer.cancel()
+    else:
+        answer.set_exception(error)
+    with pytest.raises(StoreUnavailable):
+        await asyncio.wait_for(waiting, 5)
