@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -17,9 +18,12 @@ from tests.bench import native
 from tests.bench.jobs.base import set_up
 from tests.bench.load import Figures, LoadClient, LoadError, payload
 from tests.bench.machine import Cores, Meter
-from tests.bench.servers.base import Shape
+from tests.bench.servers.base import Publishing, Shape
 from tests.bench.servers.floor import CFloor
 from tests.cluster.support.processes import ROOT, free_port, wait_until
+
+
+NOBODY = {"dialect": "raw", "ports": 1, "path": b"/".hex(), "hello": ""}  # connects
 
 
 @pytest.fixture(autouse=True)
@@ -120,9 +124,45 @@ def test_what_comes_twice_is_counted(tmp_path: Path) -> None:
     assert figures["received"] == 500
 
 
+@contextmanager
+def endpoint(answer: bytes) -> Iterator[int]:
+    """The port of one that answers whatever comes with these bytes, each in a packet of its own."""
+
+    def serve() -> None:
+        with listener.accept()[0] as link:
+            link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            while link.recv(65536):
+                for byte in answer:
+                    link.send(bytes([byte]))
+
+    with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor() as pool:
+        served = pool.submit(serve)
+        yield listener.getsockname()[1]
+        served.result(10)
+
+
+@pytest.mark.parametrize(
+    ("answer", "refused"),
+    [
+        (b"*4\r\n$3\r\n-ab\r\n:1\r\n:0\r\n:1\r\n", False),
+        (b"$5\r\n\r\n-ab\r\n$0\r\n\r\n$-1\r\n:2\r\n", False),
+        (b"+OK\r\n-ERR no room\r\n", True),
+        (b"$3\r\n-ab\r\n-ERR no room\r\n", True),
+    ],
+)
+def test_a_refusal_is_a_line_and_not_part_of_a_string(answer: bytes, refused: bool) -> None:
+    """An epoch may begin with a hyphen, as a refusal does."""
+    with endpoint(answer) as port, LoadClient() as load:
+        load.tell("setup", NOBODY)
+        load.publish_through(Publishing(port=port, template=b"*1\r\n$4\r\nPING\r\n"))
+        figures = load.run(1, rate=20)
+    assert figures["published"] == 20
+    assert (figures["errors"] > 0) == refused, figures["complaint"]
+
+
 def test_clients_that_cannot_join_are_an_error() -> None:
     with LoadClient() as load:
-        load.tell("setup", {"dialect": "raw", "ports": free_port(), "path": b"/".hex(), "hello": ""})
+        load.tell("setup", NOBODY | {"ports": free_port()})
         with pytest.raises(LoadError, match="0 of 3 clients could join: connect: Connection refused"):
             load.connect(3, within=5)
 

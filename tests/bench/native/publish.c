@@ -20,12 +20,15 @@
 struct link { /* a connection to the publishing endpoint */
     int fd;
     bool waits; /* for the answer to its request */
+    char kind;      /* of the line of Redis's answer that is being read: its first byte, or 0 between lines */
+    uint64_t told;  /* the number in that line, so far */
+    uint64_t bytes; /* of a string that are still to come, and are no lines */
     char *template;
     struct buffer out;
 };
 
 static struct {
-    bool by_clients, awaited, batched;
+    bool by_clients, awaited, batched, http;
     char *template;
     size_t length, marks[MOST_MARKS];
     uint32_t mark_count, turn, link_count;
@@ -60,6 +63,8 @@ static void hang_up(struct link *link) {
     link->fd = -1;
     link->waits = false;
     link->out.length = 0;
+    link->kind = 0;
+    link->bytes = 0;
 }
 
 /* A copy of the template for a room. */
@@ -104,6 +109,7 @@ void set_publisher(bool by_clients, uint16_t port, uint32_t links, const char *t
     if (!by_clients)
         for (const char *p = template; (p = memmem(p, length - (size_t)(p - template), "%r", 2)); p += 2)
             publisher.length--; /* two characters become one digit */
+    publisher.http = memmem(template, length, " HTTP/1.1\r\n", 11) != NULL;
     find_marks(by_clients ? publisher.template : publisher.links[0].template, publisher.length);
 }
 
@@ -183,7 +189,38 @@ bool publish(uint64_t intended) {
     return true;
 }
 
-/* Redis says errors with a line that begins with `-`, HTTP with a status that does not begin with 2, or in its body. */
+/* The first refusal in what Redis said, or NULL: a line that begins with `-` and is not within a string, which may begin
+ * with anything. Lines and strings may end in a later part. */
+static const char *refused(struct link *link, const char *said, const char *end) {
+    const char *found = NULL;
+    for (const char *at = said; at < end; at++) {
+        if (link->bytes) {
+            uint64_t rest = (uint64_t)(end - at), skipped = link->bytes < rest ? link->bytes : rest;
+            link->bytes -= skipped;
+            at += skipped - 1;
+        } else if (*at == '\n') {
+            if (link->kind == '$') link->bytes = link->told + 2;
+            link->kind = 0;
+        } else if (!link->kind) {
+            link->kind = *at;
+            link->told = 0;
+            if (*at == '-' && !found) found = at;
+        } else if (*at == '-') {
+            link->kind = '_'; /* `$-1` is no string */
+        } else if (*at >= '0' && *at <= '9') {
+            link->told = link->told * 10 + (uint64_t)(*at - '0');
+        }
+    }
+    return found;
+}
+
+/* HTTP says errors with a status that does not begin with 2, or in its body. */
+static const char *refused_by_http(const char *answer) {
+    for (const char *at = answer; (at = strstr(at, "HTTP/1.1 ")); at += 9)
+        if (at[9] != '2') return at;
+    return strstr(answer, "\"error\":");
+}
+
 void on_publisher(void *what, uint32_t events) {
     struct link *link = what;
     if (events & EPOLLOUT) flush(link);
@@ -199,13 +236,9 @@ void on_publisher(void *what, uint32_t events) {
     }
     answer[got] = 0;
     link->waits = false;
-    if (answer[0] == '-' || strstr(answer, "\n-") || strstr(answer, "\"error\":")) {
-        complain("publishing was refused", answer, (size_t)got);
+    const char *refusal = publisher.http ? refused_by_http(answer) : refused(link, answer, answer + got);
+    if (refusal) {
+        complain("publishing was refused", refusal, strlen(refusal));
         bench.run.errors++;
     }
-    for (const char *at = answer; (at = strstr(at, "HTTP/1.1 ")); at += 9)
-        if (at[9] != '2') {
-            complain("publishing was refused", at, strlen(at));
-            bench.run.errors++;
-        }
 }
