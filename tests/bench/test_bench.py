@@ -22,7 +22,6 @@ from tests.bench.servers.base import Publishing, Shape
 from tests.bench.servers.floor import CFloor
 from tests.cluster.support.processes import ROOT, free_port, wait_until
 
-
 NOBODY = {"dialect": "raw", "ports": 1, "path": b"/".hex(), "hello": ""}  # connects
 
 
