@@ -205,12 +205,15 @@ async def _newcomer(port: int) -> None:
 
 
 async def _come(port: int) -> ClientConnection:
-    """A client that has connected."""
+    """A client that has connected; nothing is left of one that has not."""
     url = f"ws://127.0.0.1:{port}/connection/websocket"
     socket = await connect(url, proxy=None, compression=None, ping_interval=None, open_timeout=NEVER)
-    await socket.send(json.dumps({"id": 1, "connect": {"token": token("7")}}))
-    answer = json.loads(str(await socket.recv()).split("\n")[0])
-    if "connect" not in answer:
+    try:
+        await socket.send(json.dumps({"id": 1, "connect": {"token": token("7")}}))
+        answer = json.loads(str(await socket.recv()).split("\n")[0])
+        if "connect" not in answer:
+            raise ValueError(f"not connected: {answer}")
+    except BaseException:
         socket.transport.abort()
-        raise ValueError(f"not connected: {answer}")
+        raise
     return socket
