@@ -76,8 +76,9 @@ def _counted_by(address: str) -> tuple[str, str]:
     parsed = _parsed(address)
     if isinstance(parsed, IPv6Address) and not parsed.ipv4_mapped:
         return str(ip_network((int(parsed) >> 64 << 64, 64))), str(ip_network((int(parsed) >> 80 << 80, 48)))
-    alone = (parsed.ipv4_mapped or parsed) if isinstance(parsed, IPv6Address) else parsed
-    return (str(alone) if alone else address,) * 2
+    alone = parsed.ipv4_mapped if isinstance(parsed, IPv6Address) else parsed
+    text = str(alone) if alone else address
+    return text, text
 
 
 def _parsed(address: str) -> IPv4Address | IPv6Address | None:

@@ -22,7 +22,7 @@ from tests.bench.servers.base import Publishing, Shape
 from tests.bench.servers.floor import CFloor
 from tests.cluster.support.processes import ROOT, free_port, wait_until
 
-NOBODY = {"dialect": "raw", "ports": 1, "path": b"/".hex(), "hello": ""}  # connects
+UNCONNECTED = {"dialect": "raw", "ports": 1, "path": b"/".hex(), "hello": ""}  # set up, but nobody is to connect
 
 
 @pytest.fixture(autouse=True)
@@ -152,7 +152,7 @@ def endpoint(answer: bytes) -> Iterator[int]:
 def test_a_refusal_is_a_line_and_not_part_of_a_string(answer: bytes, refused: bool) -> None:
     """An epoch may begin with a hyphen, as a refusal does."""
     with endpoint(answer) as port, LoadClient() as load:
-        load.tell("setup", NOBODY)
+        load.tell("setup", UNCONNECTED)
         load.publish_through(Publishing(port=port, template=b"*1\r\n$4\r\nPING\r\n"))
         figures = load.run(1, rate=20)
     assert figures["published"] == 20
@@ -161,7 +161,7 @@ def test_a_refusal_is_a_line_and_not_part_of_a_string(answer: bytes, refused: bo
 
 def test_clients_that_cannot_join_are_an_error() -> None:
     with LoadClient() as load:
-        load.tell("setup", NOBODY | {"ports": free_port()})
+        load.tell("setup", UNCONNECTED | {"ports": free_port()})
         with pytest.raises(LoadError, match="0 of 3 clients could join: connect: Connection refused"):
             load.connect(3, within=5)
 

@@ -19,7 +19,7 @@
 
 struct link { /* a connection to the publishing endpoint */
     int fd;
-    bool waits; /* for the answer to its request */
+    bool waits;     /* for the answer to its request */
     char kind;      /* of the line of Redis's answer that is being read: its first byte, or 0 between lines */
     uint64_t told;  /* the number in that line, so far */
     uint64_t bytes; /* of a string that are still to come, and are no lines */
