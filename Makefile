@@ -11,24 +11,28 @@ WORKERS ?= 3
 OURS_ALONE := --ignore tests/cluster/test_served.py --deselect tests/cluster/test_hostile_input.py::test_bytes_of_any_kind \
 	--ignore-glob 'tests/cluster/test_*http_*.py'
 # Campaigns in short, requests of every kind, whole installations, and the bench: each is half a minute or more.
-LONG_TESTS := $(wildcard $(addprefix tests/,bench/test_bench.py bench/test_jobs.py chaos/test_short.py \
-	deploy/test_procedures.py hostile/test_short.py ops/load/test_correlation.py $(addprefix cluster/test_,api_document.py failover_under_load.py limits_burst.py other_servers.py \
-	many_behind_balancer.py redis_restarts_under_load.py rolling_short.py)))
-FOREIGN_SUITES := $(addprefix tests/foreign/,python_sdk.py go_sdk.py)
-HOST_TESTS := $(addprefix tests/host/,installed.py served.py publishing.py outages.py quickstart.py)
+LONG_TESTS := $(wildcard $(addprefix tests/,bench/test_bench.py bench/test_jobs.py chaos/live/test_short.py chaos/test_short.py chaos/test_short_on_a_cluster.py \
+	deploy/test_procedures.py hostile/test_short.py monitoring/test_rights_on_a_cluster.py networks/test_short.py ops/load/test_correlation.py \
+	soak/test_short.py store/test_cluster_addresses.py store/test_cluster_failover.py \
+	$(addprefix cluster/test_,api_document.py failover_under_load.py limits_burst.py live_pages.py many_behind_balancer.py other_servers.py \
+	outbox_short.py redis_cluster_under_load.py redis_restarts_under_load.py reshard_short.py rolling_short.py)))
+FOREIGN_SUITES := $(addprefix tests/foreign/,python_sdk.py go_sdk.py java_sdk.py clients_document.py)
+# Over which transports and encodings the JavaScript SDK misses nothing: `make test` has some of them.
+PAIRED := $(addprefix tests/cluster/test_,transports.py across_instances.py across_redis_outages.py conformance_recovery.py deltas.py filters_and_caches.py slow_links.py)
+HOST_TESTS := $(addprefix tests/host/,installed.py served.py publishing.py outages.py quickstart.py live_board.py)
 COMPOSE_TESTS := $(addprefix tests/compose/,across.py faults.py procedures.py rolling.py)
 PACKAGES := flotilla project examples
 # Of these, tests that kill, pause, configure or save a Redis skip themselves (tests/store/engine_process.py), some in
 # their middle: what they had open is closed late, which is no warning there.
 ON_THE_ENGINE := $(addprefix tests/,store/test_link.py store/test_shards.py presence ratelimit realtime/admin realtime/api \
-	realtime/blocks realtime/client realtime/engine realtime/node realtime/test_lifespan.py monitoring examples)
+	realtime/blocks realtime/client realtime/engine realtime/node realtime/webhooks realtime/test_lifespan.py monitoring examples)
 # Tests that run the code in their own process, or in one they start themselves.
 COVERED := $(addprefix tests/,realtime presence ratelimit monitoring store ops project examples flotilla) \
 	$(addprefix --ignore ,$(LONG_TESTS))
 
 # A stamp carries the checksum of what was installed: a changed lock is installed at the next call.
 checksum = $(shell cat $(1) 2>/dev/null | cksum | cut -d' ' -f1)
-RUN_STAMP := $(VENV)/installed-run-$(call checksum,requirements.lock)
+RUN_STAMP := $(VENV)/installed-run-$(call checksum,requirements-examples.lock)
 DEV_STAMP := $(VENV)/installed-dev-$(call checksum,requirements-dev.lock)
 BENCH_STAMP := $(VENV)/installed-bench-$(call checksum,requirements-bench.lock)
 DOCS_STAMP := $(VENV)/installed-docs-$(call checksum,requirements-docs.lock)
@@ -49,12 +53,16 @@ run: $(RUN_STAMP) ## the platform with its demo: INSTANCES (2) processes on HOST
 test: $(DEV_STAMP) node-projects ## all tests but the long ones, in random order
 	@exec $(PY) -m pytest -n $(WORKERS) --dist loadfile $(addprefix --ignore ,$(LONG_TESTS)) $(ARGS)
 
-.PHONY: test-long test-foreign test-in-process
+.PHONY: test-long test-foreign test-in-process test-engine
 test-long: $(DEV_STAMP) node-projects ## the long ones: campaigns in short, whole installations, the bench, thousands of vanishing clients
 	@FLOTILLA_TEST_ROUNDS=2000 exec $(PY) -m pytest -n $(WORKERS) --dist loadfile $(LONG_TESTS) tests/cluster/test_server_ends.py $(ARGS)
 
-test-foreign: $(DEV_STAMP) ## the Python and the Go SDK's own tests against the platform; a minute, and two for the first compilation
+test-foreign: $(DEV_STAMP) ## the Python and the Go SDK's own tests, and the Java SDK, against the platform; three minutes, and two for the first compilation
 	@exec $(PY) -m pytest $(FOREIGN_SUITES) $(ARGS)
+
+.PHONY: test-pairs
+test-pairs: $(DEV_STAMP) node-projects ## the JavaScript SDK over every transport and encoding, straight and behind HAProxy and nginx, through every fault; minutes
+	@FLOTILLA_TEST_PAIRS=all exec $(PY) -m pytest -n $(WORKERS) --dist loadfile -k "transports or js-" $(PAIRED) $(ARGS)
 
 .PHONY: test-host
 test-host: $(DEV_STAMP) ## the wheel, installed into a foreign project beside its own apps, and the Quickstart in an empty folder; three minutes
@@ -66,6 +74,10 @@ test-plain: $(DEV_STAMP) node-projects ## the cluster tests on another ASGI serv
 .PHONY: test-routed
 test-routed: $(DEV_STAMP) node-projects ## the cluster tests with an application around ours, so that every connection comes by ASGI
 	@FLOTILLA_TEST_ROUTED=1 exec $(PY) -m pytest tests/cluster $(ARGS)
+
+.PHONY: test-cluster
+test-cluster: $(DEV_STAMP) node-projects ## the cluster tests on a Redis Cluster of 3 masters and 3 replicas in the place of each Redis; half an hour
+	@FLOTILLA_TEST_ENGINE=cluster exec $(PY) -m pytest tests/cluster $(ARGS)
 
 test-compose: $(DEV_STAMP) node-projects ## docker-compose.yml end to end: faults, alerts, a rolling restart, procedures; 15 minutes and a container engine
 	@exec $(PY) -m pytest $(COMPOSE_TESTS) $(ARGS)
@@ -101,15 +113,38 @@ fuzz: $(DEV_STAMP) ## fuzzers of all that clients can send, by SEED (the time), 
 	@FLOTILLA_FUZZ_SECONDS=$(or $(SECONDS),60) FLOTILLA_FUZZ_SEED=$(or $(SEED),$(shell date +%s)) \
 		exec $(PY) -m pytest $(wildcard tests/*/test_fuzz_*.py tests/*/*/test_fuzz_*.py) tests/cluster/test_api_document.py $(ARGS)
 
-chaos: $(DEV_STAMP) ## MINUTES (5) of every fault under load, by SEED, on SHARDS (1) Redises: nothing lost, doubled or left behind
+chaos: $(DEV_STAMP) ## MINUTES (5) of every fault under load, by SEED, on SHARDS (1) Redises or ENGINE=cluster: nothing lost, doubled or left behind
 	@exec $(PY) -m tests.chaos.run --minutes $(or $(MINUTES),5) \
-		$(if $(SEED),--seed $(SEED)) $(if $(SHARDS),--shards $(SHARDS)) $(ARGS)
+		$(if $(SEED),--seed $(SEED)) $(if $(SHARDS),--shards $(SHARDS)) $(if $(ENGINE),--engine $(ENGINE)) $(ARGS)
+
+.PHONY: live-chaos outbox
+live-chaos: $(DEV_STAMP) node-projects ## MINUTES (3) of every fault, by SEED, while rows change: every tab shows what was committed; needs PostgreSQL
+	@exec $(PY) -m tests.chaos.live.run --minutes $(or $(MINUTES),3) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+.PHONY: networks
+networks: $(DEV_STAMP) ## MINUTES (40) of links between hosts that are cut, half-open, slow, for 10 and 60 s, by SEED: needs root, haproxy, PostgreSQL
+	@exec $(PY) -m tests.networks.run --minutes $(or $(MINUTES),40) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+outbox: $(DEV_STAMP) ## minutes: 10,000 durable messages through kills and restarts, in PostgreSQL and SQLite: exactly what was committed
+	@exec $(PY) -m tests.cluster.campaigns.outbox $(ARGS)
 
 hostile: $(DEV_STAMP) ## half an hour: every attack on a live instance, directly and behind HAProxy: nobody else notices; ARGS="--only pings"
 	@exec $(PY) -m tests.hostile.run --behind both $(ARGS)
 
+.PHONY: soak
+soak: $(BENCH_STAMP) ## MINUTES (30) of everything at steady rates: no memory, file, task, key or row grows; into var/soak
+	@exec $(PY) -m tests.soak.run --minutes $(or $(MINUTES),30) $(ARGS)
+
 rolling: $(DEV_STAMP) ## a rolling restart under 1,000 clients and 200 publications/s: nothing lost, no error, no storm
 	@exec $(PY) -m tests.cluster.campaigns.rolling $(ARGS)
+
+.PHONY: reshard
+reshard: $(DEV_STAMP) ## one Redis becomes two, then three, then one, under load and faults: everybody whole or told, nothing left behind
+	@exec $(PY) -m tests.cluster.campaigns.reshard $(ARGS)
+
+.PHONY: failover
+failover: $(DEV_STAMP) ## a quarter of an hour: failovers of Redis under load, planned, by kills, hangs and cuts: times, losses, who was told
+	@exec $(PY) -m tests.cluster.campaigns.failover $(ARGS)
 
 drained: $(DEV_STAMP) ## SIGTERM to an instance with 5,000 clients: when it has ended, and how they came back
 	@exec $(PY) -m tests.cluster.campaigns.drained $(ARGS)
@@ -146,6 +181,13 @@ test-peers: $(DEV_STAMP) bench-node-project ## the servers that the bench compar
 bench-compare: $(DEV_STAMP) ## what an operation costs beside revision BASE (the last tag, or the commit before): fails beyond noise; ARGS="--only publish,connect --quick"
 	@exec $(PY) -m tests.bench.compare --base $(or $(BASE),auto) $(ARGS)
 
+.PHONY: measure-costs check-model
+measure-costs: $(DEV_STAMP) ## what each operation costs, for `manage.py plan --costs`: half an hour, into var/bench/costs.json; ARGS="--rounds 1"
+	@exec $(PY) -m tests.bench.costs.run $(ARGS)
+
+check-model: $(DEV_STAMP) ## what `manage.py plan` predicts beside runs of three sizes on this machine: ten minutes; by var/bench/costs.json if there
+	@exec $(PY) -m tests.bench.costs.run --check $(ARGS)
+
 .PHONY: docs docs-serve reference
 docs: $(DOCS_STAMP) ## the documents as a site in var/site: every link and anchor checked, a warning is an error
 	@exec $(PY) -m docs.site.build
@@ -158,6 +200,9 @@ reference: $(DEV_STAMP) ## what is made from the code in docs/: SETTINGS.md, FUN
 
 test-in-process: $(DEV_STAMP) ## the tests that need a Redis and do it no harm, on the engine in the process
 	@FLOTILLA_TEST_ENGINE=memory exec $(PY) -m pytest -W ignore::pytest.PytestUnraisableExceptionWarning $(ON_THE_ENGINE) $(ARGS)
+
+test-engine: $(DEV_STAMP) ## the same tests on another engine: ENGINE=cluster, a Redis Cluster of three masters
+	@FLOTILLA_TEST_ENGINE=$(or $(ENGINE),cluster) exec $(PY) -m pytest -W ignore::pytest.PytestUnraisableExceptionWarning $(ON_THE_ENGINE) $(ARGS)
 
 check: lint types layers locks ## lint, format, types and layers; are the lock files current (before each commit: `pre-commit install`)
 
@@ -205,8 +250,8 @@ $(SPEEDUPS_STAMP): | $(PY)
 	@mkdir -p var && rm -f var/speedups-* && touch $@
 
 $(RUN_STAMP): | $(PY) $(SPEEDUPS_STAMP)
-	@echo "installing requirements.lock into $(VENV) …"
-	@$(PIP) -r requirements.lock
+	@echo "installing requirements-examples.lock into $(VENV) …"
+	@$(PIP) -r requirements-examples.lock
 	@rm -f $(VENV)/installed-run-* && touch $@
 
 $(DEV_STAMP): | $(PY) $(SPEEDUPS_STAMP)

@@ -32,7 +32,8 @@ class Lock:
 
 LOCKS = (
     Lock("requirements.lock", "requirements.txt"),
-    Lock("requirements-dev.lock", "requirements-dev.txt", "requirements.lock"),
+    Lock("requirements-examples.lock", "requirements-examples.txt", "requirements.lock"),
+    Lock("requirements-dev.lock", "requirements-dev.txt", "requirements-examples.lock"),
     Lock("requirements-bench.lock", "requirements-bench.txt", "requirements-dev.lock"),
     Lock("requirements-docs.lock", "requirements-docs.txt", "requirements-dev.lock"),
 )

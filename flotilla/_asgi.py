@@ -1,7 +1,8 @@
 """`flotilla.asgi`: one line in a project's `asgi.py` that puts the platform beside the project's own applications.
 
     http       /health/… (whatever the Host header says, and without a database thread) → /connection/websocket (a
-               handshake that lost its upgrade) → the API's keys, before a body is read → the project's own
+               handshake that lost its upgrade) → /connection/http_stream, /connection/sse, /connection/uni_sse and
+               /emulation (clients without WebSockets) → the API's keys, before a body is read → the project's own
     websocket  /connection/websocket → the platform, without ASGI where our server serves and no application is around
                this one (`flotilla.realtime.server.direct`); everything else → the project's own
     lifespan   starts and drains the node; the project's own is around it
@@ -76,11 +77,11 @@ class Stack:
         from flotilla.realtime.api.bodies import unread_without_key
         from flotilla.realtime.lifespan import lifespan, lifespan_around, start_with_daphne
         from flotilla.realtime.node.entrance import take
-        from flotilla.realtime.routing import ENDPOINT, endpoint, without_upgrade
+        from flotilla.realtime.routing import ENDPOINT, RESPONSES, endpoint, without_upgrade
         from flotilla.store.once import Once
 
         self._other = other
-        self._pages: dict[str, Application] = {ENDPOINT: without_upgrade}
+        self._pages: dict[str, Application] = {ENDPOINT: without_upgrade, **RESPONSES}
         if health is not None:
             self._pages |= {f"{health}live": live, f"{health}ready": ready}
         self._http = unread_without_key(http)

@@ -17,6 +17,7 @@ from flotilla.realtime.api.control import (
     subscribe,
     unsubscribe,
 )
+from flotilla.realtime.api.maps import amap_get, amap_remove, amap_set, map_get, map_remove, map_set
 from flotilla.realtime.api.messaging import asend_message, send_message
 from flotilla.realtime.api.python import (
     abroadcast,
@@ -29,14 +30,23 @@ from flotilla.realtime.api.python import (
     publish,
 )
 from flotilla.realtime.changes import Affected, affects
+from flotilla.realtime.live.declaration import live
+from flotilla.realtime.live.model import LiveModel
+from flotilla.realtime.live.queryset import LiveManager, LiveQuerySet
 
 __all__ = [
     "Affected",
+    "LiveManager",
+    "LiveModel",
+    "LiveQuerySet",
     "ablock",
     "abroadcast",
     "adisconnect",
     "affects",
     "ahistory",
+    "amap_get",
+    "amap_remove",
+    "amap_set",
     "apresence",
     "apublish",
     "areauthorize",
@@ -50,8 +60,12 @@ __all__ = [
     "broadcast",
     "disconnect",
     "history",
+    "live",
     "make_connection_token",
     "make_subscription_token",
+    "map_get",
+    "map_remove",
+    "map_set",
     "presence",
     "publish",
     "reauthorize",

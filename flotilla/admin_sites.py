@@ -27,6 +27,7 @@ ORDER = (
     "flotilla_realtime.Connection",
     "flotilla_realtime.Channel",
     "flotilla_realtime.Block",
+    "flotilla_realtime.OutboxRow",
     "flotilla_ratelimit.PersonalLimit",
 )
 """From the whole to the single: what the cluster does, who is in it, where, and what one does about it."""

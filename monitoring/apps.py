@@ -20,6 +20,7 @@ class MonitoringConfig(AppConfig):
         from flotilla.monitoring.health import watch
         from flotilla.monitoring.live_figures import NAMESPACE, OPTIONS, publisher
         from flotilla.monitoring.memory import memory_watch
+        from flotilla.monitoring.outbox import outbox_watch
         from flotilla.realtime.conf import provide_namespace
         from flotilla.realtime.server.signals import on_boot, on_drain, on_end
 
@@ -32,9 +33,11 @@ class MonitoringConfig(AppConfig):
         on_boot.connect(watch.start, dispatch_uid="monitoring.watch")
         on_boot.connect(memory_watch.start, dispatch_uid="flotilla.monitoring.memory")
         on_boot.connect(certificate_watch.start, dispatch_uid="flotilla.monitoring.certificates")
+        on_boot.connect(outbox_watch.start, dispatch_uid="flotilla.monitoring.outbox")
         on_boot.connect(publisher.start, dispatch_uid="flotilla.monitoring.live_figures")
         on_boot.connect(exporter.open_port, dispatch_uid="flotilla.monitoring.exporter")
         on_drain.connect(publisher.stop, dispatch_uid="flotilla.monitoring.live_figures")
+        on_drain.connect(outbox_watch.stop, dispatch_uid="flotilla.monitoring.outbox")
         on_drain.connect(certificate_watch.stop, dispatch_uid="flotilla.monitoring.certificates")
         on_drain.connect(memory_watch.stop, dispatch_uid="flotilla.monitoring.memory")
         on_drain.connect(watch.stop, dispatch_uid="monitoring.watch")

@@ -9,6 +9,7 @@ runs the checks from the start on, and keeps the last results for the metrics.
 
 import asyncio
 import logging
+import secrets
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from flotilla.realtime.server.drain import is_leaving
 from flotilla.store import Store, StoreRefused, StoreUnavailable, get_store
 from flotilla.store.conf import get_store_config
 from flotilla.store.once import Once
+from flotilla.store.own_names import name_per_shard
 from flotilla.store.supervised import SupervisedTask
 
 logger = logging.getLogger("flotilla.monitoring.health")
@@ -68,7 +70,10 @@ async def _redis() -> None:
 def _of_store(store: Store) -> list[ShardProbe]:
     global _probes
     if _probes is None or _probes[0] is not store:
-        _probes = (store, [ShardProbe(shard, of_leases=shard is store.first) for shard in store.shards])
+        # of this process's own: those that overlap may have one INSTANCE_ID
+        names = name_per_shard(store, f"health\0{secrets.token_hex(8)}-")
+        probes = [ShardProbe(*one, of_leases=one[0] is store.first) for one in zip(store.shards, names, strict=True)]
+        _probes = (store, probes)
     return _probes[1]
 
 
@@ -78,7 +83,18 @@ async def _limits() -> None:
 
 
 async def _database() -> None:
-    await DatabaseSyncToAsync(_ask_database, thread_sensitive=False)()
+    """The database answers. Where it is silent, its answer is waited for by one thread, however often this is asked:
+    many such threads are all that the event loop has."""
+    global _asking
+    if _asking is None or _asking.done() or _asking.get_loop() is not asyncio.get_running_loop():
+        _asking = asyncio.ensure_future(DatabaseSyncToAsync(_ask_database, thread_sensitive=False)())
+        _asking.add_done_callback(_see)  # whether somebody waits or not
+    await asyncio.shield(_asking)
+
+
+def _see(asked: "asyncio.Future[None]") -> None:
+    if not asked.cancelled():
+        asked.exception()
 
 
 def _ask_database() -> None:
@@ -107,6 +123,7 @@ def _of_node(node: Node) -> dict[str, bool]:
 
 
 _starting: "asyncio.Task[Node] | None" = None
+_asking: "asyncio.Future[None] | None" = None
 _probes: tuple[Store, list[ShardProbe]] | None = None
 _news = Once()
 CHECKS: dict[str, Check] = {

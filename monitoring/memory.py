@@ -1,5 +1,5 @@
 """How full each Redis is, whether it throws keys away when it is, and whether it can write its files: looked at every
-few seconds, told as metrics.
+few seconds, told as metrics. Of a cluster, each node that has a part of the keys is looked at once.
 
 A policy that evicts takes leases, positions and streams as readily as anything else, so it is a warning in the log as
 soon as it is seen. INFO says it all; CONFIG GET is refused by many who run Redis for others.
@@ -13,11 +13,13 @@ from typing import Any, NamedTuple
 from django.apps import AppConfig
 from django.core.checks import CheckMessage, Warning, register
 
-from flotilla.ratelimit.conf import limits_redis_url
+from flotilla.ratelimit.conf import get_limits_config, limits_redis_url
 from flotilla.ratelimit.service import get_limits
 from flotilla.store import Shard, StoreUnavailable, get_store, reading
 from flotilla.store.conf import get_store_config
+from flotilla.store.nodes import Server, servers_of, servers_of_sync
 from flotilla.store.supervised import SupervisedTask
+from flotilla.store.urls import expanded
 
 logger = logging.getLogger("flotilla.monitoring.memory")
 
@@ -77,7 +79,10 @@ class MemoryWatch(SupervisedTask):
 
     async def look(self) -> None:
         """Ask each Redis once."""
-        await asyncio.gather(*(self._ask(name, shard) for name, shard in _redises()))
+        redises = [*await servers_of(get_store().shards), *_of_limits()]
+        for gone in self.known.keys() - {name for name, _ in redises}:  # a node that has nothing of ours any more
+            self.known.pop(gone, None)
+        await asyncio.gather(*(self._ask(name, shard) for name, shard in redises))
 
     async def _watch(self) -> None:
         while True:
@@ -96,10 +101,8 @@ class MemoryWatch(SupervisedTask):
         self._warned[name] = found.policy
 
 
-def _redises() -> Iterator[tuple[str, Shard]]:
-    for shard in get_store().shards:
-        yield str(shard.index), shard
-    if limits_redis_url() not in get_store_config().redis_urls:
+def _of_limits() -> Iterator[Server]:
+    if get_limits_config().rate_limit_redis_url not in ("", *get_store_config().redis_urls):
         yield LIMITS, get_limits().limiter.shard
 
 
@@ -109,18 +112,21 @@ memory_watch = MemoryWatch()
 @register("redis", deploy=True)
 def check_eviction(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
     """Each Redis that can be asked now and would throw keys away."""
-    return list(_complaints(dict.fromkeys(filter(None, [*get_store_config().redis_urls, limits_redis_url()]))))
+    urls, own = get_store_config().redis_urls, get_limits_config().rate_limit_redis_url
+    shards = [Shard(index, url, ASK_WITHIN) for index, url in enumerate(expanded(urls) if urls else ())]
+    limits = [Shard(0, limits_redis_url(), ASK_WITHIN)] if own not in ("", *urls) else []
+    try:
+        return list(_complaints([*servers_of_sync(shards), *((LIMITS, shard) for shard in limits)]))
+    finally:
+        for shard in (*shards, *limits):
+            shard.close_sync()
 
 
-def _complaints(urls: Iterable[str]) -> Iterator[CheckMessage]:
-    for index, url in enumerate(urls):
-        shard = Shard(index, url, ASK_WITHIN)
-        name = str(index) if index < len(get_store_config().redis_urls) else LIMITS
+def _complaints(servers: Iterable[Server]) -> Iterator[CheckMessage]:
+    for name, shard in servers:
         try:
             found = read(shard.execute_sync("INFO"))
         except StoreUnavailable:
             continue  # a system check asks nobody to be there
-        finally:
-            shard.close_sync()
         if found.evicting:
             yield Warning(f"{complaint(name, found)}.", hint=f"S{MEND[1:]}.", id="flotilla_monitoring.W001")

@@ -1,7 +1,10 @@
 """What to do about a Redis that refuses, by the code of its error: half a sentence each, for the log."""
 
 ACL = "give its user the rights in docs/SECURITY.md"
-_CLUSTER = "a Redis Cluster is not supported: give a Redis with cluster-enabled no"
+_CLUSTER = (
+    "the address of a Redis Cluster is redis+cluster://host:port,host:port, that of a Redis by itself redis://host:port"
+)
+_MOVES = "a slot is being moved to another node: wait, or end it with `redis-cli --cluster fix`"
 
 _MENDS = {
     "NOPERM": ACL,
@@ -15,10 +18,13 @@ _MENDS = {
     "LOADING": "it is reading its file; wait",
     "BUSY": "somebody's script does not end: SCRIPT KILL",
     "VERSION": "Redis 6.2 or newer is needed",
+    "LAYOUT": "REDIS_URL must be the same in all processes; to change it, docs/SCALE_OUT.md#more-or-fewer-redises",
     "CLUSTER": _CLUSTER,
-    "CLUSTERDOWN": _CLUSTER,
     "CROSSSLOT": _CLUSTER,
     "MOVED": _CLUSTER,
+    "CLUSTERDOWN": "slots of the cluster have no master: start its nodes (`redis-cli --cluster check` says which)",
+    "ASK": _MOVES,
+    "TRYAGAIN": _MOVES,
 }
 _NO_DATABASE = "the database at the end of the address does not exist there: give another number, or raise `databases`"
 

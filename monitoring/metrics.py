@@ -3,8 +3,9 @@
 The engine counts as it works and knows nothing of metrics; they are read from it when Prometheus asks, in the
 exporter's thread. Labels are bounded: no user, channel, client or raw path, and codes that are not the protocol's own
 are "other" or "application", for a client may close with any. Durations are in `durations`, bytes and what goes through
-channels in `traffic`, limits in `limits`. HTTP metrics are django-prometheus's (`flotilla.monitoring.middleware`),
-those of the process (CPU, memory, open files) prometheus_client's.
+channels in `traffic`, limits in `limits`, webhooks in `webhooks`, the outbox in `outbox`. HTTP metrics are
+django-prometheus's (`flotilla.monitoring.middleware`), those of the process (CPU, memory, open files)
+prometheus_client's.
 """
 
 import platform
@@ -18,10 +19,12 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from flotilla.monitoring.durations import error_label
-from flotilla.monitoring.families import counter, counters, filled, gauge, histogram, histograms
+from flotilla.monitoring.families import counter, counters, filled, gauge, gauges, histogram, histograms
 from flotilla.monitoring.node_told import node_told
+from flotilla.monitoring.outbox import outbox_metrics
+from flotilla.monitoring.webhooks import webhook_metrics
 from flotilla.realtime import traces
-from flotilla.realtime.client.states import State
+from flotilla.realtime.client.states import TRANSPORTS, State
 from flotilla.realtime.engine import recovery
 from flotilla.realtime.losses import losses
 from flotilla.realtime.protocol.codes import DisconnectCode, ErrorCode
@@ -63,6 +66,7 @@ class NodeCollector(Collector):
         yield from _certificates()
         yield _lost_publications()
         yield from _spans()
+        yield from outbox_metrics()
         yield counters("task_restarts", "Tasks that failed and were started again, by name.", "task", dict(restarts))
         if node is not None:
             yield from _connections(node)
@@ -70,6 +74,7 @@ class NodeCollector(Collector):
             yield from _publications(node)
             yield from _presence(node)
             yield from _signals(node)
+            yield from webhook_metrics(node.webhooks.deliveries)
             yield histogram(
                 "event_loop_lag_seconds", "How late the event loop woke up, ten times a second.", node.vitals.lag
             )
@@ -162,7 +167,10 @@ def _certificates() -> Iterator[Metric]:
 
 def _connections(node: "Node") -> Iterator[Metric]:
     clients = list(node.clients.values())
-    yield gauge("connections", "WebSocket connections open now.", len(clients))
+    yield gauge("connections", "Clients' connections open now.", len(clients))
+    by_transport = Counter(client.transport for client in clients)
+    values = {(name,): by_transport[name] for name in TRANSPORTS}
+    yield gauges("transport_connections", "The same, by how their clients connect.", ("transport",), values)
     yield gauge("users", "Distinct users connected here now.", len(node.users))
     yield gauge("channels", "Channels with a subscriber here now.", len(node.hub.channels))
     family = GaugeMetricFamily(
@@ -175,7 +183,7 @@ def _connections(node: "Node") -> Iterator[Metric]:
     yield family
     waiting = sum(client.socket.unsent for client in clients) + responses_waiting()
     yield gauge("outgoing_waiting_bytes", "Bytes that clients have not taken yet.", waiting)
-    yield counter("connections_opened", "WebSocket connections accepted.", node.connections_opened)
+    yield counter("connections_opened", "Clients' connections accepted.", node.connections_opened)
     admission = node.admission
     yield gauge("admission_peak", "Most clients let in within a second, over the last minute.", admission.peak)
     yield gauge("admission_rate", "Clients a second that this instance says it can let in.", node.admission_rate)

@@ -21,6 +21,7 @@ from flotilla.realtime.engine import calls
 from flotilla.realtime.node.control import ANSWER
 from flotilla.store import Script, Shard, StoreRefused, StoreUnavailable, placement_of
 from flotilla.store.conf import get_store_config
+from flotilla.store.nodes import node_of
 from flotilla.store.resp import Argument
 
 _HEALTH = Script.load("flotilla.monitoring", "health")
@@ -44,14 +45,15 @@ class Unready(Exception):
 
 
 class ShardProbe:
-    """Tries one Redis of REDIS_URL. `of_leases`: it is the first, where one script takes keys of two hash tags."""
+    """Tries one Redis of REDIS_URL, with a name that lives there, for in a cluster it has no others. `of_leases`: it is
+    the first, where one script takes keys of two hash tags."""
 
-    def __init__(self, shard: Shard, *, of_leases: bool) -> None:
+    def __init__(self, shard: Shard, name: str, *, of_leases: bool) -> None:
         self._shard = shard
         self._echo = Echo(shard)
         self._of_leases = of_leases
-        self._name = f"health\0{secrets.token_hex(8)}"  # processes that overlap may have one INSTANCE_ID
-        self._home = placement_of(self._name)
+        self._name = name
+        self._home = placement_of(name)
         self._keys = ProbeKeys.of(self._home)
 
     async def run(self) -> None:
@@ -60,7 +62,8 @@ class ShardProbe:
         try:
             await self._echo.hears(self._home.topic, said, lambda: self._try_everything(said))
         except StoreRefused as error:
-            raise unready(f"Redis {self._shard.index}", error) from error
+            node = node_of(self._shard)  # users and their rights are each node's own
+            raise unready(f"Redis {self._shard.index}" + (f" at {node}" if node else ""), error) from error
 
     async def _try_everything(self, said: bytes) -> None:
         """All calls leave in one write, so that they cost one round trip."""
@@ -99,10 +102,11 @@ class ShardProbe:
     def _presence(self) -> list["asyncio.Future[Any]"]:
         """A connection enters a channel and leaves it; and the script with keys of two tags, which finds no lease."""
         names = presence_keys.home_of(Scope.channel(self._name)).of(_INCARNATION)
-        entry: list[Argument] = [_INCARNATION, 1, KEPT // 1000, "client", "user", b"", "", b"", 0]
+        entry: list[Argument] = [_INCARNATION, 1, KEPT // 1000, "client", "user", b"", "", b"", 0, "", "", b""]
+        leaving: list[Argument] = [_INCARNATION, 1, "", b"", KEPT // 1000, "", "", b"", "client", "user", b"", b""]
         tried = [
             self._shard.start(ADD, names, entry),
-            self._shard.start(DROP, names, [_INCARNATION, 1, "", b"", KEPT // 1000, "client", "user", b""]),
+            self._shard.start(DROP, names, leaving),
         ]
         if self._of_leases:
             registry = presence_keys.registry(_INCARNATION)

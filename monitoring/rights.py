@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from flotilla.store import Placement
+from flotilla.store.announcing import is_sharded
 
 Command = tuple[str | int, ...]
 
@@ -15,6 +16,8 @@ KEPT = 10_000  # ms after which what a check has written is gone
 
 OUTSIDE = ("blpop", "eval", "evalsha", "info", "script|load", "subscribe", "unsubscribe")
 """Commands that connections send themselves; all others are run within scripts, too."""
+OF_CLUSTERS = ("cluster|info", "cluster|nodes", "cluster|slots", "spublish", "ssubscribe", "sunsubscribe")
+"""What a cluster needs besides, for everything but the limits: a server that is none may not know these commands."""
 OUTSIDE_OF_LIMITS = ("eval", "evalsha", "info", "script|load")
 
 
@@ -36,7 +39,8 @@ class ProbeKeys(NamedTuple):
 
 
 def commands(keys: ProbeKeys, topic: str, now_ms: int) -> list[Command]:
-    """Each command on a Redis of REDIS_URL. What is left afterwards is a list of one entry, for a moment."""
+    """Each command on a Redis of REDIS_URL, those of a cluster where the topic is of one. What is left afterwards is a
+    list of one entry, for a moment."""
     string, bits, hash_, set_, sorted_, list_, stream = keys
     return [
         ("del", *keys),
@@ -81,9 +85,12 @@ def commands(keys: ProbeKeys, topic: str, now_ms: int) -> list[Command]:
         ("xrange", stream, "-", "+"),
         ("xrevrange", stream, "+", "-"),
         ("publish", topic, ""),
+        *([("spublish", topic, "")] if is_sharded(topic) else []),
         ("ping",),
         ("time",),
         ("rpush", list_, 1, 2),
+        ("llen", list_),
+        ("lrange", list_, 0, 0),
         ("lpop", list_),
         ("pexpire", list_, KEPT),
         ("del", *keys[:5], stream),

@@ -56,13 +56,11 @@ class TrafficCollector(Collector):
 
 
 def _sent(node: "Node") -> dict[tuple[str, str], int]:
-    from flotilla.realtime.client.client import PING
-
     pushed = sum(one.sent_bytes for one in node.hub.traffic.all().values())
     return {
         ("websocket", "push"): pushed,
         ("websocket", "reply"): node.stats.reply_bytes,
-        ("websocket", "ping"): node.stats.pings * len(PING.wire),
+        ("websocket", "ping"): node.stats.ping_bytes,
     }
 
 

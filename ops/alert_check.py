@@ -15,6 +15,8 @@ from flotilla.ops.prometheus_api import Prometheus, Unreachable, get
 OPTIONAL = {
     "flotilla_ratelimit_decisions_total": "no limit is configured",
     "flotilla_tls_certificate_": "no certificate is watched (METRICS_CERTIFICATES)",
+    "flotilla_webhook_": "no webhook is configured",
+    "flotilla_outbox_": "no database has an outbox",
     "django_http_": "no view of Django was asked yet, or django-prometheus is not installed",
     "haproxy_": "no HAProxy is scraped",
 }

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from flotilla.presence import keys
-from flotilla.presence.entries import info_of, parts_of
+from flotilla.presence.entries import MOST, infos_of, parts_of, require_few
 from flotilla.presence.keys import home_of
 from flotilla.presence.leases import Leases
 from flotilla.store import Store
@@ -19,16 +19,20 @@ class Member(NamedTuple):
     info: bytes
 
 
-def members(store: Store, scope: str) -> dict[str, bytes]:
-    """Everyone in a scope: client → info. Raises StoreUnavailable."""
+def members(store: Store, scope: str, most: int = MOST) -> dict[str, bytes]:
+    """Everyone in a scope: client → info. Raises StoreUnavailable, and TooMany where there are more than `most`."""
     home = home_of(scope)
-    return _members(store.shard_for(home.placement).execute_sync("HGETALL", home.entries))
+    shard = store.shard_for(home.placement)
+    require_few(shard.execute_sync("HLEN", home.entries), most)
+    return infos_of(shard.execute_sync("HGETALL", home.entries))
 
 
-async def amembers(store: Store, scope: str) -> dict[str, bytes]:
+async def amembers(store: Store, scope: str, most: int = MOST) -> dict[str, bytes]:
     """`members` for coroutines."""
     home = home_of(scope)
-    return _members(await store.shard_for(home.placement).execute("HGETALL", home.entries))
+    shard = store.shard_for(home.placement)
+    require_few(await shard.execute("HLEN", home.entries), most)
+    return infos_of(await shard.execute("HGETALL", home.entries))
 
 
 async def astats(store: Store, scope: str) -> tuple[int, int]:
@@ -60,10 +64,6 @@ def some_members(store: Store, scope: str, cursor: str, count: int) -> tuple[lis
 async def instances(store: Store) -> list[dict[str, Any]]:
     """What each living process says of itself, and its "incarnation". Raises StoreUnavailable."""
     return await Leases(store, ttl=0, key_ttl=1).alive()
-
-
-def _members(flat: Sequence[bytes]) -> dict[str, bytes]:
-    return {client.decode(): info_of(value) for client, value in zip(flat[::2], flat[1::2], strict=True)}
 
 
 def scopes_of(store: Store, incarnation: str, most: int) -> list[str]:

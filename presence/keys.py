@@ -1,9 +1,9 @@
 """Every Redis key of presence.
 
 A scope's keys carry the hash tag of its channel, those of users' scopes the tag of one of a few *districts*, and the
-cluster's own keys the tag `{leases}` on the first shard. In a district are also the ends of its users' connections that
-are still to be told (`ends`), so that one script can remove a connection and note its end. One script takes keys of
-two tags, where both are on one Redis (`lua/enter.lua`).
+cluster's own keys the tag `{leases}` on the first shard (in a Redis Cluster each has that of its virtual shard). In a
+district are also the ends of its users' connections that are still to be told (`ends`), so that one script can remove a
+connection and note its end. One script takes keys of two tags, where both are on one Redis (`lua/enter.lua`).
 """
 
 import re
@@ -12,8 +12,9 @@ from functools import lru_cache
 from hashlib import blake2b
 
 from flotilla.presence.scopes import Scope
-from flotilla.store import Placement, placement_of
+from flotilla.store import Placement, placement_of, whole_placement
 from flotilla.store.conf import get_store_config
+from flotilla.store.placement import partition_placement
 
 ENDS = "e:"  # noted among an incarnation's scopes: a district where ends of its connections are still to be told
 REMEMBERED = 4096  # scopes whose keys need not be made again
@@ -137,7 +138,7 @@ def safe_name(instance: str) -> str:
 
 
 def _cluster(kind: str) -> str:
-    return Placement("leases", get_store_config().prefix).key(kind)
+    return whole_placement("leases").key(kind)
 
 
 def leases() -> str:
@@ -175,7 +176,8 @@ def claim(incarnation: str) -> str:
     return _cluster(f"pw:{incarnation}")
 
 
-def probe_mark(incarnation: str) -> str:
+def probe_mark(incarnation: str, shard: int) -> str:
     """String, on every shard: a number that the incarnation raises at each probe, to see a shard that went back in
     time."""
-    return _cluster(f"pb:{incarnation}")
+    kind, shards = f"pb:{incarnation}", get_store_config().virtual_shards
+    return partition_placement(0, shard, shards).partition_key(kind) if shards else _cluster(kind)

@@ -163,12 +163,12 @@ class OwnEntries:
 
     # Removing
 
-    def remove(self, scope: str, client: str, note: bytes) -> "asyncio.Future[bool]":
+    def remove(self, scope: str, client: str, note: bytes, cause: bytes) -> "asyncio.Future[bool]":
         """As `Presence.remove`."""
         turn = self._order.take((scope, client))  # now: the task begins later
-        leaving = Leaving(client, Scope.user_of(scope) or "", note)
+        leaving = Leaving(client, Scope.user_of(scope) or "", note, cause)
         record = self.current().records.get(scope)
-        if note and record is not None:
+        if (note or cause) and record is not None:
             record.ends.setdefault(client, leaving)
         done: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         task = asyncio.create_task(self._remove_in_turn(turn, scope, leaving), name="presence-removal")

@@ -49,11 +49,13 @@ class Reaper:
         *,
         tell: Callable[[Reaped], None],
         note: Callable[[], bytes],
+        cause: bytes = b"",
         claim: float,
         clock: Callable[[], float],
     ) -> None:
         """`tell` is given what was removed. `note`: what is told of the end of a connection whose instance died (b"":
-        nothing). `claim`: seconds for which the work on one dead incarnation is this process's alone."""
+        nothing), and `cause` what its event says. `claim`: seconds for which the work on one dead incarnation is this
+        process's alone."""
         self._leases = leases
         self._entries = entries
         self._ends = ends
@@ -61,6 +63,7 @@ class Reaper:
         self._sightings = Sightings()
         self._tell = tell
         self._note = note
+        self._cause = cause
         self._claim = claim
         self._clock = clock
         self._buried: dict[str, set[int]] = {}  # incarnation with a tombstone → shards on which nothing of it is left
@@ -156,7 +159,7 @@ class Reaper:
     async def _reap(self, target: str, scope: str) -> None:
         left = 1
         while left:
-            left, removed = await self._entries.reap(target, scope, self._note())
+            left, removed = await self._entries.reap(target, scope, self._note(), self._cause)
             if removed:
                 gone = [(entry.client, entry.user, entry.info) for entry in removed]
                 self._tell(Reaped(target, scope, gone, [entry.user for entry in removed if entry.last]))

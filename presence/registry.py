@@ -17,7 +17,7 @@ from typing import Any
 
 from flotilla.presence.connection_ends import ConnectionEnd, ConnectionEnds
 from flotilla.presence.decisions import Continuity
-from flotilla.presence.entries import Announcement, Entries, Holder, Named
+from flotilla.presence.entries import MOST, Announcement, Entries, Holder, Named
 from flotilla.presence.incarnation import Incarnation
 from flotilla.presence.lease_renewal import LeaseRenewal
 from flotilla.presence.leases import Leases, new_incarnation
@@ -57,6 +57,7 @@ class Presence:
         on_reaped: Callable[[Reaped], None],
         on_end: Callable[[ConnectionEnd], Awaitable[None]] = untold,
         lost_note: Callable[[], bytes] = bytes,
+        lost_cause: bytes = b"",
         lease_ttl: float = 6.0,
         renew_every: float = 2.0,
         reap_every: float = 1.0,
@@ -68,7 +69,7 @@ class Presence:
         """Times in seconds. `announce`: how a scope's joins and leaves are told (None: not at all). `describe`: what
         the lease says of this process. `on_fenced` runs once per lost incarnation and shall close its connections.
         `on_end` tells the end of a connection that was removed from its user's scope with a note, or whose instance
-        died: it then has `lost_note` (b"": nobody wants to hear of it)."""
+        died: it then has `lost_note` (b"": nobody wants to hear of it). `lost_cause`: what its event says then."""
         self._instance = instance
         self._on_fenced = on_fenced
         self._on_reaped = on_reaped
@@ -83,7 +84,7 @@ class Presence:
         self._signals = UserSignals(self.receivers, Presence)
         self._reaper = Reaper(
             self._leases, self._entries, self.ends, self._continuity,
-            tell=self._reaped, note=lost_note, claim=2 * reap_every, clock=clock,
+            tell=self._reaped, note=lost_note, cause=lost_cause, claim=2 * reap_every, clock=clock,
         )  # fmt: skip
         self._renewal = LeaseRenewal(
             self._leases, self._reaper, self._continuity, current=lambda: self._current, describe=describe,
@@ -110,6 +111,11 @@ class Presence:
     def alive(self) -> bool:
         """Whether the lease is held, as far as this process can know."""
         return not self._stopped and self._renewal.held
+
+    @property
+    def silent_for(self) -> float:
+        """Seconds since Redis last renewed the lease of this incarnation; 0 before it ever did."""
+        return self._renewal.silent_for
 
     async def claim_name(self, about: dict[str, Any], replaces: int | None = None) -> None:
         """Take the first lease, before `start`, unless another instance of this name lives, whose process is not
@@ -169,22 +175,23 @@ class Presence:
         """
         return await self._own.add(scope, Named(client, user, info), most)
 
-    def remove(self, scope: str, client: str, note: bytes = b"") -> "asyncio.Future[bool]":
+    def remove(self, scope: str, client: str, note: bytes = b"", cause: bytes = b"") -> "asyncio.Future[bool]":
         """Remove a connection, after everything that was asked about it earlier and before all that is asked later.
 
         Never fails and is never lost: when Redis is away it is done later. The result may be waited for: True when it
         was the user's last in the scope. A client that is not there is nothing to remove. With a `note`, which only a
         user's scope takes, the connection's end is told (`on_end`) by whoever removes it: this process or its reapers.
+        `cause` is what its event in an outbox says of it.
         """
-        return self._own.remove(scope, client, note)
+        return self._own.remove(scope, client, note, cause)
 
     async def removed(self, within: float) -> None:
         """Return when every removal that was asked for is over, or after `within` seconds."""
         await self._own.removed(within)
 
-    async def members(self, scope: str) -> dict[str, bytes]:
-        """Everyone in a scope: client → info. Raises StoreUnavailable."""
-        return await self._entries.members(scope)
+    async def members(self, scope: str, most: int = MOST) -> dict[str, bytes]:
+        """Everyone in a scope: client → info. Raises StoreUnavailable, and TooMany where there are more than `most`."""
+        return await self._entries.members(scope, most)
 
     async def holders(self, scope: str) -> list[Holder]:
         """Everyone in a scope, with the incarnation that vouches for them. Raises StoreUnavailable."""

@@ -136,8 +136,8 @@ class Repair:
         asked for later is carried out later."""
         if not record.registered:
             await self._own.register(incarnation, scope, record)
-        name = incarnation.name
-        first, *others = [*chunks(record.entries.values(), MAX_PER_CALL)] or [[]]
+        name, most = incarnation.name, self._entries.most(scope)
+        first, *others = [*chunks(record.entries.values(), most)] or [[]]
         found = await self._entries.put_back(name, incarnation.generation, scope, first, others=True)
         for chunk in others:
             still = [entry for entry in chunk if record.entries.get(entry.client) is entry]
@@ -153,7 +153,7 @@ class Repair:
         key = (incarnation.name, shard.index)
         self._marks = {known: mark for known, mark in self._marks.items() if known[0] == incarnation.name}
         confirmed = self._marks.get(key, 0)
-        name = keys.probe_mark(incarnation.name)
+        name = keys.probe_mark(incarnation.name, shard.index)
         try:
             marking = shard.run(_PROBE, [name], [confirmed + 1, self._leases.key_ttl])
             told, before = await asyncio.gather(shard.execute("INFO", "server"), marking)

@@ -1,9 +1,11 @@
 """What `make run` is set up with and nothing else is: rooms in which everybody may do everything, but not too fast;
-and beside them the example's, which have members."""
+and beside them the examples', which have members and owners, or are for everybody who has logged in."""
 
 from typing import Any
 
-from examples.rooms.namespaces import NAMESPACES
+from examples.board.namespaces import NAMESPACES as OF_BOARD
+from examples.notices.namespaces import NAMESPACES as OF_NOTICES
+from examples.rooms.namespaces import NAMESPACES as OF_ROOMS
 
 _EVERYBODY = {
     f"allow_{action}_for_{who}": True
@@ -24,7 +26,9 @@ REALTIME: dict[str, Any] = {
             "force_recovery": True,
             **_EVERYBODY,
         },
-        **NAMESPACES,
+        **OF_ROOMS,
+        **OF_NOTICES,
+        **OF_BOARD,
     },
 }
 
@@ -46,5 +50,10 @@ RATE_LIMITS: dict[str, Any] = {
     },
     "new-channels": {"guards": "ws.new_channel", "key": "connection", "rate": "10/s", "burst": 200},
     "new-channels-per-address": {"guards": "ws.new_channel", "rate": "200/s", "burst": 2000, **_PER_ADDRESS},
-    "logins": {"guards": ["http:rooms:login", "http:admin:login"], "methods": ["POST"], "key": "ip", "rate": "60/m"},
+    "logins": {
+        "guards": [f"http:{site}:login" for site in ("rooms", "notices", "admin")],
+        "methods": ["POST"],
+        "key": "ip",
+        "rate": "60/m",
+    },
 }

@@ -6,11 +6,14 @@ sets). What is wrong in the environment is collected in ENVIRONMENT and reported
 
 import os
 import platform
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from django.core.exceptions import ImproperlyConfigured
+
 from flotilla.realtime.server.embedded_redis import socket_path
-from flotilla.store.urls import layer_host
+from flotilla.store.urls import expanded, layer_host
 from project.environment import Environment
 from project.kept_secrets import kept_secret
 from project.logs import logging_settings
@@ -74,6 +77,8 @@ REALTIME_TOKEN_SECRET = [secret for secret in (ENVIRONMENT.text("REALTIME_TOKEN_
 REALTIME_API_KEYS = ENVIRONMENT.items("REALTIME_API_KEYS")
 REALTIME_ALLOWED_ORIGINS = ENVIRONMENT.items("REALTIME_ALLOWED_ORIGINS")
 if FLOTILLA_DEMO:
+    if find_spec("rest_framework") is None:
+        raise ImproperlyConfigured("the demo's examples need more: pip install -r requirements-examples.lock")
     from project import demo  # brings the examples, which need not be where nobody tries things out
 
     REALTIME, RATE_LIMITS = demo.REALTIME, demo.RATE_LIMITS
@@ -83,7 +88,7 @@ if FLOTILLA_DEMO:
 CHANNEL_LAYERS = {
     "default": {
         "BACKEND": "flotilla.realtime.engine.layer.ChannelLayer",
-        "CONFIG": {"hosts": [layer_host(url) for url in REDIS_URLS], "prefix": REALTIME_PREFIX},
+        "CONFIG": {"hosts": [layer_host(url) for url in expanded(REDIS_URLS)], "prefix": REALTIME_PREFIX},
     }
 }
 
@@ -108,7 +113,8 @@ INSTALLED_APPS = [
     "examples.demo",
 ]
 if FLOTILLA_DEMO:
-    INSTALLED_APPS += ["examples.rooms"]
+    INSTALLED_APPS += ["examples.rooms", "examples.notices", "examples.board", "rest_framework"]
+    LOGIN_URL = "rooms:login"
 MIDDLEWARE = [
     "project.streaming.InPieces",
     "flotilla.monitoring.middleware.CountBefore",
@@ -148,6 +154,16 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
         "transaction_mode": "IMMEDIATE",
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL",
     }
+elif DATABASES["default"]["ENGINE"] == "django.db.backends.postgresql":
+    # A server that vanished without a word is given up after 10 s, not after the 15 minutes of the kernel. What the
+    # address says itself counts.
+    DATABASES["default"]["OPTIONS"] = {
+        "connect_timeout": 5,
+        "keepalives_idle": 5,
+        "keepalives_interval": 2,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 10_000,
+    } | DATABASES["default"].get("OPTIONS", {})
 CACHES = {
     "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "LOCATION": "default"},
     # django-ratelimit's own counters, which decide nothing here: `flotilla.ratelimit.http.decorators` asks the limiter

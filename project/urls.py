@@ -12,4 +12,8 @@ urlpatterns = [
     path("", include("examples.demo.urls")),
 ]
 if settings.FLOTILLA_DEMO:
-    urlpatterns.insert(0, path("rooms/", include("examples.rooms.urls")))
+    urlpatterns[:0] = [
+        path("rooms/", include("examples.rooms.urls")),
+        path("notices/", include("examples.notices.urls")),
+        path("board/", include("examples.board.urls")),
+    ]

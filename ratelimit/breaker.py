@@ -1,8 +1,8 @@
 """A circuit breaker: after some failures in a row nobody waits for Redis any more, except one probe now and then."""
 
-import random
 import time
 from collections.abc import Callable
+from random import SystemRandom
 
 from flotilla.store import Backoff
 
@@ -11,12 +11,14 @@ APART = 0.02  # seconds: failures that are closer together have one cause, and c
 FIRST_PAUSE = 0.1  # seconds until the first probe
 MAX_PAUSE = 1.0
 
+_chance = SystemRandom()  # not the process's own generator, which a project may have seeded
+
 
 class Breaker:
     """`closed()` says whether to ask Redis. Whoever asked then calls `succeeded` or `failed`."""
 
     def __init__(
-        self, clock: Callable[[], float] = time.monotonic, jitter: Callable[[], float] = random.random
+        self, clock: Callable[[], float] = time.monotonic, jitter: Callable[[], float] = _chance.random
     ) -> None:
         self._clock = clock
         self._failures = 0

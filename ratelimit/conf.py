@@ -7,9 +7,11 @@ import msgspec
 from flotilla.conf import Part
 from flotilla.config_reader import Reader
 from flotilla.problems import Problem
+from flotilla.ratelimit.keys import TAG
 from flotilla.store.address import WrongAddress
 from flotilla.store.conf import REDIS_MEND, get_store_config
-from flotilla.store.urls import checked_url
+from flotilla.store.slots import key_slot
+from flotilla.store.urls import checked_url, in_slot
 
 Instances = Annotated[int, msgspec.Meta(ge=1, le=256)]
 INSTANCES = 2
@@ -44,8 +46,9 @@ def _build(reader: Reader) -> LimitsConfig:
 
 
 def limits_redis_url() -> str:
-    """The address of the Redis that counts; empty where none is configured."""
-    return get_limits_config().rate_limit_redis_url or next(iter(get_store_config().redis_urls), "")
+    """The address of the Redis that counts, of a cluster that of the limits' slot; empty where none is configured."""
+    url = get_limits_config().rate_limit_redis_url or next(iter(get_store_config().redis_urls), "")
+    return in_slot(url, key_slot(TAG))
 
 
 get_limits_config = Part(

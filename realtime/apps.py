@@ -4,6 +4,7 @@ import sys
 
 from django.apps import AppConfig
 from django.core.signals import request_finished, request_started
+from django.utils.module_loading import autodiscover_modules
 
 from flotilla.store import test_run
 
@@ -23,10 +24,16 @@ class RealtimeAppConfig(AppConfig):
         from flotilla.ratelimit.service import Source, set_source
         from flotilla.realtime import changes, checks, collisions, traces  # noqa: F401
         from flotilla.realtime.conf import get_config
+        from flotilla.realtime.live import checks as live_checks  # noqa: F401
+        from flotilla.realtime.live import renderer, watch
+        from flotilla.realtime.outbox import renderers
         from flotilla.realtime.server.signals import on_end
         from flotilla.store import patience
 
         changes.connect()
+        autodiscover_modules("live")  # before the watch: what a project shows there is watched with the rest
+        watch.ready()
+        renderers.use(renderer.render)
         request_started.connect(patience.begin, dispatch_uid="flotilla.store.patience")
         request_finished.connect(patience.end, dispatch_uid="flotilla.store.patience")
         on_end.connect(traces.close, dispatch_uid="flotilla.realtime.traces")

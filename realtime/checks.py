@@ -48,10 +48,12 @@ def check_realtime(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[Ch
         *_redis(),
         *_hooks(config),
         *_secrets(config),
+        *_webhooks(config),
         *_public_keys(config),
         *_openness(config),
         *_open_reading(config),
         *_without_effect(config),
+        *_durable(config),
         *_tracing(config),
     ]
 
@@ -99,6 +101,14 @@ def _tracing(config: RealtimeConfig) -> Iterator[CheckMessage]:
         yield Warning("tracing_provider has no effect.", hint=hint, id="flotilla_realtime.W005")
 
 
+def _durable(config: RealtimeConfig) -> Iterator[CheckMessage]:
+    for path, options in config.scopes():
+        if options.durable and not options.has_history:
+            message = f"{path}.durable: without history, whoever is away when a publication is sent misses it."
+            hint = "Set history_size and history_ttl as well, and force_recovery or allow_recovery; or remove durable."
+            yield Warning(message, hint=hint, id="flotilla_realtime.W010")
+
+
 def _hooks(config: RealtimeConfig) -> Iterator[CheckMessage]:
     found = [("authenticate", config.authenticate, resolved), ("tracing_provider", config.tracing_provider, resolve)]
     for path, options in config.scopes():
@@ -128,6 +138,14 @@ def _secrets(config: RealtimeConfig) -> Iterator[CheckMessage]:
                 which = f"{name}[{position}]" if len(secrets) > 1 else name
                 message = f"{which} has {size} bytes, fewer than {MIN_SECRET}: tokens could be forged."
                 yield Warning(message, hint=f"Set it to {random}", id="flotilla_realtime.W002")
+
+
+def _webhooks(config: RealtimeConfig) -> Iterator[CheckMessage]:
+    for name, webhook in config.webhooks.items():
+        if any(len(secret.encode()) < MIN_SECRET for secret in webhook.secrets):
+            message = f"webhooks.{name}.secret has fewer than {MIN_SECRET} bytes: requests could be forged."
+            hint = "Set it to 32 random bytes or more: `openssl rand -hex 32`."
+            yield Warning(message, hint=hint, id="flotilla_realtime.W009")
 
 
 def _public_keys(config: RealtimeConfig) -> Iterator[CheckMessage]:
@@ -201,6 +219,5 @@ def _idle(options: ChannelOptions) -> Iterator[tuple[str, str]]:
         for key in ("allow_recovery", "allow_positioning"):
             if getattr(options, key):
                 yield key, "Set history_size and history_ttl as well"
-    for key in ("delta_publish", "allowed_delta_types"):
-        if getattr(options, key):
-            yield key, "Deltas are not supported: clients get whole publications"
+    if options.delta_publish and not options.allowed_delta_types:
+        yield "delta_publish", 'Set allowed_delta_types to ["fossil"] as well'

@@ -17,7 +17,13 @@ from django.utils.regex_helper import normalize
 
 from flotilla.realtime.command_names import SELF, is_ours, shared_names
 
-SOCKET = "/connection/websocket"
+CLIENTS = (
+    "/connection/websocket",
+    "/connection/http_stream",
+    "/connection/sse",
+    "/connection/uni_sse",
+    "/emulation",
+)
 _PACKAGE = "flotilla."
 _SAMPLES = ("1", "publish", str(UUID(int=0)), "a/b")  # values for a path's parameters, of which one fits mostly
 
@@ -51,7 +57,7 @@ def check_paths(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[Check
     ours, others = [route for route in routes if route.is_ours], [route for route in routes if not route.is_ours]
     folders = dict.fromkeys(route.folder for route in ours if route.folder != "/")
     beside = {folder: [route for route in others if route.path.startswith(folder)] for folder in folders}
-    return [*_hidden(ours), *_hiding(beside), *_shared(beside), *path_collisions([SOCKET], others)]
+    return [*_hidden(ours), *_hiding(beside), *_shared(beside), *path_collisions(CLIENTS, others)]
 
 
 class Route(NamedTuple):
@@ -94,7 +100,7 @@ def path_collisions(
         if _takes(found := _answering(path)):
             message = f"{path} is answered by Flotilla before Django: {found} is never asked for it."
             yield Warning(message, hint=hint, id="flotilla_realtime.W021")
-        elif found is None and (inside := [route for route in others if route.path.startswith(_folder_of(path))]):
+        elif found is None and (inside := _beside(path, others)):
             message = f"{path} is answered by Flotilla, and the paths beside it by {inside[0]}."
             yield Info(message, hint="Both work; keep your own views from that path.", id="flotilla_realtime.I020")
 
@@ -136,13 +142,19 @@ def _shared(beside: Mapping[str, Sequence[Route]]) -> Iterator[CheckMessage]:
             yield Info(message, hint=hint, id="flotilla_realtime.I021")
 
 
+def _beside(path: str, others: Sequence[Route]) -> list[Route]:
+    """The routes in a path's folder, unless that is the root, where all are."""
+    folder = _folder_of(path)
+    return [] if folder == "/" else [route for route in others if route.path.startswith(folder)]
+
+
 def _folder_of(path: str) -> str:
     return path.rpartition("/")[0] + "/"
 
 
 def _takes(found: Route | None) -> TypeGuard[Route]:
     """Whether a route of others is meant for a path: one that takes all paths is not."""
-    return found is not None and not found.is_ours and found.folder != "/"
+    return found is not None and not found.is_ours and (found.folder != "/" or found.text == found.path)
 
 
 def _answering(path: str) -> Route | None:

@@ -16,8 +16,9 @@ from msgspec import Meta, Struct, field
 from flotilla.conf import Part
 from flotilla.config_reader import CALLABLE, PositiveSeconds, Reader, Seconds
 from flotilla.problems import Problem
-from flotilla.realtime import token_settings
+from flotilla.realtime import token_settings, webhook_settings
 from flotilla.realtime.origin import fault_of
+from flotilla.realtime.webhook_settings import Webhook
 
 Count = Annotated[int, Meta(ge=0, le=10_000_000)]
 Positive = Annotated[int, Meta(ge=1, le=2**31 - 1)]
@@ -37,8 +38,9 @@ class ChannelOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     presence: bool = False
     """Keep who is subscribed: for `presence` and `presence_stats`, signals and the admin."""
-    join_leave: bool = False
-    """Tell subscribers who ask for it who comes and goes."""
+    join_leave: bool | Literal["user"] = False
+    """Tell subscribers who ask for it who comes and goes: every connection, or with `"user"` each user once, when its
+    first connection comes and when its last one has gone. Visitors have no user: each of their connections counts."""
     force_push_join_leave: bool = False
     """Tell all subscribers who comes and goes, whether they ask or not."""
     history_size: Count = 0
@@ -51,6 +53,12 @@ class ChannelOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Every subscriber that comes back gets what it missed, or is told that it cannot; needs history."""
     allow_recovery: bool = False
     """The same for subscribers that ask for it."""
+    force_recovery_mode: Literal["stream", "cache"] = "stream"
+    """What a subscriber that comes back gets: "stream", everything that it missed; "cache", the newest publication
+    alone, as where each says all there is to know. With "cache" it needs force_recovery or allow_recovery."""
+    auto_cache_recover: bool = False
+    """Every subscriber gets the newest publication, the first time too; needs force_recovery and
+    force_recovery_mode "cache"."""
     force_positioning: bool = False
     """Every subscriber is told when publications were lost for it; needs history. Recovery includes it."""
     allow_positioning: bool = False
@@ -79,14 +87,61 @@ class ChannelOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """With one of the two: visitors may as well."""
     allow_user_limited_channels: bool = False
     """Channels such as `name#7,12` are open to the users named there."""
+    publication_data_format: Literal["json", "binary"] = "json"
+    """What clients publish: JSON, or bytes of any kind. With `binary`, clients that speak JSON are not let in (error
+    108)."""
+    allow_tags_filter: bool = False
+    """Subscribers may say by a filter of tags which publications they get."""
+    conflate: bool = False
+    """A subscriber that reads more slowly than is published gets the newest publication of each key (`publish(key=)`)
+    and not all of them."""
     delta_publish: bool = False
-    """Accepted for the sake of configurations of Centrifugo, and without effect."""
-    allowed_delta_types: tuple[str, ...] = ()
-    """Accepted for the sake of configurations of Centrifugo, and without effect."""
+    """Send every publication as a delta to the subscribers that asked for deltas; else those that are published with
+    `delta`."""
+    allowed_delta_types: tuple[Literal["fossil"], ...] = ()
+    """What kinds of deltas subscribers may ask for: `fossil`."""
+    durable: bool = False
+    """What is published from Python and over HTTP goes through the outbox: it is written in the caller's transaction,
+    and sent after the commit whatever happens to Redis or to a process (`publish(durable=)`); needs history."""
+    map: bool = False
+    """Experimental. Channels are maps, entries by key that every subscriber has the same of
+    ([Maps](CLIENTS.md#maps)); needs history, of which `history_size` changes are kept for who comes back. Publishing
+    sets an entry."""
+    map_key_ttl: Seconds = 0.0
+    """How long an entry stays after it was set; 0: until it is removed."""
+    map_max_keys: Positive = 10_000
+    """Entries of a map (error 106)."""
+    map_max_bytes: Positive = 1_048_576
+    """Bytes of a map's keys and entries together (error 106)."""
+    map_max_value_bytes: Positive = 16_384
+    """Bytes of what a client sets an entry to (error 107)."""
+    map_client_key: Literal["", "client_id", "user_id"] = ""
+    """The key that clients set and remove, whatever they name: the connection's id or the user's; "" leaves it to
+    them."""
+    map_owner: Literal["anybody", "user", "client"] = "anybody"
+    """Which entries a client may replace and remove (error 103): anybody's, those of its user, or those that this very
+    connection has set. Visitors are no user: each connection has its own."""
+    map_remove_client_on_unsubscribe: bool = False
+    """What a connection has set is removed when it leaves the channel or ends, or its instance dies. Only subscribers
+    set entries then, 100 each."""
+    map_clients: bool = False
+    """Experimental. `$clients:CHANNEL` is a map of the connections that are present; needs `presence`."""
+    map_users: bool = False
+    """Experimental. `$users:CHANNEL` is a map of the users that are present, each once; needs `presence`."""
+    allow_remove_for_client: bool = False
+    """Clients with a user may remove entries of a map."""
+    allow_remove_for_subscriber: bool = False
+    """Subscribers may remove entries of a map."""
+    allow_remove_for_anonymous: bool = False
+    """With one of the two: visitors may as well."""
     subscribe_permission: Annotated[Hook, CALLABLE] = None
     """`(user, channel, info) -> bool`, sync or async: who may subscribe. It decides alone."""
     publish_permission: Annotated[Hook, CALLABLE] = None
-    """`(user, channel, info) -> bool`, sync or async: which clients may publish. It decides alone."""
+    """`(user, channel, info) -> bool`, sync or async: which clients may publish. It decides alone. `info` is the data,
+    in a map `{"key": …, "data": …}`."""
+    remove_permission: Annotated[Hook, CALLABLE] = None
+    """`(user, channel, info) -> bool`, sync or async: which clients may remove an entry of a map. It decides alone.
+    `info` is `{"key": …}`."""
     token_permission: Annotated[Hook, CALLABLE] = None
     """`(user, channel, info) -> bool`, sync or async: who gets a subscription token of the token endpoint."""
 
@@ -149,6 +204,11 @@ class RealtimeConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Bytes that a client has not read before it is ended (3008)."""
     max_joined_bytes: Count = 32768
     """Bytes of publications that came together and leave as one message; 0: one message each."""
+    compression: bool = False
+    """Messages are compressed for WebSocket clients that offer it (permessage-deflate), on our own server; once for
+    everybody in a process."""
+    compression_min_bytes: Positive = 256
+    """Bytes from which a message to a client is compressed."""
     position_check_interval: PositiveSeconds = 40.0
     """How often a quiet channel is compared with its history."""
     recheck_interval: Seconds = 60.0
@@ -161,6 +221,15 @@ class RealtimeConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Which one of too many connections is ended (3504): the new one is refused, or the oldest goes."""
     publish_within: PositiveSeconds = 2.0
     """How long one request waits for Redis in all, over everything it publishes, where it is told of no error."""
+    live_bulk_max: Positive = 1000
+    """Changes of one channel's rows by one call that live models tell one by one; of more, subscribers are told to load
+    the channel anew."""
+    relay: bool = True
+    """Serving processes send what the outbox holds, one of them at a time; without, `manage.py relay` has to run."""
+    outbox_keep: PositiveSeconds = 3600.0
+    """How long rows of the outbox stay once they are sent, to be sent again where Redis has lost them."""
+    outbox_attempts: Positive = 5
+    """Attempts after which a row of the outbox that cannot be sent is set aside, and its channel goes on."""
     token_secret: Texts = ""
     """HMAC secrets of tokens: of several the first signs, and all verify. Without a secret or key every token is
     refused."""
@@ -201,12 +270,17 @@ class RealtimeConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     allowed_origins: tuple[str, ...] = ()
     """Origins of pages that may connect beside those of the same host: `https://app.example.com`,
     `https://*.example.com`."""
+    webhooks: dict[str, Webhook] = field(default_factory=dict)
+    """Other services that are told what happens, by names of your choice ([Webhooks](WEBHOOKS.md))."""
     lease_ttl: PositiveSeconds = 6.0
     """How long an instance counts as alive without a sign of life: after that its clients leave presence."""
     lease_renew: PositiveSeconds = 2.0
     """How often an instance gives a sign of life."""
     reaper_interval: PositiveSeconds = 1.0
     """How often an instance looks for others that have died."""
+    disconnect_without_redis_after: Seconds = 0.0
+    """How long an instance that does not reach Redis keeps its clients; then they are told to reconnect (3011), so that
+    they come to an instance that reaches it ([Scaling out](SCALE_OUT.md#several-hosts)). 0: always."""
     tracing: bool = False
     """Make spans of what is sampled, with OpenTelemetry (the extra `tracing`)."""
     tracing_ratio: Share = 0.001
@@ -216,6 +290,16 @@ class RealtimeConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     has set with OpenTelemetry's own `set_tracer_provider`."""
     tracing_channels: bool = False
     """Put names of channels into spans, not only their namespaces."""
+
+    def max_publication_bytes(self, options: ChannelOptions) -> int:
+        """What a publication with all around it may have, so that a client can be sent it. With deltas, JSON clients
+        get it as a text, which has twice as many bytes at worst."""
+        return self.max_outgoing_bytes // 2 if options.allowed_delta_types else self.max_outgoing_bytes
+
+    @property
+    def has_maps(self) -> bool:
+        """Whether any channel is a map whose entries may end by themselves."""
+        return any(options.map for _, options in self.scopes())
 
     def scopes(self) -> Iterator[tuple[str, ChannelOptions]]:
         """Every set of channel options with its path, as `namespaces.chat`."""
@@ -257,6 +341,7 @@ def _build(reader: Reader) -> RealtimeConfig:
     values["without_namespace"] = ChannelOptions(**values.get("without_namespace", {}))
     namespaces = values.get("namespaces", {})
     values["namespaces"] = {name: ChannelOptions(**options) for name, options in namespaces.items()}
+    values["webhooks"] = {name: Webhook(**options) for name, options in values.get("webhooks", {}).items()}
     made = RealtimeConfig(**values)
     reader.problems += _rules(made, reader)
     return made
@@ -277,6 +362,7 @@ def _rules(config: RealtimeConfig, reader: Reader) -> Iterator[Problem]:
         yield from rule(
             name not in reader.values.get("namespaces", {}), f"namespaces.{name}", "the name is taken", hint
         )
+    yield from _map_names(config, rule)
     yield from _top_rules(config, rule)
 
 
@@ -297,6 +383,57 @@ def _scope_rules(path: str, options: ChannelOptions, rule: _Rule) -> Iterator[Pr
         holds = options.has_history or not getattr(options, key)
         hint = f"Set history_size and history_ttl, or remove {key}."
         yield from rule(holds, f"{path}.{key}", "expected history to be on", hint, size, ttl)
+    yield from _cache_rules(path, options, rule)
+    yield from _map_rules(path, options, rule)
+
+
+def _map_rules(path: str, options: ChannelOptions, rule: _Rule) -> Iterator[Problem]:
+    on = f"{path}.map"
+    hint = "Set history_size and history_ttl, for the changes that are kept for who comes back, or remove map."
+    sizes = f"{path}.history_size", f"{path}.history_ttl"
+    yield from rule(not options.map or options.has_history, on, "expected history to be on", hint, *sizes)
+    for key in ("conflate", "delta_publish", "auto_cache_recover", "allow_tags_filter", "durable"):
+        holds = not (options.map and getattr(options, key))
+        yield from rule(holds, f"{path}.{key}", "a map has no such option", f"Remove {key}, or map.", on)
+    mode = f"{path}.force_recovery_mode"
+    whole = not options.map or options.force_recovery_mode == "stream"
+    yield from rule(whole, mode, 'expected "stream" in a map', "Remove force_recovery_mode: a map recovers all.", on)
+    for key in ("map_clients", "map_users"):
+        holds = options.presence or not getattr(options, key)
+        hint = f"Set presence as well, or remove {key}."
+        yield from rule(holds, f"{path}.{key}", "expected presence to be on", hint, f"{path}.presence")
+
+
+def _map_names(config: RealtimeConfig, rule: _Rule) -> Iterator[Problem]:
+    """Names of channels that stand for maps of presence must not be those of a namespace's private channels, and
+    personal channels, which the server subscribes to, no maps."""
+    on = "without_namespace.map", "user_personal_channel"
+    hint = "Set map in a namespace: personal channels have none, and the server subscribes its clients to them."
+    yield from rule(
+        not (config.without_namespace.map and config.user_personal_channel),
+        on[0],
+        "is off with user_personal_channel",
+        hint,
+        on[1],
+    )
+    for name, key in (("clients", "map_clients"), ("users", "map_users")):
+        wanted = [path for path, options in config.scopes() if getattr(options, key)]
+        hint = f"Rename the namespace, or remove {key}: ${name}:CHANNEL are maps of who is present."
+        holds = not wanted or name not in config.namespaces
+        yield from rule(holds, f"namespaces.{name}", f"the name is taken by {key} of {', '.join(wanted)}", hint)
+
+
+def _cache_rules(path: str, options: ChannelOptions, rule: _Rule) -> Iterator[Problem]:
+    cached, forced = options.force_recovery_mode == "cache", options.force_recovery
+    mode, force, automatic = (
+        f"{path}.{key}" for key in ("force_recovery_mode", "force_recovery", "auto_cache_recover")
+    )
+    hint = "Set force_recovery, or allow_recovery for those that ask, or remove force_recovery_mode."
+    holds = not cached or ((forced or options.allow_recovery) and options.has_history)
+    yield from rule(holds, mode, "expected recovery to be on", hint, force, f"{path}.allow_recovery")
+    hint = 'Set force_recovery and force_recovery_mode to "cache", or remove auto_cache_recover.'
+    holds = not options.auto_cache_recover or (cached and forced)
+    yield from rule(holds, automatic, "expected recovery from the cache to be forced", hint, mode, force)
 
 
 def _top_rules(config: RealtimeConfig, rule: _Rule) -> Iterator[Problem]:
@@ -307,6 +444,10 @@ def _top_rules(config: RealtimeConfig, rule: _Rule) -> Iterator[Problem]:
     message = f"expected less than lease_ttl ({config.lease_ttl:g} s)"
     hint = "Renew at least twice before the lease runs out, for example every 2 s of 6 s."
     yield from rule(config.lease_renew < config.lease_ttl, "lease_renew", message, hint, "lease_ttl")
+    message = f"expected 0, or at least lease_ttl ({config.lease_ttl:g} s)"
+    hint = "Raise it, for example to 15 s: an instance that restarts with Redis must not lose its clients."
+    holds = not (after := config.disconnect_without_redis_after) or after >= config.lease_ttl
+    yield from rule(holds, "disconnect_without_redis_after", message, hint, "lease_ttl")
     message = f"expected at least max_message_bytes ({config.max_message_bytes})"
     hint = "Raise it: the largest message must fit into the bytes of one second."
     holds = config.max_bytes_per_second >= config.max_message_bytes
@@ -316,8 +457,9 @@ def _top_rules(config: RealtimeConfig, rule: _Rule) -> Iterator[Problem]:
     for origin in config.allowed_origins:
         mend = fault_of(origin)
         yield from rule(not mend, "allowed_origins", f"expected `*` or an origin, got {origin!r}", mend)
-    for path, fault, mend in token_settings.faults(config):
-        yield from rule(False, path, fault, mend)
+    for path, fault, mend in (*token_settings.faults(config), *webhook_settings.faults(config)):
+        above = path.rpartition(".")[0]  # a mapping that is at fault, or was left empty, has no such key to name
+        yield from rule(False, path, fault, mend, *([above] if above else []))
 
 
 def _is_abuse(abuse: dict[str, Any] | None) -> bool:

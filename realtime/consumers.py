@@ -6,14 +6,15 @@ that comes without ASGI (`flotilla.realtime.node.entrance`).
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from flotilla.realtime.client.client import Client
 from flotilla.realtime.node.entrance import take
 from flotilla.realtime.protocol import replies
 from flotilla.realtime.protocol.codes import DisconnectCode
-from flotilla.realtime.server.connection import ABNORMAL, Connection
+from flotilla.realtime.server.connection import ABNORMAL, EXTENSION, Connection
+from flotilla.realtime.server.direct import Headers
 from flotilla.realtime.server.sockets import Socket, open_socket
 from flotilla.realtime.server.traffic import traffic
 
@@ -48,11 +49,16 @@ class AsgiOpening:
         self._receive = receive
         self._send = send
 
-    async def accept(self, subprotocol: str | None, max_unsent: int) -> Socket:
-        await self._send({"type": "websocket.accept", "subprotocol": subprotocol})
+    @property
+    def is_ours(self) -> bool:
+        return isinstance((self.scope.get("extensions") or {}).get(EXTENSION), Connection)
+
+    async def accept(self, subprotocol: str | None, max_unsent: int, headers: Headers = ()) -> Socket:
+        message = {"type": "websocket.accept", "subprotocol": subprotocol}
+        await self._send(message | {"headers": list(headers)} if headers else message)
         return open_socket(self.scope, self._send, max_unsent)
 
-    async def reject(self, status: int, headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
+    async def reject(self, status: int, headers: Headers = ()) -> None:
         if status == 403:
             await self._send({"type": "websocket.close", "code": int(DisconnectCode.PERMISSION_DENIED)})
         elif RESPONSE in (self.scope.get("extensions") or {}):

@@ -13,6 +13,7 @@ import logging
 import signal
 import sys
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 from flotilla.conf import problems
@@ -25,6 +26,7 @@ from flotilla.realtime.server.lifespan import EXTENSION, Lifespan, StartupFailed
 from flotilla.realtime.server.other_server import drain_at_sigterm
 from flotilla.realtime.server.signals import RELEASE_WITHIN, boot, end, leave
 from flotilla.realtime.server.workers import name_worker
+from flotilla.store import get_store
 
 logger = logging.getLogger("flotilla.realtime.drain")
 
@@ -99,7 +101,10 @@ async def _start(clients: NodeClients, register: Callable[[NodeClients], None] |
     if register is None:
         name_worker()
         await boot()
-    await get_node(claims_name=True)
+    loop = asyncio.get_running_loop()
+    get_store().layout.on_end = partial(loop.call_soon_threadsafe, signal.raise_signal, signal.SIGTERM)
+    node = await get_node(claims_name=True)
+    node.relay()
     if register is not None:
         register(clients)
     else:

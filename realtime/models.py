@@ -1,4 +1,4 @@
-"""No tables: what gives the cluster's things their places, permissions and audit in the admin.
+"""The outbox, and, without tables, what gives the cluster's things their places, permissions and audit in the admin.
 
 An object is made for a question alone, as `Channel(name="room:7")` in
 `user.has_perm("flotilla_realtime.control_channel", …)`; nothing of it is stored.
@@ -7,6 +7,9 @@ An object is made for a question alone, as `Channel(name="room:7")` in
 from typing import Any
 
 from django.db import models
+from django.db.models.functions import Now
+
+from flotilla.realtime.outbox.columns import CurrentTransaction, NoKeywords
 
 
 class NoRows(models.Manager[Any]):
@@ -100,3 +103,67 @@ class Block(models.Model):
 
     def __str__(self) -> str:
         return self.who.partition(":")[2]
+
+
+class OutboxRow(models.Model):
+    """A publication that was written in a transaction, and is sent after its commit (`flotilla.realtime.outbox`).
+
+    It waits while `sent_at` and `failed_at` are null. `position` orders the rows of a channel as they were committed:
+    the database gives it (`outbox/order.py`).
+    """
+
+    channel = models.CharField(max_length=255)
+    position = models.BigIntegerField(null=True, editable=False)
+    transaction = models.CharField(max_length=40, db_default=CurrentTransaction(), editable=False)
+    """What tells the rows of one transaction from those of others, while it goes on."""
+    key = models.CharField(max_length=255, default="", db_default="")
+    """Of a live model's row: its key. "" where the publication is about no row."""
+    operation = models.CharField(max_length=8, default="publish", db_default="publish")
+    """`publish`: `body` is the publication. `set`, `remove`, `reload`: of a live model."""
+    live = models.CharField(max_length=255, default="", db_default="")
+    """The live model that renders the row, "app_label.ModelName", where `body` is null."""
+    body = models.BinaryField(null=True)
+    """The publication's JSON object without an offset; of a live model the JSON of `data`; null: rendered when sent."""
+    keywords = models.JSONField(default=dict, db_default=NoKeywords())
+    """Of a publication: those of `PublishKeywords` that are not as by default, but for `idempotency_key`."""
+    once = models.CharField(max_length=24, null=True, editable=False)  # noqa: DJ001  null equals no other null
+    """The hash of an `idempotency_key`, which a channel has once among the rows that are kept."""
+    written_at = models.DateTimeField(db_default=Now())
+    """On PostgreSQL the time of the commit."""
+    sent_at = models.DateTimeField(null=True)
+    epoch = models.CharField(max_length=64, default="", db_default="")
+    offset = models.BigIntegerField(default=0, db_default=0)
+    attempts = models.PositiveIntegerField(default=0, db_default=0)
+    failed_at = models.DateTimeField(null=True)
+    error = models.CharField(max_length=500, default="", db_default="")
+
+    class Meta:
+        db_table = "flotilla_outbox"
+        verbose_name = "outbox row"
+        default_permissions = ("view",)
+        permissions = [("control_outboxrow", "Can retry and drop publications of the outbox")]
+        # the others, and the triggers, are in SQL (`migrations/0003_outbox.py`)
+        indexes = [models.Index(name="flotilla_outbox_channel", fields=["channel", "position"])]
+
+    def __str__(self) -> str:
+        return f"{self.channel} #{self.position or self.pk}"
+
+
+class OutboxRelay(models.Model):
+    """Who sends the outbox of this database, until when; and whose positions its rows have. One row, made when the
+    first relay asks (`outbox/lease.py`, `outbox/source.py`)."""
+
+    id = models.PositiveSmallIntegerField(primary_key=True)
+    source = models.CharField(max_length=16)
+    since = models.BigIntegerField(default=0)
+    """The position after which this source's own rows begin."""
+    batches = models.BigIntegerField(default=0)
+    holder = models.CharField(max_length=255, default="")
+    until = models.DateTimeField()
+
+    class Meta:
+        db_table = "flotilla_outbox_relay"
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return self.holder

@@ -7,9 +7,21 @@ from typing import Any
 from django.urls import path
 
 from flotilla.realtime.consumers import ConnectionConsumer
+from flotilla.realtime.responses.emulation import emulation
+from flotilla.realtime.responses.http_stream import http_stream
+from flotilla.realtime.responses.sse import sse
+from flotilla.realtime.responses.uni_sse import uni_sse
 from flotilla.realtime.server.handshake import NO_UPGRADE, UPGRADE_HEADERS
 
 ENDPOINT = "/connection/websocket"
+
+RESPONSES = {
+    "/connection/http_stream": http_stream,
+    "/connection/sse": sse,
+    "/connection/uni_sse": uni_sse,
+    "/emulation": emulation,
+}
+"""What answers clients without WebSockets, by path."""
 
 endpoint = ConnectionConsumer.as_asgi()
 websocket_urlpatterns = [path(ENDPOINT.removeprefix("/"), endpoint)]  # type: ignore[arg-type]

@@ -8,6 +8,8 @@ from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
+from flotilla.realtime.outgoing_http import url_fault
+
 JWKS_MEND = 'Write the https:// address of the key set, as "https://example.auth0.com/.well-known/jwks.json".'
 _CLAIMS = "aud b64data b64info channel channels client data exp expire_at iat info iss jti meta nbf override subs"
 TAKEN = frozenset(_CLAIMS.split())
@@ -58,18 +60,10 @@ def fault_of_url(url: str) -> str:
 
     It is https, or this machine itself: whoever can change the answer on its way can sign for anybody.
     """
-    try:
-        parts = urlsplit(url)
-        host, _ = parts.hostname or "", parts.port
-    except ValueError as error:
-        return f"expected a URL ({error})"
-    if parts.scheme not in ("https", "http") or not host:
-        return "expected an https:// URL"
-    if not url.isascii() or not url.isprintable() or " " in url:
-        return "expected a URL in ASCII, without spaces"
-    if parts.username is not None or parts.password is not None:
-        return "expected a URL without a user and password"
-    if parts.scheme == "http" and not _is_loopback(host):
+    if fault := url_fault(url):
+        return fault
+    parts = urlsplit(url)
+    if parts.scheme == "http" and not _is_loopback(parts.hostname or ""):
         return (
             "expected https: over http anybody on the way could change the keys (only this machine's own may be http)"
         )

@@ -13,21 +13,28 @@ from flotilla._names import refuse_other_name
 
 refuse_other_name(__name__, "flotilla.speedups")  # before anything else is imported under that name
 
+from flotilla.speedups.pure.fossil import fossil_delta  # noqa: E402
 from flotilla.speedups.pure.frames import (  # noqa: E402
+    first_binary,
     first_text,
     framed,
     publication_push,
     unmask,
 )
+from flotilla.speedups.pure.protobuf import protobuf_publish, protobuf_push  # noqa: E402
 from flotilla.speedups.pure.resp import pack, read_publication  # noqa: E402
 from flotilla.speedups.pure.sends import send_to_all  # noqa: E402
 
 __all__ = [
     "IMPLEMENTATION",
     "PURE_PYTHON",
+    "first_binary",
     "first_text",
+    "fossil_delta",
     "framed",
     "pack",
+    "protobuf_publish",
+    "protobuf_push",
     "publication_push",
     "read_publication",
     "send_to_all",

@@ -10,7 +10,7 @@ refuse_other_name(__name__, "flotilla.store")  # before anything else is importe
 
 from flotilla.store.backoff import Backoff, jittered  # noqa: E402
 from flotilla.store.errors import StoreRefused, StoreUnavailable, reading  # noqa: E402
-from flotilla.store.placement import Placement, placement_of  # noqa: E402
+from flotilla.store.placement import Placement, placement_of, whole_placement  # noqa: E402
 from flotilla.store.replies import ReplyStream  # noqa: E402
 from flotilla.store.scripts import Script  # noqa: E402
 from flotilla.store.shards import Shard, Store, get_store  # noqa: E402
@@ -30,4 +30,5 @@ __all__ = [
     "placement_of",
     "reading",
     "supervised",
+    "whole_placement",
 ]

@@ -15,11 +15,14 @@ from urllib.parse import unquote
 
 from flotilla.store.tls import Tls
 
-SCHEMES = ("redis", "rediss", "unix", "redis+sentinel", "memory")
+SCHEMES = ("redis", "rediss", "unix", "redis+sentinel", "redis+cluster", "memory")
 MEMORY = "memory://"
 """The address of the engine in the process (`flotilla.store.in_process`)."""
 PORT = 6379
 SENTINEL_PORT = 26379
+SHARDS = 12  # of a cluster, unless its address says another number: as many on each of 1, 2, 3, 4, 6 or 12 masters
+MAX_SHARDS = 256
+SLOTS = 16384  # of a Redis Cluster
 
 _TLS = ("ca", "cert", "key", "check_hostname", "verify")
 OPTIONS = {
@@ -28,6 +31,7 @@ OPTIONS = {
     "unix": ("db", "username", "password"),
     "memory": (),
     "redis+sentinel": ("db", "tls", "sentinel_tls", "sentinel_username", "sentinel_password", *_TLS),
+    "redis+cluster": ("shards", "tls", *_TLS, "slot"),
 }
 _AS_REDIS_PY = {  # how the client library calls them, as addresses written for it do
     "ssl_ca_certs": "ca",
@@ -74,7 +78,11 @@ class Login:
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where a Redis is: a `path`, one of `hosts`, what the sentinels in `hosts` call `master`, or in this process."""
+    """Where a Redis is: a `path`, one of `hosts`, what the sentinels in `hosts` call `master`, or in this process.
+
+    Or a cluster, of which `hosts` are some nodes and which is used as so many `shards` (0: it is none); with a `slot`,
+    the master that has that one.
+    """
 
     hosts: tuple[tuple[str, int], ...] = ()
     path: str = ""
@@ -85,11 +93,18 @@ class Address:
     sentinel_login: Login = Login()
     sentinel_tls: Tls | None = None
     in_process: bool = False
+    shards: int = 0
+    slot: int | None = None
+
+    @property
+    def guided(self) -> bool:
+        """Whether the hosts only say where the Redis is."""
+        return bool(self.master or self.shards)
 
     @property
     def data(self) -> tuple[Any, ...]:
         """Which data this is: equal for two addresses of the same database."""
-        return (frozenset(self.hosts), self.path, self.master, self.db, self.in_process)
+        return (frozenset(self.hosts), self.path, self.master, self.db, self.in_process, self.slot)
 
 
 def parse(url: str) -> Address:
@@ -112,6 +127,8 @@ def parse(url: str) -> Address:
         return _unix(_login(login), hosts, path or "", options)
     if scheme[1] == "redis+sentinel":
         return _sentinel(_login(login), hosts, path or "", options)
+    if scheme[1] == "redis+cluster":
+        return _cluster(_login(login), hosts, path or "", options)
     db = _db([piece for piece in (path or "").split("/") if piece], options)
     tls = _tls(options) if scheme[1] == "rediss" else None
     return Address(hosts=(_one_host(hosts),), db=db, login=_login(login), tls=tls)
@@ -148,6 +165,28 @@ def _sentinel(login: Login, hosts: str, path: str, options: Mapping[str, str]) -
         sentinel_login=ours,
         sentinel_tls=tls if for_sentinels else None,
     )
+
+
+def _cluster(login: Login, hosts: str, path: str, options: Mapping[str, str]) -> Address:
+    if path.strip("/"):
+        raise WrongAddress("a cluster has one database, which has no number: write nothing behind the hosts")
+    found = tuple(dict.fromkeys(_host(one, PORT) for one in hosts.split(",")))
+    shards = _number(options, "shards", 1, MAX_SHARDS)
+    slot = _number(options, "slot", 0, SLOTS - 1)
+    over_tls = _flag(options, "tls", False)
+    if not over_tls and not set(options).isdisjoint(_TLS):
+        raise WrongAddress(f"{', '.join(_TLS)} mean something with tls=1 only")
+    tls = _tls(options) if over_tls else None
+    return Address(hosts=found, login=login, tls=tls, shards=SHARDS if shards is None else shards, slot=slot)
+
+
+def _number(options: Mapping[str, str], name: str, least: int, most: int) -> int | None:
+    value = options.get(name)
+    if value is None:
+        return None
+    if not re.fullmatch(r"[0-9]{1,6}", value) or not least <= int(value) <= most:
+        raise WrongAddress(f"the option {name} is a number from {least} to {most}")
+    return int(value)
 
 
 def _decoded(text: str) -> str:
@@ -219,7 +258,7 @@ def _options(scheme: str, query: str) -> dict[str, str]:
 
 
 def _unknown(scheme: str, name: str) -> str:
-    known = OPTIONS[scheme]
+    known = [one for one in OPTIONS[scheme] if one != "slot"]  # which only we write
     close = difflib.get_close_matches(name, known, n=1)
     meant = f" (did you mean {close[0]}?)" if close else ""
     text = f"there is an option that {scheme}:// does not have{meant}; it has {', '.join(known)}"

@@ -3,9 +3,11 @@
 After an outage all processes have failed at the same moment; without the random part all would try again together.
 """
 
-import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from random import SystemRandom
+
+_chance = SystemRandom()  # not the process's own generator: a project may have seeded it, and threads call this
 
 
 @dataclass(slots=True)
@@ -14,7 +16,7 @@ class Backoff:
 
     first: float = 0.05
     longest: float = 1.0
-    jitter: Callable[[], float] = random.random
+    jitter: Callable[[], float] = _chance.random
     failures: int = 0
 
     def next(self) -> float:
@@ -30,4 +32,4 @@ class Backoff:
 
 def jittered(pause: float) -> float:
     """One pause less a random part of up to a half, for pauses that do not grow."""
-    return pause * random.uniform(0.5, 1)
+    return pause * _chance.uniform(0.5, 1)

@@ -3,6 +3,7 @@
 import os
 import platform
 import sys
+from functools import cached_property
 
 import msgspec
 from django.core.exceptions import ImproperlyConfigured
@@ -12,11 +13,12 @@ from flotilla.config_reader import Reader
 from flotilla.problems import Problem
 from flotilla.store import in_process, isolation
 from flotilla.store.address import MEMORY, WrongAddress
-from flotilla.store.urls import checked_urls
+from flotilla.store.urls import checked_urls, of_cluster
 
 REDIS_MEND = (
-    "Write redis://[:password@]host[:port][/db], rediss://… for TLS, unix:///path/to/socket, or redis+sentinel://"
-    "host:port,host:port/master; percent-encode what is not a letter or digit in a password."
+    "Write redis://[:password@]host[:port][/db], rediss://… for TLS, unix:///path/to/socket, redis+sentinel://"
+    "host:port,host:port/master, or redis+cluster://host:port,host:port; percent-encode what is not a letter or "
+    "digit in a password."
 )
 
 
@@ -24,17 +26,19 @@ NO_REDIS_MEND = (
     'Set FLOTILLA = {"redis_url": "redis://localhost:6379/0"}, or the variable REDIS_URL. '
     f"For tests and a first try, {MEMORY} is a Redis inside of the process."
 )
+BRACES = frozenset("{}")
+NO_BRACES = "Write it with letters, digits and `-._:`."
 ALONE = "Other processes cannot be reached: each has an engine of its own instead of a Redis."
 
 
-class StoreConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class StoreConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, dict=True):
     """Where the cluster keeps what its processes share."""
 
     redis_url: str | tuple[str, ...] = ()
     """One Redis, or a list of them to share the load (each a shard): addresses as `redis://localhost:6379/0`, also
-    separated by commas. Without it, the setting or the environment's variable REDIS_URL. `memory://` is an engine
-    inside of the process, for tests and a first try; where no Redis is named, tests use it, and while DEBUG is on
-    everything but `serve`."""
+    separated by commas; or a Redis Cluster, as `redis+cluster://host:6379,host:6379`. Without it, the setting or the
+    environment's variable REDIS_URL. `memory://` is an engine inside of the process, for tests and a first try; where
+    no Redis is named, tests use it, and while DEBUG is on everything but `serve`."""
     redis_durable: bool = False
     """Redis loses nothing that it answered (`appendfsync always`), so its restart ends no stream."""
     prefix: str = "flotilla"
@@ -47,6 +51,11 @@ class StoreConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     def redis_urls(self) -> tuple[str, ...]:
         """The addresses; none where no Redis is configured."""
         return (self.redis_url,) if isinstance(self.redis_url, str) else self.redis_url
+
+    @cached_property
+    def virtual_shards(self) -> int:
+        """As how many shards a cluster is used; 0 where Redis is none."""
+        return of_cluster(self.redis_urls) if self.redis_urls else 0
 
     @property
     def in_process(self) -> bool:
@@ -73,6 +82,9 @@ def _build(reader: Reader) -> StoreConfig:
     except WrongAddress as error:
         reader.problems.append(Problem("redis_url", str(error), REDIS_MEND, reader.where("redis_url")))
         urls = []
+    if not BRACES.isdisjoint(reader.values.get("prefix", "")):
+        where = reader.where("prefix")
+        reader.problems.append(Problem("prefix", "{ and } in it would decide in which slot a key is", NO_BRACES, where))
     name = reader.values.pop("instance_id", "") or platform.node() or "flotilla"
     made = StoreConfig(**reader.values, redis_url=tuple(urls), instance_id=name)
     return msgspec.structs.replace(made, prefix=isolation.own(made.prefix))

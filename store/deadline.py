@@ -36,6 +36,21 @@ def within(seconds: float) -> Iterator[None]:
         _thread.by = before
 
 
+def deadline() -> float | None:
+    """By when this thread's calls are to be answered (of time.monotonic()), for another thread that calls for it."""
+    return _thread.by
+
+
+@contextmanager
+def carried(by: float | None) -> Iterator[None]:
+    """Calls of this thread in the block keep another thread's `deadline`."""
+    before, _thread.by = _thread.by, by
+    try:
+        yield
+    finally:
+        _thread.by = before
+
+
 def bounded(seconds: float) -> float:
     """So many seconds, or what is left until the deadline if that is less; above 0 in any case."""
     return seconds if _thread.by is None else min(seconds, max(SHORTEST, _thread.by - time.monotonic()))

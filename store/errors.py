@@ -13,16 +13,25 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 ELSEWHERE = frozenset({"READONLY", "LOADING", "MASTERDOWN"})
 """Codes of a server that is not, or not yet, the right one: the address may lead to another one by now."""
 
+MOVED = "MOVED"
+_NOT_HERE = frozenset({MOVED, "ASK", "TRYAGAIN", "CLUSTERDOWN"})
+
 UNKNOWN_SCRIPT = "NOSCRIPT"
 _NO_PASSWORD = "Authentication required."
 _OF_CLASS = {
+    "AskError": "ASK",
     "AuthenticationError": "WRONGPASS",
     "BusyLoadingError": "LOADING",
+    "ClusterCrossSlotError": "CROSSSLOT",
+    "ClusterDownError": "CLUSTERDOWN",
     "ExecAbortError": "EXECABORT",
+    "MasterDownError": "MASTERDOWN",
+    "MovedError": "MOVED",
     "NoPermissionError": "NOPERM",
     "NoScriptError": "NOSCRIPT",
     "OutOfMemoryError": "OOM",
     "ReadOnlyError": "READONLY",
+    "TryAgainError": "TRYAGAIN",
 }
 """The codes of redis-py's errors by the names of their classes: before 7.2 they carry none."""
 _CODE = re.compile(r"[A-Z][A-Z0-9]+(?= |$)")
@@ -65,6 +74,12 @@ class StoreRefused(StoreUnavailable):
         return StoreRefused(self.code, self.text)
 
 
+def not_here(error: Exception) -> bool:
+    """Whether a node of a cluster has executed nothing of a call, because its slot is another node's (MOVED), is on its
+    way to one, or is nobody's just now: the same call may be made again."""
+    return isinstance(error, StoreRefused) and error.code in _NOT_HERE and error.text.startswith(error.code)
+
+
 class Unreadable(StoreUnavailable):
     """Redis answered with something of another shape than the question has."""
 
@@ -102,6 +117,11 @@ def _code_of(error: BaseException | None) -> str:
     if str(error) == _NO_PASSWORD:
         return "NOAUTH"
     return getattr(error, "status_code", None) or _OF_CLASS.get(type(error).__name__, "")
+
+
+def is_unknown_command(text: str) -> bool:
+    """Whether an error reply says that the server has no such command."""
+    return "unknown command" in text
 
 
 @contextmanager

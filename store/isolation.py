@@ -11,7 +11,7 @@ from itertools import count
 
 from flotilla import conf
 
-OF_TESTS = {"rate_limit_background_sync": False, "metrics_port": 0}
+OF_TESTS = {"rate_limit_background_sync": False, "metrics_port": 0, "relay": False}
 """Keys of FLOTILLA that tests have: no thread keeps a connection to their database, no port is opened."""
 
 _numbers = count(1)

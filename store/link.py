@@ -10,50 +10,59 @@ An error reply fails its own call only. But where it says that this is not the r
 or one that is loading), the connection is given up as well: the address may lead to another server by now.
 
 Behind sentinels the address leads to another server after a failover. Then `moved` is called, and the connection to the
-old master is given up at once, because what is written there is lost.
+old master is given up at once, because what is written there is lost. Before a failover that the sentinels lead,
+`leaving` is called: calls are not sent until `moved`, or for two seconds, and so none is lost on the way.
 
-Where the Redis has partitions, each new connection begins by comparing what is known of them (`_greet`). A call that is
-answered DOUBT is held, with others of its kind behind it, and all are sent again in order when the doubt is over.
+In a cluster the address leads to the master that has a slot. A call that is answered MOVED was not executed: nothing
+more is sent over that connection, and when what was sent before is answered, such calls go to the new master first, in
+their order. While a slot is on its way (ASK, TRYAGAIN), or nobody has it (CLUSTERDOWN), calls are held and tried again.
+A connection that is lost is made again before there is a call for it: others wait for what this process knows of the
+partitions.
+
+Where the Redis has partitions, each new connection begins by comparing what is known of them (`greeting`). A call that
+is answered DOUBT is held, with others of its kind behind it, and all are sent again in order when the doubt is over
+(`held`).
 """
 
 import asyncio
 import contextlib
+import time
 from collections import deque
 from collections.abc import Iterable
-from typing import Any, Protocol
+from typing import Any
 
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.connection import ConnectionPool as AsyncConnectionPool
 
 from flotilla.store.backoff import Backoff
-from flotilla.store.errors import ELSEWHERE, UNKNOWN_SCRIPT, StoreRefused, StoreSilent, StoreUnavailable, from_client
-from flotilla.store.partitions import ARRIVE, DOUBT, Partitions, run_of
+from flotilla.store.cluster import SlotGuide
+from flotilla.store.cluster_view import Node
+from flotilla.store.errors import (
+    ELSEWHERE,
+    MOVED,
+    UNKNOWN_SCRIPT,
+    StoreRefused,
+    StoreSilent,
+    StoreUnavailable,
+    from_client,
+    not_here,
+)
+from flotilla.store.greeting import greet
+from flotilla.store.held import ASKED_EVERY, HELD_WITHIN, HeldCalls
+from flotilla.store.layout import LAYOUT, Place
+from flotilla.store.partitions import DOUBT, Partitions
+from flotilla.store.promotions import HELD_BACK_WITHIN
 from flotilla.store.replies import ReplyStream
-from flotilla.store.resp import Command, in_full, pack
+from flotilla.store.resp import Command, pack
 from flotilla.store.scripts import Script
 from flotilla.store.stats import RedisStats
-from flotilla.store.supervised import supervised
+from flotilla.store.waiting import PING, Call, PlaceKept, Waiting, fail, given_up, in_full
 
+ANOTHER_MASTER = "Redis has another master now"
 FIRST_PAUSE = 0.1  # seconds without attempts after a failed one
 MAX_PAUSE = 1.0
 STEADY = 5.0  # seconds without a wrong server, after which the pauses begin short again
-HELD_WITHIN = 3.5  # seconds a call is held: more than instances have to compare, less than a command may take
-COMPARE_EVERY = 0.1  # seconds between questions whether a doubt is over
-
-
-class Waiting(Protocol):
-    """Who waits for a reply; a future is one. Whatever else it is, its methods are called while a read is handled: they
-    must be short. It is not answered any more when it is `done`."""
-
-    def done(self) -> bool: ...
-
-    def set_result(self, reply: Any, /) -> None: ...
-
-    def set_exception(self, error: StoreUnavailable, /) -> None: ...
-
-
-_Call = tuple[bytes, Waiting, Script | None]
-"""A packed command, who waits for its reply, and the script it runs, if that may be unknown or in doubt."""
+RETIRED_WITHIN = 0.5  # seconds that a master which has no longer the slot has to answer what it was sent
 
 
 class Link:
@@ -65,21 +74,28 @@ class Link:
         timeout: float,
         stats: RedisStats | None = None,
         partitions: Partitions | None = None,
+        guide: SlotGuide | None = None,
+        place: Place | None = None,
     ) -> None:
         self._stats = stats or RedisStats()
+        self._guide = guide  # in a cluster
+        self._place = place
+        self._asks_for_place = False
         self._partitions = partitions
-        self._held: deque[_Call] = deque()  # calls that were answered DOUBT, in the order in which they were sent
-        self._behind: deque[_Call] = deque()  # calls that came later and must not overtake them
-        self._timed: dict[Waiting, asyncio.TimerHandle] = {}  # of calls that were held: their time is limited
-        self._comparing: asyncio.Task[None] | None = None
+        self._held = HeldCalls(self, self._stats, partitions)
+        self._first, self._behind, self._timed = self._held.first, self._held.behind, self._held.timed
+        self._moved: list[Call] = []  # calls that were answered MOVED, in that order
+        self._last_answer: asyncio.Future[Any] | None = None  # of a master that has no longer the slot
         self._pool = pool
         self._timeout = timeout
         self._loop = asyncio.get_running_loop()
         self._connection: AbstractConnection | None = None
+        self._attempt: AbstractConnection | None = None  # the connection, or what is to become it
+        self._connected_at = 0.0
         self._replies: ReplyStream | None = None  # of the connection
-        self._outbox: list[_Call] = []
+        self._outbox: list[Call] = []
         self._flushes = False  # at the end of this turn
-        self._due: deque[_Call] = deque()
+        self._due: deque[Call] = deque()
         self._sent: deque[tuple[float, int]] = deque()  # when they were sent, and how many together
         self._connecting: asyncio.Task[None] | None = None
         self._reader: asyncio.Task[None] | None = None
@@ -89,6 +105,8 @@ class Link:
         self._astray_at = 0.0  # when the last wrong server was met
         self._not_before = 0.0
         self._moves = 0  # of the master
+        self._leaving: asyncio.TimerHandle | None = None  # while calls are held back for a master that is next
+        self._comes_back: asyncio.TimerHandle | None = None  # in a cluster, when it has no connection
         self._closed = False
         self._turned_away: StoreRefused | None = None  # what the last attempt was answered
 
@@ -109,12 +127,23 @@ class Link:
         Of a call of a script the script is told: it is sent in full where Redis does not know it (somebody flushed the
         scripts since this connection was made), and one that needs its partition waits behind those that are held.
         """
-        if script is not None and script.needs_partition and (self._held or self._behind or self._in_doubt):
-            self._hold((packed, waiting, script), self._behind)
+        if script is not None and script.needs_partition and (self._first or self._behind or self._in_doubt):
+            self._held.follow((packed, waiting, script))
         else:
-            self._put((packed, waiting, script))
+            self.put((packed, waiting, script))
 
-    def _put(self, call: _Call) -> None:
+    @property
+    def _in_doubt(self) -> bool:
+        """Whether a call that needs a partition would most likely be answered DOUBT."""
+        return self._partitions is not None and bool(self._partitions.doubted)
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection."""
+        return self._connection is not None
+
+    def put(self, call: Call) -> None:
+        """Send a call with the next write."""
         self._outbox.append(call)
         self._stats.commands += 1
         if not self._flushes:
@@ -126,30 +155,55 @@ class Link:
         with contextlib.suppress(RuntimeError):  # the loop has ended
             self._loop.call_soon_threadsafe(self._go_over)
 
+    def leaving(self) -> None:
+        """The master is about to be replaced: calls wait for the next one. Any thread may say so."""
+        with contextlib.suppress(RuntimeError):  # the loop has ended
+            self._loop.call_soon_threadsafe(self._hold_back)
+
+    def _hold_back(self) -> None:
+        if self._leaving is None and not self._closed:
+            self._leaving = self._loop.call_later(HELD_BACK_WITHIN, self._stay)
+
+    def _stay(self) -> None:
+        """The master was not replaced: send what was held back."""
+        self._leaving = None
+        self._flush()
+
     def _go_over(self) -> None:
         """Give up the old master, and connect to the new one before there is a call for it."""
-        if self._closed:
+        if self._closed or self._is_there():
             return
         self._moves += 1
         self._not_before = 0.0
         self._backoff.reset()
-        self._fail_soon(StoreUnavailable("Redis has another master now"))
-        self.call(("PING",))
+        if self._leaving is not None:
+            self._leaving.cancel()
+            self._leaving = None
+        if self._guide is None:
+            self._fail_soon(StoreUnavailable(ANOTHER_MASTER))
+        else:  # what was sent before the slot went is answered
+            self._retire()
+        self.call(("PING",))  # and what was held back, when the old connection is given up
 
     async def close(self) -> None:
         """Give up the connection; what is due or not sent yet fails."""
         self._closed = True
-        for task in (self._comparing, self._connecting, self._reader):
+        if self._leaving is not None:
+            self._leaving.cancel()
+            self._leaving = None
+        if self._comes_back is not None:
+            self._comes_back.cancel()
+        held = await self._held.close()
+        for task in (self._connecting, self._reader):
             if task is not None:
                 task.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await task
-        unsent = [*self._taken(), *self._held, *self._behind]
-        self._held.clear()
-        self._behind.clear()
+        unsent = [*self._moved, *self._taken(), *held]
+        self._moved.clear()
         await self._fail(StoreUnavailable("the connection was closed"), unsent)
 
-    def _taken(self) -> list[_Call]:
+    def _taken(self) -> list[Call]:
         """The calls that were not sent yet, which are the caller's now."""
         outbox, self._outbox = self._outbox, []
         return outbox
@@ -157,46 +211,88 @@ class Link:
     def _flush(self) -> None:
         """Send what was called in this turn, over a new connection if there is none."""
         self._flushes = False
+        if self._leaving is not None:
+            return
         if self._replies is not None:
-            self._write(self._replies)
+            if self._place is None or time.monotonic() < self._place.renew_at or self._keeps(self._place):
+                self._write(self._replies)
         elif self._connecting is None and self._outbox:
             self._connecting = self._loop.create_task(self._connect())
 
     def _write(self, replies: ReplyStream) -> None:
-        if batch := self._taken():
+        if self._leaving is None and (batch := self._taken()):
             self._due.extend(batch)
             self._sent.append((self._loop.time(), len(batch)))
             self._watch_silence()
             replies.write(b"".join([packed for packed, _, _ in batch]))
 
+    def _keeps(self, place: Place) -> bool:
+        """Ask whether this process may still call this Redis; whether calls may be sent meanwhile."""
+        now, others = time.monotonic(), self._taken()
+        if not self._asks_for_place:
+            self._asks_for_place = True
+            self._outbox.append((pack(place.command()), PlaceKept(self.kept, place, now), LAYOUT))
+        if now >= place.until:
+            if self._outbox and self._replies is not None:
+                self._write(self._replies)
+            self._outbox = others
+            return False
+        self._outbox += others
+        return True
+
+    def kept(self, refused: StoreUnavailable | None) -> None:
+        """The question of `_keeps` was answered; `refused`: nothing may be sent any more."""
+        self._asks_for_place = False
+        if refused is not None:  # a new connection asks for a place again
+            self._turned_away = refused if isinstance(refused, StoreRefused) else None
+            self._not_before = self._loop.time() + FIRST_PAUSE
+            unsent = self._taken()
+            task = self._loop.create_task(self._fail(refused, unsent))
+            task.add_done_callback(lambda done: done.exception())
+        elif self._outbox and not self._flushes:
+            self._flushes = True
+            self._loop.call_soon(self._flush)
+
     async def _connect(self) -> None:
         try:
-            moves = None
+            await self._retired()
+            moves, ends = None, self._loop.time() + HELD_WITHIN
             while moves != self._moves:  # again where the master moved meanwhile: nothing was sent to the old one
                 moves = self._moves
                 try:
-                    self._write(await self._connected())
+                    replies = await self._connected()
+                    if self._guide is not None:
+                        self._outbox = [call for call in self._outbox if not call[1].done()]
+                    self._write(replies)
                 except Exception as error:  # noqa: BLE001  whatever it is: the waiting calls must fail
-                    if moves == self._moves:
-                        await self._fail(from_client(error), self._taken())
+                    told = from_client(error)
+                    if self._guide is not None and isinstance(told, StoreRefused) and told.code == MOVED:
+                        self._moved_to(self._guide, told)
+                    if self._guide is not None and not_here(told) and self._loop.time() < ends:
+                        await asyncio.sleep(ASKED_EVERY)
+                        moves = None
+                    elif moves == self._moves:
+                        await self._fail(told, self._taken() if self._leaving is None else ())
         finally:
             self._connecting = None
+            self._come_back()
 
     async def _connected(self) -> ReplyStream:
         if self._loop.time() < self._not_before:
             raise self._turned_away.again() if self._turned_away else OSError("the last attempt failed just now")
         connection: AbstractConnection = self._pool.make_connection()
+        self._attempt = connection
         moves = self._moves
         try:
             async with asyncio.timeout(self._timeout):
                 await connection.connect()
-                await self._greet(connection)
+                await greet(connection, self._partitions, self._place, in_cluster=self._guide is not None)
             if self._moves != moves:
-                raise StoreUnavailable("Redis has another master since the connection began")
+                raise StoreUnavailable(ANOTHER_MASTER)
         except BaseException as error:
-            if isinstance(error, Exception) and self._moves == moves:
+            answer = from_client(error) if isinstance(error, Exception) else None
+            if answer is not None and self._moves == moves and not (self._guide is not None and not_here(answer)):
                 self._not_before = self._loop.time() + self._backoff.next()
-                answer = from_client(error)
                 self._turned_away = answer if isinstance(answer, StoreRefused) else None
                 if self._turned_away is not None:
                     self._stats.refuse(self._turned_away)
@@ -205,88 +301,72 @@ class Link:
         self._backoff.reset()
         self._turned_away = None
         self._stats.connects += 1
-        self._connection = connection
+        self._connection, self._connected_at = connection, self._loop.time()
         self._replies = await ReplyStream.over(connection, self._answered)
         self._reader = self._loop.create_task(self._read(connection, self._replies))
         return self._replies
 
-    async def _greet(self, connection: AbstractConnection) -> None:
-        """What is sent before any call: the scripts, and what this process knows of the partitions."""
-        await _exchange(connection, [("SCRIPT", "LOAD", script.text) for script in Script.registered.values()])
-        if self._partitions is None:
+    # In a cluster
+
+    def _come_back(self) -> None:
+        """Connect again where there is no connection, when it is time for another attempt."""
+        if self._guide is None or self._closed or self._connection is not None or self._comes_back is not None:
             return
-        [info] = await _exchange(connection, [("INFO", "server")])
-        run, everything = run_of(info), range(len(self._partitions.all))
-        answers = await _exchange(connection, self._partitions.questions(run, everything))
-        self._partitions.answered(run, everything, answers)
+        at = max(self._not_before, self._loop.time() + FIRST_PAUSE)
+        self._comes_back = self._loop.call_at(at, self._try_again)
 
-    # Doubt
+    def _try_again(self) -> None:
+        self._comes_back = None
+        if self._connection is None and self._connecting is None and not self._closed:
+            self._connecting = self._loop.create_task(self._connect())
 
-    @property
-    def _in_doubt(self) -> bool:
-        """Whether a call that needs a partition would most likely be answered DOUBT."""
-        return self._partitions is not None and bool(self._partitions.doubted)
+    def _is_there(self) -> bool:
+        """Whether the connection leads to the master that has the slot now."""
+        if self._guide is None or self._attempt is None or (self._connection is None and self._connecting is None):
+            return False
+        return bool(_place_of(self._attempt) == self._guide.known_master())
 
-    def _hold(self, call: _Call, queue: deque[_Call]) -> None:
-        """Keep a call in a queue until the doubt is over, or its time is up."""
-        _, waiting, _ = call
-        if waiting not in self._timed:
-            self._timed[waiting] = self._loop.call_later(HELD_WITHIN, self._overdue, waiting)
-        queue.append(call)
-        if self._comparing is None or self._comparing.done():
-            self._comparing = supervised("link-compare", self._compare)
+    def _moved_to(self, guide: SlotGuide, error: StoreRefused) -> None:
+        guide.told_by(_place_of(self._attempt), error.text)
 
-    def _overdue(self, waiting: Waiting) -> None:
-        del self._timed[waiting]
-        _fail(waiting, StoreUnavailable("this run of Redis is not trusted yet"))
-
-    async def _compare(self) -> None:
-        """Ask again until no partition is in doubt, then send what was held, in the order in which it came."""
-        while self._forget_done():
-            await self._ask_again()
-            if self._forget_done():
-                await asyncio.sleep(COMPARE_EVERY)
-
-    def _forget_done(self) -> bool:
-        """Drop the calls whose time is up or whose caller is gone; whether any is left."""
-        for queue in (self._held, self._behind):
-            while queue and queue[0][1].done():
-                queue.popleft()
-        return bool(self._held or self._behind)
-
-    async def _ask_again(self) -> None:
-        partitions = self._partitions
-        assert partitions is not None  # nothing else holds calls
-        if self._connection is None:  # a new connection compares by itself, maybe with yet another run
-            with contextlib.suppress(StoreUnavailable):
-                await self.call(("PING",))
+    def _redirected(self, call: Call, error: StoreRefused) -> None:
+        """The node has executed nothing of a call. It is made again, behind those of its kind that came before it."""
+        if error.code != MOVED:
+            self._held.hold_for_slot(call, error)
             return
-        # a partition that is gone altogether (Redis was emptied) is made again by the same question
-        numbers = sorted(partitions.doubted) or list(range(len(partitions.all)))
-        run = partitions.run
-        try:
-            questions = partitions.questions(run, numbers)
-            answers = await asyncio.gather(*(self.call(one, ARRIVE) for one in questions))
-        except StoreUnavailable:
+        assert self._guide is not None
+        self._moved_to(self._guide, error)
+        self._held.limit(call, error)
+        if self._first and call[2] is not None and call[2].needs_partition:
+            self._held.hold(call)
+        else:
+            self._moved.append(call)
+        self._retire()
+
+    def _retire(self) -> None:
+        """Send nothing more over this connection but a PING: when that is answered, all before it is."""
+        replies, self._replies = self._replies, None
+        if replies is None:
             return
-        if partitions.run == run:
-            partitions.answered(run, numbers, answers)
-        if not partitions.doubted:
-            self._send_held()
+        self._last_answer = self._loop.create_future()
+        self._due.append((PING, self._last_answer, None))
+        self._sent.append((self._loop.time(), 1))
+        self._watch_silence()
+        replies.write(PING)
+        if self._connecting is None:
+            self._connecting = self._loop.create_task(self._connect())
 
-    def _send_held(self) -> None:
-        waiting = [*self._held, *self._behind]
-        self._held.clear()
-        self._behind.clear()
-        for call in waiting:
-            if not call[1].done():
-                self._repeat(call)
-
-    def _repeat(self, call: _Call) -> None:
-        """Send a call of a script again, with all of the script."""
-        packed, waiting, script = call
-        assert script is not None  # the replies to no other command lead here
-        self._put((in_full(packed, script.sha, script.text.encode()), waiting, None))
+    async def _retired(self) -> None:
+        """Give up the connection that is left, when all that was sent over it is answered."""
+        if self._last_answer is not None:
+            with contextlib.suppress(StoreUnavailable, TimeoutError):
+                async with asyncio.timeout(RETIRED_WITHIN):
+                    await self._last_answer
+            self._give_up(StoreUnavailable(ANOTHER_MASTER))
+            if (soon := self._connected_at + ASKED_EVERY - self._loop.time()) > 0:  # nodes do not agree yet
+                await asyncio.sleep(soon)
+        moved, self._moved = self._moved, []
+        self._outbox[:0] = moved
 
     def _answered(self, replies: list[Any]) -> None:
         """Hand what one read brought to those that wait for it. A server that is not the right one is given up."""
@@ -304,18 +384,20 @@ class Link:
                     waiting.set_result(reply)
         if wrong is not None:
             self._pause_astray(wrong)
-            self._give_up(_given_up(wrong))
+            self._give_up(given_up(wrong))
 
-    def _refused(self, call: _Call, error: StoreRefused) -> StoreRefused | None:
+    def _refused(self, call: Call, error: StoreRefused) -> StoreRefused | None:
         """Redis answered a call with an error, which is given back where this is not the right server."""
         _, waiting, script = call
         if error.code == UNKNOWN_SCRIPT and script is not None and not waiting.done():
-            self._repeat(call)
+            self.put(in_full(call))
         elif error.code == DOUBT and script is not None and self._partitions is not None:
-            self._hold(call, self._held)
+            self._held.hold(call)
+        elif self._guide is not None and not_here(error):
+            self._redirected(call, error)
         else:
             self._stats.refuse(error)
-            _fail(waiting, error)
+            fail(waiting, error)
             return error if error.code in ELSEWHERE else None
         return None
 
@@ -339,7 +421,7 @@ class Link:
             raise
         except Exception as error:  # noqa: BLE001  whatever it is: the waiting calls must fail
             self._reader = None
-            await self._fail(_given_up(error))
+            await self._fail(given_up(error))
 
     def _pause_astray(self, wrong: StoreRefused) -> None:
         """Look for the right server at once, then at longer intervals while it is not there."""
@@ -365,15 +447,15 @@ class Link:
         task = self._loop.create_task(self._fail(error))
         task.add_done_callback(lambda done: done.exception())
 
-    async def _fail(self, error: StoreUnavailable, unsent: Iterable[_Call] = ()) -> None:
+    async def _fail(self, error: StoreUnavailable, unsent: Iterable[Call] = ()) -> None:
         connection = self._connection
         self._give_up(error, unsent)
         if connection is not None:
             await connection.disconnect(nowait=True)
 
-    def _give_up(self, error: StoreUnavailable, unsent: Iterable[_Call] = ()) -> None:
+    def _give_up(self, error: StoreUnavailable, unsent: Iterable[Call] = ()) -> None:
         """Leave the connection to its reader, who closes it; what is due on it, and `unsent`, fails."""
-        self._connection = None
+        self._connection = self._last_answer = None
         reader, self._reader = self._reader, None
         failed = [*self._due, *unsent]
         self._replies = None
@@ -384,24 +466,11 @@ class Link:
             self._watch = None
         self._stats.unavailable += len(failed)
         for _, waiting, _ in failed:
-            _fail(waiting, error)
+            fail(waiting, error)
         if reader is not None:
             reader.cancel()
+        self._come_back()
 
 
-async def _exchange(connection: AbstractConnection, commands: Iterable[Command]) -> list[Any]:
-    """Send some commands in one write and read their answers. An error among them is raised."""
-    packed = [pack(command) for command in commands]
-    await connection.send_packed_command(b"".join(packed), check_health=False)
-    return [await connection.read_response() for _ in packed]
-
-
-def _given_up(error: Exception) -> StoreUnavailable:
-    return StoreUnavailable(f"the connection to Redis was given up: {error or type(error).__name__}")
-
-
-def _fail(waiting: Waiting, error: StoreUnavailable) -> None:
-    if not waiting.done():
-        waiting.set_exception(error)
-        if isinstance(waiting, asyncio.Future):
-            waiting.exception()  # or asyncio would complain where the caller went away: "never retrieved"
+def _place_of(connection: AbstractConnection | None) -> Node:
+    return getattr(connection, "host", ""), getattr(connection, "port", 0)

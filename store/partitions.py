@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from flotilla.store.conf import get_store_config
 from flotilla.store.errors import StoreUnavailable, reading
 from flotilla.store.fitness import require_fit
-from flotilla.store.placement import PARTITIONS, partition_key
+from flotilla.store.placement import Placement, partition_placement, partitions_of
 from flotilla.store.scripts import Script
 
 logger = logging.getLogger("flotilla.store.partitions")
@@ -72,12 +72,14 @@ class Partition:
 
 
 class Partitions:
-    """The partitions of one Redis. `doubted`: those in doubt, because the run is not trusted for them yet."""
+    """The partitions of one Redis, or of a cluster's virtual `shard` of so many `shards`. `doubted`: those in doubt,
+    because the run is not trusted for them yet."""
 
     scripts = (ARRIVE, REST)
 
-    def __init__(self, durable: bool | None = None) -> None:
-        self.all = [Partition() for _ in range(PARTITIONS)]
+    def __init__(self, durable: bool | None = None, shard: int = 0, shards: int = 0) -> None:
+        self.all = [Partition() for _ in range(partitions_of(shards))]
+        self._shard = (shard, shards)
         self.doubted: set[int] = set()
         self.run = ""
         self.changes = 0  # of generations that this process saw: each means that something was lost
@@ -87,15 +89,32 @@ class Partitions:
     def __getitem__(self, number: int) -> Partition:
         return self.all[number]
 
+    def placements(self) -> list[Placement]:
+        """The place of each partition itself."""
+        return [partition_placement(number, *self._shard) for number in range(len(self.all))]
+
+    def _key(self, kind: str, number: int) -> str:
+        return partition_placement(number, *self._shard).partition_key(kind)
+
+    def run_of(self, info: bytes) -> str:
+        """The run of Redis, from its answer to INFO server. Raises StoreUnavailable where it does not say, and
+        StoreRefused for a server that cannot be used."""
+        require_fit(info, of_cluster=bool(self._shard[1]))
+        for line in info.split(b"\n"):
+            name, _, value = line.strip().partition(b":")
+            if name == b"run_id":
+                return value.decode()
+        raise StoreUnavailable("Redis does not say its run_id, which Flotilla needs")
+
     def questions(self, run: str, numbers: Iterable[int]) -> list[Command]:
         """The calls that compare these partitions with a run of Redis."""
         witness = self.witness()
         durable = get_store_config().redis_durable if self._durable is None else self._durable
         rest = (witness.name, int(VOTES_WITHIN * 1000), int(durable), *witness.living)
-        prefix, found = get_store_config().prefix, []
+        found = []
         for number in numbers:
             known = self.all[number]
-            keys = (partition_key(prefix, "partition", number), partition_key(prefix, "votes", number))
+            keys = (self._key("partition", number), self._key("votes", number))
             about = (run, secrets.token_urlsafe(4), known.generation, known.count, known.run)
             found.append(("EVALSHA", ARRIVE.sha, len(keys), *keys, *about, *rest))
         return found
@@ -116,11 +135,11 @@ class Partitions:
 
     def looks(self) -> list[Command]:
         """The calls that read each partition's generation and count, which cost Redis next to nothing."""
-        prefix = get_store_config().prefix
-        return [("HMGET", partition_key(prefix, "partition", n), "g", "n", "r", "d") for n in range(PARTITIONS)]
+        return [("HMGET", self._key("partition", number), "g", "n", "r", "d") for number in range(len(self.all))]
 
-    def looked(self, answers: Sequence[Sequence[bytes | None]]) -> None:
-        """What Redis said to `looks`."""
+    def looked(self, answers: Sequence[Sequence[bytes | None]]) -> list[int]:
+        """What Redis said to `looks`. Returns the partitions that are of a run which this process has not met: the
+        server has become a replica, and what it has may be old; to compare them says so."""
         run = self.run.encode()
         with reading("a look at the partitions"):
             found = [
@@ -128,7 +147,9 @@ class Partitions:
                 for number, (generation, count, trusted, doubted) in enumerate(answers)
                 if generation is not None and trusted == run and doubted is None
             ]
+            foreign = [n for n, (known, _, *runs) in enumerate(answers) if known is not None and run not in runs]
         self._learn(found)
+        return foreign
 
     def _learn(self, found: Iterable[tuple[int, str, int]]) -> None:
         """Note the generations and counts of partitions that are trusted."""
@@ -142,17 +163,5 @@ class Partitions:
 
     def marks(self) -> list[Command]:
         """The calls by which the last instance of a cluster that ends in order leaves a mark that nothing was lost."""
-        prefix = get_store_config().prefix
-        keys = [partition_key(prefix, "partition", number) for number in range(PARTITIONS)]
+        keys = [self._key("partition", number) for number in range(len(self.all))]
         return [("EVALSHA", REST.sha, 1, key, self.run) for key in keys]
-
-
-def run_of(info: bytes) -> str:
-    """The run of Redis, from its answer to INFO server. Raises StoreUnavailable where it does not say, and StoreRefused
-    for a server that cannot be used."""
-    require_fit(info)
-    for line in info.split(b"\n"):
-        name, _, value = line.strip().partition(b":")
-        if name == b"run_id":
-            return value.decode()
-    raise StoreUnavailable("Redis does not say its run_id, which Flotilla needs")

@@ -1,4 +1,4 @@
-"""Connections to the Redis of an address, for coroutines and for threads: plain, over TLS, or behind sentinels.
+"""Connections to the Redis of an address, for coroutines and for threads: plain, over TLS, or behind guides (`guides`).
 
 The only place that makes connections of the client library, so that every part of the product reads addresses alike.
 """
@@ -14,8 +14,10 @@ from redis.sentinel import SentinelConnectionPool, SentinelManagedConnection
 
 from flotilla.store import in_process
 from flotilla.store.address import Address, parse
+from flotilla.store.cluster import slot_guide
 from flotilla.store.deadline import Timed
-from flotilla.store.sentinels import Sentinels, sentinels_of
+from flotilla.store.guides import Guide
+from flotilla.store.sentinels import sentinels_of
 from flotilla.store.tls import AsyncTlsConnection, AsyncTlsMaster, TlsConnection, TlsMaster
 
 
@@ -33,9 +35,9 @@ def async_pool(url: str, **options: Any) -> aioredis.ConnectionPool:
     """A pool for coroutines. Raises WrongAddress."""
     address = _reached(url)
     options |= _arguments(address)
-    if address.master:
+    if (guide := _guide(address)) is not None:
         kind = AsyncManaged if address.tls is None else AsyncTlsMaster
-        return AsyncSentinelPool(address.master, sentinels_of(address), connection_class=kind, **options)
+        return AsyncSentinelPool(address.master, guide, connection_class=kind, **options)
     plain = aioredis.Connection if address.tls is None else AsyncTlsConnection
     return aioredis.ConnectionPool(
         connection_class=aioredis.UnixDomainSocketConnection if address.path else plain, **options
@@ -55,20 +57,20 @@ class _Tls(Timed, TlsConnection):
 
 
 class _Master(Timed, SentinelManagedConnection):
-    """The same to a master behind sentinels."""
+    """The same to a master behind guides."""
 
 
 class _MasterOverTls(Timed, TlsMaster):
-    """The same to a master behind sentinels, over TLS."""
+    """The same to a master behind guides, over TLS."""
 
 
 def sync_client(url: str, **options: Any) -> redis.Redis:
     """A client for threads, with a pool of its own; it keeps deadlines (`store.deadline`). Raises WrongAddress."""
     address = _reached(url)
     options |= _arguments(address)
-    if address.master:
+    if (guide := _guide(address)) is not None:
         kind = _Master if address.tls is None else _MasterOverTls
-        masters = _OfThreads(sentinels_of(address))
+        masters = _OfThreads(guide)
         return redis.Redis.from_pool(SentinelConnectionPool(address.master, masters, connection_class=kind, **options))
     plain = _Tcp if address.tls is None else _Tls
     connection_class = _Unix if address.path else plain
@@ -81,20 +83,25 @@ def connections(url: str, **options: Any) -> Callable[[], Timed]:
     return lambda: cast(Timed, pool.connection_class(**pool.connection_kwargs))
 
 
-def sentinels(url: str) -> Sentinels | None:
-    """The sentinels of an address; None where the address names the Redis itself. Raises WrongAddress."""
-    address = parse(url)
-    return sentinels_of(address) if address.master else None
+def guide_of(url: str) -> Guide | None:
+    """Who says where the Redis of an address is; None where the address does. Raises WrongAddress."""
+    return _guide(parse(url))
+
+
+def _guide(address: Address) -> Guide | None:
+    if address.master:
+        return sentinels_of(address)
+    return slot_guide(address) if address.shards else None
 
 
 class _OfThreads:
-    """The sentinels as redis-py's pools for threads want them."""
+    """A guide as redis-py's pools for threads want it."""
 
-    def __init__(self, sentinels: Sentinels) -> None:
-        self._sentinels = sentinels
+    def __init__(self, guide: Guide) -> None:
+        self._guide = guide
 
     def discover_master(self, _: str) -> tuple[str, int]:
-        return self._sentinels.discover_master_sync()
+        return self._guide.discover_master_sync()
 
 
 def _reached(url: str) -> Address:
@@ -109,6 +116,6 @@ def _arguments(address: Address) -> dict[str, Any]:
         found["tls"] = address.tls
     if address.path:
         return found | {"path": address.path}
-    if not address.master:
+    if not address.guided:
         found["host"], found["port"] = address.hosts[0]
     return found

@@ -4,11 +4,13 @@ Every script registers itself, so that a new connection can hand all of them to 
 calls that are pipelined behind one another then never overtake one that had to be repeated in full.
 """
 
+import re
 from hashlib import sha1
 from importlib.resources import files
 from typing import ClassVar
 
 COMMON = "--[[ _common.lua ]]"
+_SHARED = re.compile(r"--\[\[ (_(?:announce|bin|streams|maps)\.lua) \]\]\n?")
 
 
 class Script:
@@ -31,14 +33,21 @@ class Script:
         """The script `lua/<name>.lua` of `package`, behind the package's `lua/_common.lua` if there is one.
 
         A script that mostly needs nothing of what is shared says itself where that goes (`COMMON`, in its rare
-        branches): Redis makes the functions anew at each run.
+        branches): Redis makes the functions anew at each run. What several packages share is in `lua/` here, and goes
+        where a script or its package's `_common.lua` names it.
         """
         folder = files(package) / "lua"
         common = folder / "_common.lua"
         shared = common.read_text() if common.is_file() else ""
         text = (folder / f"{name}.lua").read_text()
         text = text.replace(COMMON, shared) if COMMON in text else shared + text
-        return cls(f"{package}.{name}", text, needs_partition=needs_partition)
+        return cls(f"{package}.{name}", _whole(text), needs_partition=needs_partition)
 
     def __repr__(self) -> str:
         return f"<Script {self.name}>"
+
+
+def _whole(text: str) -> str:
+    """A script with what it names of this package's `lua/` in its place."""
+    folder = files("flotilla.store") / "lua"
+    return _SHARED.sub(lambda found: _whole((folder / found[1]).read_text()), text)

@@ -5,48 +5,52 @@ loop and plain threads are served alike. Each sentinel is subscribed to while an
 that another server was promoted is believed: sentinels count their decisions (`config-epoch`), and one with a lower
 count has only not heard of the new one yet, which may take two seconds. Where no sentinel can be subscribed to, they
 are still asked for the master at each new connection.
+
+The sentinel that leads a failover says beforehand which replica is next (`promotions`): calls are held back until that
+one is the master, so what is written through a planned failover is not lost.
 """
 
 import asyncio
-import atexit
 import logging
-import os
 import threading
-from collections.abc import AsyncIterator, Coroutine
+import time
+from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import NamedTuple
 from weakref import WeakSet
 
-from redis.asyncio.connection import AbstractConnection, Connection
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
+from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ConnectionError as NoConnection
+from redis.exceptions import NoPermissionError
 
 from flotilla.store.address import Address
 from flotilla.store.backoff import Backoff
 from flotilla.store.deadline import bounded
 from flotilla.store.errors import StoreUnavailable, from_client, reading
+from flotilla.store.guides import Follower, Speaker, of_this_process
 from flotilla.store.once import Once
+from flotilla.store.promotions import (
+    EARLY_EVENTS,
+    FOLLOWS_WITHIN,
+    HELD_BACK_WITHIN,
+    Holder,
+    Host,
+    connection_to,
+    demoted,
+    promoted,
+    replica_named,
+)
 from flotilla.store.supervised import supervised
-from flotilla.store.tls import AsyncTlsConnection
 
 logger = logging.getLogger("flotilla.store.sentinels")
-
-Value = TypeVar("Value")
 
 EVENTS = ("+switch-master", "+promoted-slave")  # the sentinel that leads a failover sends the second one earlier
 ANSWER_WITHIN = 1.0  # seconds all sentinels together have to say where the master is
 QUIET = 5.0  # seconds of silence after which a sentinel is sent a PING
 FIRST_PAUSE = 0.1  # seconds until a sentinel that is gone is subscribed to again
 MAX_PAUSE = 2.0
-
-
-class Follower(Protocol):
-    """Somebody with connections to a master."""
-
-    def moved(self) -> None:
-        """Another server is the master now. Any thread may call it; it must not wait, nor raise."""
+AGREE_WITHIN = 2 * FOLLOWS_WITHIN  # seconds until sentinels know of a promotion that was seen at the replica itself
 
 
 class Said(NamedTuple):
@@ -54,35 +58,6 @@ class Said(NamedTuple):
 
     epoch: int
     master: tuple[str, int]
-
-
-class Speaker:
-    """The thread that talks with sentinels."""
-
-    def __init__(self) -> None:
-        self.pid = os.getpid()
-        self.loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._run, name="flotilla-sentinels", daemon=True)
-        self._thread.start()
-        atexit.register(self.end)
-
-    def _run(self) -> None:
-        asyncio.set_event_loop(self.loop)
-        self.loop.run_forever()
-        for task in asyncio.all_tasks(self.loop):
-            task.cancel()
-            self.loop.run_until_complete(asyncio.wait([task]))
-        self.loop.close()
-
-    def end(self) -> None:
-        """End it, where the process ends."""
-        if self.pid == os.getpid() and not self.loop.is_closed():
-            self.loop.call_soon_threadsafe(self.loop.stop)
-            self._thread.join(2)
-
-    def run(self, work: Coroutine[Any, Any, Value]) -> "Future[Value]":
-        """Have something done in the thread."""
-        return asyncio.run_coroutine_threadsafe(work, self.loop)
 
 
 class Sentinels:
@@ -95,6 +70,10 @@ class Sentinels:
         self._lock = threading.Lock()  # of the followers and their watches
         self._watches: list[Future[None]] = []
         self._said: Said | None = None
+        self._once = Once()
+        self._awaiting: asyncio.Task[None] | None = None  # a promotion
+        self._held_until = 0.0  # who begins to follow before holds calls back as well
+        self._seen_until = 0.0  # until then sentinels need not know of the master that was seen being promoted
 
     # For any thread
 
@@ -104,6 +83,8 @@ class Sentinels:
             self._followers.add(follower)
             if not self._watches:
                 self._watches = [self._speaker.run(self._watch(one)) for one in self._address.hosts]
+            if time.monotonic() < self._held_until and isinstance(follower, Holder):
+                follower.leaving()
 
     def leave(self, follower: Follower) -> None:
         """Tell it no more; sentinels whom nobody follows any more are not subscribed to."""
@@ -134,6 +115,12 @@ class Sentinels:
     async def _ask(self) -> tuple[str, int]:
         """The master by the latest decision: the first sentinel whose decision is not older than the one we know is
         enough, else the newest of all answers."""
+        if self._said is not None and self._speaker.loop.time() < self._seen_until:
+            if not await demoted(self._address, self._said.master):
+                return self._said.master
+            self._seen_until = 0.0
+            self._said = Said(-1, self._said.master)  # another sentinel has taken it back: whatever they say is newer
+        known = self._said
         asking = [asyncio.ensure_future(self._ask_one(one)) for one in self._address.hosts]
         best: Said | None = None
         faults: list[StoreUnavailable] = []
@@ -156,8 +143,11 @@ class Sentinels:
             await asyncio.gather(*asking, return_exceptions=True)
         if best is None:
             raise StoreUnavailable(f"no sentinel says where the master is: {faults[0]}")
-        if self._said is not None and best.epoch < self._said.epoch and not faults:
-            self._said = None  # all of them count from the beginning again: they were set up again
+        if self._said is not None and best.epoch < self._said.epoch:
+            if self._said is not known:  # they answered before a promotion that was seen meanwhile
+                return self._said.master
+            if not faults:  # all count from the beginning again: they were set up again
+                self._said = Said(-1, self._said.master)
         self._learn(best)
         return best.master
 
@@ -178,10 +168,33 @@ class Sentinels:
         if known is None or known.master == said.master:
             return
         logger.warning("the sentinels have another master: %s:%d", *said.master)
-        with self._lock:
-            followers = tuple(self._followers)
-        for follower in followers:
+        with self._lock:  # who follows from now on begins with the new one
+            self._held_until = 0.0
+            following = tuple(self._followers)
+        for follower in following:
             follower.moved()
+
+    def _foresee(self, replica: Host) -> None:
+        """A replica is about to be promoted: hold back what would be lost, and see whether it is."""
+        if self._said is None or self._said.master == replica or not (self._awaiting is None or self._awaiting.done()):
+            return
+        with self._lock:
+            self._held_until = time.monotonic() + HELD_BACK_WITHIN
+            following = tuple(self._followers)
+        for follower in following:
+            if isinstance(follower, Holder):
+                follower.leaving()
+        self._awaiting = self._speaker.loop.create_task(self._await_promotion(replica))
+
+    async def _await_promotion(self, replica: Host) -> None:
+        try:
+            followed = await promoted(self._address, replica)
+        except Exception as error:  # noqa: BLE001  whatever it is: the sentinels will tell
+            logger.info("the replica %s:%d cannot be asked whether it was promoted: %s", *replica, from_client(error))
+            return
+        if followed and self._said is not None and self._said.master != replica:
+            self._seen_until = self._speaker.loop.time() + AGREE_WITHIN
+            self._learn(Said(self._said.epoch + 1, replica))  # at least: an election that failed counts as well
 
     async def _watch(self, sentinel: tuple[str, int]) -> None:
         await supervised("sentinel-watch", lambda: self._listen(sentinel))
@@ -202,26 +215,46 @@ class Sentinels:
             await connection.send_command("SUBSCRIBE", *EVENTS)
             for _ in EVENTS:
                 await connection.read_response()
+            await connection.send_command("SUBSCRIBE", *EARLY_EVENTS)  # a user may have no right to: `_hear` skips that
             backoff.reset()
-            self._learn(await self._ask_one(sentinel))  # what it decided before we listened
+            said = await self._ask_one(sentinel)  # what it decided before we listened
+            self._learn(said)
+            if self._said is not None and said.epoch < self._said.epoch:
+                await self._ask()  # they may have been set up again, all of them
             while True:
-                await self._hear(connection)
-                self._learn(await self._ask_one(sentinel))
+                _, event, told = await self._hear(connection)
+                if event.decode() not in EARLY_EVENTS:
+                    self._learn(await self._ask_one(sentinel))
+                elif (replica := replica_named(told, self._address.master)) is not None:
+                    self._foresee(replica)
 
-    async def _hear(self, connection: AbstractConnection) -> None:
+    async def _hear(self, connection: AbstractConnection) -> Sequence[bytes]:
         """Wait until an event comes. A sentinel that is silent must answer a PING now and then."""
         asked = False
-        while (reply := await connection.read_response(timeout=QUIET)) is None or reply[0] != b"message":
+        while True:
+            reply = await self._heard(connection)
+            if reply is not None and reply[0] == b"message":
+                return reply
             if reply is None and asked:
                 raise StoreUnavailable(f"no reply within {QUIET:g} s")
             asked = reply is None
             if asked:
                 await connection.send_command("PING")
 
+    async def _heard(self, connection: AbstractConnection) -> Sequence[bytes] | None:
+        """What comes next, None where nothing does for a while."""
+        try:
+            reply: Sequence[bytes] | None = await connection.read_response(timeout=QUIET)
+            return reply
+        except NoPermissionError as error:
+            if self._once.news(str(error)):
+                logger.warning("failovers lose more than they must, for they cannot be foreseen: %s", error)
+            return (b"denied",)
+
     @asynccontextmanager
     async def _connected(self, sentinel: tuple[str, int]) -> AsyncIterator[AbstractConnection]:
         """A connection to a sentinel, for as long as it is used. Whatever fails raises StoreUnavailable."""
-        connection = self._connection(sentinel)
+        connection = connection_to(sentinel, self._address.sentinel_login, self._address.sentinel_tls, ANSWER_WITHIN)
         try:
             await connection.connect()
             yield connection
@@ -232,32 +265,8 @@ class Sentinels:
         finally:
             await connection.disconnect(nowait=True)
 
-    def _connection(self, sentinel: tuple[str, int]) -> AbstractConnection:
-        options: dict[str, Any] = {
-            "host": sentinel[0],
-            "port": sentinel[1],
-            "protocol": 2,
-            "socket_timeout": ANSWER_WITHIN,
-            "socket_connect_timeout": ANSWER_WITHIN,
-            "retry": Retry(NoBackoff(), 0),
-            **self._address.sentinel_login.options(),
-        }
-        tls = self._address.sentinel_tls
-        return Connection(**options) if tls is None else AsyncTlsConnection(tls=tls, **options)
 
-
-_speaker: Speaker | None = None
-_known: dict[Address, Sentinels] = {}
-_lock = threading.Lock()
-
-
-def sentinels_of(address: Address) -> Sentinels:
+@of_this_process
+def sentinels_of(address: Address, speaker: Speaker) -> Sentinels:
     """This process's Sentinels for the master that an address names (others after a fork)."""
-    global _speaker
-    with _lock:
-        if _speaker is None or _speaker.pid != os.getpid():
-            _speaker = Speaker()
-            _known.clear()
-        if address not in _known:
-            _known[address] = Sentinels(address, _speaker)
-        return _known[address]
+    return Sentinels(address, speaker)

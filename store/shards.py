@@ -9,7 +9,7 @@ import os
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, cast
 from weakref import WeakKeyDictionary
 
 import redis.asyncio as aioredis
@@ -18,23 +18,31 @@ from django.core.exceptions import ImproperlyConfigured
 from redis.asyncio.connection import AbstractConnection
 from redis.backoff import NoBackoff
 
+from flotilla.store.address import MEMORY
+from flotilla.store.announcing import Announcing
+from flotilla.store.cluster import SlotGuide
 from flotilla.store.conf import NO_REDIS_MEND, get_store_config
-from flotilla.store.errors import StoreSilent
-from flotilla.store.link import Link, Waiting
+from flotilla.store.errors import StoreRefused, StoreSilent
+from flotilla.store.layout import Layout, Place
+from flotilla.store.link import Link
 from flotilla.store.partitions import Partitions
-from flotilla.store.placement import Placement
-from flotilla.store.pools import async_pool, options_of, sentinels
+from flotilla.store.placement import Placement, SlotPlacement
+from flotilla.store.pools import async_pool, guide_of, options_of
 from flotilla.store.resp import Argument
 from flotilla.store.scripts import Script
 from flotilla.store.stats import RedisStats
 from flotilla.store.threads import Threads
+from flotilla.store.urls import expanded, of_cluster, slot_in
+from flotilla.store.waiting import Waiting
 
 TIMEOUT = 2.0  # seconds a call may take
 
 
 class Shard:
-    """One Redis. `index` is its number in REDIS_URL. `partitions`: None where it does not matter if Redis comes back
-    with an older state. `wait_once`: threads do not ask a Redis that is known to be silent (`flotilla.store.outage`).
+    """One Redis, or what one slot of a cluster holds. `index` is its number in REDIS_URL. `partitions`: None where it
+    does not matter if Redis comes back with an older state. `wait_once`: threads do not ask a Redis that is known to be
+    silent (`flotilla.store.outage`).
+    `place`: its place in the cluster's layout, without which nobody but this process calls it.
     """
 
     def __init__(
@@ -45,17 +53,21 @@ class Shard:
         partitions: Partitions | None = None,
         *,
         wait_once: bool = False,
+        place: Place | None = None,
     ) -> None:
         self.index = index
         self.url = url
         self.timeout = timeout
         self.partitions = partitions
-        self.stats = RedisStats(f"Redis {index}")
+        name = f"Redis {index}" if (slot := slot_in(url)) is None else f"Redis {index} (slot {slot})"
+        self.stats = RedisStats(name)
         self._links: WeakKeyDictionary[asyncio.AbstractEventLoop, Link] = WeakKeyDictionary()
         self._current: tuple[asyncio.AbstractEventLoop, Link] | None = None  # the one asked for last
-        self._threads = Threads(f"Redis {index}", url, timeout, self.stats, partitions, wait_once=wait_once)
+        self._place = place
+        self._threads = Threads(name, url, timeout, self.stats, partitions, wait_once=wait_once, place=place)
+        self._announcing = Announcing()
         self._beside: list[AbstractConnection] = []
-        self._beside_pool: aioredis.ConnectionPool | None = None  # kept: behind sentinels, connections only borrow it
+        self._beside_pool: aioredis.ConnectionPool | None = None  # kept: behind a guide, connections only borrow it
 
     async def run(self, script: Script, keys: Sequence[str], args: Sequence[Argument]) -> Any:
         """Run `script`; raises StoreUnavailable: StoreRefused where Redis answers with an error."""
@@ -77,6 +89,21 @@ class Shard:
         """The future reply to a command. Calls of one loop turn share one write; replies keep the order of calls."""
         return self._link().call(command)
 
+    async def announce(self, topic: str, message: bytes) -> int:
+        """Send a message to those who are subscribed to `topic`, and say how many they were; raises as `run` does."""
+        command = self._announcing.command(topic, self._run)
+        try:
+            return int(await self.call(command, topic, message))
+        except StoreRefused as error:
+            if not self._announcing.refused(command, error, self._run):
+                raise
+            return await self.announce(topic, message)
+
+    @property
+    def _run(self) -> str:
+        """The run of Redis that is known; "" where nobody asks for it."""
+        return self.partitions.run if self.partitions is not None else ""
+
     def _link(self) -> Link:
         loop = asyncio.get_running_loop()
         if self._current is not None and self._current[0] is loop:
@@ -85,8 +112,11 @@ class Shard:
         if link is None:
             for ended in [known for known in self._links if known.is_closed()]:
                 del self._links[ended]  # a link refers to its loop, so the pair would never be freed
-            link = self._links[loop] = Link(self._async_pool(), self.timeout, self.stats, self.partitions)
-            if (behind := sentinels(self.url)) is not None:
+            behind = guide_of(self.url)
+            of_slot = behind if isinstance(behind, SlotGuide) else None
+            known = (self.timeout, self.stats, self.partitions, of_slot, self._place)
+            link = self._links[loop] = Link(self._async_pool(), *known)
+            if behind is not None:
                 behind.follow(link)
         self._current = (loop, link)
         return link
@@ -102,6 +132,25 @@ class Shard:
     def execute_sync(self, *command: Argument) -> Any:
         """`execute` for code without an event loop; safe in threads."""
         return self._threads.execute(*command)
+
+    def announce_sync(self, topic: str, message: bytes) -> int:
+        """`announce` for code without an event loop; safe in threads."""
+        command = self._announcing.command(topic, self._run)
+        try:
+            return int(self.execute_sync(command, topic, message))
+        except StoreRefused as error:
+            if not self._announcing.refused(command, error, self._run):
+                raise
+            return self.announce_sync(topic, message)
+
+    def run_many_sync(self, calls: Sequence[tuple[Script, Sequence[str], Sequence[Argument]]]) -> list[Any]:
+        """Several scripts in one round trip, for threads: replies in the order of the calls, StoreRefused for each one
+        that Redis answered with an error. One that was stopped by a doubt may pass when it is tried again."""
+        return self._threads.run_many(calls)
+
+    def compare_sync(self) -> None:
+        """Compare what is known of the partitions with this run of Redis, for threads."""
+        self._threads.compare()
 
     def batch_sync(self, commands: Sequence[Sequence[Argument]]) -> list[Any]:
         """Several commands in one round trip, for threads; an error among the replies is raised."""
@@ -131,7 +180,7 @@ class Shard:
         self._current = None
         link = self._links.pop(asyncio.get_running_loop(), None)
         if link is not None:
-            if (behind := sentinels(self.url)) is not None:
+            if (behind := guide_of(self.url)) is not None:
                 behind.leave(link)
             await link.close()
         for connection in self._beside:
@@ -158,11 +207,24 @@ class Shard:
 
 
 class Store:
-    """All shards. The hash over them is the channel layer's own, so keys live where their group's messages go."""
+    """All shards: those of a list, or the virtual ones of a cluster. The hash over a list is the channel layer's own,
+    so keys live where their group's messages go; in a cluster a placement says its shard."""
 
     def __init__(self, urls: Sequence[str], timeout: float = TIMEOUT) -> None:
-        self.urls = tuple(urls)
-        self.shards = [Shard(index, url, timeout, Partitions(), wait_once=True) for index, url in enumerate(urls)]
+        self.urls = expanded(urls)
+        self._virtual = of_cluster(urls)
+        self.layout = Layout(self.urls, self._virtual)
+        self.shards = [
+            Shard(
+                index,
+                url,
+                timeout,
+                Partitions(None, index, self._virtual),
+                wait_once=True,
+                place=None if url == MEMORY else self.layout.places[index],
+            )
+            for index, url in enumerate(self.urls)
+        ]
 
     @property
     def first(self) -> Shard:
@@ -173,6 +235,8 @@ class Store:
         """The shard of a name."""
         if len(self.shards) == 1:
             return self.shards[0]
+        if self._virtual:
+            return self.shards[cast(SlotPlacement, placement).shard]
         index: int = layer_hash(placement.topic, len(self.shards))
         return self.shards[index]
 
@@ -190,6 +254,7 @@ class Store:
         """Close every connection made in this loop."""
         for shard in self.shards:
             await shard.close()
+        await asyncio.to_thread(self.layout.leave)
 
 
 _store: tuple[int, Store] | None = None

@@ -7,6 +7,7 @@ from multiprocessing.util import Finalize
 from flotilla.store import isolation
 from flotilla.store.conf import get_store_config
 from flotilla.store.errors import StoreUnavailable
+from flotilla.store.nodes import servers_of_sync
 from flotilla.store.shards import Shard, get_store
 
 logger = logging.getLogger("flotilla.store.test_run")
@@ -29,12 +30,11 @@ def _remove() -> None:
     if config.in_process or not config.redis_urls:
         return
     try:
-        for shard in (*get_store().shards, *(shard for more in also for shard in more())):
+        for _, shard in servers_of_sync([*get_store().shards, *(shard for more in also for shard in more())]):
             cursor = b"0"
             while True:  # in portions: others use this Redis as well
                 cursor, found = shard.execute_sync("SCAN", cursor, "MATCH", f"*{isolation.mark()}*", "COUNT", 1000)
-                if found:
-                    shard.execute_sync("DEL", *found)
+                shard.batch_sync([("DEL", key) for key in found])  # of a cluster's slots, each is its own
                 if cursor == b"0":
                     break
     except StoreUnavailable as error:

@@ -13,12 +13,11 @@ from typing import Any
 import pytest
 
 from flotilla import speedups
-from flotilla.speedups.pure import frames, resp, sends
+from flotilla.speedups.pure import fossil, frames, protobuf, resp, sends
 
 NAMES = [name for name in speedups.__all__ if name.islower()]
-PYTHON = SimpleNamespace(
-    **{name: call for one in (frames, resp, sends) for name, call in vars(one).items() if name in NAMES}
-)
+_MODULES = (fossil, frames, protobuf, resp, sends)
+PYTHON = SimpleNamespace(**{name: call for one in _MODULES for name, call in vars(one).items() if name in NAMES})
 AT_HOME = ("flotilla.speedups.pure", "flotilla._speedups")
 try:
     NATIVE: Any = importlib.import_module("flotilla._speedups")

@@ -13,6 +13,10 @@ import pytest
 from tests.both_implementations import implementation  # noqa: F401  a fixture
 
 ON_THE_ENGINE = "FLOTILLA_TEST_ENGINE" in os.environ  # where tests that harm a Redis skip themselves
+if os.environ.get("FLOTILLA_TEST_ENGINE") == "cluster":
+    from tests.store.one_slot import begin, one_slot  # noqa: F401  a fixture
+
+    begin()
 ALLOWED = {
     line.strip()
     for line in (Path(__file__).parent / "allowed_skips.txt").read_text().splitlines()

@@ -9,6 +9,7 @@ import os
 import random
 import struct
 import time
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -43,16 +44,18 @@ def pieces(chance: random.Random, data: bytes) -> list[bytes]:
 
 # Frames
 
+RSV1 = 0x40
 TEXTS = ("", "a", "{}", "{}\n{}", "é", "🚀" * 9, '{"id":1}', "x" * 125, "x" * 126, "x" * 700)
 SIZES = (0, 1, 2, 124, 125, 126, 127, 300, 999, 1000, 1001, 65535, 65536, 2**31, 2**63 - 1, 2**63, 2**64 - 1)
 
 
-def stream(chance: random.Random) -> bytes:
-    """Frames of one client: mostly proper ones, fragments with control frames between them, sometimes a broken one."""
+def stream(chance: random.Random, deflates: bool = False) -> bytes:
+    """Frames of one client: mostly proper ones, fragments with control frames between them, sometimes a broken one.
+    One that `deflates` sends compressed messages, too."""
     wire = b""
     for _ in range(chance.choice((1, 1, 1, 2, 2, 3, 5, 9))):
         roll = chance.random()
-        wire += message(chance) if roll < 0.6 else control(chance) if roll < 0.85 else odd(chance)
+        wire += message(chance, deflates) if roll < 0.6 else control(chance) if roll < 0.85 else odd(chance)
     if len(wire) < 100 and chance.random() < 0.1:
         wire *= chance.choice((2, 30, 100))
     if chance.random() < 0.15 and wire:
@@ -60,17 +63,38 @@ def stream(chance: random.Random) -> bytes:
     return wire
 
 
-def message(chance: random.Random) -> bytes:
+def message(chance: random.Random, deflates: bool) -> bytes:
     """A message, perhaps in fragments, perhaps with others between them that may or may not be there."""
     payload = chance.choice(TEXTS).encode() if chance.random() < 0.7 else chance.randbytes(chance.randrange(40))
     opcode = TEXT if chance.random() < 0.8 else BINARY
+    bits = RSV1 if deflates and chance.random() < 0.7 else 0
+    if bits:
+        payload = deflated(chance, payload)
     parts = [payload] if chance.random() < 0.6 else pieces(chance, payload)
     wire = b""
     for number, part in enumerate(parts):
-        wire += frame(0 if number else opcode, part, final=number == len(parts) - 1)
+        part_bits = bits if not number or chance.random() < 0.01 else 0
+        wire += frame(0 if number else opcode, part, final=number == len(parts) - 1, bits=part_bits)
         if chance.random() < 0.2:
             wire += control(chance)
     return wire
+
+
+def deflated(chance: random.Random, payload: bytes) -> bytes:
+    """A payload, compressed in some way that is allowed, mostly; sometimes one that becomes large, or never was one."""
+    roll = chance.random()
+    if roll < 0.1:
+        return chance.randbytes(chance.randrange(30))
+    if roll < 0.2:
+        payload = chance.choice((payload * 20, b"{}" * 500, b"{}" * 40_000))
+    stream = zlib.compressobj(chance.randrange(10), zlib.DEFLATED, -chance.randrange(9, 16))
+    if roll < 0.3:
+        return stream.compress(payload) + stream.flush(zlib.Z_FINISH) + b"\x00" * chance.randrange(2)
+    half = len(payload) // 2
+    begun = stream.compress(payload[:half])
+    if chance.random() < 0.3:
+        begun += stream.flush(chance.choice((zlib.Z_SYNC_FLUSH, zlib.Z_FULL_FLUSH)))
+    return (begun + stream.compress(payload[half:]) + stream.flush(zlib.Z_SYNC_FLUSH))[:-4]
 
 
 def control(chance: random.Random) -> bytes:
@@ -127,12 +151,13 @@ class Reading:
     complete: bool = False  # it ends between two frames, and between two messages
 
 
-def meaning(wire: bytes, most: int) -> Reading:
+def meaning(wire: bytes, most: int, inflates: bool = False) -> Reading:
     """The messages and control frames of a stream, up to its end or the first violation."""
-    reading, kind, parts = Reading(), 0, b""
+    reading, kind, parts, compressed = Reading(), 0, b"", False
     while len(wire) >= 2:
         final, bits, opcode, length = wire[0] >> 7, wire[0] & 0x70, wire[0] & 0x0F, wire[1] & 0x7F
-        improper = bits or opcode not in (0, 1, 2, 8, 9, 10) or not wire[1] & 0x80
+        allowed = (0, RSV1) if inflates and opcode in (1, 2) else (0,)
+        improper = bits not in allowed or opcode not in (0, 1, 2, 8, 9, 10) or not wire[1] & 0x80
         if improper or (opcode >= 8 and (not final or length > 125)) or (opcode < 8 and (opcode == 0) != (kind != 0)):
             reading.violation = 1002
             return reading
@@ -155,12 +180,43 @@ def meaning(wire: bytes, most: int) -> Reading:
         if opcode >= 8:
             reading.messages.append((opcode, payload))
             continue
+        if not kind:
+            compressed = bits == RSV1
         kind, parts = kind or opcode, parts + payload
         if final:
-            reading.messages.append((kind, parts))
+            reading.violation = fault(parts, most) if compressed else 0
+            if reading.violation:
+                return reading
+            reading.messages.append((kind, inflated(parts) if compressed else parts))
             kind, parts = 0, b""
     reading.complete = not wire and not kind
     return reading
+
+
+def inflated(message: bytes) -> bytes:
+    """What a compressed message was, as far as it can be read. Raises zlib.error."""
+    rest, found = message + b"\x00\x00\xff\xff", b""
+    while True:
+        stream = zlib.decompressobj(-15)
+        found += stream.decompress(rest)
+        if not stream.eof:
+            return found
+        rest = stream.unused_data
+
+
+def fault(message: bytes, most: int) -> int:
+    """The code with which a compressed message must be refused, or 0. What becomes too large is refused for that, even
+    where it is broken further on."""
+    try:
+        return 1009 if len(inflated(message)) > most else 0
+    except zlib.error:
+        stream, found = zlib.decompressobj(-15), 0
+        for at in range(len(message)):
+            try:
+                found += len(stream.decompress(message[at : at + 1]))
+            except zlib.error:
+                break
+        return 1009 if found > most else 1007
 
 
 # Commands

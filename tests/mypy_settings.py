@@ -3,4 +3,4 @@
 from project.settings import *  # noqa: F403
 from project.settings import INSTALLED_APPS as PROJECT_APPS
 
-INSTALLED_APPS = [*PROJECT_APPS, "examples.rooms"]
+INSTALLED_APPS = [*PROJECT_APPS, "examples.rooms", "examples.notices", "examples.board"]

@@ -21,6 +21,8 @@ ENVIRONMENT_OF_TESTS = {
     "REALTIME_TOKEN_SECRET": "the token secret of the tests, which is long enough",
     "REDIS_URL": f"unix://{HOME}/redis.sock",
 }
+if os.environ.get("FLOTILLA_TEST_ENGINE") == "cluster":  # names live where they do in any cluster of as many shards
+    ENVIRONMENT_OF_TESTS["REDIS_URL"] = "redis+cluster://127.0.0.1:1"
 os.environ.update(ENVIRONMENT_OF_TESTS)
 for name in ("DATABASE_URL", "DJANGO_ALLOWED_HOSTS", "DJANGO_DEBUG", "FLOTILLA_DEMO", "HOST", "INSTANCES", "PORT"):
     os.environ.pop(name, None)
@@ -39,5 +41,14 @@ os.environ.pop("REALTIME_ALLOWED_ORIGINS", None)
 
 from project.settings import *  # noqa: E402, F403
 
-INSTALLED_APPS = [*INSTALLED_APPS, "examples.rooms", "rest_framework", "rest_framework.authtoken"]  # noqa: F405
+INSTALLED_APPS = [
+    *INSTALLED_APPS,  # noqa: F405
+    "examples.rooms",
+    "examples.notices",
+    "examples.board",
+    "rest_framework",
+    "rest_framework.authtoken",
+    "tests.realtime.live.desk",
+]
+FLOTILLA = {**FLOTILLA, "relay": False}  # noqa: F405  tests of the relay start their own
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # passwords of the tests are no secrets: be quick

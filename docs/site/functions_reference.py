@@ -89,6 +89,8 @@ def entry(name: str, thing: Any, twin: str) -> Iterator[str]:
     yield _prose(text)
     if isinstance(thing, type):
         yield from _methods(thing)
+    elif callable(thing) and not inspect.isroutine(thing):
+        yield from _methods(type(thing))
     if twin:
         yield ""
         yield f"In coroutines: `await {twin}(…)`."
@@ -150,7 +152,8 @@ def _wrapped(name: str, arguments: list[str], returned: str) -> str:
 
 
 def _definition(thing: Any) -> ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef:
-    (found,) = ast.parse(textwrap.dedent(inspect.getsource(inspect.unwrap(thing)))).body
+    source = thing if inspect.isroutine(thing) or isinstance(thing, type) else type(thing).__call__
+    (found,) = ast.parse(textwrap.dedent(inspect.getsource(inspect.unwrap(source)))).body
     assert isinstance(found, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
     return found
 

@@ -8,6 +8,7 @@ import asyncio
 import os
 import subprocess
 import sys
+import time
 
 from docs.site.pages import ROOT
 
@@ -50,14 +51,17 @@ async def _tell() -> str:
 
     from flotilla.monitoring.certificates import certificate_watch
     from flotilla.monitoring.memory import memory_watch
+    from flotilla.monitoring.outbox import Seen, outbox_watch
     from flotilla.ratelimit.service import get_limits
     from flotilla.realtime.access.hook_stats import hook_stats
     from flotilla.realtime.node.node import get_node
+    from flotilla.realtime.outbox.backlog import Backlog
     from flotilla.realtime.server.waiting_connections import new_waiting_connections
 
     node = await get_node()
     new_waiting_connections()
     certificate_watch.ends["site.pem"] = 0.0
+    outbox_watch.seen["default"] = Seen(Backlog(0, 0.0, 0), time.monotonic())
     get_limits()
     with hook_stats.call("a hook of the project"):
         pass
@@ -75,6 +79,8 @@ def main() -> None:
     from django.db import connection
 
     settings.RATE_LIMITS = {"a-policy": {"guards": "ws.publish", "key": "user", "rate": "20/s"}}
+    webhook = {"url": "https://127.0.0.1:9/", "secret": "of a service that is never told", "allow_private": True}
+    settings.FLOTILLA = {**getattr(settings, "FLOTILLA", {}), "webhooks": {"a-service": webhook}}
     django.setup()
     connection.ensure_connection()
     sys.stdout.write(asyncio.run(_tell()) + "\n")

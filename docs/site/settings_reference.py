@@ -21,6 +21,7 @@ TITLES = {
     "StoreConfig": "Redis, and names",
     "RealtimeConfig": "Clients and channels",
     "ChannelOptions": "Options of a namespace",
+    "Webhook": "A webhook",
     "LimitsConfig": "Rate limits",
     "ServerConfig": "The process",
 }
@@ -74,7 +75,7 @@ def kind(hint: Any) -> str:
     if origin in (tuple, list):
         if len(arguments) == 2 and arguments[1] is not ...:
             return f"pair of {kind(arguments[0])} and {kind(arguments[1])}"
-        return f"list of {_plural(kind(arguments[0]))}"
+        return f"list of {kind(arguments[0]) if get_origin(arguments[0]) is Literal else _plural(kind(arguments[0]))}"
     if _struct(hint):
         return "dictionary of options"
     return {bool: "true or false", str: "text", int: "whole number", float: "number"}.get(hint, "any")

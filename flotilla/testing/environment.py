@@ -14,6 +14,8 @@ from flotilla.realtime.node.node import current_node, forget_node, get_node
 from flotilla.store import in_process, isolation, test_run
 from flotilla.store.address import MEMORY
 from flotilla.store.shards import current_store, reset_store
+from flotilla.testing.relay import begin as begin_relay
+from flotilla.testing.relay import end as end_relay
 
 JOIN_WITHIN = 10.0  # seconds until the node hears what is published
 
@@ -23,7 +25,8 @@ _clients: dict[asyncio.AbstractEventLoop, set[int]] = {}
 
 @contextmanager
 def isolated() -> Iterator[None]:
-    """Nothing of what was written before is there, and nothing of what is written is there afterwards.
+    """Nothing of what was written before is there, and nothing of what is written is there afterwards. Durable
+    publications are sent at their commit.
 
     Names in Redis are other ones, and the engine in the process is emptied. A block in a block changes nothing.
     """
@@ -32,12 +35,14 @@ def isolated() -> Iterator[None]:
     if _depth == 0:
         _forget()
         isolation.renew()
+        begin_relay()
     _depth += 1
     try:
         yield
     finally:
         _depth -= 1
         if _depth == 0:
+            end_relay()
             _forget()
             isolation.renew()
 

@@ -6,15 +6,19 @@ What clients publish over their connections is not the server's: see it with a c
 """
 
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, overload
 from unittest.mock import ANY
 
 from flotilla.realtime.api import publishing
-from flotilla.realtime.engine.calls import PublishKeywords
+from flotilla.realtime.engine.calls import NOWHERE, PublishKeywords
 from flotilla.realtime.engine.publication import StreamPosition
-from flotilla.realtime.protocol import foreign
+from flotilla.realtime.live import operation
+from flotilla.realtime.outbox.rows import Change
+from flotilla.realtime.outbox.wake import Writing, writing
+from flotilla.realtime.protocol import bodies, foreign
 
 MAX_SHOWN = 20  # publications in the message of a failed assertion
 
@@ -22,20 +26,27 @@ MAX_SHOWN = 20  # publications in the message of a failed assertion
 class Publication:
     """One publication: what it says, and what became of it.
 
-    `options` has the keywords that were given: idempotency_key, skip_history, version, version_epoch. `offset` and
-    `epoch` are its position, once it was sent into a channel with history.
+    `options` has the keywords that were given: idempotency_key, skip_history, version, version_epoch, delta. `offset`
+    and `epoch` are its position, once it was sent into a channel with history.
     """
 
     def __init__(self, channel: str, body: bytes, options: Mapping[str, Any]) -> None:
-        told = foreign.plain(body)
+        told = bodies.plain(body)
         self.channel = channel
         self.data: Any = told["data"]
         self.tags: dict[str, str] = told.get("tags", {})
+        self.key: str = told.get("key", "")
         self.options = {name: value for name, value in options.items() if value}
         self.sent = False
         self.offset = 0
         self.epoch = ""
         self._call: weakref.ref[_Call] | None = None
+        self._newer: Publication | None = None
+
+    @property
+    def replaced(self) -> bool:
+        """Whether its transaction has changed the same row of a live model once more, so that it is not sent."""
+        return self._newer is not None and (self._newer.sent or self._newer.pending or self._newer.replaced)
 
     @property
     def pending(self) -> bool:
@@ -74,9 +85,10 @@ class Recorder(Sequence[Publication]):
 
     def __init__(self) -> None:
         self._all: list[Publication] = []
+        self._changes: dict[tuple[Writing, str, str], Publication] = {}
 
     def _known(self) -> list[Publication]:
-        return [one for one in self._all if one.sent or one.pending]
+        return [one for one in self._all if (one.sent or one.pending) and not one.replaced]
 
     @property
     def unsent(self) -> list[Publication]:
@@ -95,6 +107,7 @@ class Recorder(Sequence[Publication]):
     def clear(self) -> None:
         """Forget everything."""
         self._all.clear()
+        self._changes.clear()
 
     @overload
     def __getitem__(self, place: int) -> Publication: ...
@@ -116,6 +129,16 @@ class Recorder(Sequence[Publication]):
         publication = Publication(channel, body, keywords)
         self._all.append(publication)
         return _Call(publication).sent
+
+    def note_change(self, using: str, change: Change) -> Callable[[], object]:
+        """A watcher of live models' changes (`flotilla.realtime.live.operation.watchers`)."""
+        publication = Publication(change.channel, _body_of(change), {})
+        place = (writing(using), change.channel, change.key)
+        if (older := self._changes.get(place)) is not None:
+            older._newer = publication
+        self._changes[place] = publication
+        self._all.append(publication)
+        return partial(_Call(publication).sent, NOWHERE)
 
     # Assertions
 
@@ -156,6 +179,16 @@ class Recorder(Sequence[Publication]):
         return "\n".join(["published were:", *lines])
 
 
+def _body_of(change: Change) -> bytes:
+    """A change as it is published, but for its version, which is not known before the commit."""
+    told: dict[str, Any] = {"op": change.operation}
+    if change.operation != "reload":
+        told["key"] = change.key
+    if change.body is not None:
+        told["data"] = foreign.plain(change.body)
+    return foreign.write({"data": told})
+
+
 def _described(data: Any, tags: Any, pending: bool | None) -> str:
     told = "" if data is ANY else f" with {data!r}"
     told += "" if tags is ANY else f" with tags {tags!r}"
@@ -185,10 +218,12 @@ def recording() -> Iterator[Recorder]:
         return
     published.clear()
     publishing.watchers.append(published.note)
+    operation.watchers.append(published.note_change)
     try:
         yield published
     finally:
         publishing.watchers.remove(published.note)
+        operation.watchers.remove(published.note_change)
 
 
 assert_published = published.assert_published

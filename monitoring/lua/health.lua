@@ -3,7 +3,8 @@
 -- KEYS the keys that the commands touch
 -- ARGV for each command how many words it has, then the words
 -- returns what is missing: a command as '+hset', rights on these keys as '~', on this topic as '&'; or the first other
--- error, where nothing is missing. A command that the server does not know is missing as well.
+-- error, where nothing is missing. A command that the server does not know is missing as well, but for SPUBLISH, which
+-- scripts do without where it is not there (`store/lua/_announce.lua`).
 -- The words are those of Redis before 7.2, then those of Redis from 7.2 on and of Valkey.
 local function right(problem, command)
   local function says(words)
@@ -21,7 +22,8 @@ end
 local missing, other, at = {}, nil, 1
 while at < #ARGV do
   local last = at + tonumber(ARGV[at])
-  local reply = redis.pcall(unpack(ARGV, at + 1, last))
+  local there = ARGV[at + 1] ~= 'spublish' or redis.REDIS_VERSION_NUM
+  local reply = there and redis.pcall(unpack(ARGV, at + 1, last))
   local problem = type(reply) == 'table' and reply.err
   if problem then
     missing[#missing + 1] = right(problem, ARGV[at + 1])

@@ -131,6 +131,20 @@ MOVES = (
         lambda before, now: now > before + 10_000,
     ),
     Move(
+        "the service of a webhook refuses every request",
+        "Webhooks: how far behind",
+        lambda stack, load: stack.service.away.set(),
+        lambda stack, load: stack.service.away.clear(),
+        lambda before, now: before < 5 and now > 15,
+    ),
+    Move(
+        "the relay that has the lease hangs",
+        "Outbox: how far behind",
+        lambda stack, load: stack.hang_relay(),
+        lambda stack, load: stack.end_relay(),
+        lambda before, now: before < 5 and now > 15,
+    ),
+    Move(
         "instance 1 stops for two seconds, again and again",
         "Event-loop lag, average",
         lambda stack, load: _stutter(stack),

@@ -188,4 +188,24 @@ DRILLS = [
         notified_within=150.0,
         resolved_within=400.0,  # a rate of five minutes has to run out
     ),
+    Drill(
+        "outbox_delayed",
+        {"alertname": "outbox_delayed", "database": "default"},
+        "the relay that has the lease hangs",
+        lambda stack, load: stack.hang_relay(),
+        lambda stack, load: stack.end_relay(),
+        "max(flotilla_outbox_oldest_seconds) > 20",
+        "durable publications that wait",
+        notified_within=180.0,  # a minute and a half is its patience
+    ),
+    Drill(
+        "webhook_undelivered",
+        {"alertname": "webhook_undelivered", "of": "waiting"},
+        "the service of a webhook refuses every request",
+        lambda stack, load: stack.service.away.set(),
+        lambda stack, load: stack.service.away.clear(),
+        "max(flotilla_webhook_lag_seconds) > 15",
+        "an event that waits",
+        notified_within=420.0,  # five minutes are its patience
+    ),
 ]

@@ -97,9 +97,11 @@ class Load:
     async def _http(self, instance: int) -> None:
         url = self._stack.url(instance)
         headers = {"X-API-Key": self._stack.api_key, "Content-Type": "application/json"}
-        body = json.dumps({"channel": ROOM, "data": "by the API"}).encode()
+        said = {"channel": ROOM, "data": "by the API"}
+        bodies = [json.dumps(said | more).encode() for more in ({}, {"durable": True})]
         while True:
-            await asyncio.to_thread(post, f"{url}/api/publish", body, headers)
+            for body in bodies:
+                await asyncio.to_thread(post, f"{url}/api/publish", body, headers)
             await asyncio.to_thread(post, f"{url}/admin/login/", b"", {})
             await asyncio.to_thread(post, f"{url}/nowhere", b"", {})
             await asyncio.sleep(0.2)

@@ -1,14 +1,17 @@
-"""A whole installation for a drill: Redis, two instances, Prometheus, Alertmanager and a webhook receiver.
+"""A whole installation for a drill: Redis, two instances, a service that their webhook tells, Prometheus, Alertmanager
+and a receiver.
 
 Prometheus and Alertmanager run with the files that are shipped; only the addresses in them are replaced. The instances
 run without a supervisor, so that a killed one stays dead until the drill starts it again; where they are `supervised`
 they are those of one `manage.py serve`, which is the one program in `instances`.
 """
 
+import contextlib
 import json
 import os
 import secrets
 import shutil
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -30,6 +33,7 @@ from flotilla.ops.drill.processes import (
     wait_for,
 )
 from flotilla.ops.drill.receiver import Receiver
+from flotilla.ops.drill.service import Service
 from flotilla.ops.prometheus_api import Prometheus, Unreachable, get
 
 FILES = Path(monitoring.__file__).parent  # the files that are shipped
@@ -67,6 +71,7 @@ class Stack:
         self._slow_drain = slow_drain
         self.home = Path(tempfile.mkdtemp(prefix="flotilla-drill-"))
         self._ports = iter(free_ports(12))
+        self.service = Service()
         self.api_key = secrets.token_hex(16)
         receiver = next(self._ports)
         redis = next(self._ports)
@@ -105,6 +110,7 @@ class Stack:
         for one in (*self.instances, self._prometheus, self._alertmanager, self.redis):
             one.stop()
         self.receiver.close()
+        self.service.close()
         shutil.rmtree(self.home, ignore_errors=True)
 
     def url(self, instance: int) -> str:
@@ -151,6 +157,20 @@ class Stack:
         except Unreachable:
             return None
 
+    # The outbox
+
+    def hang_relay(self) -> None:
+        """As if a relay of elsewhere had the lease and hung: nobody else sends what is written to the outbox."""
+        self._give_lease("a relay that hangs", "9999-01-01 00:00:00")
+
+    def end_relay(self) -> None:
+        """It ends, and its lease is free."""
+        self._give_lease("", "1970-01-01 00:00:00")
+
+    def _give_lease(self, holder: str, until: str) -> None:
+        with contextlib.closing(sqlite3.connect(self.home / "db.sqlite3", timeout=20)) as database, database:
+            database.execute("UPDATE flotilla_outbox_relay SET holder = ?, until = ?", (holder, until))
+
     # Commands
 
     def _redis_command(self, port: int) -> list[str]:
@@ -180,7 +200,11 @@ class Stack:
 
     def _instances_environment(self, redis: int) -> dict[str, str]:
         own = {"REDIS_URL": f"redis://127.0.0.1:{redis}", "REALTIME_API_KEYS": self.api_key}
-        return environment(self.home, CONFIG) | own | (SLOW_DRAIN if self._slow_drain else {})
+        return (
+            environment(self.home, CONFIG | {"webhooks": {"service": self.service.webhook}})
+            | own
+            | (SLOW_DRAIN if self._slow_drain else {})
+        )
 
     def _prometheus_command(self, port: int, alertmanager: int) -> list[str]:
         folder = Path(shutil.copytree(FILES / "prometheus", self.home / "prometheus"))

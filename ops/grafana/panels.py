@@ -69,9 +69,10 @@ def _line(
     steps: Steps = (),
     stacked: bool = False,
     alerts: tuple[str, ...] = (),
+    absent: str = "no data",
 ) -> Panel:
     drawn = tuple(Query(*q) for q in queries)
-    return Panel(title, tells, unit, drawn, width=width, steps=steps, stacked=stacked, alerts=alerts)
+    return Panel(title, tells, unit, drawn, width=width, steps=steps, stacked=stacked, alerts=alerts, absent=absent)
 
 
 def _number(
@@ -112,6 +113,8 @@ ERRORS: Steps = ((0, "green"), (0.001, "yellow"), (0.0144, "red"))
 ALL: Steps = ((0, "red"), (1, "green"))
 BUDGET: Steps = ((-1000, "red"), (0, "yellow"), (0.25, "green"))
 NONE: Steps = ((0, "green"), (1, "red"))
+NO_WEBHOOK = "no webhook is configured"
+NO_OUTBOX = "no database has an outbox"
 
 EVENTS = (
     Event("Deploys", "blue", "group by (cluster, version) (flotilla_build_info{s})"
@@ -119,7 +122,7 @@ EVENTS = (
     Event("Restarts", "purple", "sum by (cluster, instance) (changes(process_start_time_seconds{s}[1m])) > 0",
           "{{instance}} was started", "{{cluster}}"),
     Event("Alerts", "red", 'ALERTS{alertstate="firing",severity=~"critical|warning",{c}}', "{{alertname}}",
-          "{{severity}} {{cluster}} {{instance}} {{policy}} {{shard}} {{task}}"),
+          "{{severity}} {{cluster}} {{instance}} {{policy}} {{shard}} {{task}} {{endpoint}} {{database}}"),
 )  # fmt: skip
 
 OVERVIEW = Dashboard(
@@ -193,6 +196,8 @@ WEBSOCKETS = Dashboard(
     (
         _line("Connections", "Open connections by instance.", "short",
               ("sum by (instance) (flotilla_connections{s})", "{{instance}}")),
+        _line("Clients, by transport", "How they are connected: many that are not on websocket sit behind a proxy that breaks it.", "short",
+              ("sum by (transport) (flotilla_transport_connections{s})", "{{transport}}"), stacked=True),
         _line("SDKs", "Connections by the name and version that clients say; the 15 with the most.", "short",
               ("topk(15, sum by (sdk, version) (flotilla_client_sdk_connections{s}))", "{{sdk}} {{version}}")),
         _line("Users and channels", "Distinct users and channels with subscribers, summed over instances.", "short",
@@ -250,6 +255,32 @@ WEBSOCKETS = Dashboard(
         _line("Signals: how far behind", "Calls that wait, and for how long the oldest of them has.", "short",
               ("sum(flotilla_signals_waiting{s})", "waiting"), ("max(flotilla_signals_lag_seconds{s})", "oldest, s"),
               alerts=("receivers_lag",)),
+        _line("Webhooks: requests", "delivered: a 2xx. refused: another answer. failed: none.", "ops",
+              ("sum by (endpoint, outcome) (rate(flotilla_webhook_requests_total{s}[{r}]))", "{{endpoint}} {{outcome}}"),
+              alerts=("webhook_undelivered",), absent=NO_WEBHOOK),
+        _line("Webhooks: how far behind", "For how long the oldest event has waited for a service.", "s",
+              ("max by (endpoint) (flotilla_webhook_lag_seconds{s})", "{{endpoint}}"), steps=((60, "yellow"), (300, "red")),
+              alerts=("webhook_undelivered",), absent=NO_WEBHOOK),
+        _line("Webhooks: events", "What services took, and how many wait for them.", "short",
+              ("sum by (endpoint) (rate(flotilla_webhook_events_total{s}[{r}]))", "{{endpoint}}: taken, a second"),
+              ("sum by (endpoint) (flotilla_webhook_waiting{s})", "{{endpoint}}: waiting"), absent=NO_WEBHOOK),
+        _line("Webhooks: dropped", "Events that a service will never be told of, as too many waited for it.", "short",
+              ("sum by (endpoint) (increase(flotilla_webhook_events_dropped_total{s}[{r}]))", "{{endpoint}}"), steps=((1, "red"),),
+              alerts=("webhook_events_dropped",), absent=NO_WEBHOOK),
+        _line("Outbox: how far behind", "For how long the oldest durable publication has waited; from commit to history, p95.", "s",
+              ("max by (database) (flotilla_outbox_oldest_seconds{s})", "{{database}}: oldest"),
+              ("histogram_quantile(0.95, sum by (database, le) (rate(flotilla_outbox_lag_seconds_bucket{s}[{r}]))) >= 0",
+               "{{database}}: p95"),
+              steps=((10, "yellow"), (60, "red")), alerts=("outbox_delayed",), absent=NO_OUTBOX),
+        _line("Outbox: rows", "sent. repeated: was there already. resent: Redis had lost it. set_aside: could not be sent.", "ops",
+              ("sum by (database, result) (rate(flotilla_outbox_rows_total{s}[{r}]))", "{{database}} {{result}}"), absent=NO_OUTBOX),
+        _line("Outbox: waiting and set aside", "Rows that wait (counted up to 10,000), and those that could not be sent.", "short",
+              ("max by (database) (flotilla_outbox_waiting{s})", "{{database}}: waiting"),
+              ("max by (database) (flotilla_outbox_set_aside{s})", "{{database}}: set aside"),
+              alerts=("outbox_set_aside",), absent=NO_OUTBOX),
+        _line("Outbox: who relays", "1: this instance has the lease of a database. One has, unless `manage.py relay` does.", "short",
+              ("max by (database, instance) (flotilla_outbox_relay{s})", "{{database}}: {{instance}}"),
+              alerts=("outbox_delayed",), absent=NO_OUTBOX),
     ),
 )  # fmt: skip
 

@@ -1,14 +1,21 @@
 """Channel names: which are valid, which namespace they belong to, and what `$` and `#` in them mean.
 
+`$clients:room` and `$users:room` are maps of who is present in `room`, where its namespace has them.
 `ns:rest` belongs to namespace `ns`; a leading `$` (private: only by token) comes before it; the part after the last
 `#` lists the users a user-limited channel is for; `#user` alone is that user's personal channel.
 """
 
 from flotilla.realtime.conf import ChannelOptions, RealtimeConfig, provided_namespace
 from flotilla.realtime.protocol.codes import CommandError, ErrorCode
+from flotilla.realtime.protocol.maps import CLIENTS
+from flotilla.realtime.protocol.maps import USERS as USERS_OF
 
 PRIVATE = "$"
 USERS = "#"
+PRESENCE_MAP = ChannelOptions(map=True, history_size=1000, history_ttl=600.0, history_meta_ttl=1800.0)
+"""The options of every map of presence: 1,000 joins and leaves are kept for who comes back, for ten minutes.
+When no instance lives any more, the stream goes before presence does (`KEY_TTL` after its last refresh), which tells
+nobody: who comes back later must not take entries that expired for present."""
 
 
 def check_name(channel: str, config: RealtimeConfig) -> None:
@@ -34,8 +41,23 @@ def options_for(channel: str, config: RealtimeConfig) -> ChannelOptions:
         return config.without_namespace
     options = config.namespaces.get(name) or provided_namespace(name)
     if options is None:
-        raise CommandError(ErrorCode.UNKNOWN_CHANNEL)
+        base = presence_base(channel, config)
+        if base is None:
+            raise CommandError(ErrorCode.UNKNOWN_CHANNEL)
+        return PRESENCE_MAP
     return options
+
+
+def presence_base(channel: str, config: RealtimeConfig) -> str | None:
+    """The channel whose members a map of presence shows; None where `channel` is none, or its namespace has none."""
+    for prefix, option in ((CLIENTS, "map_clients"), (USERS_OF, "map_users")):
+        if channel.startswith(prefix) and prefix[1:-1] not in config.namespaces:
+            base = channel.removeprefix(prefix)
+            try:
+                return base if getattr(options_for(base, config), option) else None
+            except CommandError:
+                return None
+    return None
 
 
 def is_private(channel: str) -> bool:

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from flotilla.realtime.access import hooks, permissions
-from flotilla.realtime.access.channels import namespace_of, options_for
+from flotilla.realtime.access.channels import namespace_of, options_for, presence_base
 from flotilla.realtime.access.permissions import Trace
 from flotilla.realtime.conf import Hook, RealtimeConfig
 from flotilla.realtime.protocol.codes import CommandError
@@ -38,12 +38,20 @@ async def explain(user: str, channel: str, config: RealtimeConfig, info: Any = N
         options = options_for(channel, config)
     except CommandError as error:
         return [connect, Verdict("subscribe", False, [("the channel's name", "no")], error.message)]
+    base = presence_base(channel, config)
+    if base is not None:
+        presence = partial(permissions.presence, options_for(base, config))
+        verdict = await asker.verdict("subscribe", partial(presence, subscribed=False))
+        verdict.rules.insert(0, ("a map of presence: by the presence of", base))
+        verdict.allowed &= connect.allowed
+        return [connect, verdict]
     may_subscribe = partial(permissions.subscribe, channel, options, personal=config.user_personal_channel)
     subscribe = await asker.verdict("subscribe", may_subscribe)
     subscribe.rules.insert(0, ("the channel's namespace", namespace_of(channel) or "none"))
     verdicts = [subscribe]
     for action, rule in (
         ("publish", permissions.publish),
+        *((("remove", permissions.remove),) if options.map else ()),
         ("presence", permissions.presence),
         ("history", permissions.history),
     ):

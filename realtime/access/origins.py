@@ -53,6 +53,11 @@ def _refusal(
     return f"the origin {origin[:200]!r} is neither this host's nor in REALTIME_ALLOWED_ORIGINS"
 
 
+def host_is_ours(scope: Mapping[str, Any]) -> bool:
+    """Whether the host that was asked for is one of ALLOWED_HOSTS."""
+    return bool(_Handshake(scope).host)
+
+
 def _of_django() -> tuple[bool, bool, bool]:
     return bool(settings.DEBUG), settings.USE_X_FORWARDED_HOST, settings.USE_X_FORWARDED_PORT
 

@@ -9,6 +9,7 @@ A caller that wants to know the reasons passes a `trace`. The rules write into i
 and the last one decides. So the reasons come from the evaluation itself; without a trace nothing is collected.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast
 
@@ -88,16 +89,19 @@ def publish(
     trace: Trace | None = None,
 ) -> Hook:
     """May `user` publish? `subscribed`: this connection is, by its own wish or the server's."""
-    if insecure:
-        _note(trace, _INSECURE, "yes")
-        return None
-    if options.publish_permission is not None:
-        return options.publish_permission
-    options = options if trace is None else _noting(options, trace, subscribed)
-    allowed = options.allow_publish_for_client or (options.allow_publish_for_subscriber and subscribed)
-    if not (allowed and (user != "" or options.allow_publish_for_anonymous)):
-        raise _denied()
-    return None
+    return _write(options.publish_permission, _publish_access, options, user, subscribed, insecure, trace)
+
+
+def remove(
+    options: ChannelOptions,
+    *,
+    user: str,
+    subscribed: bool = False,
+    insecure: bool = False,
+    trace: Trace | None = None,
+) -> Hook:
+    """May `user` remove entries of a map? `subscribed`: this connection is, by its own wish or the server's."""
+    return _write(options.remove_permission, _remove_access, options, user, subscribed, insecure, trace)
 
 
 def presence(
@@ -153,7 +157,7 @@ def grants(
     return Granted(
         recoverable=options.has_history and recovers,
         positioned=options.has_history and (recovers or positions),
-        join_leave=options.join_leave and (options.force_push_join_leave or (join_leave and visible)),
+        join_leave=bool(options.join_leave) and (options.force_push_join_leave or (join_leave and visible)),
     )
 
 
@@ -172,6 +176,36 @@ def _named(channel: str, options: ChannelOptions, *, user: str, personal: bool, 
 def _is_personal(channel: str, user: str) -> bool:
     """Whether this is the user's own channel. An id with a comma has none: it would stand for two users in a name."""
     return user != "" and channel == USERS + user and "," not in user and USERS not in user
+
+
+def _write(
+    hook: Hook,
+    access: Callable[[ChannelOptions, str, bool], bool],
+    options: ChannelOptions,
+    user: str,
+    subscribed: bool,
+    insecure: bool,
+    trace: Trace | None,
+) -> Hook:
+    """May `user` do something that a hook decides, or else the options that `access` asks?"""
+    if insecure:
+        _note(trace, _INSECURE, "yes")
+        return None
+    if hook is not None:
+        return hook
+    if not access(options if trace is None else _noting(options, trace, subscribed), user, subscribed):
+        raise _denied()
+    return None
+
+
+def _publish_access(options: ChannelOptions, user: str, subscribed: bool) -> bool:
+    allowed = options.allow_publish_for_client or (options.allow_publish_for_subscriber and subscribed)
+    return allowed and (user != "" or options.allow_publish_for_anonymous)
+
+
+def _remove_access(options: ChannelOptions, user: str, subscribed: bool) -> bool:
+    allowed = options.allow_remove_for_client or (options.allow_remove_for_subscriber and subscribed)
+    return allowed and (user != "" or options.allow_remove_for_anonymous)
 
 
 def _presence_access(options: ChannelOptions, user: str, subscribed: bool) -> bool:

@@ -15,6 +15,7 @@ from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.auth.models import User
 from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import PermissionDenied
+from django.db import DatabaseError
 from django.db.models import Model
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from django.template.response import TemplateResponse
@@ -39,6 +40,8 @@ PAGE = 50
 REFRESH_EVERY = 3  # seconds
 MAX_SELECTED = 200
 _NOT_AGAIN = ("csrfmiddlewaretoken", "selected")  # of what was posted: the confirmation has its own
+
+AWAY = (StoreUnavailable, DatabaseError)
 
 Errors = list[tuple[str, str]]  # an action's field, and what is wrong with it
 
@@ -84,8 +87,12 @@ class LiveAdmin(Tableless):
     note: ClassVar[str] = ""  # a line of help above the list
 
     def look(self, query: Mapping[str, str], after: str) -> Page:
-        """The page of rows that is asked for. May raise StoreUnavailable."""
+        """The page of rows that is asked for. May raise what is in AWAY."""
         raise NotImplementedError
+
+    def choices(self) -> Mapping[str, Sequence[str]]:
+        """Of filters that are no text: their values beside none. One that has a single value is not shown."""
+        return {}
 
     def object_of(self, name: str) -> Any:
         """The object whose name a row's box carries."""
@@ -136,7 +143,7 @@ class LiveAdmin(Tableless):
             "fault": fault,
             "help": self.note,
             "errors": errors,
-            "filters": [(name, hint, wanted[name]) for name, hint in self.filters.items()],
+            "filters": self._inputs(wanted),
             "filtered": any(wanted.values()),
             "order": wanted[ORDER],
             "heads": heads(self.columns, wanted),
@@ -160,13 +167,19 @@ class LiveAdmin(Tableless):
             "ticked": request.POST.getlist("selected"),
         }
 
+    def _inputs(self, wanted: Mapping[str, str]) -> list[tuple[str, str, str, Sequence[str]]]:
+        """The filters with what they say, their values now, and those they may have."""
+        choices = self.choices()
+        shown = [name for name in self.filters if len(choices.get(name, ())) != 1]
+        return [(name, self.filters[name], wanted[name], choices.get(name, ())) for name in shown]
+
     def _page(self, query: QueryDict) -> tuple[Page, str]:
         """The page that is asked for, or why there is none."""
         wanted = {name: query.get(name, "").strip() for name in (*self.filters, ORDER)}
         try:
             return self.look(wanted, query.get("after", "")), ""
-        except StoreUnavailable as error:
-            return Page([]), f"Redis does not answer: {error}"
+        except AWAY as error:
+            return Page([]), no_answer(error)
         except UnknownName as error:
             return Page([]), sentence(error)
 
@@ -235,8 +248,8 @@ class LiveAdmin(Tableless):
         except CommandError as error:
             self.message_user(request, f"This cannot be done: {error.message}.", messages.ERROR)
             return None
-        except StoreUnavailable as error:
-            self.message_user(request, f"Redis does not answer: {error}", messages.ERROR)
+        except AWAY as error:
+            self.message_user(request, no_answer(error), messages.ERROR)
             return None
         self.message_user(request, words, messages.SUCCESS if hit else messages.WARNING)
         return HttpResponseRedirect(request.get_full_path())
@@ -271,6 +284,13 @@ class LiveAdmin(Tableless):
             action_flag=CHANGE,
             change_message=f"{deed}: {more}" if more else deed,
         )
+
+
+def no_answer(error: Exception) -> str:
+    """Of which of the two there is no answer, and why."""
+    if isinstance(error, DatabaseError):
+        return f"The database does not answer: {str(error).partition(chr(10))[0]}"
+    return f"Redis does not answer: {error}"
 
 
 def _read(form: QueryDict, act: Act) -> tuple[dict[str, Any], Errors]:

@@ -22,13 +22,15 @@ from flotilla.realtime.admin.tail import TailedAdmin
 from flotilla.realtime.admin.words import count
 from flotilla.realtime.api.control import disconnect, unsubscribe
 from flotilla.realtime.api.inspection import Page, channel, channel_states, channels, connections, members
+from flotilla.realtime.api.maps import map_get
 from flotilla.realtime.api.publishing import broker, options_of
 from flotilla.realtime.api.python import publish
 from flotilla.realtime.api.user_names import id_of, name_users
 from flotilla.realtime.conf import ChannelOptions
 from flotilla.realtime.models import Channel
-from flotilla.realtime.protocol import foreign
+from flotilla.realtime.protocol import bodies, foreign
 from flotilla.realtime.protocol.codes import CommandError, ErrorCode
+from flotilla.realtime.protocol.maps import is_entry
 
 NEWEST = 20  # publications shown
 MAX_SHOWN = 500  # characters of each
@@ -159,6 +161,7 @@ class ChannelAdmin(TailedAdmin, DetailAdmin):
             "people": people,
             "following": following,
             "newest": newest,
+            "map": map_get(name, limit=1) if options.map else None,
             "too_large": too_large,
         }
 
@@ -187,17 +190,19 @@ def _newest(name: str, options: ChannelOptions) -> tuple[list[dict[str, Any]], b
     page = broker().history_sync(name, options, limit=NEWEST, reverse=True, max_bytes=MAX_BYTES, whole=True)
     newest = []
     for publication in page.publications:
-        told, _ = foreign.read(publication.body, _Told)
+        told, _ = foreign.read(bodies.shown(publication.body), _Told)
         said = bytes(told.data).decode()[:MAX_SHOWN]
-        newest.append({"offset": publication.offset, "said": said, "info": told.info})
+        key = told.key if is_entry(publication.body) else ""
+        newest.append({"offset": publication.offset, "said": said, "info": told.info, "key": key})
     return newest, page.overflow
 
 
 class _Told(msgspec.Struct):
     """What of a publication is shown."""
 
-    data: msgspec.Raw
+    data: msgspec.Raw = msgspec.Raw(b"")
     info: dict[str, Any] | None = None
+    key: str = ""
 
 
 def _dress(row: dict[str, Any]) -> dict[str, Any]:

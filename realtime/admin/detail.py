@@ -12,10 +12,9 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 
-from flotilla.realtime.admin.base import Act, Errors, LiveAdmin, fields_of
+from flotilla.realtime.admin.base import AWAY, Act, Errors, LiveAdmin, fields_of, no_answer
 from flotilla.realtime.admin.tail import LONGEST_NAME, TailedAdmin
 from flotilla.realtime.protocol.codes import CommandError
-from flotilla.store import StoreUnavailable
 
 
 class DetailAdmin(LiveAdmin):
@@ -30,7 +29,7 @@ class DetailAdmin(LiveAdmin):
         return [*super().get_urls(), path("<path:object_id>/change/", view, name=name)]
 
     def detail(self, name: str, query: Mapping[str, str]) -> dict[str, Any]:
-        """What the template `<model>.html` shows; `gone` says why there is nothing. May raise StoreUnavailable or
+        """What the template `<model>.html` shows; `gone` says why there is nothing. May raise what is in AWAY, or
         CommandError."""
         raise NotImplementedError
 
@@ -76,8 +75,8 @@ class DetailAdmin(LiveAdmin):
             return {"fault": f"{what}: a name has at most {LONGEST_NAME} characters, and no NUL."}
         try:
             return self.detail(name, request.GET.dict())
-        except StoreUnavailable as error:
-            return {"fault": f"Redis does not answer: {error}"}
+        except AWAY as error:
+            return {"fault": no_answer(error)}
         except CommandError as error:
             return {"fault": f"{what}: {error.message}."}
 

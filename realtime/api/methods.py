@@ -3,17 +3,21 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from fnmatch import fnmatchcase
+from functools import cache, partial
 from typing import Any
 
 import msgspec
 
+from flotilla.presence.entries import TooMany
 from flotilla.presence.inspection import amembers, astats, instances
 from flotilla.presence.scopes import Scope
-from flotilla.realtime.api import commands, params
+from flotilla.realtime.api import commands, maps, params
+from flotilla.realtime.api.durable import astore, is_durable
 from flotilla.realtime.api.errors import refusal
-from flotilla.realtime.api.publishing import body_of, broker, options_of, payload, prepared
+from flotilla.realtime.api.publishing import body_of, broker, is_binary, options_of, payload, prepared
 from flotilla.realtime.client.commands.history import check_history, history_result
 from flotilla.realtime.conf import ChannelOptions
+from flotilla.realtime.engine.calls import PublishKeywords
 from flotilla.realtime.engine.publication import StreamPosition
 from flotilla.realtime.node.control import Control
 from flotilla.realtime.node.operations.channels import Channels
@@ -28,18 +32,20 @@ Method = Callable[[Any], Awaitable[dict[str, Any]]]
 async def publish(asked: params.Publish) -> dict[str, Any]:
     """Publish into one channel."""
     options = _options(asked.channel)
-    body = body_of(_data(asked), asked.tags)
-    return _position(await _publish(asked.channel, options, body, asked))
+    return _position(await _publish(asked.channel, options, _body(asked, is_binary(options)), asked))
 
 
 async def broadcast(asked: params.Broadcast) -> dict[str, Any]:
     """Publish into several channels; each has its own outcome, in order."""
     if not asked.channels:
         raise CommandError(ErrorCode.BAD_REQUEST)
-    body = body_of(_data(asked), asked.tags)
+    body = cache(partial(_body, asked))  # once for those of each kind
+    if not any(map(_takes_bytes, asked.channels)):
+        body(binary=False)  # what is wrong with it is wrong for all
 
     async def one(channel: str) -> dict[str, Any]:
-        return await outcome(_publish(channel, _options(channel), body, asked))
+        options = _options(channel)
+        return await outcome(_publish(channel, options, body(binary=is_binary(options)), asked))
 
     async def one_or_error(channel: str) -> dict[str, Any]:
         try:
@@ -61,7 +67,10 @@ async def outcome(publishing: Awaitable[StreamPosition]) -> dict[str, Any]:
 async def presence(asked: params.Channel) -> dict[str, Any]:
     """Who is in a channel."""
     _require(_options(asked.channel).presence)
-    members = await amembers(get_store(), Scope.channel(asked.channel))
+    try:
+        members = await amembers(get_store(), Scope.channel(asked.channel))
+    except TooMany as error:
+        raise CommandError(ErrorCode.LIMIT_EXCEEDED) from error
     return {"presence": {client: msgspec.Raw(info) for client, info in members.items()}}
 
 
@@ -118,6 +127,10 @@ METHODS: dict[str, tuple[type[Any], Method]] = {
     "presence_stats": (params.Channel, presence_stats),
     "history": (params.History, history),
     "history_remove": (params.Channel, history_remove),
+    "map_publish": (params.MapPublish, maps.map_publish),
+    "map_remove": (params.MapKey, maps.map_remove_method),
+    "map_read_state": (params.MapReadState, maps.map_read_state),
+    "map_stats": (params.Channel, maps.map_stats),
     "subscribe": (params.Subscribe, commands.subscribe),
     "unsubscribe": (params.Unsubscribe, commands.unsubscribe),
     "disconnect": (params.Disconnect, commands.disconnect),
@@ -130,15 +143,16 @@ METHODS: dict[str, tuple[type[Any], Method]] = {
 
 
 async def _publish(channel: str, options: ChannelOptions, body: bytes, asked: Any) -> StreamPosition:
-    return await prepared(
-        channel,
-        body,
-        options,
-        idempotency_key=asked.idempotency_key,
-        skip_history=asked.skip_history,
-        version=asked.version,
-        version_epoch=asked.version_epoch,
-    ).arun()
+    keywords: PublishKeywords = {
+        "idempotency_key": asked.idempotency_key,
+        "skip_history": asked.skip_history,
+        "version": asked.version,
+        "version_epoch": asked.version_epoch,
+        "delta": asked.delta,
+    }
+    if is_durable(options, asked.durable):
+        return await astore(channel, body, options, **keywords)
+    return await prepared(channel, body, options, **keywords).arun()
 
 
 def _options(channel: str) -> ChannelOptions:
@@ -150,12 +164,19 @@ def _require(available: bool) -> None:
         raise CommandError(ErrorCode.NOT_AVAILABLE)
 
 
-def _data(asked: params.Publish | params.Broadcast) -> bytes:
-    """The payload on one line. Raises CommandError 107 when there is none, or when it is not JSON."""
-    data = payload(asked.data, asked.b64data)
+def _body(asked: params.Publish | params.Broadcast, binary: bool) -> bytes:
+    """The publication. Raises CommandError 107 when there is none, or when it is not JSON where it has to be."""
+    data = payload(asked.data, asked.b64data, binary=binary)
     if data is None:
         raise CommandError(ErrorCode.BAD_REQUEST)
-    return data
+    return body_of(data, asked.tags, asked.key, binary=binary)
+
+
+def _takes_bytes(channel: str) -> bool:
+    try:
+        return is_binary(_options(channel))
+    except CommandError:
+        return False
 
 
 def _position(position: StreamPosition) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 unusable (400).
 """
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Raw, Struct
 
@@ -16,16 +16,20 @@ EACH_FOR_ITSELF = frozenset({"channels", "commands", "tags"})  # one unfit part 
 
 
 class Publish(Struct):
-    """`publish`."""
+    """`publish`. Beyond the protocol: `key`, by which slow clients of a conflating namespace get the newest alone, and
+    `durable`, whether it goes through the outbox (absent: as the namespace says)."""
 
     channel: str = ""
     data: Raw = NO_DATA
     b64data: str = ""
     tags: dict[str, str] | None = None
+    key: str = ""
     skip_history: bool = False
     idempotency_key: str = ""
     version: Version = 0
     version_epoch: str = ""
+    delta: bool = False
+    durable: bool | None = None
 
 
 class Broadcast(Struct):
@@ -35,14 +39,45 @@ class Broadcast(Struct):
     data: Raw = NO_DATA
     b64data: str = ""
     tags: dict[str, str] | None = None
+    key: str = ""
     skip_history: bool = False
     idempotency_key: str = ""
     version: Version = 0
     version_epoch: str = ""
+    delta: bool = False
+    durable: bool | None = None
+
+
+class MapPublish(Struct):
+    """`map_publish`: `ttl` in seconds, 0: until it is removed; `key_mode`: "if_new", "if_exists", or always."""
+
+    channel: str = ""
+    key: str = ""
+    data: Raw = NO_DATA
+    b64data: str = ""
+    tags: dict[str, str] | None = None
+    ttl: Annotated[float, Meta(ge=0)] | None = None
+    key_mode: Literal["", "if_new", "if_exists"] = ""
+
+
+class MapKey(Struct):
+    """`map_remove`."""
+
+    channel: str = ""
+    key: str = ""
+
+
+class MapReadState(Struct):
+    """`map_read_state`: at most `limit` entries behind the `cursor`, or the one of a `key`."""
+
+    channel: str = ""
+    key: str = ""
+    cursor: str = ""
+    limit: Annotated[int, Meta(ge=1, le=1000)] = 1000
 
 
 class Channel(Struct):
-    """`presence`, `presence_stats`, `history_remove`."""
+    """`presence`, `presence_stats`, `history_remove`, `map_stats`."""
 
     channel: str = ""
 

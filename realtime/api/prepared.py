@@ -83,7 +83,7 @@ def after_commit(
     Where errors of Redis are not to be raised, which is what None means after a commit, `forgive` is told of one, and
     nothing waits longer for Redis than the request may. Raises ValueError for another word in `on_error`.
     """
-    _require_known(on_error)
+    require_known(on_error)
     connection = transaction.get_connection(using)
     if wait and connection.in_atomic_block:
         if on_error == "raise" or forgive is None:
@@ -99,7 +99,7 @@ async def at_once(
     run: Callable[[], Awaitable[Result]], shard: Shard, forgive: Forgive, on_error: OnError | None = None
 ) -> Result | None:
     """The same for coroutines, which are in no transaction. `shard`: the Redis that is asked."""
-    _require_known(on_error)
+    require_known(on_error)
     if on_error != "log":
         return await run()
     try:
@@ -133,6 +133,7 @@ def _account_of(hooks: Sequence[tuple[Any, ...]]) -> Account:
     return next(ours, None) or Account()
 
 
-def _require_known(on_error: str | None) -> None:
+def require_known(on_error: str | None) -> None:
+    """Raise ValueError for another word in `on_error`."""
     if on_error not in (None, "log", "raise"):
         raise ValueError(f'on_error is "log", "raise" or None, not {on_error!r}')

@@ -6,7 +6,7 @@ from msgspec import Struct
 
 
 class Place(Struct):
-    """Where a publication stands; neither in a channel without history."""
+    """Where a publication stands; neither in a channel without history, nor of one that goes through the outbox."""
 
     offset: int = 0
     epoch: str = ""
@@ -68,13 +68,17 @@ class PresenceStats(Struct):
     num_users: int
 
 
-class Publication(Struct):
-    """A publication of a channel's history."""
+class Publication(Struct, kw_only=True):
+    """A publication of a channel's history; instead of `data`, `b64data` where a channel takes bytes of any kind. In a
+    map, the change of a `key`, without data where its entry was `removed`."""
 
-    data: Any
+    data: Any = None
+    b64data: str = ""
     offset: int
     info: ClientInfo | None = None
     tags: dict[str, str] | None = None
+    key: str = ""
+    removed: bool = False
 
 
 class History(Struct):
@@ -83,6 +87,43 @@ class History(Struct):
     publications: list[Publication]
     epoch: str
     offset: int
+
+
+class MapChange(Struct):
+    """Whether an entry was changed, and the position of the map's stream."""
+
+    changed: bool
+    offset: int = 0
+    epoch: str = ""
+
+
+class Entry(Struct, kw_only=True):
+    """An entry of a map; instead of `data`, `b64data` where a channel takes bytes of any kind. `offset`: that of the
+    change that set it, if it is of the same epoch."""
+
+    key: str
+    data: Any = None
+    b64data: str = ""
+    offset: int = 0
+    info: ClientInfo | None = None
+    tags: dict[str, str] | None = None
+
+
+class MapState(Struct):
+    """A page of a map, the position of its stream, and how many entries it has. `cursor`: of the next page."""
+
+    entries: list[Entry]
+    epoch: str
+    offset: int
+    num_keys: int
+    cursor: str = ""
+
+
+class MapStats(Struct):
+    """How many entries a map has, and the bytes of them and their keys."""
+
+    num_keys: int
+    num_bytes: int
 
 
 class Empty(Struct):

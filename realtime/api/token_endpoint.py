@@ -22,6 +22,7 @@ from django.views.decorators.csrf import csrf_protect
 from flotilla.realtime.access import hooks, permissions
 from flotilla.realtime.access.channels import options_for
 from flotilla.realtime.access.tokens import make_connection_token, make_subscription_token, user_id
+from flotilla.realtime.api.answers import as_json
 from flotilla.realtime.api.errors import refusal, status_of
 from flotilla.realtime.conf import RealtimeConfig, get_config
 from flotilla.realtime.protocol.codes import CommandError, ErrorCode
@@ -44,23 +45,23 @@ async def token(request: HttpRequest) -> HttpResponse:
 @csrf_protect
 async def _token(request: HttpRequest) -> HttpResponse:
     if request.method != "POST":
-        answer = _answer({"error": {"code": 405, "message": "use POST"}}, status=405)
+        answer = as_json({"error": {"code": 405, "message": "use POST"}}, status=405)
         answer["Allow"] = "POST"
         return answer
     if not hasattr(request, "auser"):
         raise ImproperlyConfigured("The token endpoint needs django.contrib.auth.middleware.AuthenticationMiddleware.")
     user = await request.auser()
     if not user.is_authenticated or not user.is_active:
-        return _answer({"error": _VISITOR}, status=403)
+        return as_json({"error": _VISITOR}, status=403)
     config = get_config()
     try:
         channel = _channel(request)
         if not channel:
-            return _answer({"token": make_connection_token(user, ttl=config.token_ttl)})
+            return as_json({"token": make_connection_token(user, ttl=config.token_ttl)})
         await _require(user, channel, config)
-        return _answer({"token": make_subscription_token(user, channel, ttl=config.token_ttl)})
+        return as_json({"token": make_subscription_token(user, channel, ttl=config.token_ttl)})
     except CommandError as error:
-        return _answer(refusal("token", error), status=status_of(error.code))
+        return as_json(refusal("token", error), status=status_of(error.code))
 
 
 def _channel(request: HttpRequest) -> str:
@@ -83,8 +84,3 @@ async def _require(user: Any, channel: str, config: RealtimeConfig) -> None:
         channel, options, user=user_id(user), personal=config.user_personal_channel, insecure=config.insecure
     )
     await hooks.require(hook, user_id(user), channel, None, memory)
-
-
-def _answer(content: dict[str, Any], *, status: int = 200) -> HttpResponse:
-    body = msgspec.json.encode(content)
-    return HttpResponse(body, status=status, content_type="application/json", headers={"Cache-Control": "no-store"})

@@ -9,8 +9,7 @@ from typing import Any, NamedTuple
 
 from flotilla.ratelimit.http.addresses import counted
 from flotilla.realtime.protocol.codes import CommandError, ErrorCode
-from flotilla.store import Placement, Script, Store, reading
-from flotilla.store.conf import get_store_config
+from flotilla.store import Script, Store, reading, whole_placement
 from flotilla.store.resp import Argument
 
 BLOCK, UNBLOCK, READ, REBLOCK = (
@@ -55,7 +54,7 @@ def who_of(user: str | None, address: str) -> str:
 
 
 def _keys(*kinds: str) -> list[str]:
-    placement = Placement("blocks", get_store_config().prefix)
+    placement = whole_placement("blocks")
     return [placement.key(f"block-{kind}") for kind in kinds]
 
 

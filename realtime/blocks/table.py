@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from datetime import UTC, datetime
 
 from flotilla.ratelimit.http.addresses import counted
@@ -24,12 +24,13 @@ CHECK_EVERY = 2.0  # seconds
 
 
 class Blocks:
-    """The table. `on_new` is given those who are blocked from now on and were not told by a command."""
+    """The table. `on_new` is given those who are blocked from now on and were not told by a command, and says how many
+    clients it ended for whom."""
 
     def __init__(
         self,
         store: Store,
-        on_new: Callable[[Collection[str]], Awaitable[int]],
+        on_new: Callable[[Collection[str]], Awaitable[Mapping[str, int]]],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
@@ -39,6 +40,7 @@ class Blocks:
         self._version: int | None = None  # of the list as it was read last
         self._seen = 0  # the highest version, read or told by a command
         self._changes = 0  # told by commands
+        self._ended: Mapping[str, int] = {}  # clients, of those who were new when the list was read last
         self._due = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -81,11 +83,14 @@ class Blocks:
 
     # Changes
 
-    def note(self, who: str, seconds: float, version: int = 0) -> None:
-        """Somebody is blocked for so long from now on, which made the list's `version`."""
+    def note(self, who: str, seconds: float, version: int = 0) -> int:
+        """Somebody is blocked for so long from now on, which made the list's `version`. Returns how many clients were
+        ended already, because the list was read before this was told."""
+        already = self._ended.get(who, 0) if version <= (self._version or 0) else 0
         self._changes += 1
         self._seen = max(self._seen, version)
         self._ends[who] = self._clock() + seconds
+        return already
 
     def lift(self, who: str, version: int = 0) -> bool:
         """A block is over; False when there was none."""
@@ -122,8 +127,7 @@ class Blocks:
         new = [who for who in left if self._ends.get(who, 0.0) <= now]
         self._ends = {who: now + seconds for who, seconds in left.items()}
         self._version, self._seen = version, max(self._seen, version)
-        if new:
-            await self._on_new(new)
+        self._ended = await self._on_new(new) if new else {}
 
     async def _keep_checking(self) -> None:
         while True:

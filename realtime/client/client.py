@@ -5,12 +5,14 @@ when the client leaves too much unread. Whoever ends it, `closed` takes it out o
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import MutableMapping
 from os import urandom
 from typing import Any
 
-from flotilla.realtime.access import hooks
+from flotilla.realtime.access import hooks, permissions
+from flotilla.realtime.access.channels import options_for, presence_base
 from flotilla.realtime.access.identity import ANONYMOUS, Identity
 from flotilla.realtime.client import command_time, deadlines
 from flotilla.realtime.client.came_by import came_by
@@ -18,10 +20,13 @@ from flotilla.realtime.client.command_queue import CommandQueue
 from flotilla.realtime.client.node import Node, TooManyWait
 from flotilla.realtime.client.states import State, expected_after, follows
 from flotilla.realtime.engine.subscription import Subscription
-from flotilla.realtime.protocol import replies
 from flotilla.realtime.protocol.codes import CommandError, DisconnectCode, DisconnectError, ErrorCode, UnsubscribeCode
-from flotilla.realtime.protocol.commands import Command, parse_with_effort
+from flotilla.realtime.protocol.commands import Command
+from flotilla.realtime.protocol.encodings import Encoding
+from flotilla.realtime.protocol.formats import WEBSOCKET_JSON, Format
 from flotilla.realtime.protocol.frames import Frame
+from flotilla.realtime.protocol.maps import CLIENTS, USERS
+from flotilla.realtime.protocol.replies import client_info
 from flotilla.realtime.server.sockets import Socket
 
 logger = logging.getLogger("flotilla.realtime.client")
@@ -30,7 +35,6 @@ LEAVE_AFTER_REFUSAL = 5.0  # seconds a client that was refused has to close the 
 LOOK_EVERY = 0.02  # seconds between looks at a subscription whose reply is on its way
 EFFORT_OF_A_FRAME = 100  # bytes that are read with effort (0.3 µs each) and count as one frame
 
-PING = Frame(replies.PING)
 _VARIANT = {digit: "89ab"[int(digit, 16) % 4] for digit in "0123456789abcdef"}
 
 
@@ -38,6 +42,10 @@ def new_id() -> str:
     """A random UUID (RFC 9562, version 4) as text."""
     digits = urandom(16).hex()
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{_VARIANT[digits[16]]}{digits[17:20]}-{digits[20:]}"
+
+
+def _size(message: str | bytes) -> int:
+    return len(message.encode() if isinstance(message, str) else message)
 
 
 class Client:
@@ -53,6 +61,7 @@ class Client:
         "deadline",
         "errors",
         "expire_at",
+        "format",
         "hook_cache",
         "id",
         "identity",
@@ -65,22 +74,33 @@ class Client:
         "received_bytes",
         "registered",
         "scope",
+        "session",
         "since",
         "slot",
         "socket",
         "state",
         "subscriptions",
+        "transport",
         "version",
     )
 
     def __init__(
-        self, node: "Node[Client]", socket: Socket, scope: MutableMapping[str, Any], ticket: int = 0, address: str = ""
+        self,
+        node: "Node[Client]",
+        socket: Socket,
+        scope: MutableMapping[str, Any],
+        ticket: int = 0,
+        address: str = "",
+        format: Format = WEBSOCKET_JSON,
     ) -> None:
-        """`ticket`: what the node's admission gave it; 0 for none."""
+        """`ticket`: what the node's admission gave it; 0 for none. `format`: how it is spoken to."""
         self.node = node
         self.socket = socket
+        self.format = format
         self.scope: MutableMapping[str, Any] | None = scope
         self.id = new_id()
+        self.transport = "websocket"  # and the secret by which requests find a client whose connection is none
+        self.session = ""
         self.identity: Identity = ANONYMOUS
         self.name = ""  # of the client's SDK or program, as it calls itself, and that one's version
         self.version = ""
@@ -108,6 +128,11 @@ class Client:
         node.opened(self)
         node.timers.set(self, self.deadline)
 
+    @property
+    def encoding(self) -> Encoding:
+        """How its messages are written, both ways."""
+        return self.format.encoding
+
     def move(self, state: State) -> None:
         """Enter the next state."""
         if not follows(state, self.state):
@@ -125,15 +150,15 @@ class Client:
         """
         if self.state is State.REFUSED or self.state is State.CLOSED:
             return 0
-        if isinstance(message, bytes):  # binary frames are another protocol's
+        if isinstance(message, bytes) is not self.encoding.binary:
             self.disconnect(DisconnectCode.INAPPROPRIATE_PROTOCOL)
             return 0
         self.received_bytes += len(message)
         try:
             max_bytes = self.node.config.max_message_bytes
-            if len(message) * 4 > max_bytes and len(message.encode()) > max_bytes:
+            if len(message) * 4 > max_bytes and _size(message) > max_bytes:
                 raise DisconnectError(DisconnectCode.MESSAGE_TOO_BIG)
-            commands, effort = parse_with_effort(message, self.node.config.max_queued_commands)
+            commands, effort = self.encoding.read(message, self.node.config.max_queued_commands)
             self.received += len(commands)
             for command in commands:
                 self._accept(command)
@@ -183,7 +208,7 @@ class Client:
         """Send one reply or push."""
         if self.state is not State.CLOSED:
             self.node.stats.replies += 1
-            self._write(Frame(payload))
+            self._write(self.format.frame((payload,)))
 
     def _write(self, frame: Frame) -> None:
         self.node.stats.reply_bytes += len(frame.wire)
@@ -194,7 +219,8 @@ class Client:
         if self.subscriptions.get(subscription.channel) is subscription:
             self.forget_subscription(subscription)
             self.node.stats.unsubscribes += 1
-            self.send(replies.unsubscribe_push(subscription.channel, code, reason))
+            told = {"code": int(code), "reason": reason}
+            self.send(self.encoding.push(subscription.channel, "unsubscribe", told))
 
     async def end_channel(self, channel: str, code: int, reason: str) -> bool:
         """`end_subscription` by the channel's name, after the reply if that is not out yet. False if there was none."""
@@ -222,6 +248,22 @@ class Client:
             del self.subscriptions[subscription.channel]
         self.node.hub.unsubscribe(subscription)
         self.node.leave(subscription, self)
+        for prefix in (CLIENTS, USERS):
+            watching = self.subscriptions.get(prefix + subscription.channel)
+            if watching is not None and presence_base(watching.channel, self.node.config) is not None:
+                self._left_watched(watching, subscription.channel)
+
+    def _left_watched(self, watching: Subscription, base: str) -> None:
+        """A channel was left: a map of who is present there stays if that is for others to see as well."""
+        user, insecure = self.identity.user, self.node.config.insecure
+        with contextlib.suppress(CommandError):
+            permissions.presence(options_for(base, self.node.config), user=user, insecure=insecure)
+            return
+        if watching.held is not None:
+            watching.broken = True  # its reply is not out yet and will be an error
+        else:
+            code = UnsubscribeCode.STATE_INVALIDATED
+            self.end_subscription(watching, code, code.reason)
 
     def lose_position(self, subscription: Subscription) -> None:
         """Publications are lost for this subscription: the client has to subscribe or connect again."""
@@ -257,8 +299,9 @@ class Client:
 
     def ping(self) -> None:
         """Ask the client for a pong."""
-        self.socket.send(PING)
+        self.socket.send(self.format.ping)
         self.node.stats.pings += 1
+        self.node.stats.ping_bytes += len(self.format.ping.wire)
 
     # The end
 
@@ -289,7 +332,7 @@ class Client:
         if code != DisconnectCode.SHUTDOWN:
             logger.info("disconnected", extra=self.log_context() | {"code": code, "reason": reason})
         if code >= 3000:
-            self._write(Frame(replies.disconnect_push(code, reason)))
+            self._write(self.format.frame((self.encoding.disconnect_push(code, reason),)))
         self.socket.close(code, reason)
         self.closed(code, reason)
 
@@ -314,7 +357,7 @@ class Client:
 
     def client_info(self, chan_info: bytes | None) -> bytes:
         """This connection as a ClientInfo."""
-        return replies.client_info(self.identity.user, self.id, self.identity.info, chan_info)
+        return client_info(self.identity.user, self.id, self.identity.info, chan_info)
 
     def log_context(self) -> dict[str, Any]:
         """Who this is, for the log: ids only."""

@@ -17,9 +17,9 @@ from typing import Any, NamedTuple, Protocol
 
 from flotilla.realtime.client import command_time
 from flotilla.realtime.client.states import State
-from flotilla.realtime.protocol import replies
 from flotilla.realtime.protocol.codes import CommandError, DisconnectCode, DisconnectError, ErrorCode
 from flotilla.realtime.protocol.commands import Command
+from flotilla.realtime.protocol.encodings import Encoding
 from flotilla.store import StoreUnavailable
 from flotilla.store.begun import begin
 
@@ -58,6 +58,9 @@ class Asker(Protocol):
 
     @property
     def node(self) -> Any: ...
+
+    @property
+    def encoding(self) -> Encoding: ...
 
     def move(self, state: State) -> None: ...
 
@@ -219,7 +222,7 @@ class CommandQueue:
             if error.detail:
                 logger.info("%s", error.detail, extra=client.log_context() | {"code": error.code})
             note_error(client, command.method, channel_of(command), error)
-            return replies.error(command.id, error)
+            return client.encoding.error(command.id, error)
         except (StoreUnavailable, TimeoutError) as error:
             return _failed(client, command, str(error) or "too slow")
         except asyncio.CancelledError:
@@ -258,7 +261,7 @@ def _begin(client: Asker, command: Command, due: float) -> Continuation | None:
         answer = handler(client, command.id, getattr(command, method))
     except CommandError as error:
         note_error(client, method, channel_of(command), error)
-        answer = replies.error(command.id, error)
+        answer = client.encoding.error(command.id, error)
     if answer is None:  # it follows
         return None
     if isinstance(answer, bytes):
@@ -287,7 +290,7 @@ def _failed(client: Asker, command: Command, why: str) -> bytes | None:
     logger.warning("%s could not be done: %s", command.method, why, extra=client.log_context())
     error = CommandError(ErrorCode.INTERNAL)
     note_error(client, command.method, channel_of(command), error)
-    return replies.error(command.id, error) if command.id else None
+    return client.encoding.error(command.id, error) if command.id else None
 
 
 def note_error(client: Asker, method: str, channel: str, error: CommandError) -> None:

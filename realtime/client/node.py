@@ -13,6 +13,7 @@ from flotilla.realtime.client.command_time import Dues
 from flotilla.realtime.conf import RealtimeConfig
 from flotilla.realtime.engine.broker import Broker
 from flotilla.realtime.engine.hub import Hub
+from flotilla.realtime.engine.maps import Maps
 from flotilla.realtime.engine.stats import NodeStats
 from flotilla.realtime.engine.subscription import Subscription
 from flotilla.realtime.protocol.commands import Command
@@ -57,6 +58,12 @@ class Taps(Protocol):
         """A command was answered with an error. Never raises."""
 
 
+class Sessions(Protocol):
+    """Finds clients whose connection is a response."""
+
+    name: str  # this node's, in all of its sessions
+
+
 class Node(Protocol[ClientT]):
     """The process's node, as its clients see it. `taps` is None while nobody looks."""
 
@@ -65,6 +72,7 @@ class Node(Protocol[ClientT]):
     stats: NodeStats
     hub: Hub
     broker: Broker
+    maps: Maps
     presence: Presence
     blocks: Blocks
 
@@ -81,6 +89,9 @@ class Node(Protocol[ClientT]):
 
     @property
     def timers(self) -> Timers: ...
+
+    @property
+    def sessions(self) -> Sessions: ...
 
     @property
     def admission(self) -> Admission: ...
@@ -106,6 +117,9 @@ class Node(Protocol[ClientT]):
     def leave(self, subscription: Subscription, client: ClientT) -> None: ...
 
     def published(self, channel: str) -> None: ...
+
+    def watches(self, channel: str) -> bool:
+        """Whether it is to be kept who is in a channel, whatever its options say."""
 
     def connect_data(self, client: ClientT) -> bytes | None: ...
 

@@ -1,6 +1,8 @@
-"""The states of a connection, and which may follow which."""
+"""The states of a connection, and which may follow which; and how a connection may come."""
 
 from enum import Enum, auto
+
+TRANSPORTS = ("websocket", "http_stream", "sse", "uni_sse")
 
 
 class State(Enum):

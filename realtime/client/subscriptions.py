@@ -14,14 +14,16 @@ from flotilla.presence.scopes import Scope
 from flotilla.realtime.access import permissions
 from flotilla.realtime.access.permissions import Granted
 from flotilla.realtime.client.client import Client
+from flotilla.realtime.client.recovery import Recoverer
 from flotilla.realtime.conf import ChannelOptions
 from flotilla.realtime.engine.local_channel import LocalChannel
 from flotilla.realtime.engine.publication import Publication, StreamPosition
-from flotilla.realtime.engine.recovery import Recovery, recover
 from flotilla.realtime.engine.subscription import Subscription
 from flotilla.realtime.engine.synchronizer import NotLive
+from flotilla.realtime.engine.view import Deltas, View
 from flotilla.realtime.protocol import replies
 from flotilla.realtime.protocol.codes import CommandError, DisconnectCode, DisconnectError, ErrorCode
+from flotilla.realtime.protocol.filters import Filter
 from flotilla.store import StoreUnavailable
 
 IN_REPLY = 64 * 1024  # bytes of missed publications that a reply may have, less what waits at the socket before it
@@ -31,6 +33,7 @@ PUSHED = ("recoverable", "positioned", "epoch", "offset", "data")  # the fields 
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """A subscription that is to be made. `position`: up to where the client has all, None where it does not recover.
+    `delta`: it is sent deltas. `map`: it is to a map, of which the client has a state.
 
     `by_token`: a token allowed it; `asked`: what the client sent along. Both are for when its access is checked again.
     """
@@ -46,6 +49,14 @@ class Wanted:
     data: bytes | None = None
     by_token: bool = False
     asked: bytes | None = None
+    filter: Filter | None = None
+    delta: bool = False
+    map: bool = False
+
+    @property
+    def recovers(self) -> bool:
+        """Whether it begins with what the client missed, or with what there is where the server has it so."""
+        return self.granted.recoverable and (self.position is not None or self.options.auto_cache_recover)
 
 
 @dataclass(slots=True)
@@ -72,9 +83,10 @@ class Established:
         if not self.missed or self.size > room:
             return self.result
         missed, self.missed = self.missed, ()
-        return self.result | {
-            "publications": [msgspec.Raw(replies.with_offset(one.body, one.offset)) for one in missed]
-        }
+        encoding, deltas = self.client.encoding, self.subscription.view.deltas
+        told = [encoding.whole(one.body) if deltas else one.body for one in missed]
+        found = [encoding.stored(body, one.offset) for body, one in zip(told, missed, strict=True)]
+        return self.result | {"publications": found}
 
     def activate(self) -> None:
         """The reply was sent: what was missed and what was held back follow it."""
@@ -89,6 +101,9 @@ def room_in_reply(client: Client) -> int:
 
 async def establish(client: Client, wanted: Wanted) -> Established:
     """Make a subscription. Raises CommandError, or StoreUnavailable when Redis is away."""
+    check_format(client, wanted.options)
+    if wanted.options.map and not wanted.map:
+        raise CommandError(ErrorCode.NOT_AVAILABLE, "the channel is a map: subscribe to it as one")
     subscription = Subscription(
         client,
         wanted.channel,
@@ -98,6 +113,7 @@ async def establish(client: Client, wanted: Wanted) -> Established:
         server_side=wanted.server_side,
         expire_at=wanted.expire_at,
         chan_info=wanted.info,
+        view=View(client.format, Deltas.FIRST if wanted.delta else Deltas.OFF, wanted.filter),
     )
     subscription.by_token = wanted.by_token
     subscription.asked = wanted.asked
@@ -151,8 +167,7 @@ async def add_server_side(
         client.forget_subscription(established.subscription)
         return False
     fields = {key: value for key, value in established.result.items() if key in PUSHED}
-    name = replies.encode(channel)
-    client.send(replies.push(name, b"subscribe", replies.encode(fields)))
+    client.send(client.encoding.push(channel, "subscribe", fields))
     established.activate()
     return True
 
@@ -163,9 +178,9 @@ async def _establish(client: Client, subscription: Subscription, wanted: Wanted)
         channel = await node.hub.subscribe(subscription, wanted.options)
     except NotLive as error:
         raise StoreUnavailable(str(error)) from None
-    if wanted.position is not None and wanted.granted.recoverable:
+    if wanted.recovers:
         _, (offset, result, missed) = await asyncio.gather(
-            _enter(client, subscription, wanted), _recovered(client, wanted, wanted.position)
+            _enter(client, subscription, wanted), _recovered(client, subscription, wanted)
         )
     else:
         missed = ()
@@ -180,9 +195,11 @@ async def _establish(client: Client, subscription: Subscription, wanted: Wanted)
 
 async def _enter(client: Client, subscription: Subscription, wanted: Wanted) -> None:
     """Make the connection present; the join comes back through the hub and waits for the reply."""
-    if not (wanted.options.presence or wanted.options.join_leave):
+    options, node = wanted.options, client.node
+    leaves = options.map_remove_client_on_unsubscribe
+    if not (options.presence or options.join_leave or leaves or node.watches(wanted.channel)):
         return
-    await client.node.enter(Scope.channel(wanted.channel), client, client.client_info(wanted.info), 0, subscription)
+    await node.enter(Scope.channel(wanted.channel), client, client.client_info(wanted.info), 0, subscription)
 
 
 def _from_now_on(client: Client, channel: LocalChannel, wanted: Wanted) -> tuple[int, dict[str, Any]]:
@@ -192,17 +209,19 @@ def _from_now_on(client: Client, channel: LocalChannel, wanted: Wanted) -> tuple
 
 
 async def _recovered(
-    client: Client, wanted: Wanted, position: StreamPosition
+    client: Client, subscription: Subscription, wanted: Wanted
 ) -> tuple[int, dict[str, Any], tuple[Publication, ...]]:
-    """As `_from_now_on`, for a client that has everything up to `position`; and what it missed."""
+    """As `_from_now_on`, for a client that comes back; and what it missed, which moves it on from the result's offset
+    to the last publication that is for it."""
     fields = _fields(client, wanted) | {"was_recovering": True}
-    top, recovery = await recover_from_history(client, wanted, position)
-    if not recovery.recovered:
-        if wanted.reject_unrecovered:
+    top, found = await Recoverer(client.node, subscription, wanted.options).missed(wanted.position)
+    if not found.recovered:
+        if wanted.reject_unrecovered and wanted.position is not None:
             raise CommandError(ErrorCode.UNRECOVERABLE_POSITION)
         return top.offset, fields | _position_fields(top), ()
     fields["recovered"] = True
-    return top.offset, fields | _position_fields(StreamPosition(top.epoch, position.offset)), recovery.publications
+    begin = found.publications[0].offset - 1 if found.publications else top.offset
+    return top.offset, fields | _position_fields(StreamPosition(top.epoch, begin)), found.publications
 
 
 def _fields(client: Client, wanted: Wanted) -> dict[str, Any]:
@@ -213,30 +232,13 @@ def _fields(client: Client, wanted: Wanted) -> dict[str, Any]:
         fields["positioned"] = True
     if wanted.granted.recoverable:
         fields["recoverable"] = True
+    if wanted.delta:
+        fields["delta"] = True
     return fields
 
 
 def _position_fields(position: StreamPosition) -> dict[str, Any]:
     return {"epoch": position.epoch} | ({"offset": position.offset} if position.offset else {})
-
-
-async def recover_from_history(
-    client: Client, wanted: Wanted, position: StreamPosition
-) -> tuple[StreamPosition, Recovery]:
-    """The stream's top, and what the client missed since `position`, if history has all of it."""
-    config = client.node.config
-    page = await client.node.broker.history(
-        wanted.channel,
-        wanted.options,
-        since=position.offset,
-        limit=config.recovery_max_publications + 1,
-        max_bytes=config.recovery_max_bytes,
-        whole=True,
-    )
-    client.node.hub.compare(wanted.channel, page.top)
-    recovery = recover(position, page, config.recovery_max_publications, wanted.options.history_meta_ttl)
-    client.node.stats.recoveries[recovery.reason or "recovered"] += 1
-    return page.top, recovery
 
 
 def check_room(client: Client, channel: str) -> None:
@@ -245,6 +247,12 @@ def check_room(client: Client, channel: str) -> None:
         raise CommandError(ErrorCode.ALREADY_SUBSCRIBED)
     if len(client.subscriptions) >= client.node.config.max_channels:
         raise CommandError(ErrorCode.LIMIT_EXCEEDED)
+
+
+def check_format(client: Client, options: ChannelOptions) -> None:
+    """Raise CommandError 108 where publications are bytes of any kind, which a JSON client cannot be sent."""
+    if options.publication_data_format == "binary" and not client.encoding.binary:
+        raise CommandError(ErrorCode.NOT_AVAILABLE)
 
 
 def check_server_side(client: Client, channels: int) -> None:

@@ -5,7 +5,7 @@ was is noticed before offsets are given out twice (`flotilla.store.partitions`).
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any, Unpack
@@ -14,12 +14,12 @@ from weakref import WeakKeyDictionary
 from flotilla import tracing
 from flotilla.realtime import traces
 from flotilla.realtime.engine import calls
-from flotilla.realtime.engine.calls import Call, HistoryKeywords, PublishKeywords, StreamOptions
+from flotilla.realtime.engine.calls import Call, HistoryKeywords, Placed, PublishKeywords, StreamOptions
 from flotilla.realtime.engine.publication import Page, StreamPosition
 from flotilla.realtime.engine.publisher import Publisher
-from flotilla.store import Store, StoreUnavailable, placement_of
-from flotilla.store.link import Waiting
+from flotilla.store import Shard, Store, StoreRefused, StoreUnavailable, placement_of
 from flotilla.store.partitions import Partition
+from flotilla.store.waiting import Waiting
 
 MAX_PUBLISHERS = 4096  # channels, of about a kilobyte each, for which clients' publications are prepared
 SCRIPT = "redis publish"  # the span of the script that appends and announces
@@ -111,6 +111,20 @@ class Broker:
         self._count(self.partition(channel), position.epoch, count)
         return position
 
+    def publish_rows_sync(self, shard: Shard, rows: Sequence[tuple[str, Call]]) -> list[Placed | StoreRefused]:
+        """Send rows of the outbox to one Redis, in one round trip: channels, and calls of `calls.publish_row`. An error
+        stands for each one that Redis refused."""
+        replies = shard.run_many_sync([(call.script, call.keys, call.args) for _, call in rows])
+        return [
+            reply if isinstance(reply, StoreRefused) else self._placed(channel, reply)
+            for (channel, _), reply in zip(rows, replies, strict=True)
+        ]
+
+    def _placed(self, channel: str, reply: list[Any]) -> Placed:
+        placed = calls.read_row(reply)
+        self._count(self.partition(channel), placed.epoch, placed.of_partition)
+        return placed
+
     async def history(self, channel: str, options: StreamOptions, **keywords: Unpack[HistoryKeywords]) -> Page:
         """A page of history; keywords as those of `calls.history`."""
         page, count = calls.read_history(await self._run(calls.history(channel, options, **keywords)))
@@ -134,6 +148,14 @@ class Broker:
     def forget_sync(self, channel: str) -> None:
         """`forget` for threads."""
         self.store.shard_for(placement_of(channel)).execute_sync("DEL", calls.forget(channel))
+
+    def heard(self, channel: str, position: StreamPosition, count: int) -> None:
+        """In the event loop: a channel's stream is at this position, and its partition has counted so far."""
+        self._heard(channel, position, count, self.partition(channel))
+
+    def counted(self, channel: str, position: StreamPosition, count: int) -> None:
+        """`heard` for threads."""
+        self._count(self.partition(channel), position.epoch, count)
 
     def _heard(self, channel: str, position: StreamPosition, count: int, partition: Partition | None) -> None:
         self._count(partition, position.epoch, count)

@@ -6,10 +6,10 @@ The same call is run by a coroutine or by a thread; building it and reading its 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Any, Protocol, TypedDict
+from typing import Any, NamedTuple, Protocol, TypedDict
 
 from flotilla.realtime.engine import envelope
-from flotilla.realtime.engine.publication import Page, Publication, StreamPosition
+from flotilla.realtime.engine.publication import Page, Publication, StreamPosition, stored
 from flotilla.store import Placement, Script, placement_of, reading
 
 PUBLISH, HISTORY, CONFIRM = (
@@ -17,11 +17,12 @@ PUBLISH, HISTORY, CONFIRM = (
 )
 
 IDEMPOTENCY_TTL = 300  # seconds a key is remembered
+ROWS_TTL = 3600  # seconds that a channel without history remembers its last row of the outbox
 NOWHERE = StreamPosition("", 0)
 
 
 class StreamOptions(Protocol):
-    """The options of a channel that its stream depends on; times in seconds."""
+    """The options of a channel that its stream, and what is sent of it, depend on; times in seconds."""
 
     @property
     def history_size(self) -> int: ...
@@ -29,16 +30,53 @@ class StreamOptions(Protocol):
     def history_ttl(self) -> float: ...
     @property
     def history_meta_ttl(self) -> float: ...
+    @property
+    def force_recovery_mode(self) -> str: ...
+    @property
+    def conflate(self) -> bool: ...
+    @property
+    def delta_publish(self) -> bool: ...
 
 
-class PublishKeywords(TypedDict, total=False):
-    """The keywords of `publish`, for who passes them on."""
+class RowKeywords(TypedDict, total=False):
+    """The keywords of `publish_row`, for who passes them on."""
 
-    idempotency_key: str
     skip_history: bool
     version: int
     version_epoch: str
+    delta: bool
     trace: Mapping[str, str] | None
+
+
+class PublishKeywords(RowKeywords, total=False):
+    """Those of `publish`."""
+
+    idempotency_key: str
+
+
+class OutboxPlace(NamedTuple):
+    """A row's place among those of its channel. `source`: whose positions these are. `after`: the position of the row
+    before it, which has to be there (0: none has), `generation` the one in which that was sent ("": any)."""
+
+    source: str
+    position: int
+    after: int = 0
+    generation: str = ""
+
+
+class Placed(NamedTuple):
+    """What became of a row: `kind` is one of APPENDED, REPEAT, OLD_VERSION, BEHIND. Of a REPEAT the offset is not known
+    (0). With BEHIND nothing was appended: `position` is the last row that is there, `epoch` that of the stream, or the
+    generation alone where there is no stream. `of_partition`: that partition's count."""
+
+    kind: int
+    epoch: str
+    offset: int
+    position: int
+    of_partition: int
+
+
+APPENDED, REPEAT, OLD_VERSION, BEHIND = range(4)
 
 
 class HistoryKeywords(TypedDict, total=False):
@@ -71,7 +109,8 @@ def _partition(placement: Placement) -> tuple[str, str]:
     return placement.partition_key("partition"), placement.partition_key("made")
 
 
-def _milliseconds(seconds: float) -> int:
+def milliseconds(seconds: float) -> int:
+    """A time as Redis wants it, never none."""
     return max(1, int(seconds * 1000))
 
 
@@ -84,11 +123,14 @@ def publish(
     skip_history: bool = False,
     version: int = 0,
     version_epoch: str = "",
+    delta: bool = False,
     trace: Mapping[str, str] | None = None,
 ) -> Call:
     """Append and announce a publication, unless one of its `version` (0: none) or a newer one is there already.
-    `trace`: the headers of a sampled span, which those who receive it go on from."""
+    `delta`: subscribers who can apply a delta are sent one, whatever the channel's options say. `trace`: the headers of
+    a sampled span, which those who receive it go on from."""
     placement = placement_of(channel)
+    body = stored(body, delta=delta)
     size = 0 if skip_history or not keeps_history(options) else options.history_size
     first, second = placement.marks
     keys: tuple[str, ...] = (placement.key("meta"), placement.key("stream"), *_partition(placement))
@@ -97,20 +139,47 @@ def publish(
         envelope.publication_head(channel, trace) + envelope.bin_head(len(body)),
         body,
         size,
-        f"{_milliseconds(options.history_ttl)} {_milliseconds(options.history_meta_ttl)} {first} {second}",
+        f"{milliseconds(options.history_ttl)} {milliseconds(options.history_meta_ttl)} {first} {second}",
     )
     if not idempotency_key and not version:
         return Call(placement, PUBLISH, keys, args)
     if idempotency_key:
         once = blake2b(idempotency_key.encode(), digest_size=12).hexdigest()
         keys = (*keys, placement.key(f"once:{once}"))
-    return Call(placement, PUBLISH, keys, (*args, _milliseconds(IDEMPOTENCY_TTL), version, version_epoch))
+    return Call(placement, PUBLISH, keys, (*args, milliseconds(IDEMPOTENCY_TTL), version, version_epoch))
 
 
 def read_publish(answer: list[Any]) -> tuple[StreamPosition, int]:
     """Where the publication stands (offset 0 when the channel keeps no history), and its partition's count."""
     with reading("a publish"):
         return StreamPosition(answer[0].decode(), answer[1]), answer[3]
+
+
+def publish_row(
+    channel: str,
+    body: bytes,
+    options: StreamOptions,
+    place: OutboxPlace,
+    *,
+    skip_history: bool = False,
+    version: int = 0,
+    version_epoch: str = "",
+    delta: bool = False,
+    trace: Mapping[str, str] | None = None,
+) -> Call:
+    """As `publish`, of a row of the outbox: unless it was published before, or the row before it was not."""
+    call = publish(channel, body, options, skip_history=skip_history, delta=delta, trace=trace)
+    rest = (milliseconds(ROWS_TTL), version, version_epoch, *place)
+    keys = (*call.keys, call.placement.key("rows"))
+    return Call(call.placement, call.script, keys, (*call.args, *rest))
+
+
+def read_row(answer: list[Any]) -> Placed:
+    """What became of a row."""
+    with reading("a publish"):
+        kind, epoch, number = int(answer[2]), answer[0].decode(), int(answer[1])
+        behind = kind == BEHIND
+        return Placed(kind, epoch, 0 if behind else number, number if behind else 0, answer[3])
 
 
 def history(
@@ -133,7 +202,7 @@ def history(
         HISTORY,
         (placement.key("meta"), placement.key("stream"), *_partition(placement)),
         (
-            _milliseconds(options.history_meta_ttl),
+            milliseconds(options.history_meta_ttl),
             limit,
             "" if since is None else since,
             int(reverse),
@@ -149,7 +218,7 @@ def read_history(answer: list[Any]) -> tuple[Page, int]:
     """The page a history call answered with, and the partition's count."""
     with reading("a history"):
         publications = tuple(
-            Publication(int(offset), body) for offset, body in zip(answer[4::2], answer[5::2], strict=True)
+            Publication.read(int(offset), body) for offset, body in zip(answer[4::2], answer[5::2], strict=True)
         )
         return Page(StreamPosition(answer[0].decode(), answer[1]), publications, bool(answer[2])), answer[3]
 
@@ -165,7 +234,7 @@ def confirm(channel: str, nonce: str, options: StreamOptions) -> Call:
             placement.topic,
             envelope.live_head(channel, nonce),
             int(keeps_history(options)),
-            _milliseconds(options.history_meta_ttl),
+            milliseconds(options.history_meta_ttl),
             *placement.marks,
         ),
     )

@@ -18,9 +18,11 @@ from flotilla.realtime.engine import pages
 from flotilla.realtime.engine.broker import Broker
 from flotilla.realtime.engine.local_channel import LocalChannel
 from flotilla.realtime.engine.pace import Pace
+from flotilla.realtime.engine.pending import Conflated, Pending, Waiting
 from flotilla.realtime.engine.publication import Publication
 from flotilla.realtime.engine.subscription import Subscriber, Subscription
-from flotilla.realtime.protocol.frames import Frame, joined
+from flotilla.realtime.protocol import bodies
+from flotilla.realtime.protocol.frames import Frame
 from flotilla.store import Backoff, StoreUnavailable
 
 logger = logging.getLogger("flotilla.realtime.feeder")
@@ -28,9 +30,11 @@ logger = logging.getLogger("flotilla.realtime.feeder")
 TICK = 0.02  # seconds between looks at the sockets
 TURN = 0.005  # seconds of work before the event loop does other work
 PIECE = 16 * 1024  # bytes written as one message
+AT_ONCE = 64 * 1024  # bytes that may wait at a socket before a channel that conflates begins to leave things out
 MAX_PER_LOOK = 256 * 1024  # bytes written to one connection between two looks
 MAX_READS = 8  # pages of history asked for at the same time, by all connections
 QUIET_WITHIN = 1.0  # seconds for which feeds write nothing while commands are under way
+MAX_NEWER = 1024  # keys of which history has older publications only, to be left out when it is read
 STALLED = 20.0  # seconds after which a client that reads nothing is dropped
 REFILL_PATIENCE = 2.0  # seconds a channel's refill waits for slow connections, in all
 
@@ -38,15 +42,16 @@ REFILL_PATIENCE = 2.0  # seconds a channel's refill waits for slow connections, 
 class Feed:
     """What one subscription is still to be given. `covered`: everything up to there was written or is in `pending`."""
 
-    __slots__ = ("channel", "covered", "line", "pending", "reading", "subscription")
+    __slots__ = ("_newer", "channel", "covered", "line", "pending", "reading", "subscription")
 
     def __init__(self, channel: LocalChannel, subscription: Subscription, line: "Line", since: int) -> None:
         self.channel = channel
         self.subscription = subscription
         self.line = line
         self.covered = since
-        self.pending: deque[Publication] = deque()
+        self.pending: Waiting = Conflated() if channel.conflates else Pending()
         self.reading = False
+        self._newer: dict[bytes, int] = {}  # keys of which history has nothing newer up to this offset
 
     @property
     def open(self) -> bool:
@@ -54,20 +59,74 @@ class Feed:
         return self.channel.feeds.get(self.subscription) is self
 
     @property
+    def given(self) -> int:
+        """The offset up to which everything was written."""
+        return self.pending.first().offset - 1 if self.pending else self.covered
+
+    @property
     def behind(self) -> bool:
         """Whether what follows has to be read from history."""
         return self.covered < self.channel.position.offset
 
     def offer(self, publication: Publication) -> None:
-        """Take a publication if it is the next one and there is room for it; else it is read from history later."""
-        if publication.offset == self.covered + 1 and self.line.has_room(publication):
+        """Take a publication if it is the next one and there is room for it; else it is read from history later, or,
+        where history will not have it, the client is too slow."""
+        if not publication.offset:
+            self.offer_unkept(publication, self.channel.position.offset)
+        elif publication.offset == self.covered + 1 and self.has_room(publication):
             self.take(publication)
+
+    def offer_unkept(self, publication: Publication, reached: int) -> None:
+        """As `offer`, for what history will not have. It came when the stream had `reached` that offset: what is still
+        to be read of its key up to there is older."""
+        if not self.channel.followers.wants(self.subscription, publication):
+            return
+        if self.covered < reached and (key := bodies.key_of(publication.body)):
+            self._newer[key] = reached
+        if self.has_room(publication) and len(self._newer) <= MAX_NEWER:
+            self.take(publication)
+        else:
+            logger.info("a client reads too slowly for the keys of its channel")
+            self.subscription.subscriber.too_slow()
+
+    def _is_replaced(self, publication: Publication) -> bool:
+        return 0 < publication.offset <= self._newer.get(bodies.key_of(publication.body), 0)
+
+    def has_room(self, publication: Publication) -> bool:
+        """Whether a publication may wait in memory. What the filter does not want takes no room."""
+        size = len(publication.body) - self.pending.freed_by(publication)
+        return self.line.held + size <= self.line.max_held or not self.channel.followers.wants(
+            self.subscription, publication
+        )
 
     def take(self, publication: Publication) -> None:
         """The next publication, whatever its size."""
-        self.pending.append(publication)
-        self.line.held += len(publication.body)
-        self.covered = publication.offset
+        replaced = self._newer and self._is_replaced(publication)
+        if not replaced and self.channel.followers.wants(self.subscription, publication):
+            before = self.pending.bytes
+            self.pending.add(publication)
+            self.line.held += self.pending.bytes - before
+        self.covered = publication.offset or self.covered
+        if self._newer and publication.offset and not self.behind:
+            self._newer.clear()
+
+    def take_missed(self, publications: Iterable[Publication], offset: int) -> None:
+        """What was missed up to `offset`, as far as there is room; the rest is read from history later."""
+        for publication in publications:
+            if not self.has_room(publication):
+                return
+            self.take(publication)
+        self.covered = offset
+
+    def skip_to(self, offset: int) -> None:
+        """What is missing up to there is lost; what follows may be of another stream."""
+        self._newer.clear()
+        self.covered = offset
+
+    def forget(self) -> None:
+        """Nothing waits any more."""
+        self.line.held -= self.pending.bytes
+        self.pending.clear()
 
 
 class Line:
@@ -83,10 +142,6 @@ class Line:
         self.pace = pace
         self.busy_since: float | None = None
 
-    def has_room(self, publication: Publication) -> bool:
-        """Whether a publication may wait in memory."""
-        return self.held + len(publication.body) <= self.max_held
-
     def yields_to_commands(self, now: float) -> bool:
         """Whether to write nothing, so that replies to commands under way go first: the client waits a limited time."""
         if not self.subscriber.busy:
@@ -99,7 +154,7 @@ class Line:
     def remove_closed(self) -> None:
         """Forget the feeds of subscriptions that are gone."""
         for feed in [feed for feed in self.feeds if not feed.open]:
-            self.held -= sum(len(publication.body) for publication in feed.pending)
+            feed.forget()
             self.feeds.remove(feed)
 
 
@@ -108,6 +163,7 @@ class Feeder:
 
     def __init__(self, broker: Broker, *, max_unsent: int, max_joined: int) -> None:
         self.room = max_unsent // 4  # bytes that may wait at a socket before a page of a refill is written to it
+        self.at_once = min(AT_ONCE, self.room)
         self.page = max_unsent // 8  # bytes of history read at a time
         self._broker = broker
         self._max_held = max_unsent // 2
@@ -138,14 +194,17 @@ class Feeder:
             return
         held, subscription.held = subscription.held or [], None
         feed = self._begin(channel, subscription, missed[0].offset - 1 if missed else offset)
-        for publication in missed:
-            feed.offer(publication)
+        feed.take_missed(missed, offset)
         for item in held:
             if isinstance(item, Publication) and item.offset:
                 feed.offer(item)
-            else:
-                frame = item if isinstance(item, Frame) else Frame(channel.payload(item))
-                channel.send(subscription.subscriber.socket, frame)
+                offset = max(offset, item.offset)
+            elif isinstance(item, Frame):
+                channel.followers.send(subscription.subscriber.socket, item)
+            elif channel.conflates:
+                feed.offer_unkept(item, offset)
+            elif channel.followers.wants(subscription, item):
+                channel.followers.give(subscription, (item,))
 
     def _too_much(self, channel: LocalChannel, subscription: Subscription) -> bool:
         held = sum(len(item.body) for item in subscription.held or () if isinstance(item, Publication))
@@ -159,7 +218,7 @@ class Feeder:
         """
         max_waiting = self.room - min(size, self.page)  # one publication may be larger than a page
         while True:
-            full = [one for one, socket in channel.sockets.items() if socket.waiting > max_waiting]
+            full = [one for one, socket in channel.followers.sockets() if socket.waiting > max_waiting]
             if not full:
                 return
             if size <= PIECE or self._loop.time() >= give_up:
@@ -167,6 +226,10 @@ class Feeder:
             await asyncio.sleep(TICK)
         for subscription in full:
             self._begin(channel, subscription, max(channel.position.offset, subscription.floor))
+
+    def conflate(self, channel: LocalChannel, subscription: Subscription) -> None:
+        """A subscription of a channel that conflates has too much unread: it is fed from here on."""
+        self._begin(channel, subscription, max(channel.position.offset, subscription.floor))
 
     def _begin(self, channel: LocalChannel, subscription: Subscription, since: int) -> Feed:
         subscriber = subscription.subscriber
@@ -231,7 +294,7 @@ class Feeder:
         while line.feeds and room > 0 and idle < len(line.feeds):
             feed = line.feeds.popleft()
             if not feed.open:
-                self._forget(feed)
+                feed.forget()
             elif feed.pending:
                 room -= self._write_piece(feed)
                 line.feeds.append(feed)
@@ -243,23 +306,18 @@ class Feeder:
             else:
                 feed.channel.attach(feed.subscription, feed.covered)
 
-    @staticmethod
-    def _forget(feed: Feed) -> None:
-        feed.line.held -= sum(len(publication.body) for publication in feed.pending)
-        feed.pending.clear()
-
     def _write_piece(self, feed: Feed) -> int:
-        payloads: list[bytes] = []
+        piece: list[Publication] = []
         size = 0
-        while feed.pending and (not payloads or size + len(feed.pending[0].body) <= self._piece):
-            publication = feed.pending.popleft()
+        while feed.pending and (not piece or size + len(feed.pending.first().body) <= self._piece):
+            publication = feed.pending.take()
             feed.line.held -= len(publication.body)
-            payloads.append(feed.channel.payload(publication))
-            size += len(payloads[-1])
-        feed.channel.send(feed.subscription.subscriber.socket, joined(payloads))
-        feed.line.pace.wrote(size)
-        feed.channel.traffic.delivered += len(payloads)
-        return size
+            piece.append(publication)
+            size += len(publication.body)
+        written = feed.channel.followers.give(feed.subscription, piece)
+        feed.line.pace.wrote(written)
+        feed.channel.traffic.delivered += len(piece)
+        return written
 
     # Reading
 
@@ -301,12 +359,13 @@ class Feeder:
             return
         for publication in piece.publications:
             feed.take(publication)
+        feed.covered = max(feed.covered, piece.last)  # where a channel's newest publication says it all
 
     def _lose(self, feed: Feed) -> None:
         """History no longer has what follows: a subscription that relies on positions is told, another goes on."""
         subscription = feed.subscription
-        self._forget(feed)
-        feed.covered = feed.channel.position.offset
+        feed.forget()
+        feed.skip_to(feed.channel.position.offset)
         if subscription.positioned or subscription.recoverable:
             logger.info("a client read more slowly than the history of its channel was trimmed")
             subscription.broken = True

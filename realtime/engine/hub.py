@@ -28,6 +28,7 @@ from flotilla.speedups import read_publication
 
 logger = logging.getLogger("flotilla.realtime.hub")
 
+UNWRITTEN = "publications of a channel could not be written"
 STATES = ("confirming", "refilling", "reconfirming")  # of channels that are not settled
 
 ChannelControl = Callable[[bytes], None]
@@ -100,7 +101,7 @@ class Hub:
         if channel is None:
             name = subscription.channel
             channel = self.channels[name] = LocalChannel(
-                name, options, self._broker.partition(name), self.traffic.of(name)
+                name, options, self._broker.partition(name), self.traffic.of(name), self.feeder
             )
             self._synchronizer.doubt(channel)
         channel.add(subscription)
@@ -208,7 +209,7 @@ class Hub:
         channel.count(self._received_at)
         if not position.offset:
             if channel.flow is not Flow.CONFIRMING:
-                self._deliver(channel, Publication(0, body), stamp)
+                self._deliver(channel, Publication.read(0, body), stamp)
             return
         channel.note(position)
         channel.checked_at = self._loop.time()
@@ -217,7 +218,7 @@ class Hub:
         if not channel.adopt(position.epoch):
             self._synchronizer.refill(channel, position)
         elif position.offset == channel.position.offset + 1:
-            self._deliver(channel, Publication(position.offset, body), stamp)
+            self._deliver(channel, Publication.read(position.offset, body), stamp)
         elif position.offset > channel.position.offset:
             self._synchronizer.refill(channel, position)
 
@@ -227,7 +228,13 @@ class Hub:
         """Hand a publication to the channel's subscribers; it is written when the batch is through, or before."""
         stamps = self._delivered_to.setdefault(channel, [])
         stamps.append(stamp)
-        if channel.deliver(publication) >= self._max_joined:
+        try:
+            waiting = channel.deliver(publication)
+        except Exception:
+            logger.exception(UNWRITTEN)
+            self._synchronizer.unwritten(channel)
+            return
+        if waiting >= self._max_joined:
             self._write(channel, self._delivered_to.pop(channel))
 
     def _flush(self) -> None:
@@ -236,7 +243,12 @@ class Hub:
             self._write(channel, stamps)
 
     def _write(self, channel: LocalChannel, stamps: list[int | None]) -> None:
-        sent = channel.flush()
+        try:
+            sent = channel.flush()
+        except Exception:  # others are written all the same
+            logger.exception(UNWRITTEN)
+            self._synchronizer.unwritten(channel)
+            return
         channel.traffic.delivered += sent
         written = time.monotonic()
         if sent:

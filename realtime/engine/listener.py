@@ -9,13 +9,14 @@ from typing import Any, NamedTuple, Self
 
 import redis
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 from redis.retry import Retry
 
 from flotilla.realtime.engine import envelope
 from flotilla.realtime.engine.publication import Publication
 from flotilla.store import Store, StoreUnavailable, placement_of, reading
-from flotilla.store.errors import from_client
+from flotilla.store.announcing import is_sharded
+from flotilla.store.errors import from_client, is_unknown_command
 from flotilla.store.pools import sync_client
 
 ASK_EVERY = 5.0  # seconds of silence after which Redis is asked whether it is there
@@ -49,12 +50,11 @@ class Listener:
     def __enter__(self) -> Self:
         """Subscribe; what is published from now on is heard."""
         try:
-            self._pubsub.subscribe(self._topic)
-            said = self._pubsub.get_message(timeout=self._timeout)
+            said = self._subscribe()
         except (RedisError, OSError) as error:
             self._close()
             raise from_client(error) from error
-        if said is None or said["type"] != "subscribe":
+        if said is None or said["type"] not in ("subscribe", "ssubscribe"):
             self._close()
             raise StoreUnavailable("Redis does not answer: it is silent")
         return self
@@ -74,15 +74,34 @@ class Listener:
             if said is None and asked:
                 raise StoreUnavailable("Redis does not answer: it is silent")
             asked = said is None
-            if said is not None and said["type"] == "message" and (heard := self._read(said["data"])) is not None:
+            if said is None:
+                continue
+            if said["type"] == "sunsubscribe":
+                raise StoreUnavailable("the channel's slot has moved to another node of the cluster")
+            if said["type"] in ("message", "smessage") and (heard := self._read(said["data"])) is not None:
                 yield heard
+
+    def _subscribe(self) -> Any:
+        """Subscribe as the channel layer does (`pubsub`); what Redis says to it, None where it says nothing."""
+        if is_sharded(self._topic):
+            try:
+                self._pubsub.ssubscribe(self._topic)
+                return self._pubsub.get_message(timeout=self._timeout)
+            except ResponseError as error:
+                if not is_unknown_command(str(error)):
+                    raise
+                self._pubsub.reset()  # which would subscribe so again at its next connection
+        self._pubsub.subscribe(self._topic)
+        return self._pubsub.get_message(timeout=self._timeout)
 
     def _read(self, message: bytes) -> Heard | None:
         with reading("a message of the channel layer"):
             told = envelope.decode(message)
             if told["type"] != envelope.PUBLICATION or told["c"] != self._channel:
                 return None
-            return Heard(Publication(int(told["o"]), bytes(told["d"])), _text(told["e"]), int(told.get("t", 0)) / 1e6)
+            return Heard(
+                Publication.read(int(told["o"]), bytes(told["d"])), _text(told["e"]), int(told.get("t", 0)) / 1e6
+            )
 
     def _close(self) -> None:
         self._pubsub.close()

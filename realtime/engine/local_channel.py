@@ -9,12 +9,11 @@ from typing import Protocol
 
 from flotilla.realtime.engine.calls import NOWHERE, StreamOptions, keeps_history
 from flotilla.realtime.engine.epochs import continues
+from flotilla.realtime.engine.followers import Followers
 from flotilla.realtime.engine.publication import Publication, StreamPosition
 from flotilla.realtime.engine.subscription import Subscription
 from flotilla.realtime.engine.traffic import Traffic
-from flotilla.realtime.protocol import replies
-from flotilla.realtime.protocol.frames import Frame, Outlet, joined, send_each
-from flotilla.speedups import publication_push
+from flotilla.realtime.protocol.frames import Frame
 from flotilla.store.partitions import Partition
 
 
@@ -23,9 +22,24 @@ class Feed(Protocol):
 
     covered: int
 
+    @property
+    def given(self) -> int:
+        """The offset up to which its subscription was written everything."""
+
     def offer(self, publication: Publication) -> None: ...
 
+    def skip_to(self, offset: int) -> None: ...
 
+
+class SlowReaders(Protocol):
+    """Takes over subscriptions of a channel that conflates, once more than `at_once` bytes wait at their socket."""
+
+    at_once: int
+
+    def conflate(self, channel: "LocalChannel", subscription: Subscription) -> None: ...
+
+
+AROUND = 48  # bytes of a push around a publication and its channel's name
 COUNTED_FOR = 10.0  # seconds of publications that a channel's rate is taken of
 
 
@@ -43,22 +57,26 @@ class LocalChannel:
     """
 
     __slots__ = (
+        "_around",
         "_count",
         "_counted_since",
         "_rate",
+        "_slow_readers",
+        "_waiting",
         "_waiting_bytes",
-        "_waiting_payloads",
         "_written",
+        "cached",
         "checked_at",
+        "conflates",
         "failing",
         "feeds",
         "flow",
+        "followers",
         "history",
         "idle_since",
         "joined",
         "joining",
         "name",
-        "name_json",
         "newest",
         "options",
         "partition",
@@ -66,7 +84,6 @@ class LocalChannel:
         "publications",
         "published_at",
         "published_bytes",
-        "sockets",
         "traffic",
         "unsettled_since",
         "waiting",
@@ -75,19 +92,24 @@ class LocalChannel:
     )
 
     def __init__(
-        self, name: str, options: StreamOptions, partition: Partition | None = None, traffic: Traffic | None = None
+        self,
+        name: str,
+        options: StreamOptions,
+        partition: Partition | None = None,
+        traffic: Traffic | None = None,
+        slow_readers: SlowReaders | None = None,
     ) -> None:
-        """`traffic`: where what is written here is counted."""
+        """`traffic`: where what is written here is counted. `slow_readers`: for channels that conflate."""
         self.name = name
         self.partition = partition
         self.traffic = Traffic() if traffic is None else traffic
-        self.name_json = replies.encode(name)
         self.options = options
         self.history = keeps_history(options)
+        self.conflates = options.conflate
+        self.cached = options.force_recovery_mode == "cache"  # the newest publication says all there is to know
         self.flow = Flow.CONFIRMING
         self.position: StreamPosition = NOWHERE
         self.newest: StreamPosition = NOWHERE
-        self.sockets: dict[Subscription, Outlet] = {}
         self.joining: set[Subscription] = set()
         self.feeds: dict[Subscription, Feed] = {}
         self.waiting: asyncio.Future[None] | None = None
@@ -99,12 +121,16 @@ class LocalChannel:
         self.checked_at = 0.0
         self.published_at = 0  # Redis's time of the last publication that came, in µs; 0: none has
         self.idle_since: float | None = None
-        self.publications = 0  # that came here, and their bytes as clients get them
+        self.publications = 0  # that came here, and the bytes of their bodies
         self.published_bytes = 0
         self._count = 0  # publications that came since then (monotonic time), and their rate in the time before
         self._counted_since = 0.0
         self._rate = 0.0
-        self._waiting_payloads: list[bytes] = []
+        self._around = len(name.encode()) + AROUND
+        self._slow_readers = slow_readers if options.conflate else None
+        slow_from = 0 if self._slow_readers is None else self._slow_readers.at_once
+        self.followers = Followers(name, options, self.traffic, slow_from)
+        self._waiting: list[Publication] = []
         self._waiting_bytes = 0
         self._written = 0  # publications that were written and not counted by `flush` yet
 
@@ -141,7 +167,8 @@ class LocalChannel:
     @property
     def subscriptions(self) -> list[Subscription]:
         """All subscriptions, those whose reply is not out yet included."""
-        return [*self.sockets, *(joining for joining in self.joining if joining not in self.sockets), *self.feeds]
+        joining = (one for one in self.joining if one not in self.followers)
+        return [*self.followers, *joining, *self.feeds]
 
     def adopt(self, epoch: str) -> bool:
         """Go on under the epoch that the stream has now; False where what was delivered is of another stream."""
@@ -162,53 +189,53 @@ class LocalChannel:
         if top.epoch != self.newest.epoch or top.offset > self.newest.offset:
             self.newest = top
 
-    def payload(self, publication: Publication) -> bytes:
-        """A publication as it goes to clients."""
-        return publication_push(self.name_json, publication.body, publication.offset)
-
     def deliver(self, publication: Publication) -> int:
-        """Take a publication for every local subscriber; it is written by `flush`. Returns how many bytes wait."""
+        """Take a publication for all local subscribers; `flush` writes it. Returns the bytes that wait, about."""
         if publication.offset:
             self.position = StreamPosition(self.position.epoch, publication.offset)
-        payload = self.payload(publication)
         self.publications += 1
-        self.published_bytes += len(payload)
+        self.published_bytes += len(publication.body)
         if self.feeds:
-            self._offer(publication, payload)
+            self._offer(publication)
         if self.joining:
-            self._written = self.flush()
-            self._deliver_past_joining(Frame(payload), publication)
+            self._written = self._flush()
+            self._deliver_past_joining(publication)
             return 0
-        self._waiting_payloads.append(payload)
-        self._waiting_bytes += len(payload)
+        self._waiting.append(publication)
+        self._waiting_bytes += len(publication.body) + self._around
         return self._waiting_bytes
+
+    def pass_over(self, offset: int) -> None:
+        """What is missing up to `offset` will not come, and says nothing that is not known."""
+        if offset > self.position.offset:
+            self.position = StreamPosition(self.position.epoch, offset)
 
     def flush(self) -> int:
         """Write what was delivered, as one message, to every subscriber; returns how many publications went out."""
-        payloads, self._waiting_payloads, self._waiting_bytes = self._waiting_payloads, [], 0
-        written, self._written = self._written, 0
-        if payloads:
-            frame = joined(payloads)
-            send_each(self.sockets.values(), frame)
-            written += len(payloads) * len(self.sockets)
-            self.traffic.sent_bytes += len(frame.wire) * len(self.sockets)
+        written = self._flush()
+        if self._slow_readers is not None:  # all were given everything up to `position`
+            for subscription in self.followers.take_slow():
+                self._slow_readers.conflate(self, subscription)
         return written
 
-    def _offer(self, publication: Publication, payload: bytes) -> None:
+    def _flush(self) -> int:
+        """As `flush`, but what follows may not be in step with `position`."""
+        publications, self._waiting, self._waiting_bytes = self._waiting, [], 0
+        written, self._written = self._written, 0
+        return written + self.followers.write(publications) if publications else written
+
+    def _offer(self, publication: Publication) -> None:
         """As `deliver`, for those that are fed. What has no offset is sent at once: history will not have it."""
-        for subscription, feed in self.feeds.items():
-            if publication.offset:
+        for subscription, feed in list(self.feeds.items()):
+            if publication.offset or self.conflates:
                 feed.offer(publication)
-            else:
-                self.send(subscription.subscriber.socket, Frame(payload))
+            elif self.followers.wants(subscription, publication):
+                self.followers.give(subscription, (publication,))
                 self._written += 1
 
-    def _deliver_past_joining(self, frame: Frame, publication: Publication) -> None:
+    def _deliver_past_joining(self, publication: Publication) -> None:
         """As `deliver` and `flush`, while some subscriptions still hold back or already have what comes."""
-        for subscription, socket in self.sockets.items():
-            if not publication.offset or publication.offset > subscription.floor:
-                self.send(socket, frame)
-                self._written += 1
+        self._written += self.followers.write_past(self.joining, publication)
         for subscription in list(self.joining):
             if subscription.held is not None:
                 subscription.hold(publication)
@@ -217,25 +244,12 @@ class LocalChannel:
 
     def announce(self, kind: bytes, info: bytes) -> int:
         """Hand a join or leave to those who asked for them; returns to how many sockets it was written."""
-        self._written = self.flush()
-        frame = Frame(replies.push(self.name_json, kind, b'{"info":%s}' % info))
-        for subscription in self.joining:
-            if subscription.join_leave and subscription.held is not None:
-                subscription.hold(frame)
-        asked = [socket for subscription, socket in self.sockets.items() if subscription.join_leave]
-        asked += [fed.subscriber.socket for fed in self.feeds if fed.join_leave]
-        send_each(asked, frame)
-        self.traffic.sent_bytes += len(frame.wire) * len(asked)
-        return len(asked)
-
-    def send(self, socket: Outlet, frame: Frame) -> None:
-        """Write a frame of this channel to one socket."""
-        socket.send(frame)
-        self.traffic.sent_bytes += len(frame.wire)
+        self._written = self._flush()
+        return self.followers.announce(kind, info, self.joining, self.feeds)
 
     def add(self, subscription: Subscription) -> None:
         """A subscriber from now on; everything is held back until `release`."""
-        self._written = self.flush()  # what was delivered before is not for it
+        self._written = self._flush()  # what was delivered before is not for it
         self.idle_since = None
         self.joining.add(subscription)
         self.traffic.subscriptions += 1
@@ -244,17 +258,16 @@ class LocalChannel:
         """The subscribe reply was sent and covers everything up to `offset`: what was held back follows, then what is
         published."""
         held, subscription.held = subscription.held or [], None
-        socket = subscription.subscriber.socket
         for item in held:
             if isinstance(item, Frame):
-                self.send(socket, item)
-            elif not item.offset or item.offset > offset:
-                self.send(socket, Frame(self.payload(item)))
+                self.followers.send(subscription.subscriber.socket, item)
+            elif (not item.offset or item.offset > offset) and self.followers.wants(subscription, item):
+                self.followers.give(subscription, (item,))
         self._follow(subscription, offset)
 
     def _follow(self, subscription: Subscription, offset: int) -> None:
         subscription.floor = offset
-        self.sockets[subscription] = subscription.subscriber.socket
+        self.followers.add(subscription)
         if self._caught_up(subscription):
             self.joining.discard(subscription)
         else:
@@ -262,14 +275,14 @@ class LocalChannel:
 
     def detach(self, subscription: Subscription, feed: Feed) -> None:
         """From now on a subscription is given what comes by a feed."""
-        self._written = self.flush()  # what was delivered before reaches it in the usual way
-        self.sockets.pop(subscription, None)
+        self._written = self._flush()  # what was delivered before reaches it in the usual way
+        self.followers.discard(subscription)
         self.joining.discard(subscription)
         self.feeds[subscription] = feed
 
     def attach(self, subscription: Subscription, offset: int) -> None:
         """A subscription that was fed has been given everything up to `offset`: it follows the channel again."""
-        self._written = self.flush()  # what was delivered before came by its feed
+        self._written = self._flush()  # what was delivered before came by its feed
         if self.feeds.pop(subscription, None) is not None:
             self._follow(subscription, offset)
 
@@ -278,11 +291,11 @@ class LocalChannel:
 
     def remove(self, subscription: Subscription, now: float) -> None:
         """A subscriber no more; it still gets what was delivered before."""
-        self._written = self.flush()
-        if subscription in self.joining or subscription in self.sockets or subscription in self.feeds:
+        self._written = self._flush()
+        if subscription in self.joining or subscription in self.feeds or subscription in self.followers:
             self.traffic.subscriptions -= 1
-        self.sockets.pop(subscription, None)
+        self.followers.discard(subscription)
         self.joining.discard(subscription)
         self.feeds.pop(subscription, None)
-        if not self.sockets and not self.joining and not self.feeds:
+        if not self.followers and not self.joining and not self.feeds:
             self.idle_since = now

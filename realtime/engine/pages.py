@@ -36,7 +36,8 @@ async def read_on(broker: Broker, channel: LocalChannel, since: int, max_bytes: 
 
 
 def continues(channel: LocalChannel, since: int, piece: Piece) -> bool:
-    """Whether a piece is what follows `since` in the stream that `channel` has been following, without a hole."""
+    """Whether a piece is what follows `since` in the stream that `channel` has been following, without a hole. Where
+    the newest publication says all there is to know, a hole takes nothing from anybody."""
     if not channel.adopt(piece.top.epoch) or piece.top.offset < since:
         return False
-    return recovery.complete(since, piece.publications, piece.last)
+    return channel.cached or recovery.complete(since, piece.publications, piece.last)

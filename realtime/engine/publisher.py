@@ -6,9 +6,9 @@ What is sent is byte for byte what `calls.publish` makes of the same publication
 from flotilla.realtime.engine import calls, envelope
 from flotilla.realtime.engine.calls import StreamOptions
 from flotilla.store import Store
-from flotilla.store.link import Waiting
 from flotilla.store.partitions import Partition
 from flotilla.store.resp import array, words
+from flotilla.store.waiting import Waiting
 
 
 class Publisher:

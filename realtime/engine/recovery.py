@@ -1,11 +1,11 @@
 """Whether a client that comes back can be given what it missed. Pure.
 
-All or nothing: part of it would be a silent gap, so what is not provably complete is not recovered. `reason` says why
-not: limit (too much was missed), epoch (another stream), trimmed or expired (history no longer has all or any of it),
-ahead (the client claims more than there is).
+Of a stream, all or nothing: part of it would be a silent gap, so what is not provably complete is not recovered.
+`reason` says why not: limit (too much was missed), epoch (another stream), trimmed or expired (history no longer has
+all or any of it), ahead (the client claims more than there is).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from flotilla.realtime.engine.epochs import continues
@@ -36,6 +36,27 @@ def recover(wanted: StreamPosition, page: Page, limit: int, meta_ttl: float) -> 
             return Recovery(False, reason="ahead")
         return Recovery(False, reason="trimmed" if page.publications else "expired")
     return Recovery(True, page.publications)
+
+
+def newest(
+    wanted: StreamPosition | None, page: Page, meta_ttl: float, wants: Callable[[Publication], bool]
+) -> Recovery:
+    """Decide where the newest publication is all that a client needs. `page`: the newest first, of which those count
+    that the subscription `wants`. `wanted`: up to where the client has all; None where it said nothing.
+
+    Recovered is who has the newest or is given it.
+    """
+    top = page.top
+    known = wanted is not None and wanted.epoch != "" and continues(wanted, top.epoch, meta_ttl)
+    had = wanted.offset if wanted is not None and known and wanted.offset <= top.offset else None
+    if had == top.offset:
+        return Recovery(True)
+    if not page.publications or page.publications[0].offset != top.offset:
+        return Recovery(False, reason="expired")
+    found = next(filter(wants, page.publications), None)
+    if found is None:
+        return Recovery(False, reason="expired")
+    return Recovery(True) if had is not None and found.offset <= had else Recovery(True, (found,))
 
 
 def complete(since: int, publications: Sequence[Publication], top: int) -> bool:

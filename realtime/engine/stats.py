@@ -83,6 +83,7 @@ class NodeStats:
         self.durations: dict[str, Histogram] = defaultdict(partial(Histogram, COMMAND_TIMES))  # by method
         self.pongs = 0
         self.pings = 0
+        self.ping_bytes = 0
         self.replies = 0
         self.reply_bytes = 0  # of replies, and of pushes to one connection alone
         self.unsubscribes = 0

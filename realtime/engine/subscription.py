@@ -3,6 +3,8 @@
 from typing import Protocol
 
 from flotilla.realtime.engine.publication import Publication
+from flotilla.realtime.engine.view import PLAIN, View
+from flotilla.realtime.protocol.bodies import tags_of
 from flotilla.realtime.protocol.frames import Frame, Outlet
 
 MAX_HELD = 4096  # messages one subscription may hold back before it is broken
@@ -28,7 +30,8 @@ class Subscriber(Protocol):
 class Subscription:
     """What the hub needs to know to deliver; `expire_at`, `chan_info`, `by_token` and `asked` are for the client.
 
-    Until the subscribe reply was sent, `held` collects what arrives; publications up to `floor` are not for it.
+    `view`: what its publications look like. Until the subscribe reply was sent, `held` collects what arrives;
+    publications up to `floor` are not for it.
     """
 
     __slots__ = (
@@ -46,6 +49,7 @@ class Subscription:
         "recoverable",
         "server_side",
         "subscriber",
+        "view",
     )
 
     def __init__(
@@ -59,8 +63,10 @@ class Subscription:
         server_side: bool = False,
         expire_at: float | None = None,
         chan_info: bytes | None = None,
+        view: View = PLAIN,
     ) -> None:
         self.subscriber = subscriber
+        self.view = view
         self.channel = channel
         self.positioned = positioned
         self.recoverable = recoverable
@@ -74,6 +80,11 @@ class Subscription:
         self.by_token = False  # a token allowed it, which holds until it expires
         self.asked: bytes | None = None  # what the client sent along for the namespace's hook
         self.present = False  # has a presence entry, or one is being made, and none was asked to be removed
+
+    def wants(self, publication: Publication) -> bool:
+        """Whether its filter, if it has one, lets a publication through."""
+        filter = self.view.filter
+        return filter is None or filter.matches(tags_of(publication.body))
 
     def hold(self, item: Publication | Frame) -> None:
         """Keep what arrived before the reply; too much of it breaks the subscription, and its reply is an error."""

@@ -127,6 +127,11 @@ class Synchronizer:
         self._see_to(channel)
         self._wake(channel)
 
+    def unwritten(self, channel: LocalChannel) -> None:
+        """Writing to a channel's subscribers has failed: publications are lost for them."""
+        channel.followers.forget_written()
+        self._lose(channel, channel.position)
+
     async def until_serving(self, channel: LocalChannel) -> None:
         """Wait until a channel serves new subscribers. Raises NotLive when that takes longer than CONFIRM_WITHIN."""
         try:
@@ -273,10 +278,16 @@ class Synchronizer:
         if not pages.continues(channel, channel.position.offset, piece):
             return False
         self._stats.refilled += len(piece.publications)
-        for publication in piece.publications:
-            if channel.deliver(publication) >= self._max_joined:
-                channel.traffic.delivered += channel.flush()
-        channel.traffic.delivered += channel.flush()
+        try:
+            for publication in piece.publications:
+                if channel.deliver(publication) >= self._max_joined:
+                    channel.traffic.delivered += channel.flush()
+            channel.traffic.delivered += channel.flush()
+        except Exception:
+            logger.exception("publications of a channel could not be written")
+            channel.followers.forget_written()
+            return False
+        channel.pass_over(piece.last)
         return True
 
     def _lose(self, channel: LocalChannel, top: StreamPosition) -> None:
@@ -293,7 +304,7 @@ class Synchronizer:
             else:
                 subscription.floor = 0
                 if subscription in channel.feeds:
-                    channel.feeds[subscription].covered = top.offset
+                    channel.feeds[subscription].skip_to(top.offset)
 
     # In the background
 

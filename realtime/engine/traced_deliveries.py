@@ -105,7 +105,7 @@ class _Delivery:
         """Its last part is over, and so is it."""
         channel, end = self.channel, _unix(at)
         self.span.child(last, since=_unix(self.received_at)).end(end)
-        self.span.note(receivers=len(channel.sockets), fed=len(channel.feeds), joining=len(channel.joining))
+        self.span.note(receivers=len(channel.followers), fed=len(channel.feeds), joining=len(channel.joining))
         self.span.end(end)
 
 

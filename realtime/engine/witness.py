@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Collection
 from functools import partial
 
 from flotilla.store import Shard, Store, StoreUnavailable, supervised
-from flotilla.store.partitions import Witness
+from flotilla.store.partitions import Partitions, Witness
 
 logger = logging.getLogger("flotilla.realtime.witness")
 
@@ -88,13 +88,24 @@ class Watch:
             if shard.index in self._away:
                 await shard.call("PING")
                 self._away.discard(shard.index)
-            partitions.looked(await asyncio.gather(*(shard.call(*look) for look in partitions.looks())))
+            run = partitions.run
+            foreign = partitions.looked(await asyncio.gather(*(shard.call(*look) for look in partitions.looks())))
+            if foreign and partitions.run == run:
+                await _compare(shard, partitions, foreign)
         except StoreUnavailable:
             self._away.add(shard.index)
             return False
         if living is not None and not partitions.doubted:
             self._expected[shard.index] = living
         return True
+
+
+async def _compare(shard: Shard, partitions: Partitions, numbers: list[int]) -> None:
+    """Compare some partitions again. A replica refuses that, and is left."""
+    run = partitions.run
+    answers = await asyncio.gather(*(shard.call(*one) for one in partitions.questions(run, numbers)))
+    if partitions.run == run:
+        partitions.answered(run, numbers, answers)
 
 
 async def _mark(shard: Shard) -> None:

@@ -17,7 +17,8 @@ import msgspec
 from flotilla.presence.inspection import instances
 from flotilla.presence.leases import alive_sync
 from flotilla.realtime.engine import envelope
-from flotilla.store import Placement, Script, Store, placement_of
+from flotilla.store import Placement, Script, Store, placement_of, whole_placement
+from flotilla.store.conf import get_store_config
 
 CONTROL_NAME = "control\0"  # no channel can have this name
 ANSWER = Script.load("flotilla.realtime.engine", "answer")
@@ -58,6 +59,12 @@ def control_place() -> Placement:
     return placement_of(CONTROL_NAME)
 
 
+def first_place() -> Placement:
+    """The place of what instances leave for each other on the first Redis, where in a cluster its slot decides. A Redis
+    alone has any key: there they are beside the control messages, as in every release before."""
+    return whole_placement("control") if get_store_config().virtual_shards else control_place()
+
+
 class Control:
     """Sends commands to the cluster. Every method raises StoreUnavailable; times are seconds."""
 
@@ -66,11 +73,11 @@ class Control:
 
     async def tell(self, command: Command) -> None:
         """Send a command to every instance."""
-        await self._store.shard_for(control_place()).execute("PUBLISH", control_place().topic, _message(command))
+        await self._store.shard_for(control_place()).announce(control_place().topic, _message(command))
 
     def tell_sync(self, command: Command) -> None:
         """`tell` for threads."""
-        self._store.shard_for(control_place()).execute_sync("PUBLISH", control_place().topic, _message(command))
+        self._store.shard_for(control_place()).announce_sync(control_place().topic, _message(command))
 
     async def order(self, command: Command, within: float = ASK_WITHIN) -> Acknowledged:
         """Have a command carried out: how many it hit, as far as instances said so within the deadline."""
@@ -118,7 +125,7 @@ class Control:
 
 def tail_key(id: str) -> str:
     """Where instances leave what they have seen for a live tail."""
-    return control_place().key(f"tail:{id}")
+    return first_place().key(f"tail:{id}")
 
 
 def _names(living: list[dict[str, Any]]) -> list[str]:
@@ -139,4 +146,4 @@ def _message(command: Command) -> bytes:
 
 
 def _answer_key() -> str:
-    return control_place().key(f"answers:{secrets.token_hex(8)}")
+    return first_place().key(f"answers:{secrets.token_hex(8)}")

@@ -6,7 +6,6 @@ Each shard has a task of its own, so that one that hangs does not delay the beat
 """
 
 import asyncio
-import itertools
 import logging
 import secrets
 import time
@@ -15,7 +14,8 @@ from functools import partial
 from flotilla.realtime.engine import envelope
 from flotilla.realtime.engine.hub import Hub
 from flotilla.realtime.engine.layer import LAYER_FAULTS, LoopLayer
-from flotilla.store import Placement, Store, StoreUnavailable, placement_of, supervised
+from flotilla.store import Store, StoreUnavailable, placement_of, supervised
+from flotilla.store.own_names import name_per_shard
 
 logger = logging.getLogger("flotilla.realtime.heartbeat")
 
@@ -30,7 +30,8 @@ class Heartbeat:
         self._store = store
         self._hub = hub
         self._layer = layer
-        self._placements = _placement_per_shard(store)
+        names = name_per_shard(store, f"beat\0{secrets.token_hex(8)}")  # this process's own
+        self._placements = [placement_of(name) for name in names]
         shards = len(store.shards)
         self._sent = [0] * shards
         self._received = [0] * shards
@@ -81,7 +82,7 @@ class Heartbeat:
         self._sent[shard] += 1
         self._sent_at[shard] = sent_at = time.monotonic()
         try:
-            await self._store.shards[shard].execute("PUBLISH", topic, envelope.beat(shard, self._sent[shard]))
+            await self._store.shards[shard].announce(topic, envelope.beat(shard, self._sent[shard]))
         except StoreUnavailable:
             self._unheard_since[shard] = None  # Redis did not take it, so nothing can come back
             return
@@ -97,15 +98,3 @@ class Heartbeat:
                 await self._layer.give_up(shard)
             except LAYER_FAULTS as error:
                 logger.warning("the deaf connection could not be closed: %s", error)
-
-
-def _placement_per_shard(store: Store) -> list[Placement]:
-    """A name of this process's own on every shard."""
-    own = secrets.token_hex(8)
-    found: dict[int, Placement] = {}
-    for number in itertools.count():
-        placement = placement_of(f"beat\0{own}{number}")
-        found.setdefault(store.shard_for(placement).index, placement)
-        if len(found) == len(store.shards):
-            return [found[index] for index in sorted(found)]
-    raise AssertionError

@@ -46,6 +46,12 @@ class KeepsTails(Protocol):
     async def end(self, id: str) -> bool: ...
 
 
+class HasSessions(Protocol):
+    """Finds clients whose connection is a response (`sessions`)."""
+
+    def deliver(self, session: str, data: str | bytes) -> bool: ...
+
+
 class NodeParts(Protocol):
     """This process in the cluster: all its clients, and what serves them. Times are loop time, but for `wall`."""
 
@@ -63,6 +69,9 @@ class NodeParts(Protocol):
     store: Store
     stats: NodeStats
     vitals: Vitals
+
+    @property
+    def sessions(self) -> HasSessions: ...
 
     @property
     def tails(self) -> KeepsTails: ...

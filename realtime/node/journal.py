@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from flotilla.realtime.node.control import control_place
+from flotilla.realtime.node.control import first_place
 from flotilla.store import Store, StoreUnavailable, reading
 
 KEEPS = 500  # entries
@@ -22,11 +22,11 @@ Snapshot = Mapping[str, str]
 
 
 def _key() -> str:
-    return control_place().key("journal")
+    return first_place().key("journal")
 
 
 def _last_start() -> str:
-    return control_place().key("last-start")
+    return first_place().key("last-start")
 
 
 async def note(store: Store, kind: str, instance: str, **about: Any) -> None:

@@ -33,37 +33,44 @@ from flotilla.realtime.engine import envelope
 from flotilla.realtime.engine.broker import get_broker
 from flotilla.realtime.engine.hub import Hub
 from flotilla.realtime.engine.layer import LAYER_FAULTS, get_layer
+from flotilla.realtime.engine.maps import Maps
+from flotilla.realtime.engine.presence_maps import told_maps
 from flotilla.realtime.engine.stats import NodeStats
 from flotilla.realtime.engine.subscription import Subscription
 from flotilla.realtime.engine.witness import Watch
 from flotilla.realtime.node import control, drain, journal, snapshot
 from flotilla.realtime.node.admission import Admission
 from flotilla.realtime.node.control import Control
+from flotilla.realtime.node.cut_off import CutOff, reconnect_in_waves
 from flotilla.realtime.node.dispatcher import Dispatcher
+from flotilla.realtime.node.emulation import Emulation, place_of
 from flotilla.realtime.node.heartbeat import Heartbeat
-from flotilla.realtime.node.lifecycle import Lifecycle
+from flotilla.realtime.node.lifecycle import LOST, Lifecycle
+from flotilla.realtime.node.map_ends import MapEnds
 from flotilla.realtime.node.operations.block import end_blocked
 from flotilla.realtime.node.operations.count import Count
 from flotilla.realtime.node.operations.disconnect import Disconnect
 from flotilla.realtime.node.reauthorization import Reauthorization
+from flotilla.realtime.node.sessions import Sessions
 from flotilla.realtime.node.tails import Tails
 from flotilla.realtime.node.timer_wheel import TimerWheel
 from flotilla.realtime.node.vitals import Vitals
+from flotilla.realtime.outbox.relays import Relays
 from flotilla.realtime.protocol.codes import CommandError, DisconnectCode, DisconnectError
 from flotilla.realtime.server.budget import Allowance, Bounds
 from flotilla.realtime.server.open_files import affordable
 from flotilla.realtime.server.parent_death import replaces
 from flotilla.realtime.server.signals import on_drain
+from flotilla.realtime.webhooks.webhooks import Webhooks
 from flotilla.store import Backoff, Store, StoreUnavailable, get_store, placement_of, supervised
 from flotilla.store.conf import get_store_config
 from flotilla.version import VERSION
 
 logger = logging.getLogger("flotilla.realtime.node")
 
-WAVE = 100  # connections of a fenced instance that are told to reconnect at a time
-WAVE_EVERY = 0.05  # seconds
 TELL_WITHIN = 0.5  # seconds the note of an instance's end may take
 CLEAN_UP_WITHIN = 5.0  # seconds the clean-up of closed connections may take at the end
+RELAY_ENDS_WITHIN = 2.0  # seconds a relay's last batch may take
 
 
 class Node:
@@ -93,6 +100,8 @@ class Node:
         self._background: set[asyncio.Task[Any]] = set()
         self._joined = asyncio.Event()
         self.broker = get_broker(store)
+        self.maps = Maps(self.broker)
+        self.map_ends = MapEnds(config, store, self.maps)
         self._layer = get_layer().loop_layer()
         self.hub = Hub(
             self._layer,
@@ -102,6 +111,8 @@ class Node:
             max_unsent=config.max_outgoing_bytes,
         )
         self.control = Control(store)
+        self.sessions = Sessions(self.bounds.allowance)
+        self.emulation = Emulation(store, self.sessions, self.bounds.allowance)
         self.taps: Tails | None = None
         self.tails = Tails(self, store, self._layer)
         self.reauthorization = Reauthorization(self)
@@ -111,6 +122,8 @@ class Node:
         self.dues = Dues()
         self.heartbeat = Heartbeat(store, self.hub, self._layer)
         self.lifecycle = Lifecycle(instance)
+        self.webhooks = Webhooks(config.webhooks, store)
+        self.relays = Relays(store)
         self.presence = Presence(
             store,
             instance=instance,
@@ -123,8 +136,10 @@ class Node:
             on_reaped=self._on_reaped,
             on_end=self.lifecycle.tell,
             lost_note=self.lifecycle.lost,
+            lost_cause=LOST,
             receivers=self.lifecycle.receivers,
         )
+        self.cut_off = CutOff(self)
         self.vitals = Vitals(store, self.hub.stats.clocks, self.presence.leases, lambda: self.admission.admitted.total)
         self.watch = Watch(store, lambda: self.presence.incarnation, self.presence.living)
 
@@ -141,13 +156,21 @@ class Node:
         self.timers.start()
         self.vitals.start()
         await self.presence.start()
+        await self.cut_off.start()
         self.watch.start()
         self.reauthorization.start()
         self.blocks.start()
+        self.webhooks.start()
+        self.map_ends.start()
         joining = supervised("join", self._join_cluster)
         self._background.add(joining)
         joining.add_done_callback(self._background.discard)
         self.background(self._tell_start(), name="journal")
+
+    def relay(self) -> None:
+        """This process serves: it may relay what outboxes hold, unless the configuration says otherwise."""
+        if self.config.relay and not self.leaving:
+            self.relays.start()
 
     async def _join_cluster(self) -> None:
         backoff = Backoff(first=0.1)
@@ -155,6 +178,7 @@ class Node:
             try:
                 await self.hub.start()
                 await self.hub.join_group(control.control_place().group)
+                await self.hub.join_group(place_of(self.sessions.name).group)
                 await self.heartbeat.start()
                 self._joined.set()
                 return
@@ -194,6 +218,7 @@ class Node:
         have its name."""
         if not self.leaving:
             self.leaving = True
+            self.relays.stop()
             self.background(self.presence.tell())
 
     async def drain(self, deadline: float) -> None:
@@ -214,11 +239,15 @@ class Node:
         await self.blocks.close()
         await self.tails.close()
         await self.idle()
+        await self.map_ends.close()
+        await self.cut_off.stop()
         await self.vitals.close()
         await self.heartbeat.close()
         await self.hub.close()
         await self.watch.close()
         await self.presence.stop()
+        await self.webhooks.close()
+        await asyncio.to_thread(self.relays.close, RELAY_ENDS_WITHIN)
         if self._joined.is_set():
             await self._tell_end()
         await self.watch.leave()
@@ -255,6 +284,7 @@ class Node:
         if self.taps is not None:
             self.taps.closed(client)
         self.clients.pop(client.id, None)
+        self.sessions.end(client.session)
         self.connections_closed[str(client.code) if client.code < 4000 else "application"] += 1
         of_user = self.users.get(client.identity.user)
         if of_user is not None:
@@ -265,7 +295,8 @@ class Node:
             self.leave(subscription, client)
         if client.registered:
             note = self.lifecycle.note(client) if announced else b""
-            self.presence.remove(Scope.user(client.identity.user), client.id, note)
+            cause = self.webhooks.cause(client.code, client.reason)
+            self.presence.remove(Scope.user(client.identity.user), client.id, note, cause)
 
     def leave(self, subscription: Subscription, client: Client) -> None:
         """Take a subscription's connection out of the channel's presence: once, and only what it entered itself."""
@@ -285,6 +316,10 @@ class Node:
             await self.presence.add(scope, client.id, client.identity.user, info, limit)
         except Fenced:
             raise DisconnectError(DisconnectCode.FORCE_RECONNECT) from None
+
+    def watches(self, channel: str) -> bool:
+        """Whether webhooks want to know who is in a channel."""
+        return self.webhooks.watches(channel)
 
     def published(self, channel: str) -> None:
         """Count a publication of a client."""
@@ -315,17 +350,23 @@ class Node:
 
     def _announcement(self, scope: str) -> Announcement | None:
         channel = Scope.channel_of(scope)
+        outbox = self.webhooks.outbox(scope, channel)
         if channel is None:
-            return None
+            return Announcement(outbox=outbox) if outbox is not None else None
         try:
-            if not options_for(channel, self.config).join_leave:
-                return None
+            options = options_for(channel, self.config)
         except CommandError:  # a namespace that is gone from the configuration
             return None
+        told, maps = options.join_leave, told_maps(channel, options)
+        if not told:
+            return Announcement(outbox=outbox, maps=maps) if outbox is not None or maps.keys else None
         return Announcement(
             placement_of(channel).topic,
             envelope.presence_head(envelope.JOIN, channel),
             envelope.presence_head(envelope.LEAVE, channel),
+            told == "user",
+            outbox,
+            maps,
         )
 
     async def _on_fenced(self) -> None:
@@ -334,10 +375,7 @@ class Node:
         about = {"incarnation": self.presence.incarnation, "clients": len(clients)}
         self.background(journal.note(self.store, "fenced", self.instance, **about), name="journal")
         logger.warning("the other instances took this one for dead; its %d clients reconnect", len(clients))
-        for start in range(0, len(clients), WAVE):
-            for client in clients[start : start + WAVE]:
-                client.disconnect(DisconnectCode.FORCE_RECONNECT)
-            await asyncio.sleep(WAVE_EVERY)
+        await reconnect_in_waves(clients)
 
     def _on_reaped(self, reaped: Reaped) -> None:
         """Another instance's connections were removed from a scope."""

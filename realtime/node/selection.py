@@ -5,11 +5,14 @@ What a command names is looked up, so that it costs nothing to clients it is not
 
 from collections.abc import Callable, Iterator
 from hashlib import sha256
+from typing import TypeVar
 
 from flotilla.realtime.client.client import Client
 from flotilla.realtime.client.states import State
 from flotilla.realtime.node.control import Command
 from flotilla.realtime.node.interface import NodeParts
+
+Each = TypeVar("Each")
 
 WAVE = 100  # clients worked on before others get their turn
 
@@ -76,7 +79,7 @@ def condition(
     return holds
 
 
-def waves(clients: list[Client]) -> Iterator[list[Client]]:
-    """Clients, so many at a time as are worked on before others get their turn."""
+def waves(clients: list[Each]) -> Iterator[list[Each]]:
+    """Clients (or whatever goes with each), so many at a time as are worked on before others get their turn."""
     for start in range(0, len(clients), WAVE):
         yield clients[start : start + WAVE]

@@ -162,9 +162,9 @@ class Tails:
         tails = list(self._of_client(client))
         if all(tail.is_full for tail in tails):  # not even read
             for tail in tails:
-                tail.left_out += 1
+                tail.left_out += payload.count(b"\n") + 1
             return
-        for event in tail_events.of_frame(payload, self._node.wall()):
+        for event in tail_events.of_frame(payload, self._node.wall(), client.encoding):
             if event.kind in ("subscribed", "unsubscribed", "message"):
                 event.user, event.client = client.identity.user, client.id
             self._give(event, tails)

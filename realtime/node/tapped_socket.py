@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from flotilla.realtime.client.client import Client
 from flotilla.realtime.engine.hub import Hub
-from flotilla.realtime.protocol.frames import Frame, Outlet
+from flotilla.realtime.protocol.frames import Frame
 from flotilla.realtime.server.sockets import Socket
 
 
@@ -44,11 +44,11 @@ class TappedSocket:
 
     def send(self, frame: Frame) -> None:
         self.own.send(frame)
-        self._tell(frame.payload)
+        self._tell(frame.content)
 
     def send_soon(self, frame: Frame) -> None:
         self.own.send_soon(frame)
-        self._tell(frame.payload)
+        self._tell(frame.content)
 
     def close(self, code: int, reason: str) -> None:
         self.own.close(code, reason)
@@ -68,8 +68,7 @@ def untap(client: Client, hub: Hub) -> None:
 
 def _put(client: Client, hub: Hub, socket: Socket) -> None:
     client.socket = socket
-    outlet: Outlet = socket
     for subscription in client.subscriptions.values():
         channel = hub.channels.get(subscription.channel)
-        if channel is not None and subscription in channel.sockets:
-            channel.sockets[subscription] = outlet
+        if channel is not None:
+            channel.followers.replace(subscription, socket)

@@ -50,7 +50,10 @@ class ConnectRequest(Struct):
 
 
 class SubscribeRequest(Struct):
-    """`subscribe`. `type` other than 0 asks for map subscriptions, `tf` for a tags filter: neither is offered."""
+    """`subscribe`. `tf` is a tags filter (`flotilla.realtime.protocol.filters`).
+
+    A `type` other than 0 is of a map (`flotilla.realtime.protocol.maps`), of which the client is at a `phase` and asks
+    for a page: at most `limit` entries behind the `cursor`, or what has changed since `offset`."""
 
     channel: str = ""
     token: str = ""
@@ -62,8 +65,12 @@ class SubscribeRequest(Struct):
     epoch: str = ""
     offset: Offset = 0
     flag: int = 0
+    delta: str = ""
     tf: Raw = NO_DATA
     type: int = 0
+    phase: int = 0
+    cursor: str = ""
+    limit: int = 0
 
     def __post_init__(self) -> None:
         self.offset = known_offset(self.offset)
@@ -86,10 +93,14 @@ class ChannelRequest(Struct):
 
 
 class PublishRequest(Struct):
-    """`publish`; `data` is required but may be any JSON value."""
+    """`publish`; `data` is required but may be any JSON value. With `type` 1 it sets the entry of a `key` in a map, or
+    takes it out (`removed`, without data)."""
 
     channel: str = ""
     data: Raw = NO_DATA
+    type: int = 0
+    key: str = ""
+    removed: bool = False
 
 
 class HistoryRequest(Struct):

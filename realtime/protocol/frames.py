@@ -3,10 +3,11 @@
 A server's frames are unmasked and, here, unfragmented (`flotilla.speedups.framed`).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from copy import copy
 from typing import Protocol
 
+from flotilla.realtime.protocol.deflate import RSV1
 from flotilla.speedups import framed, send_to_all
 
 TEXT = 1
@@ -18,12 +19,18 @@ MAX_REASON = 123  # bytes of a close frame's reason
 class Frame:
     """One outgoing message: `payload` (of text: UTF-8), and `wire`, the same with its WebSocket header."""
 
-    __slots__ = ("_text", "payload", "wire")
+    __slots__ = ("_text", "opcode", "payload", "wire")
 
     def __init__(self, payload: bytes, opcode: int = TEXT) -> None:
         self.payload = payload
+        self.opcode = opcode
         self.wire = framed(opcode, payload)
         self._text: str | None = None
+
+    @property
+    def content(self) -> bytes:
+        """The messages in it, as their encoding joins them: for who looks on."""
+        return self.payload
 
     @property
     def text(self) -> str:
@@ -37,6 +44,19 @@ class Frame:
         rest = copy(self)
         rest.wire = self.wire[sent:]
         return rest
+
+
+class DeflatedFrame(Frame):
+    """An outgoing message that goes compressed over the wire: `compressed` instead of its payload (RFC 7692, 6)."""
+
+    __slots__ = ()
+
+    def __init__(self, payload: bytes, compressed: bytes, opcode: int = TEXT) -> None:
+        self.payload = payload
+        self.opcode = opcode
+        wire = framed(opcode, compressed)
+        self.wire = bytes((wire[0] | RSV1,)) + wire[1:]
+        self._text = None
 
 
 class Wire:
@@ -64,15 +84,12 @@ class Outlet(Protocol):
         """Take a frame, in order. Never blocks, never raises, never calls back before it returns."""
 
 
-def send_each(outlets: Iterable[Outlet], frame: Frame) -> None:
-    """Send a frame to many, as each one's `send` would."""
-    for outlet, sent in send_to_all(outlets, frame.wire):
+def send_each(outlets: Iterable[Outlet], frame: Frame) -> list[Outlet]:
+    """Send a frame to many, as each one's `send` would. Gives those whose socket did not take all of it at once."""
+    left = send_to_all(outlets, frame.wire)
+    for outlet, sent in left:
         outlet.send(frame.rest(sent) if sent else frame)
-
-
-def joined(payloads: Sequence[bytes]) -> Frame:
-    """Several replies or pushes as one message."""
-    return Frame(payloads[0] if len(payloads) == 1 else b"\n".join(payloads))
+    return [outlet for outlet, _ in left]
 
 
 def close_frame(code: int, reason: str) -> bytes:

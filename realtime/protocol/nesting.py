@@ -28,8 +28,11 @@ def too_long_a_number(data: bytes) -> bool:
 
 def too_deep(data: bytes) -> bool:
     """Whether a valid JSON text is nested deeper than MAX; nearly always two searches tell that it cannot be."""
-    if data.count(b"[") + data.count(b"{") <= MAX:
-        return False
+    return data.count(b"[") + data.count(b"{") > MAX and nested(data) > MAX
+
+
+def nested(data: bytes) -> int:
+    """How many levels of lists and objects a JSON text has."""
     depth = deepest = 0
     for byte in _STRINGS.sub(b"", data):
         if byte in b"[{":
@@ -37,4 +40,4 @@ def too_deep(data: bytes) -> bool:
             deepest = max(deepest, depth)
         elif byte in b"]}":
             depth -= 1
-    return deepest > MAX
+    return deepest

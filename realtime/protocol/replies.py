@@ -51,11 +51,6 @@ def push(channel: bytes, kind: bytes, body: bytes) -> bytes:
     return b'{"push":{"channel":%s,"%s":%s}}' % (channel, kind, body)
 
 
-def unsubscribe_push(channel: str, code: int, reason: str) -> bytes:
-    """The server ended a subscription."""
-    return push(encode(channel), b"unsubscribe", encode({"code": code, "reason": reason}))
-
-
 def message_push(data: bytes) -> bytes:
     """A message to one connection, of no channel; `data` is JSON."""
     return b'{"push":{"message":{"data":%s}}}' % data
@@ -76,18 +71,27 @@ def client_info(user: str, client: str, conn_info: bytes | None, chan_info: byte
     return encode(fields)
 
 
-def publication_body(data: bytes, info: bytes | None = None, tags: Mapping[str, str] | None = None) -> bytes:
-    """A publication before its offset is known: what history keeps and the layer carries.
+def publication_body(
+    data: bytes, info: bytes | None = None, tags: Mapping[str, str] | None = None, key: str = ""
+) -> bytes:
+    """A publication before its offset is known: what history keeps and the layer carries. The `key` is its last member
+    (`flotilla.realtime.protocol.bodies`).
 
     Raises CommandError 107 for data that some clients' parsers cannot follow.
     """
     if unreadable(data):
         raise CommandError(ErrorCode.BAD_REQUEST)
-    body = b'{"data":' + data
+    return with_members(b'{"data":' + data, info, tags, key)
+
+
+def with_members(body: bytes, info: bytes | None, tags: Mapping[str, str] | None, key: str) -> bytes:
+    """A publication's object, begun with what it says, to its end."""
     if info:
         body += b',"info":' + info
     if tags:
         body += b',"tags":' + foreign.write(tags)
+    if key:
+        body += b',"key":' + encode(key)
     return body + b"}"
 
 

@@ -4,23 +4,21 @@ It speaks ASGI to any application, but for one that takes it without (`flotilla.
 it (`scope["extensions"]["flotilla.socket"]`, or the socket that it accepted) may *adopt* it: from then on messages are
 handed over as they are read, and neither a task nor a queue is kept for the connection.
 
-What is sent goes straight to the kernel while nothing waits before it, else behind what waits; the order of calls is
-kept. What may go a little later (`send_soon`) waits for the end of the loop's turn, so that a reply and what is
-published in the same turn leave in one write. At most `max_unsent` bytes are held for a client that does not read: then
-`on_slow` is called, once.
+How it is written to is `flotilla.realtime.server.outgoing`'s matter.
 
 What is read of a connection that was adopted is bounded as its receiver says (`Bounds`): a larger message is refused
-with 1009, and who sends more than the budget (`flotilla.realtime.server.budget`) is closed with 1008, or as the
-receiver says. Any other application has the server's bounds, which are Daphne's: messages of 1 MiB, and as many as it
-takes; what it has not received stops the reading (`flotilla.realtime.server.asgi`). Who floods it with frames of which
-it sees nothing (pings, pongs, tiny fragments) is closed with 1008, and who answers no pings is given up
-(`flotilla.realtime.server.keepalive`). At most `MAX_PER_TURN` frames are handled in a turn of the loop, whoever has the
-connection; nothing more is read until the rest was handled in others.
+with 1009 (of a compressed one, what it becomes counts, towards the budget as well), and who sends more than the budget
+(`flotilla.realtime.server.budget`) is closed with 1008, or as the receiver says. Any other application has the server's
+bounds, which are Daphne's: messages of 1 MiB, and as many as it takes; what it has not received stops the reading
+(`flotilla.realtime.server.asgi`). Who floods it with frames of which it sees nothing (pings, pongs, tiny fragments) is
+closed with 1008, and who answers no pings is given up (`flotilla.realtime.server.keepalive`). At most `MAX_PER_TURN`
+frames are handled in a turn of the loop, whoever has the connection; nothing more is read until the rest was handled in
+others.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from enum import Enum, auto
 from typing import Any, Protocol
 
@@ -31,6 +29,7 @@ from flotilla.realtime.server.budget import Bounds, Budget
 from flotilla.realtime.server.direct import DirectSide, taker
 from flotilla.realtime.server.handshake import Handshake
 from flotilla.realtime.server.incoming_frames import (
+    FIN_BINARY,
     FIN_PING,
     FIN_TEXT,
     Opcode,
@@ -41,10 +40,11 @@ from flotilla.realtime.server.incoming_frames import (
     whole_ping,
 )
 from flotilla.realtime.server.keepalive import Keepalive
+from flotilla.realtime.server.outgoing import Outgoing
 from flotilla.realtime.server.traffic import traffic
-from flotilla.realtime.server.transports import has_open_buffers, in_flight, let_go, unsent
+from flotilla.realtime.server.transports import let_go
 from flotilla.realtime.server.turn import Turn
-from flotilla.speedups import first_text, framed
+from flotilla.speedups import first_binary, first_text, framed
 
 logger = logging.getLogger("flotilla.realtime.connection")
 
@@ -52,7 +52,6 @@ EXTENSION = "flotilla.socket"
 CLOSE_WITHIN = 2.0  # seconds a client has to take its close frame and answer it
 MAX_PER_TURN = 64  # frames, or commands
 MAX_EARLY = 16 * 1024  # bytes that are kept of a client that does not wait until its handshake is answered
-MAX_SOON = 16 * 1024  # bytes that wait for the end of the turn
 MAX_READ = 64 * 1024  # bytes of a reading
 MAX_PONGS = 64 * 1024  # bytes that may wait for a client whose pings are answered
 ABNORMAL = 1006
@@ -73,7 +72,6 @@ class State(Enum):
 OPEN = State.OPEN  # looked at for every frame
 _READING = (OPEN, State.CLOSING)
 _PING, _PONG = Opcode.PING, Opcode.PONG
-_NOTHING = Wire(b"")
 
 
 class Receiver(Protocol):
@@ -102,7 +100,7 @@ class Server(Protocol):
     def websocket_closed(self, connection: "Connection") -> None: ...
 
 
-class Connection:
+class Connection(Outgoing):
     """Twisted's protocol of the transport, ASGI's server of one WebSocket, and the socket of who adopted it."""
 
     __slots__ = (
@@ -110,28 +108,21 @@ class Connection:
         "_behind",
         "_budget",
         "_closing",
-        "_direct",
+        "_inflates",
         "_most",
         "_paused",
         "_reader",
         "_receiver",
         "_server",
-        "_soon",
         "_state",
-        "_transport",
-        "descriptor",
-        "max_unsent",
-        "on_slow",
     )
 
     def __init__(self, server: Server, transport: Any, request: Handshake, scope: dict[str, Any]) -> None:
+        super().__init__(transport, server.turn)
         self._server = server
-        self._transport = transport
         self._state = State.CONNECTING
-        self.descriptor = -1  # the socket's, when open, and nothing waited in the transport at the last look
-        self._direct: Callable[[bytes], int] | None = transport.socket.send if has_open_buffers(transport) else None
-        self._soon = b""  # sent before anything else, at the end of the turn at the latest: no `descriptor` until then
         self._most = server.bounds.message
+        self._inflates = False  # permessage-deflate was agreed on
         self._reader: Reader | None = None
         self._budget = Budget(server.bounds.allowance)
         self._behind: asyncio.Handle | None = None  # there is more to handle than one turn's worth: the next turn
@@ -139,8 +130,6 @@ class Connection:
         self._receiver: Receiver | None = None
         self._closing: asyncio.TimerHandle | None = None
         self._asgi: AsgiSide | DirectSide | None = None
-        self.max_unsent = 0
-        self.on_slow: Callable[[], None] | None = None
         server.websocket_opened(self)
         if request.rest:
             self._read(request.rest)
@@ -157,14 +146,16 @@ class Connection:
             self._asgi = asgi = AsgiSide(self, key)
             asgi.run(application, scope)
 
-    def adopt(self, receiver: Receiver, bounds: Bounds) -> None:
-        """From now on `receiver` gets what is read, within its bounds, and the application may return."""
+    def adopt(self, receiver: Receiver, bounds: Bounds, inflates: bool = False) -> None:
+        """From now on `receiver` gets what is read, within its bounds, and the application may return. `inflates`:
+        compressed messages may come, as the handshake's answer has said."""
         asgi, self._asgi = self._asgi, None
         self._receiver = receiver
         self._most = bounds.message
         self._budget = Budget(bounds.allowance)
+        self._inflates = inflates
         if self._reader is not None:
-            self._reader.most = bounds.message
+            self._reader.most, self._reader.inflates = bounds.message, inflates
         for event in asgi.release() if asgi is not None else ():
             if event["type"] == "websocket.receive":
                 self._hand_over(event["bytes"] if event["text"] is None else event["text"])
@@ -184,64 +175,6 @@ class Connection:
     def is_open(self) -> bool:
         """Whether something can still be sent."""
         return self._state is OPEN
-
-    @property
-    def unsent(self) -> int:
-        """Bytes that were accepted but not yet taken by the kernel."""
-        return len(self._soon) + unsent(self._transport)
-
-    @property
-    def waiting(self) -> int:
-        """`unsent`, and what the client's side has not acknowledged."""
-        return self.unsent + in_flight(self._transport)
-
-    def send(self, frame: Frame | Wire) -> None:
-        """Send a frame; one that comes after the close is dropped."""
-        if self.descriptor >= 0:  # called for nearly every frame: nothing here that need not be
-            wire = frame.wire
-            try:
-                written = self._direct(wire)  # type: ignore[misc]
-            except OSError:  # it takes nothing now, or is lost, which the reactor's own write notices and says
-                written = 0
-            if written != len(wire):
-                self._write_behind(wire[written:])
-        elif self._state is OPEN:
-            self._send_behind(frame)
-
-    def send_soon(self, frame: Frame | Wire) -> None:
-        """As `send`, but at the end of this turn of the loop, or with what is sent before that."""
-        if self._state is not OPEN:
-            return
-        if not self._soon:
-            self.descriptor = -1
-            self._server.turn.add(self)
-        self._soon += frame.wire
-        if len(self._soon) > MAX_SOON:
-            self.flush()
-
-    def flush(self) -> None:
-        """Send what waits for the end of the turn."""
-        if self._soon and self._state is OPEN:
-            self._send_behind(_NOTHING)
-
-    def _send_behind(self, frame: Frame | Wire) -> None:
-        """As `send`, when something waited at the last look."""
-        if self._soon:
-            frame, self._soon = Wire(self._soon + frame.wire), b""
-        transport = self._transport
-        if self._direct is None or transport.dataBuffer or transport._tempDataBuffer:
-            self._write_behind(frame.wire)
-        else:
-            self.descriptor = transport.fileno()
-            self.send(frame)
-
-    def _write_behind(self, wire: bytes) -> None:
-        transport = self._transport
-        self.descriptor = -1
-        transport.write(wire)
-        if self.on_slow is not None and unsent(transport) > self.max_unsent:
-            on_slow, self.on_slow = self.on_slow, None
-            on_slow()
 
     def close(self, code: int, reason: str = "") -> None:
         """Close behind what was sent; nothing can be sent any more."""
@@ -308,8 +241,8 @@ class Connection:
         traffic.websocket_in += len(data)
         if self._state is not OPEN or self._reader is not None:
             self._read(data)
-        elif data and data[0] == FIN_TEXT:
-            self._read_texts(data)
+        elif data and (data[0] == FIN_TEXT or data[0] == FIN_BINARY):
+            self._read_whole(data)
         elif (payload := whole_ping(data)) is not None:
             if not self._budget.spend(1, len(data)) or not self._spend_unseen(1):
                 self._overrun()
@@ -318,16 +251,17 @@ class Connection:
         else:
             self._read(data)
 
-    def _read_texts(self, data: bytes) -> None:
-        """Take the whole text messages with which `data` begins, mostly all of it; what follows is for a reader."""
-        taken, left = 0, MAX_PER_TURN
-        while left > 0 and (found := first_text(data, taken, self._most)) is not None:
+    def _read_whole(self, data: bytes) -> None:
+        """Take the whole messages of one kind with which `data` begins, mostly all of it; a reader has what follows."""
+        taken, left, is_text = 0, MAX_PER_TURN, data[0] == FIN_TEXT
+        first = first_text if is_text else first_binary
+        while left > 0 and (found := first(data, taken, self._most)) is not None:
             payload, end = found
             if not self._budget.spend(1, end - taken):
                 self._overrun()
                 return
             try:
-                more = self._give(text(payload))
+                more = self._give(text(payload) if is_text else payload)
             except Violation as violation:
                 self._violated(violation)
                 return
@@ -350,7 +284,7 @@ class Connection:
             return
         reader = self._reader
         if reader is None:
-            reader = self._reader = Reader(self._most)
+            reader = self._reader = Reader(self._most, self._inflates)
         reader.feed(data)
         if self._state is State.CONNECTING:
             if reader.waiting > min(self._most, MAX_EARLY):
@@ -368,14 +302,15 @@ class Connection:
         except Violation as violation:
             self._violated(violation)
             return
-        taken = most - reader.left
+        more, full = max(0, most - reader.left - 1), reader.full
         unseen, reader.unseen = reader.unseen, 0
-        if (taken > 1 and not self._budget.spend(taken - 1, 0)) or not self._spend_unseen(unseen):
+        inflated, reader.inflated = reader.inflated, 0
+        if ((more or inflated) and not self._budget.spend(more, inflated)) or not self._spend_unseen(unseen):
             self._overrun()
         elif reader.idle:
             self._reader = None
             self._catch_up()
-        elif reader.left <= 0:
+        elif full:
             self._fall_behind()
         else:
             self._catch_up()

@@ -56,7 +56,7 @@ from flotilla.realtime.server.turn import Turn
 logger = logging.getLogger("flotilla.realtime.server")
 
 GOING_AWAY = 1001
-GC_THRESHOLD = (20_000, 20, 50)  # docs/decisions/0007
+GC_THRESHOLD = (20_000, 5, 5)  # docs/decisions/0007
 LOOK_EVERY = 0.05  # seconds
 MIN_SHUTDOWN = 1.0  # seconds the application has for its shutdown, though the drain's deadline has passed
 LOOK_AFTER_OPENINGS = 1.0  # seconds

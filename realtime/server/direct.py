@@ -18,6 +18,9 @@ from flotilla.store.begun import begin
 logger = logging.getLogger("flotilla.realtime.connection")
 
 
+Headers = Iterable[tuple[bytes, bytes]]
+
+
 class Opening(Protocol):
     """A handshake that waits for its answer, however it came."""
 
@@ -25,17 +28,25 @@ class Opening(Protocol):
     def scope(self) -> MutableMapping[str, Any]:
         """What the client asked for, as ASGI says it."""
 
-    async def accept(self, subprotocol: str | None, max_unsent: int) -> Any:
+    async def accept(self, subprotocol: str | None, max_unsent: int, headers: Headers = ()) -> Any:
         """Open the connection; gives its socket, which holds at most so many bytes for a client that does not read."""
 
-    async def reject(self, status: int, headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
+    async def reject(self, status: int, headers: Headers = ()) -> None:
         """Answer with a status (4xx or 5xx), or as near to it as the server can."""
 
     def gone(self) -> "asyncio.Future[Any]":
         """A future that is done when the client is gone; cancel it when nobody waits for it any more."""
 
 
-Take = Callable[[Opening], Coroutine[Any, Any, Any]]
+class WebSocketOpening(Opening, Protocol):
+    """The handshake of a WebSocket."""
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether the server is ours, which leaves to the application which extensions of WebSocket are agreed on."""
+
+
+Take = Callable[[WebSocketOpening], Coroutine[Any, Any, Any]]
 
 
 def taker(application: Any, scope: MutableMapping[str, Any]) -> Take | None:
@@ -81,12 +92,16 @@ class DirectSide:
 
     # What the application asks for
 
-    async def accept(self, subprotocol: str | None, max_unsent: int) -> WebSocket:
+    @property
+    def is_ours(self) -> bool:
+        return True
+
+    async def accept(self, subprotocol: str | None, max_unsent: int, headers: Headers = ()) -> WebSocket:
         self._connection.max_unsent = max_unsent
-        self._connection.accept(self._key, subprotocol, ())
+        self._connection.accept(self._key, subprotocol, headers)
         return self._connection
 
-    async def reject(self, status: int, headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
+    async def reject(self, status: int, headers: Headers = ()) -> None:
         self._connection.reject(handshake.refusal(status, headers))
 
     def gone(self) -> "asyncio.Future[Any]":

@@ -14,6 +14,7 @@ from zope.interface import implementer
 
 from flotilla.ratelimit.http.requests import is_trusted_proxy
 from flotilla.realtime.server.conf import get_server_config
+from flotilla.realtime.server.head import Head
 from flotilla.realtime.server.http.answering import answering
 from flotilla.realtime.server.http.connection import HttpConnection
 from flotilla.realtime.server.http.request import Request
@@ -109,7 +110,7 @@ class Factory(TwistedFactory):  # type: ignore[misc]
         if self.server.action_logger is not None:
             head = request.head
             details = {
-                "path": (head.target + b"?" + head.query if head.query else head.target).decode("ascii"),
+                "path": (head.target + b"?" + head.query if _may_be_told(head) else head.target).decode("ascii"),
                 "status": request.response.status,
                 "method": head.method.decode("ascii"),
                 "client": peer or None,
@@ -139,3 +140,8 @@ class Factory(TwistedFactory):  # type: ignore[misc]
                 logger.warning("the application of a request that is over did not end, and was cancelled")
                 request.over_since = now
                 request.task.cancel()
+
+
+def _may_be_told(head: Head) -> bool:
+    """Whether there is a query, and none in which clients' tokens are."""
+    return bool(head.query) and b"/connection/" not in head.target

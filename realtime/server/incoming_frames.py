@@ -1,10 +1,13 @@
 """What a client sends over an open WebSocket, taken apart (RFC 6455, section 5), sans-I/O.
 
-Nearly every message there is comes as a frame in one piece, alone or with others: `flotilla.speedups.first_text` takes
-it, and `whole_ping` a ping. Everything else (parts of a frame, fragments, a close) goes through a `Reader`, which is
-needed only while something is incomplete. All bound what they keep by the size a message may have, which is known
-before its bytes are; a reader takes no more frames than it is told to (`left`), for one that carries nothing costs as
-much as any other.
+Nearly every message there is comes as a frame in one piece, alone or with others: `flotilla.speedups.first_text` (or
+`first_binary`) takes it, and `whole_ping` a ping. Everything else (parts of a frame, fragments, a close) goes through a
+`Reader`, which is needed only while something is incomplete. All bound what they keep by the size a message may have,
+which is known before its bytes are; a reader takes no more frames than it is told to (`left`), for one that carries
+nothing costs as much as any other.
+
+A reader that `inflates` takes compressed messages, too (RFC 7692). The bound is that of what they become; how much it
+was is counted (`inflated`), and a turn ends when it was much (`MAX_INFLATED`): a few bytes may cost as much as many.
 """
 
 import sys
@@ -12,14 +15,17 @@ from enum import IntEnum
 from typing import NamedTuple
 
 from flotilla.realtime.protocol.codes import DisconnectCode
+from flotilla.realtime.protocol.deflate import RSV1, Broken, TooBig, inflate
 from flotilla.speedups import unmask
 
 MASKED = 0x80
 FIN = 0x80
 FIN_TEXT = 0x81
+FIN_BINARY = 0x82
 FIN_PING = 0x89
 FIN_PONG = 0x8A
 MAX_CONTROL = 125  # bytes in a control frame
+MAX_INFLATED = 256 * 1024  # bytes that messages of one turn become
 
 _PROTOCOL_ERROR, _INVALID_TEXT = 1002, 1007  # RFC 6455, 7.4.1; not codes of our own protocol
 
@@ -38,6 +44,7 @@ class Opcode(IntEnum):
 _CONTINUATION, _CLOSE = Opcode.CONTINUATION, Opcode.CLOSE  # looked at for every frame
 _OPCODES = {int(opcode): opcode for opcode in Opcode}
 _BY_FIRST_BYTE = tuple(None if first & 0x70 else _OPCODES.get(first & 0x0F) for first in range(256))
+_COMPRESSED = {bits | opcode: opcode for bits in (RSV1, FIN | RSV1) for opcode in (Opcode.TEXT, Opcode.BINARY)}
 
 
 class Message(NamedTuple):
@@ -93,14 +100,17 @@ def can_be_sent(code: int) -> bool:
 class Reader:
     """Takes bytes as they come, gives messages as they become whole."""
 
-    __slots__ = ("_buffer", "_opcode", "_parts", "_start", "left", "most", "unseen")
+    __slots__ = ("_buffer", "_opcode", "_parts", "_rsv1", "_start", "inflated", "inflates", "left", "most", "unseen")
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, inflates: bool = False) -> None:
         self.most = most  # bytes of a message
+        self.inflates = inflates  # permessage-deflate was agreed on
+        self.inflated = 0  # bytes that compressed messages became, since whoever reads has counted them
         self._buffer = bytearray()
         self._start = 0  # of what was not taken yet in the buffer
         self._parts = bytearray()  # of the message that is in fragments: one buffer, however many they are
         self._opcode = _CONTINUATION  # of that message
+        self._rsv1 = 0  # whether that message is compressed
         self.unseen = 0  # frames of which applications see nothing: control frames, fragments of next to nothing
         self.left = sys.maxsize  # frames that may still be taken: whoever reads in turns sets it for each
 
@@ -108,6 +118,11 @@ class Reader:
     def idle(self) -> bool:
         """Whether nothing is incomplete."""
         return self._start == len(self._buffer) and self._opcode is _CONTINUATION
+
+    @property
+    def full(self) -> bool:
+        """Whether it has taken as much as it may in this turn."""
+        return self.left <= 0 or self.inflated >= MAX_INFLATED
 
     @property
     def waiting(self) -> int:
@@ -123,9 +138,10 @@ class Reader:
 
     def next(self) -> Message | None:
         """The next whole message, as long as frames are `left`. Raises Violation; nothing can be read after that."""
-        while self.left > 0 and (frame := self._frame()) is not None:
+        while self.left > 0 and self.inflated < MAX_INFLATED and (frame := self._frame()) is not None:
             self.left -= 1
-            final, opcode, payload = frame
+            first, opcode, payload = frame
+            final = first & FIN
             if opcode >= _CLOSE:
                 self.unseen += 1
                 return Message(opcode, payload)
@@ -133,20 +149,30 @@ class Reader:
                 self.unseen += 1
             if opcode is not _CONTINUATION:
                 if final:
-                    return Message(opcode, payload)
-                self._opcode = opcode
+                    return Message(opcode, self._inflated(payload) if first & RSV1 else payload)
+                self._opcode, self._rsv1 = opcode, first & RSV1
             self._parts += payload
             if final:
                 return self._joined()
         return None
 
     def _joined(self) -> Message:
-        message = Message(self._opcode, bytes(self._parts))
+        payload, opcode = bytes(self._parts), self._opcode
         self._parts, self._opcode = bytearray(), _CONTINUATION
+        return Message(opcode, self._inflated(payload) if self._rsv1 else payload)
+
+    def _inflated(self, payload: bytes) -> bytes:
+        try:
+            message = inflate(payload, self.most)
+        except TooBig:
+            raise Violation(DisconnectCode.MESSAGE_TOO_BIG, "message too big when inflated") from None
+        except Broken as error:
+            raise Violation(_INVALID_TEXT, f"a message that cannot be inflated: {error}") from None
+        self.inflated += len(message)
         return message
 
     def _frame(self) -> tuple[int, Opcode, bytes] | None:
-        """The next frame: whether it is the last of its message, what it is, its payload; None until it is whole."""
+        """The next frame: its first byte, what it is, its payload; None until it is whole."""
         buffer, start = self._buffer, self._start
         size = len(buffer)
         if size < start + 2:
@@ -170,10 +196,12 @@ class Reader:
             buffer.clear()
             end = 0
         self._start = end
-        return first & FIN, opcode, payload
+        return first, opcode, payload
 
     def _checked(self, first: int, second: int) -> Opcode:
         opcode = _BY_FIRST_BYTE[first]
+        if opcode is None and self.inflates:
+            opcode = _COMPRESSED.get(first)
         if opcode is None:
             raise Violation(_PROTOCOL_ERROR, "an extension that was not agreed on")
         if not second & MASKED:

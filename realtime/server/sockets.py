@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Protocol
 
 from flotilla.realtime.protocol.codes import DisconnectCode
-from flotilla.realtime.protocol.frames import Frame
+from flotilla.realtime.protocol.frames import TEXT, Frame
 from flotilla.realtime.server.connection import EXTENSION, Connection
 from flotilla.realtime.server.transports import in_flight, unsent
 
@@ -120,7 +120,7 @@ class AsgiSocket:
             while self._queue:
                 item = self._queue.popleft()
                 if isinstance(item, Frame):
-                    await self._send({"type": "websocket.send", "text": item.text})
+                    await self._give(item)
                     self._queued -= len(item.payload)
                 else:
                     self._queue.clear()
@@ -131,6 +131,10 @@ class AsgiSocket:
             self._queued = 0
         finally:
             self._task = None
+
+    async def _give(self, frame: Frame) -> None:
+        content = {"text": frame.text} if frame.opcode == TEXT else {"bytes": frame.payload}
+        await self._send({"type": "websocket.send"} | content)
 
     async def _close(self, code: int, reason: str) -> None:
         try:

@@ -2,7 +2,7 @@
 
 #include "speedups.h"
 
-enum { FIN = 0x80, FIN_TEXT = 0x81, MASKED = 0x80, MASK = 4 };
+enum { FIN = 0x80, FIN_TEXT = 0x81, FIN_BINARY = 0x82, MASKED = 0x80, MASK = 4 };
 
 typedef struct {
     const byte *mask;
@@ -85,14 +85,13 @@ static Py_ssize_t take(const byte *data, Py_ssize_t size, Py_ssize_t most, Frame
     return head + MASK + frame->length;
 }
 
-FUNCTION(first_text)
+static PyObject *first(const char *name, byte kind, PyObject *const *args, Py_ssize_t count)
 {
     const byte *data;
     Py_ssize_t size, start, most, length;
     Frame frame;
     PyObject *payload;
-    (void)module;
-    if (!has_arguments("first_text", count, 3) || (data = bytes_of(args[0], &size)) == NULL)
+    if (!has_arguments(name, count, 3) || (data = bytes_of(args[0], &size)) == NULL)
         return NULL;
     start = PyLong_AsSsize_t(args[1]);
     if (start == -1 && PyErr_Occurred())
@@ -100,11 +99,23 @@ FUNCTION(first_text)
     most = PyLong_AsSsize_t(args[2]);
     if (most == -1 && PyErr_Occurred())
         return NULL;
-    if (start < 0 || start >= size || data[start] != FIN_TEXT ||
+    if (start < 0 || start >= size || data[start] != kind ||
         (length = take(data + start, size - start, most, &frame)) == 0)
         Py_RETURN_NONE;
     payload = unmasked(frame.mask, frame.mask + MASK, frame.length);
     return payload == NULL ? NULL : Py_BuildValue("(Nn)", payload, start + length);
+}
+
+FUNCTION(first_text)
+{
+    (void)module;
+    return first("first_text", FIN_TEXT, args, count);
+}
+
+FUNCTION(first_binary)
+{
+    (void)module;
+    return first("first_binary", FIN_BINARY, args, count);
 }
 
 /* Out */

@@ -33,11 +33,15 @@ byte *decimal(uint64_t value, byte *end)
 static PyMethodDef methods[] = {
     METHOD(unmask),
     METHOD(first_text),
+    METHOD(first_binary),
     METHOD(framed),
     METHOD(publication_push),
+    METHOD(protobuf_push),
+    METHOD(protobuf_publish),
     METHOD(pack),
     METHOD(read_publication),
     METHOD(send_to_all),
+    METHOD(fossil_delta),
     {NULL, NULL, 0, NULL},
 };
 

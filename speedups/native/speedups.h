@@ -17,11 +17,15 @@ typedef unsigned char byte;
 
 FUNCTION(unmask);
 FUNCTION(first_text);
+FUNCTION(first_binary);
 FUNCTION(framed);
 FUNCTION(publication_push);
+FUNCTION(protobuf_push);
+FUNCTION(protobuf_publish);
 FUNCTION(pack);
 FUNCTION(read_publication);
 FUNCTION(send_to_all);
+FUNCTION(fossil_delta);
 
 /* Whether a function was called with so many arguments; else an exception is set. */
 int has_arguments(const char *name, Py_ssize_t count, Py_ssize_t wanted);

@@ -1,12 +1,14 @@
 """WebSocket frames in and out (RFC 6455, section 5).
 
-In: only what nearly every client sends, whole texts that are not fragments; `flotilla.realtime.server.incoming_frames`
-reads all others, and knows what is against the rules. Out: a server's frames, unmasked and unfragmented.
+In: only what nearly every client sends, whole messages that are not fragments;
+`flotilla.realtime.server.incoming_frames` reads all others, and knows what is against the rules. Out: a server's
+frames, unmasked and unfragmented.
 """
 
 _FIN = 0x80
 _MASKED = 0x80
 _FIN_TEXT = 0x81
+_FIN_BINARY = 0x82
 
 
 def unmask(payload: bytes | bytearray, mask: bytes | bytearray) -> bytes:
@@ -21,7 +23,16 @@ def unmask(payload: bytes | bytearray, mask: bytes | bytearray) -> bytes:
 def first_text(data: bytes, start: int, most: int) -> tuple[bytes, int] | None:
     """The payload of the unfragmented, masked text frame of at most `most` bytes that begins at `start` (0 or more),
     and where it ends; None for all else, and for one that is not whole. The payload need not be UTF-8."""
-    if start >= len(data) or data[start] != _FIN_TEXT:
+    return _first(_FIN_TEXT, data, start, most)
+
+
+def first_binary(data: bytes, start: int, most: int) -> tuple[bytes, int] | None:
+    """As `first_text`, for a binary frame."""
+    return _first(_FIN_BINARY, data, start, most)
+
+
+def _first(kind: int, data: bytes, start: int, most: int) -> tuple[bytes, int] | None:
+    if start >= len(data) or data[start] != kind:
         return None
     begin, end = _take(data, start, most)
     return (unmask(data[begin:end], data[begin - 4 : begin]), end) if end else None

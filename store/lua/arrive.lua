@@ -33,7 +33,9 @@ end
 if not generation then return trust(fresh) end
 local witness = known_generation == generation
 
-if trusted == run then
+-- A run that comes back after another was in doubt (a slot moved there and back, a failover was reverted) may have taken
+-- over what that one had: it is compared anew.
+if trusted == run and not doubted then
   if mark and me ~= '' then redis.call('HDEL', KEYS[1], 'm') end
   local lost = witness and (heard > count or (known_run ~= run and heard > base and ARGV[8] ~= '1'))
   if lost then return trust(fresh) end

@@ -1,8 +1,21 @@
 """All servers and all jobs by name, and which of them a run wants."""
 
-from tests.bench.jobs import api, connections, fanout, pages, presence, publishing, slow, subscriptions
+from tests.bench.jobs import (
+    api,
+    connections,
+    fanout,
+    live,
+    nodes,
+    outbox,
+    pages,
+    presence,
+    publishing,
+    slow,
+    subscriptions,
+)
 from tests.bench.jobs.base import Job
-from tests.bench.servers import floor, flotilla, golang, nchan, node, stock
+from tests.bench.servers import clients, floor, flotilla, golang, nchan, node, relays, stock
+from tests.bench.servers import nodes as several
 from tests.bench.servers.base import Server
 
 SERVERS: dict[str, type[Server]] = {
@@ -15,6 +28,9 @@ SERVERS: dict[str, type[Server]] = {
         flotilla.FlotillaFour,
         flotilla.FlotillaTls,
         flotilla.FlotillaPages,
+        clients.FlotillaProtobuf,
+        clients.FlotillaStream,
+        clients.FlotillaSse,
         floor.CFloor,
         floor.CFloorJoined,
         floor.CFloorDelayed,
@@ -33,11 +49,18 @@ SERVERS: dict[str, type[Server]] = {
         stock.StockPubSub,
         stock.StockCoreUvicorn,
         stock.StockPubSubUvicorn,
+        relays.OutboxRelay,
+        relays.PolledTable,
+        relays.PolledTableNotified,
+        relays.SaveOnPostgresql,
+        relays.SaveOnSqlite,
+        *several.SHARDED,
+        *several.CLUSTERED,
     )
 }
 JOBS: dict[str, Job] = {
     job.name: job
-    for part in (fanout, publishing, connections, subscriptions, presence, api, pages, slow)
+    for part in (fanout, publishing, connections, subscriptions, presence, api, pages, slow, outbox, live, nodes)
     for job in part.JOBS
 }
 

@@ -6,17 +6,23 @@ from typing import Any, ClassVar
 
 import pytest
 
+from flotilla.ops.plan.costs import read
 from tests.bench import native, revision
 from tests.bench.catalogue import JOBS
 from tests.bench.compare import Pairs, comparisons, instances, measure, table
+from tests.bench.costs import validation
+from tests.bench.costs.experiments import EXPERIMENTS, SMALL
 from tests.bench.jobs import subscriptions
-from tests.bench.jobs.base import Plan, Stage, served, staged_on
-from tests.bench.load import Figures, LoadError
+from tests.bench.jobs.base import Plan, Stage, served, staged, staged_on
+from tests.bench.load import Figures, LoadError, payload
 from tests.bench.machine import Cores
 from tests.bench.probes import PROBES
 from tests.bench.servers import certificate
 from tests.bench.servers.base import Server, Shape
+from tests.bench.servers.clients import FlotillaProtobuf, FlotillaSse, FlotillaStream
 from tests.bench.servers.flotilla import NAMESPACES, Flotilla, FlotillaPages, FlotillaTls
+from tests.bench.servers.nodes import SHARDED
+from tests.bench.servers.relays import OutboxRelay, PolledTableNotified, SaveOnPostgresql
 from tests.cluster.support.processes import ROOT
 
 pytestmark = pytest.mark.timeout(600)
@@ -71,6 +77,42 @@ def test_a_job_measures(name: str, server: Server) -> None:
     assert not any(figures.get(fault) for fault in ("lost", "errors"))
 
 
+def test_publications_on_two_redises_are_measured_part_by_part() -> None:
+    kind, job = SHARDED[1], JOBS["nodes"]
+    if reason := native.missing() or kind.missing():
+        pytest.skip(reason)
+    with staged(kind, job, PLAN) as stage:
+        figures = job.measure(stage)
+    assert set(job.columns) <= set(figures)
+    assert figures["redis_us_each"] > figures["busiest_us"] > 0
+    assert figures["redis_ceiling"] == pytest.approx(1e6 / figures["busiest_us"])
+
+
+def test_an_experiment_and_a_whole_run_weigh_instance_and_redis() -> None:
+    if reason := native.missing() or Flotilla.missing():
+        pytest.skip(reason)
+    found = EXPERIMENTS["rare"](PLAN)["taken, rare"]
+    assert found.instance_cpu > found.redis_cpu > 0
+    assert found.redis_in > SMALL
+    measured = validation.run(validation.SIZES[0], PLAN)
+    assert measured["lost"] == 0
+    assert measured.keys() >= validation.predicted(validation.SIZES[0], read()).keys()
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("outbox", OutboxRelay), ("outbox", PolledTableNotified), ("live-save", SaveOnPostgresql)],
+)
+def test_a_job_about_rows_measures(name: str, kind: type[OutboxRelay]) -> None:
+    if reason := native.missing() or kind.missing():
+        pytest.skip(reason)
+    job = JOBS[name]
+    with staged(kind, job, PLAN) as one:
+        figures = job.measure(one)
+    assert set(job.columns) <= set(figures)
+    assert not figures.get("lost")
+
+
 def test_who_cannot_recover_everything_is_an_error(server: Server) -> None:
     with stage(server, Shape(**_as_words(subscriptions.those_who_return(PLAN)), namespace="brief")) as one:
         one.ensure(one.server.shape.rooms * one.server.shape.members)
@@ -87,6 +129,25 @@ def test_a_churn_that_is_refused_is_an_error(server: Server, monkeypatch: pytest
         monkeypatch.setattr(Forgetful, "churn", elsewhere)
         with pytest.raises(AssertionError, match="not every visit was answered"):
             subscriptions.visits(one, 5, cycles=20)
+
+
+@pytest.mark.parametrize("kind", [FlotillaProtobuf, FlotillaStream, FlotillaSse])
+def test_clients_of_every_kind_count_and_are_refused(kind: type[Flotilla]) -> None:
+    with served(kind, JOBS["storm-2000"].shape(PLAN), Cores()) as one:
+        with stage(one, JOBS["fanout-500"].shape(PLAN)) as room:
+            room.load.connect(30)
+            figures = room.run(1, rate=50)
+        assert figures["received"] == figures["expected"] == 50 * 30
+        assert not any(figures[fault] for fault in ("lost", "gaps", "late", "errors", "dropped"))
+        with stage(one, JOBS["storm-2000"].shape(PLAN)) as rooms:
+            rooms.load.connect(100)  # of two rooms
+            assert rooms.load.tell("settle", {"quiet": 0.3})["announced"] == 0
+            assert rooms.load.tell("status")["ready"] == 100
+        with (
+            stage(one, Shape(by_clients=True, first_only=True, message=payload(), namespace="nowhere")) as refused,
+            pytest.raises(LoadError, match="0 of 5 clients could join: joining was refused"),
+        ):
+            refused.load.connect(5)
 
 
 def test_publications_by_a_wrong_key_are_errors(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """Logged-in people in browsers of their own: made in the cluster's database, logged in by Django's form."""
 
+import json
 import os
 import re
 import subprocess
@@ -23,6 +24,21 @@ if made:
 user.user_permissions.set(Permission.objects.filter(codename__in={permissions!r}))
 print(user.pk)
 """
+SET_ASIDE = """
+from django.utils import timezone
+from flotilla.realtime.models import OutboxRow
+row = OutboxRow.objects.create(
+    channel={channel!r}, body={body!r}, failed_at=timezone.now(), attempts=5, error={error!r}
+)
+print(f"default:{{row.pk}}")
+"""
+
+
+def make_row_set_aside(cluster: Cluster, channel: str, text: str) -> str:
+    """A row of the outbox that could not be sent; returns its name."""
+    body = json.dumps({"data": {"text": text}}).encode()
+    code = SET_ASIDE.format(channel=channel, body=body, error="the namespace was not configured")
+    return manage(cluster, "shell", "--verbosity", "0", "-c", code).split()[-1]
 
 
 def make_user(cluster: Cluster, name: str, *permissions: str) -> str:

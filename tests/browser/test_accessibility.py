@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from tests.browser.axe import settle, violations
 from tests.browser.conftest import PATIENCE, Cluster
-from tests.browser.people import log_in_as_admin, log_in_to_rooms
+from tests.browser.people import log_in_as_admin, log_in_to_rooms, make_row_set_aside
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -48,6 +48,9 @@ PAGES = {
     "rooms-login": Visit("/rooms/login/", "visitor", "#id_password"),
     "rooms": Visit("/rooms/", "ann", "main li a"),
     "room": Visit("/rooms/lobby/", "ann", "#messages li"),
+    "board": Visit("/board/", "ann", "li button"),
+    "notices-login": Visit("/notices/login/", "visitor", "#id_password"),
+    "notices": Visit("/notices/", "ann", "#notices time"),
     "admin-login": Visit("/admin/login/", "visitor", "#id_password"),
     "admin-index": Visit("/admin/", "admin", "#content-main"),
     "admin-section": Visit(f"{REALTIME}/", "admin", "#content-main"),
@@ -61,6 +64,8 @@ PAGES = {
     "admin-connections": Visit(f"{REALTIME}/connection/", "admin", ROWS),
     "admin-connection": Visit(f"{REALTIME}/connection/", "admin", FACTS, by=f"{ROWS} td[title] a"),
     "admin-blocks": Visit(f"{REALTIME}/block/", "admin", "#rows tbody tr"),
+    "admin-outbox": Visit(f"{REALTIME}/outboxrow/", "admin", ROWS),
+    "admin-outbox-row": Visit(f"{REALTIME}/outboxrow/", "admin", FACTS, by=f"{ROWS} th a"),
     "admin-limits": Visit("/admin/flotilla_ratelimit/personallimit/", "admin", "#changelist"),
     "admin-hottest": Visit("/admin/flotilla_ratelimit/personallimit/hottest/", "admin", "#content td"),
 }
@@ -68,14 +73,22 @@ PAGES = {
 
 @pytest.fixture(scope="module")
 def contexts(cluster: Cluster, browser: Browser) -> Iterator[dict[str, BrowserContext]]:
-    """The browsers of three people; a tab in the demo has said something, and one in the rooms."""
+    """The browsers of three people; a tab in the demo has said something, and one in the rooms; ann
+    has a notice."""
     cluster.wait_for_both()
     made = {who: browser.new_context() for who in ("visitor", "ann", "admin")}
     for context in made.values():
         context.set_default_timeout(PATIENCE)
     log_in_as_admin(made["admin"].new_page(), cluster)
+    make_row_set_aside(cluster, "demo:lobby", "<hello>")
     room = made["ann"].new_page()
     log_in_to_rooms(room, cluster, "ann", "lobby")
+    notices = made["admin"].new_page()
+    notices.goto(f"{cluster.url}/notices/")
+    notices.select_option("[name=recipient]", label="ann")
+    notices.fill("[name=text]", "for ann")
+    notices.click("text=Send")
+    expect(notices.locator("[name=text]")).to_have_value("")
     demo = made["visitor"].new_page()
     demo.goto(cluster.url)
     for page, state, field in ((demo, "connected", "#say"), (room, "live", "[name=text]")):

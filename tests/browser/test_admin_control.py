@@ -102,7 +102,7 @@ def test_who_may_not_cannot(
     eve = context.new_page()
     log_in_as(eve, cluster, "eve")
     expect(eve.locator("#content")).not_to_contain_text("Instances")
-    for page in ("instance", "channel", "connecteduser", "connection", "block"):
+    for page in ("instance", "channel", "connecteduser", "connection", "block", "outboxrow"):
         response = eve.goto(f"{cluster.url}/admin/flotilla_realtime/{page}/")
         assert response is not None
         assert response.status == 403, page

@@ -5,9 +5,9 @@ from collections.abc import Callable
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import Cluster
-from tests.browser.people import log_in_as_admin
+from tests.browser.people import log_in_as_admin, make_row_set_aside
 
-PAGES = ("instance", "channel", "channel/demo_3Alobby/change", "connecteduser", "connection", "block")
+PAGES = ("instance", "channel", "channel/demo_3Alobby/change", "connecteduser", "connection", "block", "outboxrow")
 LOOKS = {"light": (1360, 800), "dark": (1360, 800), "narrow": (420, 800), "narrow-dark": (420, 800)}
 
 
@@ -31,7 +31,8 @@ def test_every_page_fits_its_window(
         admin.fill(f"input[name={name}]", value)
     admin.click(".actions button[type=submit]")
     admin.click("input[type=submit]")  # yes, it is meant
-    for page in PAGES:
+    row = make_row_set_aside(cluster, "demo:lobby", "hello " * 400)
+    for page in (*PAGES, f"outboxrow/{row.replace(':', '_3A')}/change"):
         admin.goto(f"{cluster.url}/admin/flotilla_realtime/{page}/")
         expect(admin.locator("#rows tbody tr").first).to_be_visible()
         colours = {look: look_at(admin, look, page.replace("/", "-"), screenshot) for look in LOOKS}

@@ -8,7 +8,7 @@ from playwright.sync_api import Browser, Page
 
 from tests.browser.conftest import ROOT
 
-MORPH = ROOT / "realtime" / "static" / "realtime" / "admin" / "morph.js"
+MORPH = ROOT / "realtime" / "static" / "realtime" / "morph.js"
 REFRESH = """([html]) => {
   const fresh = document.createElement("template");
   fresh.innerHTML = html;

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Request, Route, expect
 
 from tests.browser.conftest import PATIENCE, Cluster
 from tests.browser.people import log_in_as_admin, log_in_to_rooms
@@ -92,6 +92,31 @@ def test_what_was_said_during_an_outage_is_there_after_it(visit: Visit, complain
     said = bob.locator("#messages li", has_text="meanwhile").all_inner_texts()
     assert [text.split()[2] for text in said] == ["0", "1", "2"]
     assert not [url for url in loaded if url.endswith("/messages/")], "loaded anew, not recovered"
+    assert complaints == []
+
+
+def test_what_is_typed_while_a_message_is_sent_stays(visit: Visit, complaints: list[str]) -> None:
+    """And what could not be sent comes back, to be sent again."""
+    ann = visit("ann", "lobby")
+    expect_live(ann)
+    held: list[Route] = []
+
+    def sent(request: Request) -> bool:
+        return request.method == "POST" and request.url.endswith("/messages/")
+
+    ann.route("**/messages/", lambda route: held.append(route) if route.request.method == "POST" else route.continue_())
+    with ann.expect_request(sent):
+        say(ann, "slow")
+    ann.type("[name=text]", "typed meanwhile")
+    held.pop().continue_()
+    expect(ann.locator("#messages li").last).to_contain_text("slow")
+    expect(ann.locator("[name=text]")).to_have_value("typed meanwhile")
+    with ann.expect_request(sent):
+        ann.press("[name=text]", "Enter")
+    expect(ann.locator("[name=text]")).to_have_value("")
+    held.pop().abort()
+    expect(ann.locator("#state")).to_have_text("not sent: try again")
+    expect(ann.locator("[name=text]")).to_have_value("typed meanwhile")
     assert complaints == []
 
 

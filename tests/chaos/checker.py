@@ -35,6 +35,7 @@ from tests.chaos.log import (
     FaultEnded,
     Ghosts,
     Granted,
+    Healed,
     Health,
     LogLine,
     Opened,
@@ -534,6 +535,9 @@ def _instances(events: Sequence[Event], faults: _Faults, rules: Rules) -> list[V
             found.append(Violation("presence", event.at, text))
         elif isinstance(event, Settled) and event.missing and event.waited >= rules.unready:
             text = f"{event.waited:.0f} s after the last fault {len(event.missing)} get nothing: {event.missing[:5]}"
+            found.append(Violation("not back", event.at, text))
+        elif isinstance(event, Healed) and event.missing:
+            text = f"{event.waited:.0f} s after a {event.name} {len(event.missing)} get nothing: {event.missing[:5]}"
             found.append(Violation("not back", event.at, text))
         elif isinstance(event, Unanswered) and event.shielded:
             text = f"{event.command} of connection {event.conn}, asked at {event.asked:.2f}"

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from tests.chaos.log import Closed, Delivered, Log, Opened, Seen, Subscribed, Told, Unanswered, Unsubscribed
-from tests.chaos.wire import Wire, open_wire
+from tests.chaos.wire import Place, Wire, open_wire
 
 ANSWER_WITHIN = 5.0  # seconds, as the SDKs wait
 FIRST_DELAY, MAX_DELAY = 0.2, 2.0
@@ -25,7 +25,7 @@ _numbers = itertools.count(1)
 
 
 class Member:
-    """One client. `where` gives the port of each try, `shielded` whether nothing stands between the two now.
+    """One client. `where` gives the place of each try, `shielded` whether nothing stands between the two now.
 
     `channels` it subscribes to by itself; `server_side` come with its token. `positions`: (epoch, offset) by channel.
     """
@@ -34,7 +34,7 @@ class Member:
         self,
         name: str,
         log: Log,
-        where: Callable[[], int],
+        where: Callable[[], Place],
         token: str,
         channels: tuple[str, ...] = (),
         server_side: tuple[str, ...] = (),
@@ -343,7 +343,7 @@ class Burster(Member):
             )
 
 
-async def never_read(port: int, token: str, channels: tuple[str, ...], until: Awaitable[Any]) -> int:
+async def never_read(port: Place, token: str, channels: tuple[str, ...], until: Awaitable[Any]) -> int:
     """Subscribe, read no more from then on, and return the code with which the connection ended, 0 if it did not."""
     ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
     codes: list[int] = []

@@ -9,17 +9,18 @@ import asyncio
 import random
 import signal
 import subprocess
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
+import redis
+
+from tests.chaos.links import Link
 from tests.chaos.log import LogLine
+from tests.chaos.nodes import Share
 from tests.chaos.world import Store, World
 from tests.cluster.support.harness import Instance
-
-if TYPE_CHECKING:
-    from tests.chaos.crowd import Crowd
 
 SERVERS, CLIENTS = "servers", "clients"
 ENDED_WITHIN = 25.0  # seconds that SIGTERM may take
@@ -35,13 +36,41 @@ class Choice:
     force: float
 
 
+class Droppable(Protocol):
+    """One of the crowd."""
+
+    def drop(self) -> None:
+        """Lose the connection without a word, and come back."""
+
+
+class Members(Protocol):
+    """The crowd, as the faults of the clients need it."""
+
+    @property
+    def members(self) -> Sequence[Droppable]:
+        """Everybody."""
+
+    def missing(self, since: float) -> list[str]:
+        """Who has got nothing yet that was sent after `since`."""
+
+    async def burst(self, seconds: float) -> None:
+        """Some go out and in, faster than they are answered."""
+
+    async def lie(self, seconds: float) -> None:
+        """Some come back with claims that are not true."""
+
+    async def never_read(self, instance: int) -> None:
+        """Some hang while much is sent to them."""
+
+
 @dataclass(slots=True)
 class Stage:
-    """What a fault is made on. `snapshot`: what it keeps between its beginning and its end."""
+    """What a fault is made on. `snapshot`, `link`: what it keeps between its beginning and its end."""
 
     world: World
-    crowd: "Crowd"
+    crowd: Members
     snapshot: Path | None = None
+    link: Link | None = None
 
 
 Act = Callable[[Stage, Choice], Awaitable[None]]
@@ -72,7 +101,7 @@ async def nothing(stage: Stage, choice: Choice) -> None:
     """Nothing is to be taken back."""
 
 
-def _store(stage: Stage, choice: Choice) -> Store:
+def _store(stage: Stage, choice: Choice) -> Store | Share:
     return stage.world.stores[choice.shard]
 
 
@@ -138,13 +167,11 @@ async def _all_end(stage: Stage, choice: Choice) -> None:
         instance.send(signal.SIGTERM)
     for instance in stage.world.instances:
         await _ended(stage, instance)
-    for store in stage.world.stores:
-        await asyncio.to_thread(store.stop)
+    await asyncio.to_thread(stage.world.stop_stores)
 
 
 async def _all_start(stage: Stage, choice: Choice) -> None:
-    for store in stage.world.stores:
-        await asyncio.to_thread(store.start)
+    await asyncio.to_thread(stage.world.start_stores)
     await _launch_all(stage)
 
 
@@ -195,10 +222,10 @@ async def _busy(stage: Stage, choice: Choice) -> None:
     asyncio.get_running_loop().run_in_executor(None, _spin, store)
 
 
-def _spin(store: Store) -> None:
+def _spin(store: Store | Share) -> None:
     try:
         store.command("EVAL", "while true do end", "0", within=60)
-    except OSError:
+    except (OSError, redis.RedisError):
         pass
 
 
@@ -217,20 +244,26 @@ async def _redis_resume(stage: Stage, choice: Choice) -> None:
 # ---- links
 
 
+def _link(stage: Stage, choice: Choice) -> Link:
+    stage.link = stage.world.redis_link(choice.instance, choice.shard)
+    return stage.link
+
+
 async def _redis_cut(stage: Stage, choice: Choice) -> None:
-    stage.world.redis_links[choice.instance][choice.shard].cut()
+    _link(stage, choice).cut()
 
 
 async def _redis_half_open(stage: Stage, choice: Choice) -> None:
-    stage.world.redis_links[choice.instance][choice.shard].half_open()
+    _link(stage, choice).half_open()
 
 
 async def _redis_slow(stage: Stage, choice: Choice) -> None:
-    stage.world.redis_links[choice.instance][choice.shard].slow(0.01 + 0.05 * choice.force)
+    _link(stage, choice).slow(0.01 + 0.05 * choice.force)
 
 
 async def _redis_mend(stage: Stage, choice: Choice) -> None:
-    stage.world.redis_links[choice.instance][choice.shard].mend()
+    assert stage.link is not None
+    stage.link.mend()
 
 
 async def _clients_cut(stage: Stage, choice: Choice) -> None:
@@ -308,10 +341,12 @@ FAULTS = (
 )
 
 
-def schedule(seed: int, lane: str, instances: int, shards: int, only: str = "") -> Iterator[tuple[Fault, Choice]]:
+def schedule(
+    seed: int, lane: str, instances: int, shards: int, among: Sequence[Fault] = FAULTS
+) -> Iterator[tuple[Fault, Choice]]:
     """The lane's faults without end, each once in every round, in an order that the seed decides."""
     chance = random.Random(f"{seed} {lane}")
-    faults = [fault for fault in FAULTS if fault.lane == lane and only in fault.name]
+    faults = [fault for fault in among if fault.lane == lane]
     while faults:
         chance.shuffle(faults)
         for fault in faults:

@@ -30,10 +30,10 @@ class Inspection:
         self._log = world.log
         self._read: dict[str, tuple[str, int]] = {}  # how far each room's history has been read
 
-    async def at_rest(self, phase: str, members: Sequence[Member]) -> None:
+    async def at_rest(self, phase: str, members: Sequence[Member], within: float = AT_REST_WITHIN) -> None:
         """Wait until presence is who is there, and note what it is then, or when it had time enough."""
         callers = [HttpCaller(self._world.direct(number), API_KEY) for number in range(len(self._world.instances))]
-        deadline = self._log.now + AT_REST_WITHIN
+        deadline = self._log.now + within
         while True:
             seen = [await self._present(caller, number, phase) for number, caller in enumerate(callers)]
             expected = {room: sorted(one.client for one in members if room in one.live) for room in ROOMS}
@@ -46,14 +46,15 @@ class Inspection:
             caller.close()
 
     async def _present(self, caller: HttpCaller, number: int, phase: str) -> list[Presence]:
-        found = []
-        for room in ROOMS:
-            try:
-                clients = sorted((await caller.call("presence", {"channel": room}))["result"]["presence"])
-            except (OSError, TimeoutError, ValueError, KeyError) as error:
-                clients = [repr(error)]
-            found.append(Presence(self._log.now, room, self._world.instances[number].name, clients, phase))
-        return found
+        """Of every room, in one question: what takes long would be of several moments."""
+        asked = {"commands": [{"presence": {"channel": room}} for room in ROOMS], "parallel": True}
+        try:
+            replies = (await caller.call("batch", asked))["replies"]
+            rooms = [sorted(reply["presence"]["presence"]) for reply in replies]
+        except (OSError, TimeoutError, ValueError, KeyError) as error:
+            rooms = [[repr(error)]] * len(ROOMS)
+        now, name = self._log.now, self._world.instances[number].name
+        return [Presence(now, room, name, clients, phase) for room, clients in zip(ROOMS, rooms, strict=True)]
 
     async def buried(self, number: int, clients: Sequence[str], since: float) -> None:
         """Wait until none of some clients of an instance is present, and note who is when that took too long."""
@@ -71,7 +72,7 @@ class Inspection:
 
     async def census(self) -> None:
         """Read on in the history of every room; one that cannot be read now is read the next time."""
-        caller = HttpCaller(lambda: random.choice(self._world.instances).port, API_KEY)
+        caller = HttpCaller(self._world.direct(random.randrange(len(self._world.instances))), API_KEY)
         for room in ROOMS:
             with contextlib.suppress(OSError, TimeoutError, ValueError, KeyError):
                 await self._history(caller, room)

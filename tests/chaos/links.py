@@ -14,18 +14,20 @@ HIGH = 1 << 18  # bytes waiting for one side, above which the other is not read 
 class Link:
     """One port before another. Use `start` and `stop`; the states are `cut`, `half_open`, `slow` and `mend`."""
 
-    def __init__(self, target: int) -> None:
+    def __init__(self, target: int, host: str = "127.0.0.1", port: int = 0) -> None:
+        """`host`, `port`: where it listens; 0: at a port of its own."""
         self.target = target
-        self.port = 0
+        self.host = host
+        self.port = port
         self.delay = 0.0
         self.refusing = False
         self.pairs: set[_Pair] = set()
         self._server: asyncio.Server | None = None
 
     async def start(self) -> None:
-        """Listen on a port of its own."""
+        """Listen."""
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: _Side(self), "127.0.0.1", 0, backlog=1024)
+        self._server = await loop.create_server(lambda: _Side(self), self.host, self.port, backlog=1024)
         self.port = int(self._server.sockets[0].getsockname()[1])
 
     async def stop(self) -> None:

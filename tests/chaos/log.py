@@ -42,6 +42,17 @@ class FaultEnded(Event):
 
 
 @dataclass(slots=True)
+class Healed(Event):
+    """Everybody but `missing` gets again what is published. `took`: seconds that a failover, or whatever is done to a
+    cluster, took; `waited`: seconds from its end until now."""
+
+    name: str
+    took: float
+    waited: float
+    missing: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
 class Opened(Event):
     """A connection is in. `who`: the member of the crowd; `client`: the id that the server gave."""
 

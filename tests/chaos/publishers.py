@@ -13,6 +13,7 @@ from typing import Any
 
 from tests.chaos.client import Member
 from tests.chaos.log import Acknowledged, Granted, Log
+from tests.chaos.wire import Place, address
 
 ANSWER_WITHIN = 5.0  # seconds
 MAX_BEHIND = 4.0  # seconds of publications that are made up for after a stall
@@ -27,9 +28,9 @@ def publication(log: Log, size: int = 40) -> tuple[int, dict[str, Any]]:
 
 
 class HttpCaller:
-    """One kept connection to the HTTP API of one address at a time. `where` gives the port of each connection."""
+    """One kept connection to the HTTP API of one address at a time. `where` gives the place of each connection."""
 
-    def __init__(self, where: Callable[[], int], api_key: str) -> None:
+    def __init__(self, where: Callable[[], Place], api_key: str) -> None:
         self._where = where
         self._key = api_key
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
@@ -45,7 +46,7 @@ class HttpCaller:
 
     async def _call(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
         if self._streams is None:
-            self._streams = await asyncio.open_connection("127.0.0.1", self._where(), limit=1 << 24)
+            self._streams = await asyncio.open_connection(*address(self._where()), limit=1 << 24)
         reader, writer = self._streams
         body = json.dumps(params).encode()
         writer.write(
@@ -95,7 +96,7 @@ class Publisher:
     """Publishes over HTTP into `channels` in turn, `rate` requests a second, each of `batch` publications."""
 
     def __init__(
-        self, log: Log, where: Callable[[], int], api_key: str, channels: list[str], rate: float, batch: int = 1
+        self, log: Log, where: Callable[[], Place], api_key: str, channels: list[str], rate: float, batch: int = 1
     ) -> None:
         self._log = log
         self._http = HttpCaller(where, api_key)

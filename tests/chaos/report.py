@@ -4,14 +4,16 @@ import re
 from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from statistics import median
 
 from tests.chaos.checker import Violation
-from tests.chaos.faults import FAULTS
+from tests.chaos.faults import FAULTS, Fault
 from tests.chaos.log import (
     Acknowledged,
     Delivered,
     Event,
     FaultBegan,
+    Healed,
     Opened,
     Settled,
     Subscribed,
@@ -53,14 +55,19 @@ class _Windows:
 
 
 def show(
-    events: Sequence[Event], violations: Sequence[Violation], minutes: float, took: float, partial: bool = False
+    events: Sequence[Event],
+    violations: Sequence[Violation],
+    minutes: float,
+    took: float,
+    partial: bool = False,
+    faults: Sequence[Fault] = FAULTS,
 ) -> int:
-    """Print it, and return the exit status."""
+    """Print it, and return the exit status. `faults`: those that there are; `partial`: not all were wanted."""
     windows = _Windows(events)
     table = _table(events, violations, windows)
-    width = max(len(fault.name) for fault in FAULTS)
+    width = max(len(fault.name) for fault in faults)
     print(f"\n{'fault':{width}s} " + " ".join(f"{column:>12s}" for column in COLUMNS))
-    for fault in FAULTS:
+    for fault in faults:
         row = table[fault.name]
         cells = [f"{row[column]:12.1f}" if column == "settled" else f"{row[column]:12.0f}" for column in COLUMNS]
         print(f"{fault.name:{width}s} " + " ".join(cells) + ("" if fault.lossless else "  loses"))
@@ -68,15 +75,31 @@ def show(
     deliveries = sum(isinstance(event, Delivered) for event in events)
     made = sum(isinstance(event, FaultBegan) for event in events)
     print(f"\n{made} faults, {publications} publications, {deliveries} deliveries in {took:.0f} s")
+    _healing(events)
     _violations(violations, windows)
     if violations:
         return 1
-    missing = [] if partial else _unmeasured(table, publications, deliveries, minutes)
+    missing = [] if partial else _unmeasured(table, publications, deliveries, minutes, faults)
     if missing:
         print(f"NOT MEASURED: {'; '.join(missing)}")
         return 2
     print("no violations")
     return 0
+
+
+def _healing(events: Sequence[Event]) -> None:
+    """How long after each kind of failover, or move of slots, everybody got again what was published."""
+    rows: defaultdict[str, list[Healed]] = defaultdict(list)
+    for event in events:
+        if isinstance(event, Healed):
+            rows[event.name].append(event)
+    for name, found in rows.items():
+        times = (_three([one.waited for one in found]), _three([one.took for one in found]))
+        print(f"{name}, {len(found)} times: healed {times[0]} s after its end; it took {times[1]} s (min/median/max)")
+
+
+def _three(seconds: Sequence[float]) -> str:
+    return f"{min(seconds):.2f}/{median(seconds):.2f}/{max(seconds):.2f}"
 
 
 def _table(
@@ -131,12 +154,14 @@ def _violations(violations: Sequence[Violation], windows: _Windows) -> None:
             print(f"  {first.at:7.2f} s  [{', '.join(windows.at(first.at))}]  {text}{again}")
 
 
-def _unmeasured(table: defaultdict[str, Counter[str]], publications: int, deliveries: int, minutes: float) -> list[str]:
+def _unmeasured(
+    table: defaultdict[str, Counter[str]], publications: int, deliveries: int, minutes: float, faults: Sequence[Fault]
+) -> list[str]:
     """Why the run says too little; empty when it says enough."""
     least = least_faults(minutes)
     found = [
         f"{fault.name} {table[fault.name]['times']} times of {least}"
-        for fault in FAULTS
+        for fault in faults
         if table[fault.name]["times"] < least
     ]
     for what, count, rate in (("publications", publications, PUBLICATIONS), ("deliveries", deliveries, DELIVERIES)):

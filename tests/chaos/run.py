@@ -16,17 +16,18 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 from tests.chaos import report
 from tests.chaos.checker import Limit, Rules, check
 from tests.chaos.client import Member
+from tests.chaos.cluster_faults import CLUSTER_FAULTS
 from tests.chaos.crowd import CONFIG, FLOOD_BURST, FLOOD_RATE, FLOODS, ROOMS, Crowd
-from tests.chaos.faults import CLIENTS, FAULTS, SERVERS, Choice, Fault, Stage, schedule
+from tests.chaos.faults import FAULTS, Choice, Fault
 from tests.chaos.inspection import Inspection
-from tests.chaos.log import FaultBegan, FaultEnded, Health, Log, LogLine, Phase, Settled
+from tests.chaos.lanes import Lanes
+from tests.chaos.log import Health, Log, LogLine, Phase, Settled
 from tests.chaos.previous import checkout, first_of_this_release
 from tests.chaos.wire import token
 from tests.chaos.world import World
@@ -35,9 +36,7 @@ from tests.cluster.support.harness import SECRET
 INSTANCES = 2
 SETTLED_WITHIN = 20.0  # seconds after a fault
 WATCHING_WITHIN = 30.0
-LONGER = 0.5  # of the time on top, so that a slow machine gets through every fault
 WARM = 3.0
-BETWEEN = 2.0  # seconds between faults of the clients
 RULES = Rules(limits={name: Limit(FLOOD_RATE, FLOOD_BURST, failure == "open") for name, failure in FLOODS.items()})
 KILLED = "instance killed"
 BEFORE_THIS = "before this release"
@@ -47,22 +46,28 @@ class Campaign:
     """One run. `log` has everything that was seen."""
 
     def __init__(
-        self, home: Path, minutes: float, seed: int, shards: int, only: str = "", previous: Path | None = None
+        self,
+        home: Path,
+        minutes: float,
+        seed: int,
+        shards: int,
+        only: str = "",
+        previous: Path | None = None,
+        cluster: bool = False,
     ) -> None:
         self.log = Log()
         self.minutes = minutes
         self.seed = seed
         self.only = only
         self.shards = shards
-        self.world = World(home, self.log, CONFIG, INSTANCES, shards, previous)
+        self.world = World(home, self.log, CONFIG, INSTANCES, shards, previous, cluster)
+        self.faults = CLUSTER_FAULTS if cluster else FAULTS
         self.crowd = Crowd(self.world)
         self._inspection = Inspection(self.world)
-        self._counts: Counter[str] = Counter()
-        self._calm = asyncio.Event()
-        self._calm.set()
-        self._now = dict.fromkeys((SERVERS, CLIENTS), "")
+        self._lanes = Lanes(
+            self.world, self.crowd, seed, minutes, self._settle, self._inspected, only, among=self.faults
+        )
         self._measured: set[tuple[int, int]] = set()
-        self._ends = 0.0
 
     async def run(self) -> None:
         """All of it."""
@@ -73,50 +78,22 @@ class Campaign:
                 self.crowd.publish()
                 await asyncio.sleep(WARM)
                 self._measure()
-                self._ends = self.log.now + self.minutes * 60
-                await asyncio.gather(self._lane(SERVERS), self._lane(CLIENTS))
+                await self._lanes.run()
                 await self._rest()
         finally:
             late = await self.world.stop()
         self.log += [LogLine(self.log.now, "campaign", text) for text in late]
         self._inspection.read_logs()
 
-    # ---- the faults
-
-    async def _lane(self, lane: str) -> None:
-        stage = Stage(self.world, self.crowd)
-        for fault, choice in schedule(self.seed, lane, INSTANCES, self.shards, self.only):
-            if self._enough(lane):
-                return
-            if lane == CLIENTS:
-                await self._calm.wait()
-            await self._fault(stage, fault, choice)
-            await (self._settle() if lane == SERVERS else asyncio.sleep(BETWEEN))
-
-    def _enough(self, lane: str) -> bool:
-        over = self.log.now - self._ends
-        if over < 0:
-            return False
-        least = report.least_faults(self.minutes)
-        whole = all(self._counts[f.name] >= least for f in FAULTS if f.lane == lane and self.only in f.name)
-        return whole or over > LONGER * self.minutes * 60
-
-    async def _fault(self, stage: Stage, fault: Fault, choice: Choice) -> None:
+    @contextlib.asynccontextmanager
+    async def _inspected(self, fault: Fault, choice: Choice) -> AsyncIterator[None]:
+        """What history was before something is lost, and who of a killed instance's is still present after it."""
         if not fault.lossless:
             await self._inspection.census()
-        self._now[fault.lane] = fault.name
-        log = self.log
-        target = fault.target(choice)
-        log.append(FaultBegan(log.now, fault.name, fault.lane, fault.lossless, fault.deafens, target, fault.away))
-        began, there = log.now, self.crowd.at(choice.instance)
-        await fault.do(stage, choice)
-        await asyncio.sleep(choice.seconds if fault.undo.__name__ != "nothing" else 0)
-        await fault.undo(stage, choice)
-        log.append(FaultEnded(log.now, fault.name, fault.lane))
+        began, there = self.log.now, self.crowd.at(choice.instance)
+        yield
         if fault.name == KILLED:
             await self._inspection.buried(choice.instance, there, began)
-        self._counts[fault.name] += 1
-        self._now[fault.lane] = ""
 
     async def _settle(self) -> None:
         """Wait until all instances are ready and everybody gets what is published from now on."""
@@ -128,9 +105,9 @@ class Campaign:
             if (all(ready) and not missing) or waited > SETTLED_WITHIN:
                 break
             if waited > 3.0:
-                self._calm.clear()
+                self._lanes.calm.clear()
             await asyncio.sleep(0.1)
-        self._calm.set()
+        self._lanes.calm.set()
         self.log.append(Settled(self.log.now, waited, missing))
         for instance, one in zip(self.world.instances, ready, strict=True):
             self.log.append(Health(self.log.now, instance.name, one, waited))
@@ -197,8 +174,8 @@ class Campaign:
                 here = sum(member.here for member in self.crowd.members)
                 print(
                     f"{self.log.now:6.0f} s  {self.log.publications:7d} published  {self.log.deliveries:8d} delivered"
-                    f"  {here:3d} here  {sum(self._counts.values()):3d} faults"
-                    f"  now: {', '.join(filter(None, self._now.values())) or '-'}",
+                    f"  {here:3d} here  {sum(self._lanes.counts.values()):3d} faults"
+                    f"  now: {', '.join(filter(None, self._lanes.now.values())) or '-'}",
                     flush=True,
                 )
 
@@ -219,7 +196,12 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=5.0)
     parser.add_argument("--seed", type=int, default=None, help="repeats the faults of an earlier run")
     parser.add_argument("--shards", type=int, default=1, help="how many Redises")
-    parser.add_argument("--only", default="", help="faults whose name has this in it (then nothing counts as measured)")
+    parser.add_argument("--engine", choices=("redis", "cluster"), default="redis", help="cluster: one Redis Cluster")
+    parser.add_argument(
+        "--only",
+        default="",
+        help="faults whose name has one of these words in it, by commas (then nothing counts as measured)",
+    )
     parser.add_argument(
         "--previous",
         nargs="?",
@@ -234,14 +216,17 @@ def main() -> int:
     if wanted.report is not None:
         wanted.report.mkdir(parents=True, exist_ok=True)
     home = Path(tempfile.mkdtemp(prefix=f"flotilla-chaos-{seed}-", dir=wanted.report))
-    print(f"seed {seed}, {wanted.minutes:g} minutes, {wanted.shards} Redis; {home}", flush=True)
+    cluster = wanted.engine == "cluster"
+    where = "a Redis Cluster" if cluster else f"{wanted.shards} Redis"
+    print(f"seed {seed}, {wanted.minutes:g} minutes, {where}; {home}", flush=True)
     with contextlib.ExitStack() as stack:
         previous = None
         if wanted.previous:
             revision = f"{first_of_this_release()}^" if wanted.previous == BEFORE_THIS else wanted.previous
             print(f"instance-0 is of {revision}", flush=True)
             previous = stack.enter_context(checkout(revision, home))
-        return _run(Campaign(home, wanted.minutes, seed, wanted.shards, wanted.only, previous), wanted.report)
+        campaign = Campaign(home, wanted.minutes, seed, wanted.shards, wanted.only, previous, cluster)
+        return _run(campaign, wanted.report)
 
 
 def _run(campaign: Campaign, kept: Path | None) -> int:
@@ -258,7 +243,8 @@ def _run(campaign: Campaign, kept: Path | None) -> int:
         campaign.log.sort(key=lambda event: event.at)
         campaign.log.save(home / "events.jsonl")
     violations = check(campaign.log, RULES)
-    status = report.show(campaign.log, violations, campaign.minutes, time.monotonic() - began, bool(campaign.only))
+    took = time.monotonic() - began
+    status = report.show(campaign.log, violations, campaign.minutes, took, bool(campaign.only), campaign.faults)
     print(f"seed {campaign.seed}" + (f", log {home / 'events.jsonl'}" if status == 1 or kept else ""))
     if not status and kept is None:
         shutil.rmtree(home)

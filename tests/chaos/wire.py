@@ -18,6 +18,13 @@ CONTINUATION, TEXT, CLOSE, PING, PONG = 0, 1, 8, 9, 10
 ABNORMAL = 1006
 OPEN_WITHIN = 5.0  # seconds
 
+Place = int | tuple[str, int]  # a port of this machine, or (host, port)
+
+
+def address(place: Place) -> tuple[str, int]:
+    """(host, port) of a place."""
+    return ("127.0.0.1", place) if isinstance(place, int) else place
+
 
 def token(secret: str, user: str, **claims: Any) -> str:
     """A connection token (HS256)."""
@@ -34,8 +41,8 @@ def token(secret: str, user: str, **claims: Any) -> str:
 class Wire(asyncio.Protocol):
     """One connection: `on_text` is called with each message, `on_end` once with the close code."""
 
-    def __init__(self, port: int, on_text: Callable[[bytes], None], on_end: Callable[[int], None]) -> None:
-        self._port = port
+    def __init__(self, place: Place, on_text: Callable[[bytes], None], on_end: Callable[[int], None]) -> None:
+        self._place = place
         self._on_text = on_text
         self._on_end = on_end
         self._buffer = bytearray()
@@ -50,8 +57,9 @@ class Wire(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
         key = base64.b64encode(os.urandom(16)).decode()
+        host, port = address(self._place)
         transport.write(
-            f"GET /connection/websocket HTTP/1.1\r\nHost: 127.0.0.1:{self._port}\r\nUpgrade: websocket\r\n"
+            f"GET /connection/websocket HTTP/1.1\r\nHost: {host}:{port}\r\nUpgrade: websocket\r\n"
             f"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n".encode()
         )
 
@@ -162,7 +170,7 @@ class Wire(asyncio.Protocol):
 
 
 async def open_wire(
-    port: int, on_text: Callable[[bytes], None], on_end: Callable[[int], None], receive_buffer: int = 0
+    place: Place, on_text: Callable[[bytes], None], on_end: Callable[[int], None], receive_buffer: int = 0
 ) -> Wire:
     """Connect. Raises OSError, TimeoutError; then `on_end` is not called."""
     loop = asyncio.get_running_loop()
@@ -173,8 +181,8 @@ async def open_wire(
         if receive_buffer:
             plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         async with asyncio.timeout(OPEN_WITHIN):
-            await loop.sock_connect(plain, ("127.0.0.1", port))
-            _, wire = await loop.create_connection(lambda: Wire(port, on_text, on_end), sock=plain)
+            await loop.sock_connect(plain, address(place))
+            _, wire = await loop.create_connection(lambda: Wire(place, on_text, on_end), sock=plain)
             await wire.opened
             return wire
     except BaseException:

@@ -15,6 +15,7 @@ import pytest_asyncio
 
 from tests.cluster.support.api_client import Api
 from tests.cluster.support.door import Door
+from tests.cluster.support.driven import on_every_pair
 from tests.cluster.support.harness import CONFIG, ENDED, PLAIN, Cluster, Instance, manage, running
 from tests.cluster.support.processes import eventually
 from tests.cluster.support.raw_client import RawClient, token
@@ -30,25 +31,6 @@ PATIENT = {"ping_interval": 8, "pong_timeout": 7.5, "connect_timeout": 15}  # cr
 def module_pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     with running(Cluster(tmp_path_factory.mktemp("pair"), CONFIG | PATIENT, "flotilla", "flotilla")) as cluster:
         yield cluster
-
-
-@pytest.fixture
-def pair(module_pair: Cluster) -> Cluster:
-    """Two instances that are well."""
-    for instance in module_pair.instances:
-        instance.send(signal.SIGCONT)
-        if not instance.running:
-            instance.launch()
-    for instance in module_pair.instances:
-        instance.wait_ready()
-    return module_pair
-
-
-@pytest_asyncio.fixture
-async def door(pair: Cluster) -> AsyncIterator[Door]:
-    """One address before both instances; at first it leads to the first alone."""
-    async with Door(pair[0].port) as opened:
-        yield opened
 
 
 class Crowd:
@@ -114,6 +96,7 @@ async def test_instances_exchange_messages_and_broadcasts(pair: Cluster, fresh: 
         assert await client.presence_stats(one) == {"num_clients": 2, "num_users": 1}
 
 
+@on_every_pair
 async def test_client_moved_to_other_instance_misses_nothing(
     pair: Cluster, door: Door, fresh: Fresh, make_client: MakeClient
 ) -> None:
@@ -173,6 +156,7 @@ async def test_a_closed_connection_leaves_at_once_and_once(pair: Cluster, fresh:
     assert sorted(about(observer, channel, "leave")) == sorted(c.client for c in (cut, leaving, closing))
 
 
+@on_every_pair
 async def test_killed_instance_leaves_once_and_its_clients_recover(
     pair: Cluster, door: Door, fresh: Fresh, crowd: Crowd, make_client: MakeClient
 ) -> None:
@@ -204,6 +188,7 @@ async def test_killed_instance_leaves_once_and_its_clients_recover(
 
 
 @pytest.mark.skipif(PLAIN == "uvicorn", reason="uvicorn closes its connections itself, with 1012")
+@on_every_pair
 async def test_terminated_instance_tells_every_client_and_leaves_nobody_behind(
     pair: Cluster, door: Door, fresh: Fresh, crowd: Crowd, make_client: MakeClient
 ) -> None:
@@ -230,6 +215,7 @@ async def test_terminated_instance_tells_every_client_and_leaves_nobody_behind(
     assert len(left) == len(set(left)) == 151
 
 
+@on_every_pair
 async def test_paused_instance_beyond_its_lease_leaves_once_and_joins_once(
     pair: Cluster, door: Door, fresh: Fresh, crowd: Crowd, make_client: MakeClient
 ) -> None:

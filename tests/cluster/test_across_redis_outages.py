@@ -5,16 +5,19 @@ Invariants 1, 3 and 7, with two real instances over one Redis.
 
 import asyncio
 import signal
+import urllib.error
+import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
 import pytest_asyncio
-import redis
+from cent import CentApiResponseError
 
 from flotilla.store import placement_of
 from tests.cluster.support.api_client import Api
-from tests.cluster.support.harness import CONFIG, Cluster, running
+from tests.cluster.support.driven import on_every_pair
+from tests.cluster.support.harness import CONFIG, Cluster, Instance, running
 from tests.cluster.support.processes import READY_WITHIN, eventually
 from tests.cluster.support.raw_client import Message, RawClient, token
 from tests.cluster.support.sdk import MakeClient, SdkClient
@@ -24,6 +27,7 @@ pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(150)]
 
 Fresh = Callable[[str], str]
 WITHOUT_PERSONAL = CONFIG | {"user_personal_channel": False}  # so that a subscription can be lost without the rest
+MORE_REPLICAS = 9  # than any Redis here has
 
 
 @pytest.fixture(scope="module")
@@ -140,12 +144,57 @@ async def test_silent_redis_keeps_clients_and_heals(pair: Cluster, fresh: Fresh,
     assert about(two, channel, "leave") == []
 
 
+def why_not_ready(instance: Instance) -> str:
+    """What its readiness says of Redis."""
+    try:
+        with urllib.request.urlopen(f"{instance.http}/health/ready", timeout=5):
+            return ""
+    except urllib.error.HTTPError as error:
+        return error.read().decode()
+
+
+async def test_a_master_without_the_replicas_it_wants_refuses_everything_and_nobody_leaves(
+    pair: Cluster, fresh: Fresh, crowd: Crowd
+) -> None:
+    """`min-replicas-to-write`, for longer than a lease: none is renewed, and nobody may be declared dead either."""
+    channel = fresh("open")
+    (one,) = await crowd.join(pair[0], channel, "ann")
+    (two,) = await crowd.join(pair[1], channel, "bob")
+    refusal = {"code": 100, "message": "internal server error", "temporary": True}
+    async with Api(pair[1].http) as api:
+        await api.say_all(channel, 1, 2)
+        pair.redis.configure("min-replicas-to-write", MORE_REPLICAS)
+        try:
+            await unwell(pair)
+            for instance in pair.instances:
+                assert "NOREPLICAS" in await asyncio.to_thread(why_not_ready, instance)
+            seen = len(one.pings)
+            await eventually(lambda: len(one.pings) >= seen + 3, "a lease's time has passed")
+            for method, params in (("publish", {"channel": channel, "data": 3}), ("history", {"channel": channel})):
+                assert (await one.call(method, **params))["error"] == refusal
+            assert (await two.call("subscribe", channel=fresh("quiet")))["error"] == refusal
+            with pytest.raises(CentApiResponseError) as told:
+                await api.say(channel, 3)
+            assert told.value.code == 100
+        finally:
+            pair.redis.configure("min-replicas-to-write", 0)
+        await well(pair)
+        await say_again_and_again(api, channel, 3)
+    for raw in (one, two):
+        await raw.push("pub", channel, data=3)
+        assert [(p["offset"], p["data"]) for p in raw.publications(channel)] == [(1, 1), (2, 2), (3, 3)]
+        assert raw.pushes(channel, "unsubscribe") == []
+    await settled(two, channel, {one.client, two.client})
+    assert about(two, channel, "leave") == [] and len(about(one, channel, "join")) == 2
+
+
 async def told_to_begin_anew(client: RawClient, channel: str) -> None:
     """Wait for the push that ends a subscription whose position is void."""
     push = await client.push("unsubscribe", channel)
     assert push == {"code": 2500, "reason": "insufficient state"}
 
 
+@on_every_pair
 async def test_older_redis_changes_the_epoch_and_tells_the_clients(
     pair: Cluster, fresh: Fresh, crowd: Crowd, make_client: MakeClient
 ) -> None:
@@ -162,7 +211,7 @@ async def test_older_redis_changes_the_epoch_and_tells_the_clients(
         await api.say_all(channel, 4, 5, 6)
         await client.seen.event("publication", channel, data=6)
         await raw.push("pub", channel, offset=6)
-        pair.redis.restore(snapshot)
+        await asyncio.to_thread(pair.redis.restore, snapshot)
         await told_to_begin_anew(raw, channel)
         await client.seen.event("subscribing", channel, code=2500)
         again = await client.seen.event("subscribed", channel, was_recovering=True)
@@ -188,7 +237,7 @@ async def test_a_position_beyond_an_older_redis_is_not_recovered_even_if_no_inst
     await client.push("pub", channel, offset=6)
     for instance in pair.instances:
         instance.kill()
-    pair.redis.restore(snapshot)
+    await asyncio.to_thread(pair.redis.restore, snapshot)
     for instance in pair.instances:
         instance.launch()
     await well(pair)
@@ -214,7 +263,7 @@ async def test_empty_redis_tells_the_clients_and_presence_comes_back(pair: Clust
         await api.say_all(channel, 1, 2)
         for client in clients:
             await client.push("pub", channel, offset=2)
-        pair.redis.restore(None)
+        await asyncio.to_thread(pair.redis.restore, None)
         for client in clients:
             await told_to_begin_anew(client, channel)
         await well(pair)
@@ -231,6 +280,7 @@ async def test_empty_redis_tells_the_clients_and_presence_comes_back(pair: Clust
     assert len(about(clients[0], hall, "join")) == 2
 
 
+@on_every_pair
 async def test_empty_redis_ends_connections_with_server_side_subscriptions_which_come_back(
     pair: Cluster, fresh: Fresh, crowd: Crowd, make_client: MakeClient
 ) -> None:
@@ -242,7 +292,7 @@ async def test_empty_redis_ends_connections_with_server_side_subscriptions_which
     async with Api(pair[1].http) as api:
         await api.say(own, 1)
         await client.seen.event("server_publication", own, data=1)
-        pair.redis.restore(None)
+        await asyncio.to_thread(pair.redis.restore, None)
         assert (await client.seen.event("connecting", nth=2))["code"] == 3010
         again = await client.seen.event("server_subscribed", own, nth=2)
         assert (again["was_recovering"], again["recovered"]) == (True, False)
@@ -264,12 +314,13 @@ async def test_a_lie_after_an_orderly_restart_costs_nobody_anything(pair: Cluste
     """Whoever claims to have seen more than there is, is answered so; history and everybody else stay as they are."""
     channel = fresh("open")
     (member,) = await crowd.join(pair[0], channel, "ann")
-    async with Api(pair[1].http) as api, RawClient(pair[1].url) as liar:
+    async with Api(pair[1].http) as api:
         last = await api.say_all(channel, 1, 2, 3)
         await member.push("pub", channel, offset=3)
-        pair.redis.stop()
-        pair.redis.start()
+        await asyncio.to_thread(pair.redis.stop)
+        await asyncio.to_thread(pair.redis.start)
         await well(pair)
+    async with Api(pair[1].http) as api, RawClient(pair[1].url) as liar:
         await liar.connect("eve")
         result = await subscribe_again_and_again(liar, channel, recover=True, offset=10**9, epoch=last.epoch)
         assert result["was_recovering"] and "recovered" not in result
@@ -290,7 +341,7 @@ async def test_a_rollback_with_nobody_left_is_never_called_recovered(pair: Clust
         last = await api.say_all(channel, 2, 3)
     for instance in pair.instances:
         instance.kill()
-    pair.redis.restore(snapshot)
+    await asyncio.to_thread(pair.redis.restore, snapshot)
     for instance in pair.instances:
         instance.launch()
     await well(pair)
@@ -310,7 +361,7 @@ async def test_asking_for_names_that_do_not_exist_leaves_nothing(pair: Cluster, 
     await well(pair)
     names = [fresh("open") for _ in range(100)]
     tags = {placement_of(name).tag for name in names}  # the readiness probe, too, keeps a stream for a moment
-    with redis.Redis.from_url(pair.redis.url, decode_responses=True) as connection:
+    with pair.redis.client(decode_responses=True) as connection:
 
         def kept() -> set[tuple[str, ...]]:
             found = (key.split(":") for key in connection.scan_iter())

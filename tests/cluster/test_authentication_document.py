@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.support import sdk
+from tests.cluster.support import driven
 from tests.cluster.support.documents import snippets
 from tests.cluster.support.harness import Cluster, manage, running
 from tests.cluster.support.raw_client import RawClient
@@ -57,7 +57,7 @@ async def by_header_of_the_handshake(url: str, key: str) -> None:
 
 @pytest.mark.timeout(300)
 def test_javascript_does_what_the_document_says(tmp_path: Path) -> None:
-    if sdk.node is None:
+    if driven.node is None:
         pytest.skip("no node on the PATH, or no `npm ci` in tests/cluster")
     with running(Cluster(tmp_path, {}, "flotilla", DJANGO_SETTINGS_MODULE=MODULE)) as cluster:
         session, key = manage(cluster.env, "shell", "--verbosity", "0", "-c", LOG_IN + WITH_KEY).split()
@@ -68,7 +68,7 @@ def test_javascript_does_what_the_document_says(tmp_path: Path) -> None:
         code = "\n".join([prelude, *snippets("AUTHENTICATION.md", "js"), THEN])
         assert SHOWN_URL in code
         asyncio.run(by_header_of_the_handshake(cluster[0].url, key))
-        said = ran([sdk.node, "--input-type=module", "-"], code.replace(SHOWN_URL, cluster[0].url))
+        said = ran([driven.node, "--input-type=module", "-"], code.replace(SHOWN_URL, cluster[0].url))
     for line in (
         "connected",
         "in the plan",

@@ -15,7 +15,7 @@ from tests.cluster.support.generic_server import Raw, Server, self_signed
 from tests.cluster.support.harness import environment, migrate
 from tests.cluster.support.moving_members import Member
 from tests.cluster.support.nginx import Nginx, binary
-from tests.cluster.support.processes import Redis, eventually
+from tests.cluster.support.processes import a_redis, eventually
 from tests.cluster.support.publisher import Publisher
 from tests.cluster.support.raw_client import RawClient
 from tests.cluster.support.subscribers import CONFIG, Faults
@@ -142,7 +142,7 @@ class Site:
     """A Redis, two instances on it, and nginx before them. `path`: where the site lies."""
 
     def __init__(self, home: Path, path: str = "/") -> None:
-        self.redis = Redis(home, "everysec")
+        self.redis = a_redis(home, "everysec")
         self._env = environment(home, self.redis.url, CONFIG, RATE_LIMIT_TRUSTED_PROXIES="127.0.0.1")
         kind, options = (Server, []) if path == "/" else (Below, ["--root-path", Below.PATH])
         self.instances = [kind(f"web-{number}", home, self._env, *options) for number in (1, 2)]

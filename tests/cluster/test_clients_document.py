@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from flotilla.realtime.protocol.codes import DisconnectCode, ErrorCode, UnsubscribeCode
-from tests.cluster.support import sdk
+from tests.cluster.support import driven
 from tests.cluster.support.documents import snippet, snippets
 from tests.cluster.support.harness import Cluster, manage, running
 from tests.cluster.support.processes import ROOT
@@ -39,9 +39,19 @@ globalThis.fetch = (path) => fetchPlain(`HTTP${path}`, { headers: cookie, redire
 """
 THEN = """
 await plan.ready();
+const behind = new Promise((resolve) => bulletin.on("publication", ({ offset }) => offset === 2 && resolve()));
+await bulletin.publish(new TextEncoder().encode("2"));
+await behind;
+while (!shown.size) await new Promise((go) => setTimeout(go, 10));
+const leaves = new Promise((resolve) => people.on("update", ({ removed }) => removed && resolve()));
+lobby.unsubscribe();
+await leaves;
+while (prices.deltaStats().numDeltaPayloads < 2) await new Promise((go) => setTimeout(go, 10));
 news.unsubscribe();
 client.disconnect();
 page.disconnect();
+binary.disconnect();
+everywhere.disconnect();
 """
 
 
@@ -57,19 +67,19 @@ def documented(tmp_path: Path) -> Iterator[tuple[Cluster, str]]:
 
 
 def ran(command: list[str], code: str) -> str:
-    done = subprocess.run(command, input=code, cwd=sdk.NODE_PROJECT, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, input=code, cwd=driven.NODE_PROJECT, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0 and not done.stderr, f"{done.stdout}\n{done.stderr}"
     return done.stdout
 
 
 def test_javascript_does_what_the_document_says(documented: tuple[Cluster, str]) -> None:
-    if sdk.node is None:
+    if driven.node is None:
         pytest.skip("no node on the PATH, or no `npm ci` in tests/cluster")
     cluster, session = documented
     prelude = AS_A_BROWSER.replace("SESSION", session).replace("HTTP", cluster[0].http)
     code = "\n".join([prelude, *snippets("CLIENTS.md", "js"), THEN])
     assert SHOWN_URL in code
-    said = ran([sdk.node, "--input-type=module", "-"], code.replace(SHOWN_URL, cluster[0].url))
+    said = ran([driven.node, "--input-type=module", "-"], code.replace(SHOWN_URL, cluster[0].url))
     for line in (
         r"connected by cookie as [0-9a-f-]{36}",
         r"connecting 0 connect called",
@@ -78,10 +88,19 @@ def test_javascript_does_what_the_document_says(documented: tuple[Cluster, str])
         r"joined 7 \{ name: 'ann' \}",
         r"got \{ headline: 'It works' \} 1 7",
         r"present 1 1 1 0 0 true",
+        r"told of some trades",
+        r"price 1.25 deltas 0",
+        r"price 1.75 deltas 2",
+        r"cursors: 1 3 7",
+        r"there: \[\]",
+        r"7 came",
+        r"7 left",
         r"in the plan",
         r"rpc 42",
         r"refused 103 permission denied false",
         r"no longer in it 0 unsubscribe called",
+        r'in Protobuf \{"data":"is bytes"\}',
+        r"connected over websocket",
         r"gone for good 0 disconnect called",
     ):
         assert re.search(f"^{line}$", said, re.MULTILINE), f"{line} is not in:\n{said}"
@@ -98,13 +117,20 @@ def test_python_does_what_the_document_says(documented: tuple[Cluster, str]) -> 
     assert re.search(r"^refused .*104", said, re.MULTILINE), said
 
 
+def test_the_servers_functions_do_what_the_document_says(documented: tuple[Cluster, str]) -> None:
+    cluster, _ = documented
+    code = snippet("CLIENTS.md", "python", "map_set(").replace('map_get("', 'found = map_get("')
+    said = manage(cluster.env, "shell", "--verbosity", "0", "-c", f"{code}\nprint(found, map_get('cursors:plan').keys)")
+    assert "[{'offset': 2, 'key': 'lock', 'data': 'ann'}] 1" in said
+
+
 def test_versions_are_those_that_are_tested() -> None:
     text = (ROOT / "docs" / "CLIENTS.md").read_text()
     wanted = (ROOT / "requirements-dev.txt").read_text()
     for name in ("centrifuge-python", "cent"):
         (version,) = re.findall(rf"^{name}==(\S+)", wanted, re.MULTILINE)
         assert re.search(rf"`{name}`.*\| {re.escape(version)} \|", text), f"{name} is tested with {version}"
-    (version,) = re.findall(r'"centrifuge": "(\S+)"', (sdk.NODE_PROJECT / "package.json").read_text())
+    (version,) = re.findall(r'"centrifuge": "(\S+)"', (driven.NODE_PROJECT / "package.json").read_text())
     assert f"npm `centrifuge` | {version} |" in text
 
 

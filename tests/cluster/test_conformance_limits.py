@@ -56,7 +56,7 @@ async def test_subprotocols(cluster: Cluster) -> None:
         assert client.socket.subprotocol == "centrifuge-json"
         await client.connect("ann")
     with pytest.raises(websockets.InvalidStatus):
-        async with RawClient(cluster[0].url, subprotocols=["centrifuge-protobuf"]):
+        async with RawClient(cluster[0].url, subprotocols=["centrifuge-morse"]):
             pass
 
 

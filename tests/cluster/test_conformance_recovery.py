@@ -2,16 +2,17 @@
 
 import asyncio
 from collections.abc import Callable
-from hashlib import blake2b
 from typing import Any
 
 import pytest
-import redis
 from cent import HistoryRemoveRequest
 
+from flotilla.store import placement_of
 from tests.cluster.support.api_client import Api
+from tests.cluster.support.driven import on_every_pair
 from tests.cluster.support.harness import Cluster
 from tests.cluster.support.processes import PATIENCE, eventually
+from tests.cluster.support.protobuf_client import ProtobufClient
 from tests.cluster.support.raw_client import Message, RawClient, token
 from tests.cluster.support.sdk import MakeClient
 
@@ -41,17 +42,19 @@ Fresh = Callable[[str], str]
         pytest.param("removed", 3, {"offset": 3}, [], id="history removed, nothing missed"),
     ],
 )
+@pytest.mark.parametrize("speaks", [RawClient, ProtobufClient], ids=["json", "protobuf"])
 async def test_recovery(
     cluster: Cluster,
     fresh: Fresh,
     api: Api,
+    speaks: type[RawClient],
     namespace: str,
     published: int,
     position: dict[str, Any],
     recovered: list[int] | None,
 ) -> None:
     channel = fresh("open" if namespace == "removed" else namespace)
-    async with RawClient(cluster[0].url) as client:
+    async with speaks(cluster[0].url) as client:
         await client.connect("ann")
         epoch = (await client.call("history", channel=channel))["history"]["epoch"]
         if published:
@@ -103,15 +106,14 @@ async def test_server_side_subscriptions_recover_through_connect(cluster: Cluste
 
 def raw_keys(channel: str) -> tuple[str, str]:
     """The keys of a channel's stream in Redis, to do to it what no client can."""
-    digest = blake2b(channel.encode(), digest_size=10)
-    name = f"{{p{digest.digest()[0] % 64}}}:{digest.hexdigest()}"
-    return f"flotilla:meta:{name}", f"flotilla:stream:{name}"
+    placement = placement_of(channel)
+    return placement.key("meta"), placement.key("stream")
 
 
 def publish_unannounced(cluster: Cluster, channel: str, data: int, *, stored: bool = True) -> None:
     """A publication whose message the channel layer has lost (and, not stored, history as well)."""
     meta, stream = raw_keys(channel)
-    with redis.Redis.from_url(cluster.redis.url) as connection:
+    with cluster.redis.client() as connection:
         offset = connection.hincrby(meta, "t", 1)
         if stored:
             connection.xadd(stream, {"d": b'{"data":%d}' % data}, id=f"{offset}-0")
@@ -171,16 +173,16 @@ async def test_a_cut_pubsub_connection_loses_nothing(cluster: Cluster, fresh: Fr
         for client in (one, two):
             await client.connect("ann")
             await client.subscribe(channel)
-        with redis.Redis.from_url(cluster.redis.url) as connection:
-            for n in range(1, total + 1):
-                if n % 50 == 25:
-                    connection.client_kill_filter(_type="pubsub")
-                await api.say(channel, n)
+        for n in range(1, total + 1):
+            if n % 50 == 25:
+                cluster.redis.drop_subscribers()
+            await api.say(channel, n)
         for client in (one, two):
             await client.push("pub", channel, offset=total)
             assert [p["data"] for p in client.publications(channel)] == list(range(1, total + 1))
 
 
+@on_every_pair
 async def test_sdk_is_told_and_reloads_when_it_cannot_be_recovered(
     cluster: Cluster, fresh: Fresh, api: Api, make_client: MakeClient
 ) -> None:
@@ -206,6 +208,7 @@ async def test_sdk_is_told_and_reloads_when_it_cannot_be_recovered(
     assert client.seen.published(channel) == [1, 2, 3, 4, 12]
 
 
+@on_every_pair
 async def test_sdk_resubscribes_after_2500(cluster: Cluster, fresh: Fresh, api: Api, make_client: MakeClient) -> None:
     channel = fresh("open")
     client = make_client(cluster[0].url, lambda _: token("ann"))

@@ -6,63 +6,27 @@ the new master lacks what the old one had answered, and then the epoch is anothe
 
 import asyncio
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
 from flotilla.store import placement_of
-from tests.cluster.support.harness import Cluster, running
-from tests.cluster.support.processes import PATIENCE, eventually
+from tests.cluster.support.guarded import Guarded
+from tests.cluster.support.harness import running
+from tests.cluster.support.processes import ON_A_CLUSTER, PATIENCE, eventually
 from tests.cluster.test_across_instances import Crowd
 from tests.cluster.test_across_redis_outages import Fresh, well
 from tests.cluster.test_redis_restarts_under_load import LONG, Load
 from tests.store.redis_fleet import Fleet, Server, wait_for
 
-pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(240)]
+pytestmark = [
+    pytest.mark.asyncio,
+    pytest.mark.timeout(240),
+    pytest.mark.skipif(ON_A_CLUSTER, reason="sentinels watch one Redis"),
+]
 
 WHOLE_WITHIN = 60.0  # seconds the sentinels take until another failover is possible
-
-
-class Servers:
-    """The fleet in the place of a cluster's one Redis."""
-
-    def __init__(self, home: Path) -> None:
-        self._fleet: Fleet | None = None
-        self._home = home
-
-    @property
-    def fleet(self) -> Fleet:
-        if self._fleet is None:
-            self._fleet = Fleet(self._home)
-        return self._fleet
-
-    @property
-    def url(self) -> str:
-        return self.fleet.url
-
-    def start(self) -> None:
-        """It runs already: its ports are in the address."""
-
-    def stop(self) -> None:
-        self.fleet.close()
-
-    def tail(self) -> str:
-        return "\n".join(
-            f"----- {server.folder.name} -----\n{(server.folder / 'log').read_text()[-1500:]}"
-            for server in self.fleet.all
-        )
-
-
-class Guarded(Cluster):
-    """Instances whose Redis is watched by sentinels."""
-
-    def __init__(self, home: Path, config: dict[str, Any], *servers: str) -> None:
-        guarded = Servers(home / "fleet")
-        super().__init__(home, config, *servers, REDIS_URL=guarded.url)
-        self.redis = guarded  # type: ignore[assignment]
-        self.fleet = guarded.fleet
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +68,7 @@ async def planned(fleet: Fleet) -> Server:
 
 
 async def planned_with_writes_held_back(fleet: Fleet) -> Server:
-    """As docs/SCALE_OUT.md says how nothing is lost."""
+    """As docs/SCALE_OUT.md says it for processes that cannot foresee a failover."""
     await asyncio.to_thread(fleet.master().ask, "CLIENT", "PAUSE", 5000, "WRITE")
     return await planned(fleet)
 

@@ -22,11 +22,13 @@ pytestmark = pytest.mark.timeout(MAX_SECONDS)
 
 def attempt(port: int, chance: random.Random) -> str:
     """Send a stream and a close; what was wrong with the answer, if anything was. Raises ConnectionError."""
-    wire = stream(chance) + close(1000)
     is_ours = chance.random() < 0.7
-    reading = meaning(wire, MAX if is_ours else MAX_OF_OTHERS)
+    inflates = is_ours and chance.random() < 0.5
+    wire = stream(chance, inflates or chance.random() < 0.1) + close(1000)
+    reading = meaning(wire, MAX if is_ours else MAX_OF_OTHERS, inflates)
+    offer = ["Sec-WebSocket-Extensions: permessage-deflate"] if inflates else []
     with Raw(port) as raw:
-        raw.open("/connection/websocket" if is_ours else "/generic/echo")
+        raw.open("/connection/websocket" if is_ours else "/generic/echo", *offer)
         for piece in pieces(chance, wire):
             raw.send(piece)
         if not reading.violation and all(opcode != CLOSE for opcode, _ in reading.messages):

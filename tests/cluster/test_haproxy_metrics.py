@@ -56,7 +56,7 @@ def test_rules_find_what_they_ask_for_and_an_outage_shows(balancer: Balancer) ->
         wait_until(lambda: read(balancer.watched_at)[own] == before[own] + 3, "its own answers are counted")
         after = read(balancer.watched_at)
         servers = [key for key in after if key[0] == "haproxy_server_http_responses_total" and key[3] == "5xx"]
-        assert {key[1] for key in servers} == {"websockets", "pages"}
+        assert {key[1] for key in servers} == {"websockets", "streams", "pages"}
         assert all(after[key] == before[key] for key in servers)
     finally:
         balancer.stop()

@@ -3,11 +3,11 @@ nothing."""
 
 import asyncio
 import signal
-import subprocess
 from collections.abc import Iterator
 
 import pytest
 
+from flotilla.store import whole_placement
 from tests.cluster.support.harness import CONFIG, Cluster, Instance, Served, running
 from tests.cluster.support.processes import PATIENCE, READY_WITHIN, eventually, free_port, wait_until
 
@@ -98,9 +98,9 @@ def test_a_lease_of_unknown_origin_is_waited_for_no_longer_than_it_lasts(cluster
     """As of another container that was killed; it is not renewed. One that is renewed is somebody's."""
     first.stop()
     held = f"local now = redis.call('TIME') return redis.call('ZADD', KEYS[1], now[1] * 1000 + {UNKNOWN_FOR}, ARGV[1])"
-    key, incarnation = "flotilla:pl:{leases}", "flotilla-0.0123456789ab"
-    command = ["redis-cli", "-u", cluster.redis.url, "EVAL", held, "1", key, incarnation]
-    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() == "1"
+    key, incarnation = whole_placement("leases").key("pl"), "flotilla-0.0123456789ab"
+    with cluster.redis.client() as client:
+        assert client.eval(held, 1, key, incarnation) == 1
     first.start()
     assert f"waiting whether {incarnation} is alive" in first.log.read_text()
 

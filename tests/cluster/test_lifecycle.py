@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.support import sdk
+from tests.cluster.support import driven
 from tests.cluster.support.harness import CONFIG, Cluster, Instance, running
 from tests.cluster.support.processes import eventually
 from tests.cluster.support.raw_client import RawClient, token
@@ -100,7 +100,7 @@ async def test_each_client_that_leaves_a_stopped_instance_is_told_once(
 
 
 async def test_javascript_client_that_bounces_is_present(
-    cluster: Cluster, node: sdk.Node, fresh: Callable[[str], str]
+    cluster: Cluster, node: driven.Node, fresh: Callable[[str], str]
 ) -> None:
     """`subscribe(); unsubscribe(); subscribe()`: subscribed, and in presence, each time."""
     client = node.client(cluster[0].url, lambda _: token("ann"))

@@ -10,7 +10,6 @@ from contextlib import asynccontextmanager
 
 import msgspec
 import pytest
-import redis.asyncio as aioredis
 from cent import CentError
 
 from flotilla.store import placement_of
@@ -75,9 +74,12 @@ class Load:
 
     async def lost(self) -> list[int]:
         """What was answered and Redis does not have in that place."""
-        async with aioredis.Redis.from_url(self._pair.redis.url) as client:
-            entries = await client.xrange(placement_of(self._channel).key("stream"))
-            (epoch,) = await client.hmget(placement_of(self._channel).key("meta"), "e")
+        return await asyncio.to_thread(self._lost)
+
+    def _lost(self) -> list[int]:
+        with self._pair.redis.client() as client:
+            entries = client.xrange(placement_of(self._channel).key("stream"))
+            (epoch,) = client.hmget(placement_of(self._channel).key("meta"), "e")
         kept = {msgspec.json.decode(fields[b"d"])["data"]: int(id.partition(b"-")[0]) for id, fields in entries}
         return [n for n, placed in self.answered.items() if (epoch.decode(), kept.get(n)) != placed]
 

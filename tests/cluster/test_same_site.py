@@ -12,7 +12,7 @@ import pytest
 
 from tests.cluster.support.generic_server import Raw, Server, self_signed
 from tests.cluster.support.harness import CONFIG, Instance, environment, manage, migrate
-from tests.cluster.support.processes import ROOT, Process, Redis, free_port, wait_until
+from tests.cluster.support.processes import ROOT, Process, a_redis, free_port, wait_until
 from tests.raw_frames import TEXT, frame
 
 LOGIN = """
@@ -62,7 +62,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def env(home: Path) -> Iterator[dict[str, str]]:
-    redis = Redis(home)
+    redis = a_redis(home)
     redis.start()
     made = environment(home, redis.url, CONFIG, REALTIME_ALLOWED_ORIGINS=LISTED)
     try:

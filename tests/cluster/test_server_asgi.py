@@ -13,7 +13,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from tests.cluster.support.generic_server import MAX_SECONDS, Raw, Server, close, upgrade
 from tests.cluster.support.harness import CONFIG, environment
-from tests.cluster.support.processes import Redis, eventually
+from tests.cluster.support.processes import a_redis, eventually
 from tests.raw_frames import TEXT, frame
 
 pytestmark = pytest.mark.asyncio
@@ -156,7 +156,7 @@ async def test_an_application_waits_for_a_client_that_does_not_read(server: Serv
 @pytest.fixture
 def mortal(server: Server, tmp_path: Path) -> Iterator[Server]:
     """One that may be ended."""
-    redis = Redis(tmp_path)
+    redis = a_redis(tmp_path)
     redis.start()
     env = environment(tmp_path, redis.url, CONFIG, DATABASE_URL=server.database, DRAIN_DEADLINE="20", DRAIN_GRACE="0")
     made = Server("mortal", tmp_path, env)

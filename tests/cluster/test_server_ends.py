@@ -14,7 +14,7 @@ import pytest
 
 from tests.cluster.support.generic_server import MAX_SECONDS, Raw, Server, close, upgrade
 from tests.cluster.support.harness import CONFIG, environment
-from tests.cluster.support.processes import Redis, eventually
+from tests.cluster.support.processes import a_redis, eventually
 from tests.cluster.support.raw_client import token
 from tests.raw_frames import CLOSE, TEXT, frame
 
@@ -151,7 +151,7 @@ async def test_nothing_is_left_of_clients_that_vanish(server: Server, way: Calla
 def proxied(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One that believes its proxy."""
     home: Path = tmp_path_factory.mktemp("proxied")
-    redis = Redis(home)
+    redis = a_redis(home)
     redis.start()
     env = environment(home, redis.url, CONFIG, DATABASE_URL=server.database)
     made = Server("proxied", home, env, "--proxy-headers")

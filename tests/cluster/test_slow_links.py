@@ -6,9 +6,9 @@ from typing import Any
 
 import cent
 import pytest
-import redis
 
 from tests.cluster.support.api_client import Api
+from tests.cluster.support.driven import on_every_pair
 from tests.cluster.support.harness import Cluster
 from tests.cluster.support.narrow_link import Narrow
 from tests.cluster.support.processes import eventually
@@ -40,6 +40,7 @@ def numbers(data: list[Any]) -> list[int]:
     return [one["n"] for one in data]
 
 
+@on_every_pair
 async def test_an_sdk_recovers_over_a_slow_link(
     cluster: Cluster, fresh: Fresh, api: Api, make_client: MakeClient
 ) -> None:
@@ -65,6 +66,7 @@ async def test_an_sdk_recovers_over_a_slow_link(
         assert len(client.seen.named("connected")) == 2
 
 
+@on_every_pair
 async def test_a_connection_that_breaks_midway_was_not_in_vain(
     cluster: Cluster, fresh: Fresh, api: Api, make_client: MakeClient
 ) -> None:
@@ -153,7 +155,7 @@ async def test_server_side_subscriptions_follow_the_connect_reply(cluster: Clust
 def lose(cluster: Cluster, channel: str, count: int) -> None:
     """So many publications that are stored but that the channel layer has lost."""
     meta, stream = raw_keys(channel)
-    with redis.Redis.from_url(cluster.redis.url) as connection:
+    with cluster.redis.client() as connection:
         for start in range(0, count, 500):
             pipeline = connection.pipeline(transaction=False)
             size = min(500, count - start)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from tests.cluster.support import sdk
+from tests.cluster.support import driven, sdk
 from tests.cluster.support.raw_client import token
 from tests.compose.engine import NoEngine, find_engine
 from tests.compose.stack import Stack
@@ -72,8 +72,8 @@ async def clients(stack: Stack) -> AsyncIterator[list[sdk.SdkClient]]:
     """Two clients of each SDK, connected through the balancer."""
     async with AsyncExitStack() as until:
         made: list[sdk.SdkClient] = [sdk.PythonClient(stack.url, _token(f"python-{n}"), f"python-{n}") for n in (1, 2)]
-        if sdk.node is not None:
-            node = await until.enter_async_context(sdk.Node())
+        if driven.node is not None:
+            node = await until.enter_async_context(driven.Node())
             made += [node.client(stack.url, _token(f"js-{n}"), f"js-{n}") for n in (1, 2)]
         else:
             pytest.skip("no node on the PATH, or no `npm ci` in tests/cluster")

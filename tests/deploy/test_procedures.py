@@ -21,19 +21,15 @@ from tests.cluster.support.harness import ready
 from tests.cluster.support.processes import Process, eventually, free_port, wait_until
 from tests.cluster.support.raw_client import RawClient, token
 from tests.deploy.installation import FIRST, Crowd, Guest, Installation, admin, copy_of_the_code
-from tests.host.support.postgres import Postgres, programs
+from tests.host.support.postgres import Postgres, a_postgres, programs
 
 pytestmark = [pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
-    if (folder := programs()) is None:
-        pytest.skip("no PostgreSQL on this machine")
-    server = Postgres(tmp_path_factory.mktemp("postgres"), folder)
-    server.start()
-    yield server
-    server.stop()
+    with a_postgres(tmp_path_factory.mktemp("postgres")) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,18 @@ ROOT = Path(__file__).resolve().parents[2]
 WORKFLOW: dict[str, Any] = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())
 ACTION = (ROOT / ".github" / "actions" / "machine" / "action.yml").read_text()
 OWN_RUN = (ROOT / ".ci" / "run").read_text()
-ON_THE_RUNNER = {"make", "gcc", "libc6-dev", "chromium", "chromium-driver", "postgresql", "nodejs", "npm"}
+ON_THE_RUNNER = {
+    "make",
+    "gcc",
+    "libc6-dev",
+    "chromium",
+    "chromium-driver",
+    "postgresql",
+    "default-jdk-headless",
+    "maven",
+    "nodejs",
+    "npm",
+}
 
 
 def targets(words: str) -> set[str]:

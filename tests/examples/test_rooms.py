@@ -30,11 +30,6 @@ def _example(configured: Any) -> Iterator[None]:
 
 
 @pytest.fixture
-def ann() -> User:
-    return User.objects.create_user("ann", password="the password of ann")
-
-
-@pytest.fixture
 def room(ann: User) -> Room:
     """With ann in it."""
     made = Room.objects.create(name="lobby")

@@ -12,7 +12,7 @@ from django.test import Client, RequestFactory
 import flotilla
 from flotilla.admin_sites import ORDER, group_pages
 
-PAGES = ["Cluster", "Instances", "Users", "Connections", "Channels", "Blocks", "Personal limits"]
+PAGES = ["Cluster", "Instances", "Users", "Connections", "Channels", "Blocks", "Outbox rows", "Personal limits"]
 
 
 @pytest.fixture

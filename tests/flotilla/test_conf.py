@@ -93,6 +93,13 @@ def test_several_redises(foreign: Any) -> None:
     assert get_store_config().redis_urls == ("redis://a:1/0", "redis://b:2/0")
 
 
+def test_a_cluster(foreign: Any) -> None:
+    foreign.FLOTILLA = {"redis_url": "redis+cluster://a:1,b:2?shards=7"}
+    assert get_store_config().redis_urls == ("redis+cluster://a:1,b:2?shards=7",)
+    assert get_store_config().virtual_shards == 7 == len(get_store().urls)
+    assert limits_redis_url() == "redis+cluster://a:1,b:2?shards=7&slot=785"
+
+
 def test_this_process_may_be_called_otherwise(settings: Any) -> None:
     settings.FLOTILLA = {"instance_id": "all"}
     try:
@@ -112,6 +119,8 @@ def test_this_process_may_be_called_otherwise(settings: Any) -> None:
         ({"metrics_port": 99999}, "metrics_port: expected `int` <= 65535", "Correct the value"),
         ({"redis_url": "redis//a"}, "redis_url:", "Write redis://"),
         ({"redis_url": ["redis://a:1/0", "redis://a:1/0"]}, "redis_url:", "Write redis://"),
+        ({"redis_url": ["redis://a", "redis+cluster://b"]}, "a cluster is the whole store", "redis+cluster://host"),
+        ({"prefix": "a{b}"}, "prefix:", "Write it with letters"),
         ({"namespaces": {"chat": {"history": 5}}}, "namespaces.chat.history: unknown key", "history"),
         ({"http_timeout": -1}, "http_timeout: expected `float` >= 0", "duration"),
         (["redis_url"], "FLOTILLA: expected a dictionary, got list", "Write FLOTILLA = {"),

@@ -65,4 +65,4 @@ def test_nobody_is_told_the_former_names() -> None:
     others = {"node_modules", "host"}  # a foreign project may have a `store` and a `monitoring` of its own
     written = [path for path in paths if path.suffix in WRITTEN and others.isdisjoint(path.relative_to(ROOT).parts)]
     told = {str(path.relative_to(ROOT)) for path in written if FORMER.search(path.read_text())}
-    assert told <= {"CHANGELOG.md"}
+    assert told <= {"CHANGELOG.md", "docs/LIVE.md"}  # which begins from a shop with an app `store` (`tests/host`)

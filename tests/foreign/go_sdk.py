@@ -1,7 +1,8 @@
-"""The Go SDK's own tests against the platform: those that speak JSON, or no server of theirs at all."""
+"""The Go SDK's own tests against the platform: those in JSON, those in Protobuf, and those without a server."""
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +16,9 @@ CONFIG = {
     "without_namespace": {"history_size": 100, "allowed_delta_types": ["fossil"], "delta_publish": True, **HISTORY},
     "namespaces": {"smallhistory": {"history_size": 2, **HISTORY}},
 }
+
+NO_JSON = "TestPublishProtobuf"  # publishes a word without quotation marks
+BYTES: dict[str, Any] = {"insecure": True, "without_namespace": {"publication_data_format": "binary"}}
 
 
 def compiled(home: Path) -> Path:
@@ -42,12 +46,28 @@ def outcomes(events: str) -> list[Outcome]:
     return [Outcome(name, name in passed, "".join(lines)) for name, lines in printed.items()]
 
 
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The suite, compiled once."""
+    return str(compiled(tmp_path_factory.mktemp("go")))
+
+
+def ran(home: Path, config: dict[str, Any], program: str, *options: str) -> tuple[list[Outcome], str]:
+    """What came of the tests that the options choose, and what was printed."""
+    printed = run(home, config, program, "-test.v=test2json", "-test.timeout=300s", *options, cwd=home)
+    return outcomes(must(tool("go"), "tool", "test2json", given=printed)), printed
+
+
 @pytest.mark.timeout(FETCH_WITHIN + 600)
-def test_go_sdk_passes_its_own_suite(tmp_path: Path, subtests: pytest.Subtests) -> None:
-    program = str(compiled(tmp_path))
+def test_go_sdk_passes_its_own_suite(program: str, tmp_path: Path, subtests: pytest.Subtests) -> None:
     names = {name for name in must(program, "-test.list", ".").splitlines() if name.startswith("Test")}
     assert names >= ALLOWED, f"allowed_failures.txt names tests that are not there: {ALLOWED - names}"
-    options = ("-test.v=test2json", "-test.timeout=300s", f"-test.skip=^({'|'.join(sorted(ALLOWED))})$")
-    printed = run(tmp_path, CONFIG, program, *options, cwd=tmp_path)
-    events = must(tool("go"), "tool", "test2json", given=printed)
-    judge(subtests, outcomes(events), count=len(names - ALLOWED), printed=printed)
+    left_out = ALLOWED | {NO_JSON}
+    found, printed = ran(tmp_path, CONFIG, program, f"-test.skip=^({'|'.join(sorted(left_out))})$")
+    judge(subtests, found, count=len(names - left_out), printed=printed)
+
+
+@pytest.mark.timeout(FETCH_WITHIN + 600)
+def test_what_is_no_json_where_bytes_are_published(program: str, tmp_path: Path, subtests: pytest.Subtests) -> None:
+    found, printed = ran(tmp_path, BYTES, program, f"-test.run=^{NO_JSON}$")
+    judge(subtests, found, count=1, printed=printed)

@@ -1,4 +1,4 @@
-"""The Python SDK's own tests against the platform: the version that is installed, over JSON, otherwise unchanged."""
+"""The Python SDK's own tests against the platform, as they are: each runs in JSON and in Protobuf."""
 
 import hashlib
 import sys
@@ -10,10 +10,9 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.support.processes import ROOT
-from tests.foreign.suite import FETCHED, Outcome, fetch, judge, must, run, tool
+from tests.foreign.suite import FETCHED, Outcome, fetch, judge, run
 
 PACKAGE = "centrifuge-python"
-PATCH = Path(__file__).parent / "python_sdk_json_only.patch"
 TESTS = 62
 HUNG_AFTER = 30  # seconds: the suite waits without a deadline for what does not come
 OWN_RIGHTS = {f"allow_{what}_for_subscriber": True for what in ("publish", "history")}
@@ -36,8 +35,8 @@ CONFIG = {
 
 
 def source(home: Path) -> Path:
-    """A folder with the suite, narrowed to JSON."""
-    git, name = tool("git"), f"{PACKAGE.replace('-', '_')}-{version(PACKAGE)}"
+    """A folder with the suite."""
+    name = f"{PACKAGE.replace('-', '_')}-{version(PACKAGE)}"
     archive = FETCHED / f"{name}.tar.gz"
     if not archive.exists():
         pip = (sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps")
@@ -46,7 +45,6 @@ def source(home: Path) -> Path:
     assert f"--hash=sha256:{digest}" in (ROOT / "requirements-dev.lock").read_text(), "not what was locked"
     with tarfile.open(archive) as opened:
         opened.extractall(home, filter="data")
-    must(git, "apply", "--unidiff-zero", str(PATCH), cwd=home / name)
     return home / name
 
 

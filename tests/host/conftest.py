@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.browser.conftest import browser
 from tests.cluster.support.processes import Redis
 from tests.host.support import installation
 from tests.host.support.bazaar import Bazaar
@@ -20,6 +21,7 @@ from tests.host.support.installation import Finished, Project
 from tests.host.support.issuer import Issuer
 from tests.host.support.postgres import Postgres, programs
 
+__all__ = ["browser"]
 FIRST_WITHIN = 900  # seconds
 NO_REDIS = "redis://127.0.0.1:1"  # where nobody listens
 collect_ignore = ["bazaar", "uses", "wrong"]  # they have tests of their own, which run where they are installed

@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.conftest import CHROMIUM_ARGS, PATIENCE
+from tests.browser.conftest import PATIENCE
 from tests.cluster.support.processes import ROOT, Process, free_port, wait_until
 from tests.host.support.installation import new_environment
 
@@ -84,20 +84,15 @@ def beginner(tmp_path_factory: pytest.TempPathFactory, wheel: Path) -> Iterator[
 
 
 @pytest.fixture
-def windows(beginner: Beginner) -> Iterator[list[Page]]:
-    executable = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if executable is None:
-        pytest.skip("no Chromium on the PATH")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=CHROMIUM_ARGS)
-        context = browser.new_context()
-        context.set_default_timeout(PATIENCE)
-        pages = [context.new_page() for _ in range(2)]
-        for page in pages:
-            page.goto(f"http://127.0.0.1:{beginner.port}/")
-            page.wait_for_function("client.state === 'connected' && news.state === 'subscribed'")
-        yield pages
-        browser.close()
+def windows(beginner: Beginner, browser: Browser) -> Iterator[list[Page]]:
+    context = browser.new_context()
+    context.set_default_timeout(PATIENCE)
+    pages = [context.new_page() for _ in range(2)]
+    for page in pages:
+        page.goto(f"http://127.0.0.1:{beginner.port}/")
+        page.wait_for_function("client.state === 'connected' && news.state === 'subscribed'")
+    yield pages
+    context.close()
 
 
 def test_from_pip_install_to_a_message_in_two_windows(beginner: Beginner, windows: list[Page]) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -70,6 +71,32 @@ async def test_a_silent_redis_fails_its_check_within_its_deadline_while_the_loop
     assert took < health.CHECKS["redis"].within + 5
     assert turns > 10
     assert get_store().first.stats.commands - commands < 50 + PARTITIONS  # which are looked at once a second
+
+
+async def test_a_silent_database_holds_one_thread_however_often_it_is_asked(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The event loop has few threads; who looks up a name needs one."""
+    asked: list[threading.Event] = []
+    over = threading.Event()
+
+    def silent() -> None:
+        asked.append(over)
+        over.wait(30)
+
+    monkeypatch.setattr(health, "_ask_database", silent)
+    monkeypatch.setitem(health.CHECKS, "database", health.Check(health._database, 0.05))
+    try:
+        for _ in range(10):
+            health._running.clear()
+            found = await health.ready()
+            assert found["checks"]["database"]["problem"] == "no answer within 0.05 s"
+        assert len(asked) == 1
+    finally:
+        over.set()
+    health._running.clear()
+    monkeypatch.setitem(health.CHECKS, "database", health.Check(health._database, 20))
+    assert (await health.ready())["checks"]["database"]["ok"]
 
 
 async def test_a_flood_of_questions_is_no_flood_of_checks(node: Node) -> None:

@@ -37,6 +37,10 @@ async def test_connections_are_counted_as_they_come_and_go(node: Node, scrape: A
     await first.connect()
     await second.connect()
     assert scrape("flotilla_connections") == 2
+    second.client.transport = "sse"
+    assert scrape("flotilla_transport_connections", transport="websocket") == 1
+    assert scrape("flotilla_transport_connections", transport="sse") == 1
+    assert scrape("flotilla_transport_connections", transport="uni_sse") == 0
     first.client.disconnect(DisconnectCode.SLOW)
     second.client.closed(4321)
     assert scrape("flotilla_connections") == 0

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import secrets
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -14,6 +15,7 @@ from flotilla.ratelimit.service import reset_limits
 from flotilla.store import Store, get_store
 from flotilla.store.errors import StoreRefused, refused
 from flotilla.store.fitness import require_fit
+from flotilla.store.own_names import name_per_shard
 from flotilla.store.shards import reset_store
 from tests.store.redis_process import RedisProcess, until
 
@@ -140,14 +142,14 @@ async def test_a_full_redis_is_not_ready(asked: Any, redis_process: RedisProcess
     await until(lambda: holds(asked))
 
 
-async def test_a_redis_cluster_is_refused_by_name(
+async def test_a_redis_cluster_behind_the_address_of_a_redis_is_refused_by_name(
     asked: Any, redis_process: RedisProcess, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Even one of a single node that has all slots, where some scripts would work."""
     redis_process.kill()
     redis_process.start("--cluster-enabled", "yes", *AGAIN)
     await until(lambda: fails(asked, "CLUSTER"))
-    assert "cluster-enabled no" in caplog.text
+    assert "the address of a Redis Cluster is redis+cluster://" in caplog.text
     redis_process.kill()
     (redis_process.folder / "nodes.conf").unlink()
     redis_process.start(*AGAIN)
@@ -213,13 +215,17 @@ def second_redis() -> Iterator[RedisProcess]:
 
 async def test_trying_leaves_nothing_that_stays(store: Store, redis_process: RedisProcess) -> None:
     """And the real partitions are as they were."""
-    probe = ShardProbe(store.first, of_leases=True)
+    probe = _probe(store)
     await probe.run()
     before = {key: redis_process.ask("HGETALL", key) for key in redis_process.ask("KEYS", "flotilla:partition:*")}
     await probe.run()
     after = {key: redis_process.ask("HGETALL", key) for key in redis_process.ask("KEYS", "flotilla:partition:*")}
     assert before == after
-    rest = [key for key in redis_process.ask("KEYS", "*") if not key.startswith(b"flotilla:partition:")]
+    rest = [
+        key
+        for key in redis_process.ask("KEYS", "*")
+        if not key.startswith((b"flotilla:partition:", b"flotilla:layout"))
+    ]
     assert rest
     assert all(0 < redis_process.ask("PTTL", key) <= 11_000 for key in rest)  # 10 s, and one for the next renewal
     assert redis_process.ask("PUBSUB", "CHANNELS") == []
@@ -228,7 +234,7 @@ async def test_trying_leaves_nothing_that_stays(store: Store, redis_process: Red
 async def test_processes_do_not_get_into_each_other_s_way(redis_url: str) -> None:
     """Two of one name, as while one takes the other's place."""
     stores = [Store([redis_url]) for _ in range(2)]
-    probes = [ShardProbe(store.first, of_leases=True) for store in stores]
+    probes = [_probe(store) for store in stores]
     for _ in range(20):
         await asyncio.gather(*(probe.run() for probe in probes))
     for store in stores:
@@ -255,3 +261,8 @@ async def test_a_redis_that_is_too_old_is_refused_by_name() -> None:
 )
 async def test_a_right_that_is_missing_in_a_script_has_its_code(text: str) -> None:
     assert refused(text).code == "NOPERM"
+
+
+def _probe(store: Store) -> ShardProbe:
+    """Of the first Redis, under a name of its own."""
+    return ShardProbe(store.first, name_per_shard(store, f"health\0{secrets.token_hex(8)}-")[0], of_leases=True)

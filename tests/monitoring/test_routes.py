@@ -95,7 +95,8 @@ CASES: dict[str, tuple[list[Labels], list[Labels]]] = {  # what is told, what is
     ),
     "nobody is ready: its causes, and what else must be known": (
         [NOBODY, alert("redis_errors", "critical", shard="0"), alert("certificate_expiry"), alert("crash_loop", **A),
-         alert("publications_lost", **A), alert("redis_persistence", shard="0")],
+         alert("publications_lost", **A), alert("redis_persistence", shard="0"),
+         alert("webhook_events_dropped", endpoint="crm"), alert("outbox_set_aside", database="default")],
         [],
     ),
     "of another cluster everything is told": (
@@ -103,9 +104,11 @@ CASES: dict[str, tuple[list[Labels], list[Labels]]] = {  # what is told, what is
         [],
     ),
     "Redis fails: what cannot work without it": (
-        [alert("redis_errors", "critical", shard="0", **A), alert("publications_lost", **A)],
+        [alert("redis_errors", "critical", shard="0", **A), alert("publications_lost", **A),
+         alert("webhook_events_dropped", endpoint="crm")],
         [alert("limiter_degraded", **B), alert("channels_not_live", **A), alert("slo_errors_burn", "critical"),
-         alert("lease_lost", **A)],
+         alert("lease_lost", **A), alert("webhook_undelivered", endpoint="crm", of="waiting"),
+         alert("outbox_delayed", database="default")],
     ),
     "an instance is not there: its own troubles, not those of others": (
         [alert("readiness_down", **A), alert("event_loop_lag", **B), alert("slow_consumers", **A)],

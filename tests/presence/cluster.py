@@ -5,6 +5,7 @@ Times are a fifth of the real ones or so, and no shorter: a busy machine stalls 
 
 import asyncio
 import contextlib
+import secrets
 import shutil
 import signal
 import subprocess
@@ -19,11 +20,12 @@ import redis
 
 from flotilla.presence import Announcement, Presence, Reaped
 from flotilla.store import Store, StoreUnavailable
+from tests.store import cluster_process
 
 TTL = 1.2
 RENEW = 0.4
 REAP = 0.1
-TIMEOUT = 1.0  # of a call to Redis
+TIMEOUT = 5.0 if cluster_process.CHOSEN else 1.0  # of a call to Redis; no node of a cluster is paused here
 DEADLINE = 30.0
 
 
@@ -82,17 +84,27 @@ class PrivateRedis:
 class Ear:
     """Counts the joins and leaves that Redis told, per (scope, info)."""
 
+    MARKS = "marks"
+
     def __init__(self, server: PrivateRedis) -> None:
         self._client = server.client()
+        self._nodes = list(getattr(server, "clients", [self._client]))  # each passes on what it is told by the others
         self._pubsub = self._client.pubsub()  # type: ignore[no-untyped-call]
-        self._pubsub.psubscribe("topic/*")
-        assert self._pubsub.get_message(timeout=DEADLINE)
+        self._pubsub.psubscribe("topic/*", self.MARKS)
+        assert self._pubsub.get_message(timeout=DEADLINE) and self._pubsub.get_message(timeout=DEADLINE)
         self.raw: list[tuple[str, bytes]] = []
 
     def listen(self) -> None:
-        self._client.ping()
-        while message := self._pubsub.get_message(timeout=0.01):
-            if message["type"] == "pmessage":
+        """Hear all that was told until now: up to a mark that is told after it, at each node."""
+        marks = {secrets.token_bytes(8): node for node in self._nodes}
+        for mark, node in marks.items():
+            node.publish(self.MARKS, mark)
+        while marks:
+            message = self._pubsub.get_message(timeout=DEADLINE)
+            assert message, "what is told is not heard"
+            if message["channel"].decode() == self.MARKS:
+                marks.pop(message["data"], None)
+            elif message["type"] == "pmessage":
                 self.raw.append((message["channel"].decode().removeprefix("topic/"), message["data"]))
 
     def _count(self, head: bytes) -> Counter[tuple[str, bytes]]:
@@ -131,15 +143,14 @@ class Instance(Presence):
         self.store = Store(urls, timeout=TIMEOUT)
         self.reaped: list[Reaped] = []
         self.fencings = 0
-        times = {"lease_ttl": TTL, "renew_every": RENEW, "reap_every": REAP}
+        usual: dict[str, Any] = {"announce": announce, "lease_ttl": TTL, "renew_every": RENEW, "reap_every": REAP}
         super().__init__(
             self.store,
             instance=name,
-            announce=announce,
             describe=lambda: {"instance": name},
             on_fenced=self._note_fenced,
             on_reaped=self._note_reaped,
-            **times | options,
+            **usual | options,
         )
 
     async def _note_fenced(self) -> None:
@@ -199,8 +210,9 @@ def without_ttl(server: PrivateRedis) -> list[bytes]:
 
 
 def of_names(client: "redis.Redis") -> list[bytes]:
-    """Every key but those of the partitions themselves."""
-    return [key for key in client.scan_iter() if not key.startswith((b"flotilla:partition:", b"flotilla:made:"))]
+    """Every key but those of the partitions themselves, and of the layout."""
+    others = (b"flotilla:partition:", b"flotilla:made:", b"flotilla:layout", b"flotilla:virtual-shards:")
+    return [key for key in client.scan_iter() if not key.startswith(others)]
 
 
 def drifted(server: PrivateRedis) -> list[str]:

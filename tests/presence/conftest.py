@@ -9,20 +9,28 @@ import pytest_asyncio
 
 from flotilla.store import Store
 from tests.presence.cluster import Ear, Instance, Maker, PrivateRedis
-from tests.store.engine_process import CHOSEN, EngineProcess
+from tests.store import cluster_process
+from tests.store.fixtures import chosen_process, redis_process, shared_redis
+
+__all__ = ["redis_process", "shared_redis"]
 
 
 @pytest.fixture
-def server() -> Iterator[PrivateRedis]:
-    private = EngineProcess() if CHOSEN else PrivateRedis()
-    yield private  # type: ignore[misc]
+def server(request: pytest.FixtureRequest) -> Iterator[PrivateRedis]:
+    if cluster_process.CHOSEN:  # which takes seconds to start
+        yield request.getfixturevalue("redis_process")
+        return
+    private = chosen_process(PrivateRedis)
+    yield private
     private.close()
 
 
 @pytest.fixture
 def second_server() -> Iterator[PrivateRedis]:
-    private = EngineProcess() if CHOSEN else PrivateRedis()
-    yield private  # type: ignore[misc]
+    if cluster_process.CHOSEN:
+        pytest.skip("there is no other Redis beside a cluster")
+    private = chosen_process(PrivateRedis)
+    yield private
     private.close()
 
 

@@ -93,3 +93,13 @@ def test_the_demo_makes_its_secrets_itself_and_for_its_user_alone(tmp_path: Path
     made = {file.name: stat.S_IMODE(file.stat().st_mode) for file in (tmp_path / "var").iterdir()}
     assert made == dict.fromkeys(("secret_key", "token_secret", "api_key", "demo_password"), 0o600)
     assert len({file.read_text() for file in (tmp_path / "var").iterdir()}) == len(made)
+
+
+def test_a_vanished_postgresql_is_given_up_unless_the_address_says_otherwise(tmp_path: Path) -> None:
+    tell = "from django.conf import settings; import json; print(json.dumps(settings.DATABASES['default']['OPTIONS']))"
+    address = "postgres://user@db:5432/name?connect_timeout=30&sslmode=require"
+    done = python(tmp_path, tell, DJANGO_SECRET_KEY=KEY, DATABASE_URL=address)
+    options = json.loads(done.stdout)
+    assert (int(options["connect_timeout"]), options["sslmode"]) == (30, "require")
+    assert options["tcp_user_timeout"] == 10_000
+    assert options["keepalives_idle"] == 5

@@ -14,6 +14,8 @@ from flotilla.ratelimit.limiter import Limiter, Patience
 from flotilla.ratelimit.policies import Policy
 from flotilla.ratelimit.service import SYNC_TIMEOUT, TIMEOUT, reset_limits
 from flotilla.store import Shard
+from flotilla.store.slots import key_slot
+from flotilla.store.urls import in_slot
 from tests.store.fixtures import mortal_redis, redis_process, redis_url, shared_redis, store
 
 __all__ = ["mortal_redis", "redis_process", "redis_url", "shared_redis", "store"]
@@ -31,15 +33,15 @@ PATIENCE = 10.0  # seconds, where a test is not about deadlines: the machine may
 
 def make_limiter(url: str, **options: Any) -> Limiter:
     """A limiter as the service makes it."""
+    url = in_slot(url, key_slot(keys.TAG))
     return Limiter(Shard(0, url, TIMEOUT), Shard(0, url, SYNC_TIMEOUT), **options)
 
 
 @pytest_asyncio.fixture
 async def limiter(redis_url: str) -> AsyncIterator[Limiter]:
     """A limiter on an empty Redis, which waits for it."""
-    made = Limiter(
-        Shard(0, redis_url, PATIENCE), Shard(0, redis_url, PATIENCE), patience=Patience(PATIENCE, PATIENCE, PATIENCE)
-    )
+    url = in_slot(redis_url, key_slot(keys.TAG))
+    made = Limiter(Shard(0, url, PATIENCE), Shard(0, url, PATIENCE), patience=Patience(PATIENCE, PATIENCE, PATIENCE))
     yield made
     await made.close()
 

@@ -16,6 +16,7 @@ from flotilla.ratelimit.limiter import Limiter, Patience
 from flotilla.ratelimit.service import TIMEOUT
 from flotilla.realtime.client.command_time import COMMAND_WITHIN
 from tests.ratelimit.conftest import claim, make_limiter
+from tests.store.faults import FAULTS
 from tests.store.redis_process import RedisProcess, until
 
 INSIDE = ("time", "get", "set", "info", "config", "client", "hello")
@@ -127,6 +128,27 @@ async def test_without_redis_each_policy_s_own_mode_decides_and_it_heals(
         return (await decide_in(limiter, sync, asked))[0]
 
     await until(healed, within=10)
+    await limiter.close()
+
+
+@pytest.mark.parametrize("sync", [False, True])
+@pytest.mark.parametrize("name", ["NOREPLICAS", "MISCONF", "READONLY"])
+async def test_a_redis_that_takes_no_writes_is_away_for_the_limits_too(
+    mortal_redis: RedisProcess, name: str, sync: bool
+) -> None:
+    """A master that is cut off, say: each policy's own mode decides, and nothing is counted there."""
+    limiter = make_limiter(mortal_redis.url, instances=lambda: 1)
+
+    async def answered() -> bool:
+        return (await decide_in(limiter, sync, claim("1000/s burst=1000", "any", failure="closed")))[0]
+
+    await until(answered)
+    async with FAULTS[name](mortal_redis):
+        assert [(await decide_in(limiter, sync, failing("open")))[0] for _ in range(6)] == [True] * 6
+        assert [(await decide_in(limiter, sync, failing("closed")))[0] for _ in range(6)] == [False] * 6
+        assert [(await decide_in(limiter, sync, failing("local")))[0] for _ in range(6)] == [True] * 3 + [False] * 3
+
+    await until(answered, within=10)
     await limiter.close()
 
 

@@ -52,6 +52,13 @@ def test_every_fault_is_an_error_of_its_own(settings: Any) -> None:
     assert "namespaces.chat.presense: unknown key (in settings.REALTIME)." in [message.msg for message in found()]
 
 
+def test_what_is_durable_wants_a_history(settings: Any) -> None:
+    settings.REALTIME = {"namespaces": {"orders": {"durable": True}}}
+    assert ids() == ["flotilla_realtime.W010"]
+    settings.REALTIME = {"namespaces": {"orders": {"durable": True, "history_size": 10, "history_ttl": 60}}}
+    assert ids() == []
+
+
 @pytest.mark.parametrize("hook", ["no.such.hook", f"{__name__}.SECRET", f"{__name__}.missing"])
 def test_a_hook_that_cannot_be_used_is_an_error(settings: Any, hook: str) -> None:
     settings.REALTIME = {"namespaces": {"chat": {"subscribe_permission": hook}}}
@@ -102,7 +109,6 @@ def test_a_door_left_open_is_a_warning(settings: Any) -> None:
         {"allow_recovery": True},
         {"allow_positioning": True},
         {"delta_publish": True},
-        {"allowed_delta_types": ["fossil"]},
     ],
 )
 def test_an_option_without_effect_is_a_warning(settings: Any, options: dict[str, Any]) -> None:

@@ -20,6 +20,7 @@ def _bare_settings(settings: Any) -> Any:
     """No setting of the project decides these tests."""
     settings.REALTIME = {}
     settings.RATE_LIMITS = {}
+    settings.FLOTILLA = {name: value for name, value in settings.FLOTILLA.items() if name != "relay"}
     for name in ("REALTIME_CONFIG", "REALTIME_TOKEN_SECRET", "REALTIME_API_KEYS", "REALTIME_ALLOWED_ORIGINS"):
         setattr(settings, name, None)
     get_config.reset()
@@ -138,6 +139,86 @@ def test_what_needs_history_is_refused_without(key: str) -> None:
     assert "history_size" in problem.hint
 
 
+@pytest.mark.parametrize(
+    ("options", "key"),
+    [
+        ({"force_recovery_mode": "cache"}, "force_recovery_mode"),
+        ({"force_recovery_mode": "cache", "history_size": 1, "history_ttl": 60}, "force_recovery_mode"),
+        ({"force_recovery_mode": "cache", "allow_recovery": True}, "force_recovery_mode"),
+        ({"force_recovery_mode": "newest"}, "force_recovery_mode"),
+        ({"auto_cache_recover": True}, "auto_cache_recover"),
+        (
+            {"auto_cache_recover": True, "force_recovery": True, "history_size": 1, "history_ttl": 60},
+            "auto_cache_recover",
+        ),
+        (
+            {
+                "auto_cache_recover": True,
+                "force_recovery_mode": "cache",
+                "allow_recovery": True,
+                "history_size": 1,
+                "history_ttl": 60,
+            },
+            "auto_cache_recover",
+        ),
+    ],
+)
+def test_a_cache_that_nobody_recovers_from_is_refused(options: dict[str, Any], key: str) -> None:
+    assert the_problem({"namespaces": {"price": options}}).path == f"namespaces.price.{key}"
+
+
+@pytest.mark.parametrize("recovery", [{"force_recovery": True, "auto_cache_recover": True}, {"allow_recovery": True}])
+def test_a_cache(recovery: dict[str, Any]) -> None:
+    options = {"force_recovery_mode": "cache", "history_size": 1, "history_ttl": 60, **recovery}
+    with override_settings(REALTIME={"namespaces": {"price": options}}):
+        assert get_config.read().namespaces["price"].force_recovery_mode == "cache"
+
+
+KEPT = {"map": True, "history_size": 10, "history_ttl": 60}
+
+
+@pytest.mark.parametrize(
+    ("options", "key"),
+    [
+        ({"map": True}, "map"),
+        ({**KEPT, "conflate": True}, "conflate"),
+        ({**KEPT, "delta_publish": True}, "delta_publish"),
+        ({**KEPT, "allow_tags_filter": True}, "allow_tags_filter"),
+        ({**KEPT, "durable": True}, "durable"),
+        ({**KEPT, "force_recovery": True, "force_recovery_mode": "cache"}, "force_recovery_mode"),
+        ({"map_clients": True}, "map_clients"),
+        ({"map_users": True}, "map_users"),
+        ({**KEPT, "map_owner": "nobody"}, "map_owner"),
+        ({**KEPT, "map_client_key": "mine"}, "map_client_key"),
+        ({**KEPT, "map_max_keys": 0}, "map_max_keys"),
+        ({**KEPT, "map_key_ttl": -1}, "map_key_ttl"),
+    ],
+)
+def test_a_map_that_cannot_be_is_refused(options: dict[str, Any], key: str) -> None:
+    problem = the_problem({"namespaces": {"pad": options}})
+    assert problem.path == f"namespaces.pad.{key}" and problem.hint
+
+
+@pytest.mark.parametrize(("name", "option"), [("clients", "map_clients"), ("users", "map_users")])
+def test_maps_of_presence_have_their_names_alone(name: str, option: str) -> None:
+    """`$clients:room` would be a private channel of a namespace `clients` as well."""
+    watched = {"presence": True, option: True}
+    problem = the_problem({"namespaces": {"room": watched, name: {}}})
+    assert problem.path == f"namespaces.{name}" and option in problem.hint
+    with override_settings(
+        REALTIME={"namespaces": {"room": watched, {"clients": "users", "users": "clients"}[name]: {}}}
+    ):
+        get_config.read()
+
+
+def test_personal_channels_are_no_maps() -> None:
+    """The server subscribes to them, which it cannot to a map: nobody could connect."""
+    problem = the_problem({"without_namespace": KEPT, "user_personal_channel": True})
+    assert problem.path == "without_namespace.map" and problem.hint
+    with override_settings(REALTIME={"without_namespace": KEPT}):
+        get_config.read()
+
+
 def test_a_position_may_not_expire_before_its_publications() -> None:
     options = {"history_size": 1, "history_ttl": "2h", "history_meta_ttl": "1h"}
     assert the_problem({"without_namespace": options}).path == "without_namespace.history_meta_ttl"
@@ -157,6 +238,12 @@ def test_a_policy_is_one_of_those_there_are() -> None:
 
 def test_a_lease_is_renewed_before_it_ends() -> None:
     assert the_problem({"lease_ttl": 2, "lease_renew": 2}).path == "lease_renew"
+
+
+def test_who_is_without_redis_for_less_than_a_lease_keeps_its_clients() -> None:
+    assert the_problem({"disconnect_without_redis_after": 5}).path == "disconnect_without_redis_after"
+    with override_settings(REALTIME={"disconnect_without_redis_after": "15s"}):
+        assert get_config.read().disconnect_without_redis_after == 15
 
 
 def test_a_message_that_is_allowed_is_no_more_than_a_second_s_bytes() -> None:

@@ -38,14 +38,14 @@ def test_what_replaces_an_option_of_centrifugo_is_a_setting() -> None:
 
 
 def test_options_of_a_namespace_that_are_said_to_be_there_are_there() -> None:
-    (said,) = re.findall(r"have the same names: (.*?)\. `delta_publish`", text_of("FROM_CENTRIFUGO.md"), re.DOTALL)
+    (said,) = re.findall(r"have the same names: (.*?)\. `channel_regex`", text_of("FROM_CENTRIFUGO.md"), re.DOTALL)
     named = {code for code in codes(said) if code not in ("client", "subscriber", "anonymous")}
     families = {name.removesuffix("…") for name in named if name.endswith("…")}
     named = {name for name in named if not name.endswith("…")}
     named |= {option for option in OPTIONS if option.startswith(tuple(families))}
     assert named <= OPTIONS
-    ours_alone = {option for option in OPTIONS if option.endswith("_permission")}
-    assert OPTIONS - named - ours_alone == {"delta_publish", "allowed_delta_types"}
+    ours_alone = {option for option in OPTIONS if option.endswith("_permission")} | {"conflate", "durable"}
+    assert OPTIONS - named - ours_alone == set()
 
 
 @pytest.mark.parametrize("guide", GUIDES)

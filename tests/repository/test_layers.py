@@ -1,5 +1,6 @@
 """The layers: each contract of pyproject.toml is one that a wrong import breaks, and the documents say the same."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -74,7 +75,8 @@ def complaints(tmp_path_factory: pytest.TempPathFactory) -> str:
         for importer, imported in pairs:
             import_wrongly(copy, importer, imported)
     command = [sys.executable, "-c", RUN, "--no-cache"]
-    done = subprocess.run(command, cwd=copy, capture_output=True, text=True, timeout=100)
+    wide = os.environ | {"COLUMNS": "500"}  # or it breaks lines between names
+    done = subprocess.run(command, cwd=copy, env=wide, capture_output=True, text=True, timeout=100)
     assert done.returncode == 1, f"{done.stdout}\n{done.stderr}"
     return done.stdout
 

@@ -9,10 +9,14 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/**/*.md")]
 MODULE = re.compile(r"`((?:project|realtime|presence|ratelimit|monitoring|store|ops|examples)/[\w/.-]+\.(?:py|lua))`")
 
+OF_THE_SHOP = {"store/live.py", "store/models.py"}  # of the project that guides begin from (`tests/host`)
+
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_modules_that_are_named_are_there(document: Path) -> None:
-    assert [path for path in MODULE.findall(document.read_text()) if not (ROOT / path).is_file()] == []
+    assert [
+        path for path in MODULE.findall(document.read_text()) if not (ROOT / path).is_file() and path not in OF_THE_SHOP
+    ] == []
 
 
 def test_the_map_for_newcomers_leads_somewhere() -> None:

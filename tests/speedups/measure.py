@@ -49,6 +49,7 @@ CONFIG = {
     "namespaces": {"room": {**ALLOWED, "history_size": 100, "history_ttl": "300s", "force_recovery": True}},
 }
 DATA = b'{"n":12345,"text":"%b"}' % (b"x" * 80)
+LARGE = b'{"text":"%b","n":%%d}' % (b"x" * 10_000)
 PUBLISH = b'{"id":17,"publish":{"channel":"room:%d","data":%b}}'
 
 
@@ -90,6 +91,7 @@ def functions(rounds: int) -> None:
         "`pack`, a call of a script": lambda of: of.pack(call),
         "`read_publication`, or the envelope": lambda of: of.read_publication(announced) or envelope.decode(announced),
         "`publication_push`": lambda of: of.publication_push(b'"room:7"', body, 12345),
+        "`fossil_delta`, one number of 10 KB": lambda of: of.fossil_delta(LARGE % 12345, LARGE % 67890),
         "`framed`": lambda of: of.framed(TEXT, push),
     }
     for name, call_of in calls.items():

@@ -11,6 +11,7 @@ import psutil
 import pytest
 
 from flotilla.realtime.engine import envelope
+from flotilla.speedups.pure import protobuf
 from tests import fuzzing
 from tests.both_implementations import NATIVE, PYTHON
 from tests.raw_frames import BINARY, TEXT, frame
@@ -60,6 +61,7 @@ def look(name: str, chance: random.Random) -> None:
     wire, most = frames(chance), chance.choice((0, 1, 125, MAX, 2**63 - 1))
     start = chance.randrange(len(wire) + 2) if chance.random() < 0.5 else 0
     assert NATIVE.first_text(wire, start, most) == PYTHON.first_text(wire, start, most), name
+    assert NATIVE.first_binary(wire, start, most) == PYTHON.first_binary(wire, start, most), name
     payload, mask = chance.randbytes(chance.randrange(70)), chance.randbytes(4)
     assert NATIVE.unmask(payload, mask) == PYTHON.unmask(payload, mask), name
     opcode, offset = chance.randrange(16), chance.choice((0, 1, 99, 100, 2**53, 2**63))
@@ -69,6 +71,27 @@ def look(name: str, chance: random.Random) -> None:
     command = arguments(chance)
     assert outcome(NATIVE.pack, command) == outcome(PYTHON.pack, command), name
     look_at_publication(name, announcement(chance))
+    changed = b"".join(chance.choice((part, part, fuzzing.damaged(chance, part + b"."))) for part in (wire, body, wire))
+    assert NATIVE.fossil_delta(wire + body, changed) == PYTHON.fossil_delta(wire + body, changed), name
+    look_at_protobuf(name, chance)
+
+
+def look_at_protobuf(name: str, chance: random.Random) -> None:
+    """A publish command that is mostly proper, and the push of a publication."""
+    parts = [chance.randbytes(chance.choice((0, 1, 50, 127, 128, 300))) for _ in range(4)]
+    offset = chance.choice((0, 1, 127, 128, 2**32, 2**64 - 1))
+    arguments = (parts[0], parts[1], parts[2], offset, parts[3])
+    assert NATIVE.protobuf_push(*arguments) == PYTHON.protobuf_push(*arguments), name
+    id = chance.choice((0, 1, 127, 128, 2**32 - 1, 2**32, 2**64 - 1))
+    channel = chance.choice((b"room:1", b"", "ü".encode() * 100, b"\xff"))
+    publish = protobuf.sized(0x0A, channel) + protobuf.sized(0x12, parts[1])
+    command = b"\x08" + protobuf.varint(id) + protobuf.sized(0x3A, publish)
+    message = parts[0] + protobuf.varint(len(command)) + command + chance.choice((b"", b"\x00", parts[2]))
+    if chance.random() < 0.5:
+        message = fuzzing.damaged(chance, message)
+    start = chance.choice((len(parts[0]), 0, chance.randrange(len(message) + 2)))
+    found = outcome(PYTHON.protobuf_publish, message, start)
+    assert outcome(NATIVE.protobuf_publish, message, start) == found, name
 
 
 def look_at_publication(name: str, announced: bytes) -> None:
@@ -121,6 +144,8 @@ def strange(times: int) -> None:
         ("publication_push", b"", b"}", 1),
         ("publication_push", large, large, -1),
         ("publication_push", large, large, 2**64),
+        ("fossil_delta", large, "text"),
+        ("fossil_delta", None, large),
         ("pack", (large, 10**30, None)),
         ("pack", (10**30, "\ud800")),
         ("pack", (*range(100), None)),

@@ -40,9 +40,7 @@ async def masterdown(server: RedisProcess) -> AsyncIterator[None]:
 @contextlib.asynccontextmanager
 async def busy(server: RedisProcess) -> AsyncIterator[None]:
     """Somebody's script does not end."""
-    server.ask("CONFIG", "SET", "lua-time-limit", "100")
-    script = asyncio.create_task(asyncio.to_thread(_suppressed, server, "EVAL", BLOCKING, "0"))
-    await until(lambda: asyncio.to_thread(_is_busy, server))
+    script = await _begun(server, BLOCKING)
     try:
         yield
     finally:
@@ -51,8 +49,33 @@ async def busy(server: RedisProcess) -> AsyncIterator[None]:
         server.ask("CONFIG", "SET", "lua-time-limit", "5000")
 
 
+@contextlib.asynccontextmanager
+async def unkillable(server: RedisProcess) -> AsyncIterator[None]:
+    """Somebody's script does not end and has written, so Redis does not let it be ended: only its own end helps."""
+    server.ask("SAVE")
+    script = await _begun(server, f"redis.call('SET', 'written', '1') {BLOCKING}")
+    try:
+        yield
+    finally:
+        try:
+            await asyncio.to_thread(server.ask, "SCRIPT", "KILL")
+        except redis.ResponseError as error:
+            assert "UNKILLABLE" in str(error)
+        await asyncio.to_thread(server.kill)
+        await script
+        await asyncio.to_thread(server.start)
+
+
+async def _begun(server: RedisProcess, script: str) -> asyncio.Task[None]:
+    """A script that runs until it is ended."""
+    server.ask("CONFIG", "SET", "lua-time-limit", "100")
+    running = asyncio.create_task(asyncio.to_thread(_suppressed, server, "EVAL", script, "0"))
+    await until(lambda: asyncio.to_thread(_is_busy, server))
+    return running
+
+
 def _suppressed(server: RedisProcess, *command: str) -> None:
-    with contextlib.suppress(redis.ResponseError):
+    with contextlib.suppress(redis.ResponseError, redis.ConnectionError):
         server.ask(*command)
 
 
@@ -72,6 +95,36 @@ async def oom(server: RedisProcess) -> AsyncIterator[None]:
         yield
     finally:
         server.ask("CONFIG", "SET", "maxmemory", "0")
+
+
+@contextlib.asynccontextmanager
+async def noreplicas(server: RedisProcess) -> AsyncIterator[None]:
+    """A master that is cut off from the replicas it must have."""
+    server.ask("CONFIG", "SET", "min-replicas-to-write", "1")
+    try:
+        yield
+    finally:
+        server.ask("CONFIG", "SET", "min-replicas-to-write", "0")
+
+
+@contextlib.asynccontextmanager
+async def misconf(server: RedisProcess) -> AsyncIterator[None]:
+    """It cannot save, and takes no writes until it can."""
+    server.ask("CONFIG", "SET", "save", "3600 1")
+    in_the_way = server.folder / "dump.rdb"
+    in_the_way.mkdir()
+    await _saved(server, "err")
+    try:
+        yield
+    finally:
+        in_the_way.rmdir()
+        await _saved(server, "ok")
+        server.ask("CONFIG", "SET", "save", "")
+
+
+async def _saved(server: RedisProcess, outcome: str) -> None:
+    server.ask("BGSAVE")
+    await until(lambda: server.ask("INFO", "persistence")["rdb_last_bgsave_status"] == outcome)
 
 
 def forbidden(*rules: str) -> Fault:
@@ -124,6 +177,9 @@ FAULTS: dict[str, Fault] = {
     "MASTERDOWN": masterdown,
     "BUSY": busy,
     "OOM": oom,
+    "NOREPLICAS": noreplicas,
+    "MISCONF": misconf,
+    "UNKILLABLE": unkillable,
     "NOPERM scripts": forbidden("-eval", "-evalsha", "-script"),
     "NOPERM publish": forbidden("-publish"),
     "NOPERM streams": forbidden("-xrange", "-xadd", "-hmget"),

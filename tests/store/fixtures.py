@@ -1,20 +1,28 @@
 """Fixtures around a private Redis, imported by the conftest of each folder that needs them."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
 
 import pytest
 import pytest_asyncio
 
 from flotilla.store import Store
-from tests.store.engine_process import CHOSEN, EngineProcess
+from tests.store import cluster_process, engine_process
 from tests.store.redis_process import RedisProcess
+
+
+def chosen_process(usual: Callable[[], Any] = RedisProcess) -> Any:
+    """A Redis, or what stands in for one: the engine in the process, or a cluster."""
+    if engine_process.CHOSEN:
+        return engine_process.EngineProcess()
+    return cluster_process.ClusterProcess() if cluster_process.CHOSEN else usual()
 
 
 @pytest.fixture(scope="session")
 def shared_redis() -> Iterator[RedisProcess]:
     """One Redis for all tests that leave it alive."""
-    process = EngineProcess() if CHOSEN else RedisProcess()
-    yield process  # type: ignore[misc]
+    process = chosen_process()
+    yield process
     process.close()
 
 
@@ -34,8 +42,8 @@ def redis_url(redis_process: RedisProcess) -> str:
 @pytest.fixture
 def mortal_redis() -> Iterator[RedisProcess]:
     """A Redis of this test's own, which it may kill."""
-    if CHOSEN:
-        pytest.skip("the engine in the process cannot be killed")
+    if engine_process.CHOSEN or cluster_process.CHOSEN:
+        pytest.skip("this engine cannot be killed")
     process = RedisProcess()
     yield process
     process.close()

@@ -13,9 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 DEADLINE = 20.0
+NO_RETRY = Retry(NoBackoff(), 0)  # nobody waits several times for a server that hangs
 MASTER = "mymaster"
+GUARD = "guard"
 
 
 def has_ipv6() -> bool:
@@ -95,9 +99,12 @@ class Server:
     password: str = ""
     sentinel: bool = False
     check_hostname: bool = True
+    port: int = 0  # one that is free
+    program: str = "redis-server"
+    at_once: bool = True  # started when it is made
 
     def __post_init__(self) -> None:
-        self.port = free_port(self.host)
+        self.port = self.port or free_port(self.host)
         self._process: subprocess.Popen[bytes] | None = None
         self.folder.mkdir(parents=True, exist_ok=True)
         ports = {"port": self.port} if self.tls is None else {"port": 0, "tls-port": self.port}
@@ -109,13 +116,15 @@ class Server:
         options |= self.options
         lines = [f"{name} {value}" for name, value in options.items()] + list(self.lines)
         (self.folder / "conf").write_text("\n".join(lines) + "\n")
-        self.start()
+        if self.at_once:
+            self.start()
 
-    def start(self) -> None:
-        """Start it, and wait until it answers."""
-        words = ["redis-server", str(self.folder / "conf"), *(["--sentinel"] if self.sentinel else [])]
+    def start(self, wait: bool = True) -> None:
+        """Start it, and wait until it answers unless that is not wanted."""
+        words = [self.program, str(self.folder / "conf"), *(["--sentinel"] if self.sentinel else [])]
         self._process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        wait_for(lambda: self.ask("PING"), f"a server that answers: {(self.folder / 'log')}")
+        if wait:
+            wait_for(lambda: self.ask("PING"), f"a server that answers: {(self.folder / 'log')}")
 
     def is_master(self) -> bool:
         """Whether it takes writes."""
@@ -129,7 +138,9 @@ class Server:
             tls = {"ssl": True, "ssl_ca_certs": str(self.tls.ca), "ssl_certfile": str(cert), "ssl_keyfile": str(key)}
             tls["ssl_check_hostname"] = self.check_hostname
         login = {"username": self.user or None, "password": self.password or None}
-        with redis.Redis(host=self.host, port=self.port, protocol=2, socket_timeout=5, **login, **tls) as client:
+        with redis.Redis(
+            host=self.host, port=self.port, protocol=2, socket_timeout=5, retry=NO_RETRY, **login, **tls
+        ) as client:
             client.response_callbacks.clear()
             return client.execute_command(*command)
 
@@ -137,6 +148,11 @@ class Server:
     def at(self) -> str:
         """Its place in an address."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def running(self) -> bool:
+        """Whether it was started and has not ended."""
+        return self._process is not None and self._process.poll() is None
 
     def send(self, number: signal.Signals) -> None:
         """Send it a signal."""
@@ -165,11 +181,19 @@ class Fleet:
         replicas: int = 2,
         sentinels: int = 3,
         sentinel_lines: Sequence[str] = (),
+        options: dict[str, str] | None = None,
+        guarded: bool = False,
     ) -> None:
+        """`options`: of the servers. `guarded`: replicas and sentinels are a user of their own, `GUARD`, whom a server
+        can lock out (`cut_off`): it is cut off from them then, and not from its clients."""
         self._sentinel_lines = sentinel_lines
+        self.guarded = guarded
+        password = password or ("word" if guarded else "")
         self.tls, self.password, self.sentinel_password = tls, password, sentinel_password
         own = {"requirepass": password, "masterauth": password} if password else {}
         own |= {} if tls is None else {"tls-replication": "yes"}
+        own |= {"masteruser": GUARD, "user": f"{GUARD} on >{password} ~* &* +@all"} if guarded else {}
+        own |= options or {}
         self.all: list[Server] = []
         try:
             for number in range(1 + replicas):
@@ -192,6 +216,8 @@ class Fleet:
         ]
         if self.password:
             lines.append(f"sentinel auth-pass {MASTER} {self.password}")
+        if self.guarded:
+            lines.append(f"sentinel auth-user {MASTER} {GUARD}")
         if self.sentinel_password:
             lines += [f"requirepass {self.sentinel_password}", f"sentinel sentinel-pass {self.sentinel_password}"]
         if self.tls is not None:
@@ -218,12 +244,29 @@ class Fleet:
         _, port = self.sentinels[0].ask("SENTINEL", "GET-MASTER-ADDR-BY-NAME", MASTER)
         return next(server for server in self.servers if server.port == int(port))
 
+    def cut_off(self, server: Server) -> None:
+        """From now on its replicas and the sentinels cannot reach it; clients can."""
+        server.ask("ACL", "SETUSER", GUARD, "off")
+        server.ask("CLIENT", "KILL", "USER", GUARD)
+
+    def reach_again(self, server: Server) -> None:
+        """The end of `cut_off`."""
+        server.ask("ACL", "SETUSER", GUARD, "on")
+
     def fail_over(self) -> None:
         """Have the first sentinel promote a replica."""
         self.sentinels[0].ask("SENTINEL", "FAILOVER", MASTER)
 
+    def _known_as_replicas(self, sentinel: Server) -> bool:
+        """Whether a sentinel has seen what the last failover made of the others. Until then it may take the next one's
+        new master for one that is to be a replica, as it was when it looked last."""
+        told = [dict(zip(one[::2], one[1::2], strict=True)) for one in sentinel.ask("SENTINEL", "REPLICAS", MASTER)]
+        return all((one[b"role-reported"], one[b"flags"]) == (b"slave", b"slave") for one in told)
+
     def whole(self) -> bool:
         """Whether every sentinel is ready for another failover, and every replica in step."""
+        if not all(self._known_as_replicas(one) for one in self.sentinels):
+            return False
         masters = {self.facts(one)[b"port"] for one in self.sentinels}
         calm = all(self.facts(one)[b"flags"] == b"master" for one in self.sentinels)
         others = [server for server in self.servers if server is not self.master()]

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import re
 import signal
+import threading
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -18,8 +19,10 @@ import pytest_asyncio
 from flotilla.realtime.engine.layer import ChannelLayer
 from flotilla.store import Shard, StoreUnavailable
 from flotilla.store.partitions import Partitions
+from flotilla.store.pools import guide_of
+from flotilla.store.sentinels import Said, Sentinels
 from flotilla.store.urls import layer_host
-from tests.store.redis_fleet import Fleet, Server
+from tests.store.redis_fleet import MASTER, Fleet, Server
 from tests.store.redis_process import until
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(150)]
@@ -117,6 +120,98 @@ async def test_a_call_that_is_under_way_to_the_old_master_is_told_at_once(fleet:
         old.ask("CLIENT", "UNPAUSE")
 
 
+async def test_nothing_that_was_answered_through_a_planned_failover_is_lost(fleet: Fleet, shard: Shard) -> None:
+    """Calls wait from the sentinels' word that they are about to promote a replica until it is the master."""
+    old = fleet.master()
+    await both_on(shard, old)
+    enough, faults = threading.Event(), []
+
+    async def write() -> int:
+        count = 0
+        while not enough.is_set():
+            try:
+                count = await shard.execute("RPUSH", "coroutines", count)
+            except StoreUnavailable as error:
+                faults.append(error)
+        return count
+
+    def write_in_thread() -> int:
+        count = 0
+        while not enough.is_set():
+            try:
+                count = shard.execute_sync("RPUSH", "threads", count)
+            except StoreUnavailable as error:
+                faults.append(error)
+        return count
+
+    writing = asyncio.gather(write(), asyncio.to_thread(write_in_thread))
+    try:
+        await until(lambda: old.ask("LLEN", "coroutines") and old.ask("LLEN", "threads"))
+        fleet.fail_over()
+        new = await another_master(fleet, old)
+        at = [new.ask("LLEN", name) for name in ("coroutines", "threads")]
+        await until(lambda: all(new.ask("LLEN", n) > k for n, k in zip(("coroutines", "threads"), at, strict=True)))
+    finally:
+        enough.set()
+        counts = await writing
+    assert old.is_master(), "they went over only when the old master ended"
+    assert [new.ask("LLEN", name) for name in ("coroutines", "threads")] == counts
+    assert faults == []
+
+
+async def test_calls_for_a_master_that_is_not_replaced_go_to_it_after_a_while(fleet: Fleet, shard: Shard) -> None:
+    """The sentinel's plan came to nothing."""
+    await both_on(shard, fleet.master())
+    shard._link().leaving()
+    shard._threads.leaving()
+    await asyncio.sleep(0)
+    call = asyncio.ensure_future(shard.execute("PING"))
+    done, _ = await asyncio.wait([call], timeout=0.3)
+    assert not done
+    assert await asyncio.wait_for(call, 10) == b"PONG"
+    assert await asyncio.to_thread(shard.execute_sync, "PING") == b"PONG"
+
+
+async def test_a_promotion_that_another_sentinel_takes_back_is_taken_back_here(fleet: Fleet, shard: Shard) -> None:
+    """One that did not hear of it makes the new master a replica again."""
+    master = fleet.master()
+    (replica,) = (server for server in fleet.servers if server is not master)
+    await both_on(shard, master)
+    behind = guide_of(fleet.url)
+    assert isinstance(behind, Sentinels) and behind._said is not None
+
+    async def see(said: Said) -> None:
+        behind._seen_until = asyncio.get_running_loop().time() + 600
+        behind._learn(said)
+
+    await asyncio.wrap_future(behind._speaker.run(see(Said(behind._said.epoch + 1, (replica.host, replica.port)))))
+    await both_on(shard, master)
+
+
+async def test_sentinels_that_were_set_up_again_with_another_master_are_followed(tmp_path: Path) -> None:
+    """They count their decisions from the beginning, and the old master is there and takes writes."""
+    lines = [f"sentinel config-epoch {MASTER} 5", "sentinel current-epoch 5"]
+    fleet = Fleet(tmp_path, replicas=1, sentinel_lines=lines)
+    shard = Shard(0, fleet.url, partitions=Partitions())
+    try:
+        old = fleet.master()
+        (other,) = (server for server in fleet.servers if server is not old)
+        await both_on(shard, old)
+        other.ask("REPLICAOF", "NO", "ONE")
+        for sentinel in fleet.sentinels:
+            sentinel.kill()
+            conf = sentinel.folder / "conf"
+            own = [line for line in conf.read_text().splitlines() if "sentinel" not in line]
+            conf.write_text("\n".join([*own, f"sentinel monitor {MASTER} {other.host} {other.port} 2"]) + "\n")
+        for sentinel in fleet.sentinels:
+            sentinel.start()
+        await both_on(shard, other)
+        assert old.is_master()
+    finally:
+        await shard.close()
+        fleet.close()
+
+
 async def test_a_killed_master_is_followed(fleet: Fleet, shard: Shard) -> None:
     old = fleet.master()
     await both_on(shard, old)
@@ -131,6 +226,26 @@ async def test_sentinels_that_let_nobody_subscribe_are_still_asked(tmp_path: Pat
     shard = Shard(0, fleet.url, partitions=Partitions())
     try:
         await both_on(shard, fleet.master())
+    finally:
+        await shard.close()
+        fleet.close()
+
+
+async def test_a_user_that_may_not_hear_of_it_beforehand_hears_of_it_afterwards(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rights = "resetchannels &+switch-master &+promoted-slave -@all +auth +ping +subscribe"
+    rights += " +sentinel|master +sentinel|get-master-addr-by-name"
+    fleet = Fleet(tmp_path, replicas=1, sentinel_lines=[f"user flotilla on >word {rights}"])
+    shard = Shard(0, f"{fleet.url}?sentinel_username=flotilla&sentinel_password=word", partitions=Partitions())
+    try:
+        old = fleet.master()
+        await both_on(shard, old)
+        fleet.fail_over()
+        await both_on(shard, await another_master(fleet, old))
+        assert old.is_master()
+        told = [record for record in caplog.records if "failovers lose more than they must" in record.getMessage()]
+        assert len(told) == 1
     finally:
         await shard.close()
         fleet.close()

@@ -149,7 +149,7 @@ async def test_threads_hear_the_code_of_an_error_reply(redis_process: RedisProce
         lambda: shard.run_sync(ADD, ["sum"], [1]),
         lambda: shard.batch_sync([("GET", "key"), write]),
     ]
-    for name in ("READONLY", "BUSY", "OOM"):
+    for name in ("READONLY", "BUSY", "OOM", "NOREPLICAS", "MISCONF"):
         first = shard.execute_sync("CLIENT", "ID")
         async with FAULTS[name](redis_process):
             for number, ask in enumerate(asks):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from flotilla.store.urls import check_url, checked_urls, layer_host, split_urls
+from flotilla.store.urls import check_url, checked_urls, expanded, in_slot, layer_host, split_urls
 from project.environment import Environment
 
 FORMS = (
@@ -22,6 +22,9 @@ FORMS = (
     "redis+sentinel://{}:word@one:26379,two/master/0",
     "redis+sentinel://one,two/master?sentinel_password={}",
     "redis+sentinel://one,two/master?sentinel_username={}&sentinel_password=x",
+    "redis+cluster://user:{}@one:7000,two",
+    "redis+cluster://:{}@one?tls=1&shards=x",
+    "redis+cluster://one/{}",
     "redis://:{}@host:70000",
     "redis://:{}@/0",
     "redis://:{}@host/zero",
@@ -58,6 +61,8 @@ def test_a_list_is_split_between_addresses_only() -> None:
         "unix:///r.sock?db=1&password=p",
         "redis+sentinel://a,b:2/m",
         "redis+sentinel://u:p@a,[::1]:26379/m/1?sentinel_username=s&sentinel_password=p&tls=1&sentinel_tls=0",
+        "redis+cluster://a",
+        "redis+cluster://u:p@a:7000,b,[::1]:7002/?shards=256&tls=1&verify=0",
         "redis://[::1]:6379",
         "redis://[fe80::1%25eth0]:6379/1",
     ],
@@ -111,6 +116,16 @@ def test_good_addresses_pass(url: str) -> None:
         ("redis+sentinel://a/one,two", "one master"),
         ("redis+sentinel://a/m?sentinel_username=x", "sentinel_password"),
         ("redis+sentinel://a/m?verify=0", "tls=1"),
+        ("redis+cluster://", "host is missing"),
+        ("redis+cluster://a,", "host is missing"),
+        ("redis+cluster://a/0", "one database"),
+        ("redis+cluster://a?db=0", "it has shards, tls, ca"),
+        ("redis+cluster://a?shard=3", "did you mean shards"),
+        ("redis+cluster://a?shards=0", "a number from 1 to 256"),
+        ("redis+cluster://a?shards=257", "a number from 1 to 256"),
+        ("redis+cluster://a?shards=few", "a number from 1 to 256"),
+        ("redis+cluster://a?slot=16384", "a number from 0 to 16383"),
+        ("redis+cluster://a?verify=0", "tls=1"),
     ],
 )
 def test_of_a_bad_address_the_mend_is_named(url: str, mend: str) -> None:
@@ -127,6 +142,9 @@ def test_of_a_bad_address_the_mend_is_named(url: str, mend: str) -> None:
         ("redis://a/0,redis://a:6379", "addresses 1 and 2 are the same Redis"),
         ("redis+sentinel://a,b/m,redis+sentinel://b,a/m/0", "addresses 1 and 2 are the same Redis"),
         ("redis://a,redis://b:0", "address 2 of 2"),
+        ("redis+cluster://a,redis+cluster://b", "a cluster is the whole store"),
+        ("redis://a,redis+cluster://b,c", "a cluster is the whole store"),
+        ("redis+cluster://a?slot=7", "leave the option slot out"),
     ],
 )
 def test_of_a_bad_list_the_address_is_named_by_its_place(value: str, mend: str) -> None:
@@ -137,6 +155,19 @@ def test_of_a_bad_list_the_address_is_named_by_its_place(value: str, mend: str) 
 def test_several_groups_of_sentinels_are_several_shards() -> None:
     groups = ["redis+sentinel://a:1,b:2/one", "redis+sentinel://a:1,b:2/two", "redis://c"]
     assert checked_urls(", ".join(groups)) == groups
+
+
+def test_a_cluster_is_an_address_for_each_of_its_shards() -> None:
+    assert expanded(["redis+cluster://a,b"])[11] == "redis+cluster://a,b?slot=15701"
+    assert expanded(["redis+cluster://a?shards=2"]) == (
+        "redis+cluster://a?shards=2&slot=4096",
+        "redis+cluster://a?shards=2&slot=12288",
+    )
+    assert expanded(["redis://a", "redis://b"]) == ("redis://a", "redis://b")
+    assert all(layer_host(url)["address"] == url for url in expanded(["redis+cluster://a"]))
+    with pytest.raises(ValueError, match="expanded"):
+        layer_host("redis+cluster://a")
+    assert in_slot("redis://a", 7) == "redis://a" and in_slot("redis+cluster://a", 7) == "redis+cluster://a?slot=7"
 
 
 def test_one_address_is_one() -> None:
@@ -165,7 +196,7 @@ def test_a_secret_is_never_said(form: str, text: str, special: str, encoded: boo
     value = form.replace("{}", quote(secret, safe="") if encoded else secret)
     environment = Environment({"REDIS_URL": value})
     urls = environment.redis("REDIS_URL", [])
-    said = [repr(environment), repr(urls), pformat(urls), pformat([layer_host(url) for url in urls])]
+    said = [repr(environment), repr(urls), pformat(urls), pformat([layer_host(url) for url in expanded(urls)])]
     try:
         checked_urls(value)
     except ValueError:

@@ -33,17 +33,17 @@ def test_the_excerpt_is_one_of_the_project(project: Project) -> None:
 def test_the_tests_pass_under_djangos_runner(project: Project) -> None:
     (project.folder / "tests/test_with_pytest.py").unlink()
     said = project.manage("test")
-    assert re.search(r"Ran 8 tests", said) and "flotilla_realtime" not in said
+    assert re.search(r"Ran 10 tests", said) and "flotilla_realtime" not in said
 
 
 def test_the_tests_pass_under_djangos_runner_side_by_side(project: Project) -> None:
     (project.folder / "tests/test_with_pytest.py").unlink()
-    assert re.search(r"Ran 8 tests", project.manage("test", "--parallel", "2"))
+    assert re.search(r"Ran 10 tests", project.manage("test", "--parallel", "2"))
 
 
 def test_the_tests_pass_under_pytest(project: Project) -> None:
-    assert "11 passed" in project.pytest("-n", "0", "tests")
+    assert "13 passed" in project.pytest("-n", "0", "tests")
 
 
 def test_the_tests_pass_under_pytest_side_by_side(project: Project) -> None:
-    assert "11 passed" in project.pytest("-n", "2", "tests")
+    assert "13 passed" in project.pytest("-n", "2", "tests")

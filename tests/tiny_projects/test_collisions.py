@@ -103,6 +103,7 @@ def test_flotilla_lists_runs_and_explains_its_commands(tmp_path: Path, redis_url
         ('re_path(r"^health/(\\w+)$", view), ours', "", ["W021"], ["/health/live is answered by Flotilla before"]),
         ('path("health/", view), ours', "", ["I020"], ["the paths beside it by /health/ (urls.view)"]),
         ('path("health/", Items.as_view()), ours', "", ["I020"], ["by /health/ (urls.Items)"]),
+        ('path("emulation", view), ours', "", ["W021"], ["/emulation is answered by Flotilla before"]),
         ('path("discount/100%/", view), ours', "", [], []),
         ('ours, re_path(r"", view)', "", [], []),
     ],

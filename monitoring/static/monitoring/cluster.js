@@ -2,7 +2,7 @@
 // WebSocket, one message an instance and interval. All go into a window of slots: charts are drawn of it, and a table of
 // the newest.
 
-import { morph } from "../realtime/admin/morph.js";
+import { morph } from "../realtime/morph.js";
 import { Chart } from "./chart.js";
 import { Window } from "./window.js";
 

@@ -51,6 +51,7 @@ class Command(Serve):
         if settings.FLOTILLA_DEMO:
             _make_admin()
             call_command("make_rooms", settings.DEMO_PASSWORD)
+            call_command("make_board")
 
     def environment(self) -> dict[str, str]:
         """The demo is every instance's."""
@@ -62,6 +63,8 @@ class Command(Serve):
         yield from lines
         if settings.FLOTILLA_DEMO:
             yield f"  rooms    {url}{self.root_path}/rooms/ as ann or bob, password {settings.DEMO_PASSWORD}"
+            yield f"  notices  {url}{self.root_path}/notices/ as the same"
+            yield f"  board    {url}{self.root_path}/board/ as the same"
             yield f"  API key  in {settings.VAR_DIR / 'api_key'}"
         yield last
 

@@ -55,7 +55,7 @@ async def _connect(client: Client, id: int, request: ConnectRequest) -> None:
             client.forget_subscription(one.subscription)
         raise
     client.connected()
-    client.send(replies.reply(id, "connect", _result(client, identity, established)))
+    client.send(client.encoding.reply(id, "connect", _result(client, identity, established)))
     for one in established:
         one.activate()
     node.connected(client)
@@ -141,6 +141,8 @@ def _result(client: Client, identity: Identity, established: list[Established]) 
         result["data"] = msgspec.Raw(data)
     if established:
         result["subs"] = _subs(established, room_in_reply(client))
+    if client.session:
+        result |= {"session": client.session, "node": client.node.sessions.name}
     if config.ping_interval:
         result |= {"ping": max(1, round(config.ping_interval)), "pong": True}
     return result

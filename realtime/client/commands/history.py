@@ -2,16 +2,15 @@
 
 from typing import Any
 
-import msgspec
-
 from flotilla.realtime.access import permissions
 from flotilla.realtime.client.client import Client
 from flotilla.realtime.client.commands.requests import options_of
+from flotilla.realtime.client.subscriptions import check_format
 from flotilla.realtime.engine.epochs import continues
 from flotilla.realtime.engine.publication import Page, StreamPosition
-from flotilla.realtime.protocol import replies
 from flotilla.realtime.protocol.codes import CommandError, ErrorCode
 from flotilla.realtime.protocol.commands import HistoryRequest
+from flotilla.realtime.protocol.encodings import JSON, Encoding
 
 MAX_PUBLICATIONS = 300  # that a client gets at a time
 
@@ -26,6 +25,7 @@ async def history(client: Client, id: int, request: HistoryRequest) -> bytes:
         subscribed=request.channel in client.subscriptions,
         insecure=config.insecure,
     )
+    check_format(client, options)
     check_history(request)
     page = await client.node.broker.history(
         request.channel,
@@ -35,7 +35,9 @@ async def history(client: Client, id: int, request: HistoryRequest) -> bytes:
         reverse=request.reverse,
         max_bytes=config.recovery_max_bytes,
     )
-    return replies.reply(id, "history", history_result(request, page, options.history_meta_ttl))
+    return client.encoding.reply(
+        id, "history", history_result(request, page, options.history_meta_ttl, client.encoding)
+    )
 
 
 def check_history(request: HistoryRequest) -> None:
@@ -44,7 +46,7 @@ def check_history(request: HistoryRequest) -> None:
         raise CommandError(ErrorCode.BAD_REQUEST)
 
 
-def history_result(request: HistoryRequest, page: Page, meta_ttl: float) -> dict[str, Any]:
+def history_result(request: HistoryRequest, page: Page, meta_ttl: float, encoding: Encoding = JSON) -> dict[str, Any]:
     """A page of history as the protocol has it.
 
     Raises CommandError 112 when the request's `since` is of another epoch. `meta_ttl`: the seconds a stream of the
@@ -57,7 +59,5 @@ def history_result(request: HistoryRequest, page: Page, meta_ttl: float) -> dict
         and not continues(StreamPosition(since.epoch, since.offset), page.top.epoch, meta_ttl)
     ):
         raise CommandError(ErrorCode.UNRECOVERABLE_POSITION)
-    publications = [
-        msgspec.Raw(replies.with_offset(publication.body, publication.offset)) for publication in page.publications
-    ]
+    publications = [encoding.stored(publication.body, publication.offset) for publication in page.publications]
     return {"publications": publications, "epoch": page.top.epoch, "offset": page.top.offset}

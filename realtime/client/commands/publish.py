@@ -8,10 +8,12 @@ from flotilla.realtime.access import hooks, permissions
 from flotilla.realtime.client import command_time
 from flotilla.realtime.client.client import Client
 from flotilla.realtime.client.command_queue import Continuation, note_error
+from flotilla.realtime.client.commands import maps
 from flotilla.realtime.client.commands.requests import data_of, options_of
+from flotilla.realtime.client.subscriptions import check_format
 from flotilla.realtime.conf import ChannelOptions, Hook
 from flotilla.realtime.engine.publisher import Publisher
-from flotilla.realtime.protocol import replies
+from flotilla.realtime.protocol import bodies, replies
 from flotilla.realtime.protocol.codes import CommandError, ErrorCode
 from flotilla.realtime.protocol.commands import PublishRequest
 from flotilla.store import StoreUnavailable
@@ -19,9 +21,14 @@ from flotilla.store import StoreUnavailable
 
 def publish(client: Client, id: int, request: PublishRequest) -> Continuation | None:
     """Send a publication to Redis; the reply follows when Redis has it, and the next command does not wait for that."""
+    if request.type:
+        return maps.publish(client, request, id)
     options = options_of(client, request.channel)
+    if options.map:
+        raise CommandError(ErrorCode.NOT_AVAILABLE, "the channel is a map: publish with a key")
     if not request.data:
         raise CommandError(ErrorCode.BAD_REQUEST)
+    check_format(client, options)
     subscribed = request.channel in client.subscriptions
     hook = permissions.publish(
         options, user=client.identity.user, subscribed=subscribed, insecure=client.node.config.insecure
@@ -35,19 +42,29 @@ def publish(client: Client, id: int, request: PublishRequest) -> Continuation | 
 async def _publish_if_allowed(
     client: Client, id: int, request: PublishRequest, options: ChannelOptions, hook: Hook
 ) -> None:
-    await hooks.require(hook, client.identity.user, request.channel, data_of(request.data), client.hook_cache)
+    binary = options.publication_data_format == "binary"
+    data = bytes(request.data) if binary else data_of(request.data)
+    await hooks.require(hook, client.identity.user, request.channel, data, client.hook_cache)
     _send_to_redis(client, id, request, options)
 
 
 def _send_to_redis(client: Client, id: int, request: PublishRequest, options: ChannelOptions) -> None:
     subscription = client.subscriptions.get(request.channel)
     info = client.client_info(subscription.chan_info if subscription else None)
-    body = replies.publication_body(bytes(request.data), info)
+    body = _body(client, bytes(request.data), info, options)
     if options.has_history:
-        replies.require_sendable(body, client.node.config.max_outgoing_bytes)
+        replies.require_sendable(body, client.node.config.max_publication_bytes(options))
     client.node.published(request.channel)
     publisher = client.node.broker.publisher(request.channel, options)
     client.node.broker.send(publisher, body, _Sent(client, id, publisher))
+
+
+def _body(client: Client, data: bytes, info: bytes, options: ChannelOptions) -> bytes:
+    if not client.encoding.binary:
+        return replies.publication_body(data, info)
+    if options.publication_data_format == "binary":
+        return bodies.binary(data, info)
+    return bodies.as_published(data, info)
 
 
 class _Sent:
@@ -78,7 +95,7 @@ class _Sent:
         except Exception as error:  # noqa: BLE001  the client must be answered, whatever failed
             self._refuse(client, error)
         else:
-            client.send(replies.reply(self._id, "publish"))
+            client.send(client.encoding.reply(self._id, "publish"))
 
     def set_exception(self, error: Exception) -> None:
         self._refuse(self._answered(), error)
@@ -102,4 +119,4 @@ class _Sent:
             client.node.log_failure("publish", error, client)
         failure = CommandError(ErrorCode.INTERNAL)
         note_error(client, "publish", self._publisher.channel, failure)
-        client.send(replies.error(self._id, failure))
+        client.send(client.encoding.error(self._id, failure))

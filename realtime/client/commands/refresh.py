@@ -30,7 +30,7 @@ async def refresh(client: Client, id: int, request: TokenRequest) -> bytes:
     client.expire_at = claims.expire_at
     client.schedule()
     result = {"client": client.id, "version": node.version} | replies.expiry(claims.expire_at, node.wall())
-    return replies.reply(id, "refresh", result)
+    return client.encoding.reply(id, "refresh", result)
 
 
 async def sub_refresh(client: Client, id: int, request: TokenRequest) -> bytes:
@@ -58,4 +58,4 @@ async def sub_refresh(client: Client, id: int, request: TokenRequest) -> bytes:
     await change_info(client, subscription, claims.info)
     subscription.expire_at = claims.expire_at
     client.schedule()
-    return replies.reply(id, "sub_refresh", replies.expiry(claims.expire_at, node.wall()))
+    return client.encoding.reply(id, "sub_refresh", replies.expiry(claims.expire_at, node.wall()))

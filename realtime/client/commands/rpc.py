@@ -15,7 +15,7 @@ from flotilla.realtime.access.hooks import name_of, user_of
 from flotilla.realtime.client.client import Client
 from flotilla.realtime.client.command_time import abandonable
 from flotilla.realtime.client.commands.requests import data_of
-from flotilla.realtime.protocol import foreign, replies
+from flotilla.realtime.protocol import foreign
 from flotilla.realtime.protocol.codes import CommandError, DisconnectCode, DisconnectError, ErrorCode
 from flotilla.realtime.protocol.commands import RpcRequest, SendRequest
 
@@ -30,7 +30,7 @@ async def rpc(client: Client, id: int, request: RpcRequest) -> bytes:
     if handler is None:
         raise CommandError(ErrorCode.METHOD_NOT_FOUND)
     result = await called(handler, await _user(client), request.data)
-    return replies.reply(id, "rpc", {"data": msgspec.Raw(result)})
+    return client.encoding.reply(id, "rpc", {"data": msgspec.Raw(result)})
 
 
 async def called(handler: registry.Handler, user: Any, data: msgspec.Raw) -> bytes:

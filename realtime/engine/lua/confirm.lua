@@ -12,5 +12,6 @@ if ARGV[3] == '1' then
   if not generation then return redis.error_reply(DOUBT) end
   epoch, top = position(KEYS[1], KEYS[2], KEYS[3], generation, era, ARGV[4], ARGV[5], ARGV[6])
 end
-redis.call('PUBLISH', ARGV[1], ARGV[2] .. cmsgpack.pack(epoch) .. '\161o' .. cmsgpack.pack(top))
+--[[ _announce.lua ]]
+announce(ARGV[1], ARGV[2] .. cmsgpack.pack(epoch) .. '\161o' .. cmsgpack.pack(top))
 return {epoch, top, counted}

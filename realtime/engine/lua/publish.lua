@@ -1,13 +1,19 @@
 -- Appends a publication to its channel's history and announces it.
 -- Atomic, because the offset must be given where the message is stored and announced: everybody sees one order.
--- KEYS  1 meta  2 stream  3 partition  4 made  5 idempotency key (only where there is one)
+-- KEYS  1 meta  2 stream  3 partition  4 made  5 idempotency key (only where there is one), or of a row of the outbox the
+--       hash that stands for `meta` where nothing is kept
 -- ARGV  1 topic  2 head of the layer message, up to the body  3 body
 --       4 history size ('0': no history)
 --       5 what is seldom looked at: history ttl ms, meta ttl ms, two bits of `made` by a hash of the channel
 --       6 idempotency ttl ms  7 version as decimal digits ('0': none)  8 version epoch ('': of the one that is known);
---       6-8 only where there is a key or a version
+--       6-8 only where there is a key or a version, or for a row of the outbox
+--       9 source  10 position  11 after, the position of the row before it  12 that row's generation ('': of any)
+--       9-12 only for a row of the outbox; then 6 is the ttl of KEYS[5], and there is no idempotency key
 -- returns {epoch, offset, repeated, count of the partition}, or the error DOUBT; repeated is 1 for a known key, 2 for a
--- version that is not newer than the known one
+-- version that is not newer than the known one. For a row of the outbox: 1 when this row or one behind it is there (offset
+-- 0), 3 when the row before it is not: then {epoch, or the generation where there is no stream, position of the last row
+-- that is there, 3, 0}; nothing is appended
+-- The last row's position is kept in `meta`: b:<source>. So it goes with the stream, and one that Redis lost is missed.
 -- The announcement carries Redis's own time in µs, so that its age can be told without a common clock of the hosts, and
 -- the partition's count, so that whoever hears it knows how far Redis has come.
 -- It runs for every publication, so whatever most of them do not need is behind a condition, the shared functions too.
@@ -30,8 +36,20 @@ if kept then
   generation, ended = partition[1], partition[3]
 end
 
-if KEYS[5] then
-  local first = redis.call('GET', KEYS[5])
+local once, last = KEYS[5], nil  -- last: the field with the position of the last row of the outbox
+if ARGV[10] then
+  local position, after, expected = tonumber(ARGV[10]), tonumber(ARGV[11]), ARGV[12]
+  once, last = nil, 'b:' .. ARGV[9]
+  local known = redis.call('HMGET', kept and KEYS[1] or KEYS[5], last, 'e')
+  local current = kept and known[2] or ''
+  if kept and string.find(current, generation .. '.', 1, true) ~= 1 then current, known[1] = generation, '0' end
+  local b = tonumber(known[1] or '0')
+  if position <= b then return {current, 0, 1, 0} end
+  if b < after or (kept and expected ~= '' and expected ~= generation) then return {current, b, 3, 0} end
+end
+
+if once then
+  local first = redis.call('GET', once)
   if first then
     local offset_then, epoch_then = string.match(first, '^(%d+):(.*)$')
     -- what was published in another generation is not in history any more
@@ -54,7 +72,8 @@ if kept then
     local known = redis.call('HMGET', KEYS[1], 'v', 've')
     if known[1] and (version_epoch == '' or version_epoch == known[2])
       and (#version < #known[1] or (#version == #known[1] and version <= known[1])) then
-      if KEYS[5] then redis.call('SET', KEYS[5], offset .. ':' .. epoch, 'PX', ARGV[6]) end
+      if once then redis.call('SET', once, offset .. ':' .. epoch, 'PX', ARGV[6]) end
+      if last then redis.call('HSET', KEYS[1], last, ARGV[10]) end
       return {epoch, tonumber(offset), 2, 0}
     end
   end
@@ -78,6 +97,7 @@ if kept then
     renewal = nil
   end
   redis.call('HSET', KEYS[1], 't', offset)
+  if last then redis.call('HSET', KEYS[1], last, ARGV[10]) end
 
   local left = renewal and renewal - now / 1000 or 0
   if left <= 0 or left > 1000 then  -- above: the clock was put back
@@ -91,8 +111,12 @@ if kept then
     redis.call('HSET', KEYS[1], 'v', version)
     if version_epoch ~= '' then redis.call('HSET', KEYS[1], 've', version_epoch) end
   end
+elseif last then
+  redis.call('HSET', KEYS[5], last, ARGV[10])
+  redis.call('PEXPIRE', KEYS[5], ARGV[6])
 end
-if KEYS[5] then redis.call('SET', KEYS[5], string.format('%.0f:%s', offset, epoch), 'PX', ARGV[6]) end
-redis.call('PUBLISH', ARGV[1],
+if once then redis.call('SET', once, string.format('%.0f:%s', offset, epoch), 'PX', ARGV[6]) end
+--[[ _announce.lua ]]
+announce(ARGV[1],
   ARGV[2] .. ARGV[3] .. cmsgpack.pack('e', epoch, 'o', offset, 't', now, 'n', count))
 return {epoch, offset, 0, count}

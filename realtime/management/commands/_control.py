@@ -5,7 +5,7 @@ from getpass import getuser
 from socket import gethostname
 from typing import Any
 
-from django.core.management.base import CommandError
+from django.core.management.base import BaseCommand, CommandError
 
 from flotilla.natural_names import NamedUser
 from flotilla.realtime.management.commands._shell import ClusterCommand, add_user, asked_user, of_user, told
@@ -54,8 +54,13 @@ class ControlCommand(ClusterCommand):
         asked = {"--user": user.id if user is not None else "", **{f"--{key}": options.get(key) for key in NOTED}}
         words = [name, options.get("channel") if not self.about_channels else None]
         words += [f"{key} {value}" for key, value in asked.items() if value and not (words[1] and key == "--channel")]
-        if not note_act(get_store(), " ".join(filter(None, words)), f"{_account()}@{gethostname()}", hit):
-            self.stderr.write("This is not in the journal (`changes`): Redis did not take it.")
+        leave_in_journal(self, " ".join(filter(None, words)), hit)
+
+
+def leave_in_journal(command: BaseCommand, words: str, hit: int) -> None:
+    """Note what was done from this shell, and how many were hit."""
+    if not note_act(get_store(), words, f"{_account()}@{gethostname()}", hit):
+        command.stderr.write("This is not in the journal (`changes`): Redis did not take it.")
 
 
 def _account() -> str:

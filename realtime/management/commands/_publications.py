@@ -6,7 +6,7 @@ import msgspec
 
 from flotilla.realtime.engine.publication import Publication
 from flotilla.realtime.management.commands._table import shortened
-from flotilla.realtime.protocol import foreign
+from flotilla.realtime.protocol import bodies, foreign, maps
 
 
 class _Body(msgspec.Struct):
@@ -15,15 +15,20 @@ class _Body(msgspec.Struct):
     data: msgspec.Raw = msgspec.Raw(b"null")
     info: dict[str, Any] | None = None
     tags: dict[str, str] | None = None
+    key: str = ""
+    removed: bool = False
 
 
 def row_of(publication: Publication) -> dict[str, Any]:
-    """`{"offset", "data", "info"?, "tags"?}`; offset 0 in a channel without history."""
+    """`{"offset", "data", "info"?, "tags"?, "key"?, "removed"?}`; offset 0 in a channel without history. The last two
+    are of a map's entries."""
     try:
-        body, _ = foreign.read(publication.body, _Body)
+        body, _ = foreign.read(bodies.shown(publication.body), _Body)
     except foreign.UNREADABLE:
         return {"offset": publication.offset, "data": None, "error": "this cannot be read as JSON"}
-    told = {"info": body.info, "tags": body.tags}
+    told: dict[str, Any] = {"info": body.info, "tags": body.tags}
+    if maps.is_entry(publication.body):
+        told |= {"key": body.key, "removed": body.removed}
     return {"offset": publication.offset, "data": body.data, **{key: one for key, one in told.items() if one}}
 
 

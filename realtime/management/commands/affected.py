@@ -19,6 +19,7 @@ from flotilla.realtime.management.commands._look import named_rows, person, whol
 from flotilla.realtime.management.commands._shell import ClusterCommand, told
 from flotilla.realtime.management.commands._table import printable
 from flotilla.store import get_store
+from flotilla.store.address import MAX_SHARDS
 
 MAX_SCOPES = 20_000  # read of one instance
 NAMED = 50
@@ -55,7 +56,9 @@ class Command(DiagnosisCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         one = parser.add_mutually_exclusive_group()
         one.add_argument("--instance", default="", help="an instance by its name")
-        one.add_argument("--redis", type=whole_number(0, 63), metavar="INDEX", help="a Redis of REDIS_URL, from 0")
+        one.add_argument(
+            "--redis", type=whole_number(0, MAX_SHARDS - 1), metavar="INDEX", help="a Redis of REDIS_URL, from 0"
+        )
         super().add_arguments(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:

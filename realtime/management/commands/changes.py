@@ -23,6 +23,7 @@ from flotilla.realtime.management.commands._shell import ClusterCommand, told
 from flotilla.realtime.management.commands._table import clock, printable
 from flotilla.realtime.node import journal
 from flotilla.store import get_store
+from flotilla.store.nodes import servers_of_sync
 
 UNITS = {"s": 1, "min": 60, "m": 60, "h": 3600, "d": 86_400}
 Row = dict[str, Any]
@@ -99,11 +100,11 @@ def _journal(since: float) -> Iterator[Row]:
 
 def _redis(since: float) -> Iterator[Row]:
     """Runs of Redis that began since."""
-    for shard in get_store().shards:
+    for name, shard in servers_of_sync(get_store().shards):
         found = re.search(rb"uptime_in_seconds:(\d+)", shard.execute_sync("INFO", "server"))
         began = time.time() - int(found[1]) if found else 0.0
         if began > since:
-            yield _row(began, "redis", f"Redis {shard.index} was started")
+            yield _row(began, "redis", f"Redis {name} was started")
 
 
 def _admin(since: float) -> Iterator[Row]:

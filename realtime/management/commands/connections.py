@@ -27,7 +27,7 @@ class Command(LookCommand):
         "instances": (),
         "connections": (
             *("client", "user", "username", "via", "address", "name", "instance", "since"),
-            *("channels", "num_channels", "waiting", "commands", "sdk"),
+            *("channels", "num_channels", "waiting", "commands", "sdk", "transport"),
         ),
         "next": (),
     }

@@ -11,11 +11,13 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from flotilla.command_line import Status, away
-from flotilla.ratelimit.conf import limits_redis_url
+from flotilla.ratelimit.conf import get_limits_config, limits_redis_url
 from flotilla.realtime.api.diagnosis import vitals
 from flotilla.realtime.management.commands._diagnosis import DiagnosisCommand, ago, bytes_shown
 from flotilla.realtime.management.commands._shell import ClusterCommand
 from flotilla.store import Shard, StoreUnavailable, get_store
+from flotilla.store.conf import get_store_config
+from flotilla.store.nodes import name_of, servers_of_sync
 
 SLOW = 20.0  # ms of a round trip from here, at the median
 SLOW_THERE = 50.0  # ms at p99, at every instance
@@ -49,8 +51,9 @@ class Command(DiagnosisCommand):
     }
 
     def handle(self, *args: Any, **options: Any) -> None:
+        redises = list(_redises())  # which finds out the nodes of a cluster
         there = self._there(options)
-        rows = [_looked(name, shard, options["seconds"], there.get(name)) for name, shard in _redises()]
+        rows = [_looked(name, shard, options["seconds"], there.get(name)) for name, shard in redises]
         if options["as_json"]:
             self.tell({"redis": rows})
         else:
@@ -74,18 +77,19 @@ class Command(DiagnosisCommand):
             return {}
         found: dict[str, float] = {}
         for answer in asked.answers.values():
-            for index, trip in enumerate(answer["redis"]):
+            slowest: dict[str, float] = {}  # of the shards that are on one server
+            for shard, trip in zip(get_store().shards, answer["redis"], strict=False):
                 if trip is not None:
-                    found[str(index)] = min(trip, found.get(str(index), trip))
+                    slowest[name_of(shard)] = max(trip, slowest.get(name_of(shard), trip))
+            for name, trip in slowest.items():
+                found[name] = min(trip, found.get(name, trip))
         return found
 
 
 def _redises() -> Iterator[tuple[str, Shard]]:
-    shards = get_store().shards
-    yield from ((str(shard.index), shard) for shard in shards)
-    url = limits_redis_url()
-    if url and url not in [shard.url for shard in shards]:
-        yield LIMITS, Shard(0, url)
+    yield from servers_of_sync(get_store().shards)
+    if get_limits_config().rate_limit_redis_url not in ("", *get_store_config().redis_urls):
+        yield LIMITS, Shard(0, limits_redis_url())
 
 
 def _looked(name: str, shard: Shard, seconds: float, there: float | None) -> dict[str, Any]:

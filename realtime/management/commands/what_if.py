@@ -16,6 +16,7 @@ from flotilla.realtime.management.commands._shell import ClusterCommand, told
 from flotilla.realtime.management.commands._table import printable
 from flotilla.realtime.node.drain import IN_TIME, admitted_elsewhere
 from flotilla.store import get_store
+from flotilla.store.nodes import node_of, servers_of_sync
 
 REDIS = "redis:"
 RECONNECT = 1.0  # seconds SDKs wait at most before they come back
@@ -120,21 +121,29 @@ def _silent(about: dict[str, Any], rate: int, others: int) -> dict[str, Any]:
 
 def _redis(asked: Asked, name: str) -> dict[str, Any]:
     shards = get_store().shards
+    servers_of_sync(shards)  # finds out the nodes of a cluster
     index = name.removeprefix(REDIS)
     if not index.isdigit() or int(index) >= len(shards):
         raise CommandError(f"There is no {name!r}; there are {', '.join(f'{REDIS}{one.index}' for one in shards)}.")
-    lines = shards[int(index)].execute_sync("INFO", "persistence").decode().splitlines()
+    shard = shards[int(index)]
+    lines = shard.execute_sync("INFO", "persistence").decode().splitlines()
     info = dict(one.partition(":")[::2] for one in lines)
     kept = info.get("aof_enabled") == "1"
     numbers = {
         key: sum(answer[key] for answer in asked.answers.values())
         for key in ("connections", "users", "visitors", "keeping", "losing")
     }
+    node = node_of(shard)
+    together = [str(one.index) for one in shards if node and node_of(one) == node] or [index]
     says = [
+        *(
+            [f"The node {node} of the cluster has Redis {', '.join(together)}, and is meant with all of them."]
+            * bool(node)
+        ),
         f"{numbers['connections']} connections stay. Until it is back, commands are answered with error 100 "
         "(temporary), and what a request publishes is lost (docs/PUBLISHING.md).",
         "Then all instances compare what they know, 3 s at most, before anything is published or read."
-        + (" Leases are here: nobody is declared dead meanwhile." if index == "0" else ""),
+        + (" Leases are here: nobody is declared dead meanwhile." if "0" in together else ""),
         "Its file has all that was answered: appendonly is on."
         if kept
         else "It comes back without its data, or with an old snapshot: appendonly is off.",

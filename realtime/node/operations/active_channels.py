@@ -46,7 +46,7 @@ async def carry_out(node: NodeParts, command: ActiveChannels) -> dict[str, Any]:
     fits, now = pattern(command.text), node.now()
 
     def wanted(channel: LocalChannel) -> bool:
-        return bool(channel.sockets or channel.joining) and fits(channel.name)
+        return bool(channel.followers or channel.joining) and fits(channel.name)
 
     asked, value = _asked(node, command), ORDERS.get(command.order)
     if value is None:

@@ -1,6 +1,7 @@
 """A user or an address is blocked from now on: noted in this instance's table, and its clients are ended."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Collection
 
 from flotilla.ratelimit.http.addresses import counted
@@ -23,35 +24,42 @@ class Block(Command, tag="block", kw_only=True):
 
 
 async def carry_out(node: NodeParts, command: Block) -> int:
-    """How many clients were ended."""
+    """How many clients were ended, with those that were because this instance had read of the block before."""
     who = who_of(command.user, command.address)
-    node.blocks.note(who, command.seconds, command.version)
-    return await end_blocked(node, [who])
+    already = node.blocks.note(who, command.seconds, command.version)
+    ended = await end_blocked(node, [who])
+    return already + ended[who]
 
 
-async def end_blocked(node: NodeParts, names: Collection[str]) -> int:
-    """End the clients of those who are blocked from now on; who is just coming in is refused by the table."""
-    ended = 0
+async def end_blocked(node: NodeParts, names: Collection[str]) -> Counter[str]:
+    """End the clients of those who are blocked from now on; who is just coming in is refused by the table. Returns how
+    many were ended for whom."""
+    ended = Counter[str]()
     for wave in waves(_clients_of(node, names)):
-        for client in wave:
+        for who, client in wave:
             reason = node.blocks.against(client.identity.user, client.address)
             if reason and client.state is not State.CLOSED:
                 client.disconnect(DisconnectCode.PERMISSION_DENIED, reason)
-                ended += 1
+                ended[who] += 1
         await asyncio.sleep(0)
     return ended
 
 
-def _clients_of(node: NodeParts, names: Collection[str]) -> list[Client]:
-    users = [name.removeprefix(USER) for name in names if name.startswith(USER)]
+def _clients_of(node: NodeParts, names: Collection[str]) -> list[tuple[str, Client]]:
+    """The clients of those who are named so, with the name."""
+    users = [name for name in names if name.startswith(USER)]
     addresses = {name.removeprefix(ADDRESS) for name in names if name.startswith(ADDRESS)}
-    found = [client for user in users for client in node.users.get(user, ())]
+    found = [(user, client) for user in users for client in node.users.get(user.removeprefix(USER), ())]
     if addresses:
-        found += [client for client in node.clients.values() if _is_at(client, addresses)]
+        found += [
+            (ADDRESS + address, client) for client in node.clients.values() if (address := _one_of(client, addresses))
+        ]
     return found
 
 
-def _is_at(client: Client, addresses: Collection[str]) -> bool:
-    """Whether a client comes from one of these, as `flotilla.ratelimit.http.addresses.counted` writes them."""
+def _one_of(client: Client, addresses: Collection[str]) -> str:
+    """From which of these a client comes, as `flotilla.ratelimit.http.addresses.counted` writes them; "" from none."""
     address = client.address  # IPv4 is written as it is counted: nothing to parse, for most of a hundred thousand
-    return address in addresses or (":" in address and counted(address) in addresses)
+    if address not in addresses and ":" in address:
+        address = counted(address)
+    return address if address in addresses else ""

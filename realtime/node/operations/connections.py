@@ -47,6 +47,7 @@ def row_of(client: Client, instance: str) -> dict[str, Any]:
         "via": client.identity.via,
         "address": client.address,
         "name": client.name,
+        "transport": client.transport,
         "sdk": sdk_of(client),
         "instance": instance,
         "since": client.since,

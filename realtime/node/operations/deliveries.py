@@ -51,8 +51,7 @@ def _given(subscription: Subscription, channel: LocalChannel) -> tuple[str, int]
     """`live`, `fed` (what it missed, at its own pace) or `joining` (its reply is not out), and the last offset."""
     feed = channel.feeds.get(subscription)
     if feed is not None:
-        pending = getattr(feed, "pending", None)
-        return "fed", pending[0].offset - 1 if pending else feed.covered
+        return "fed", feed.given
     if subscription.held is not None:
         return "joining", 0
     return "live", max(channel.position.offset, subscription.floor)

@@ -4,7 +4,6 @@ import asyncio
 
 from flotilla.realtime.node.interface import NodeParts
 from flotilla.realtime.node.selection import Selection, selected, waves
-from flotilla.realtime.protocol import replies
 
 
 class Message(Selection, tag="message", kw_only=True):
@@ -15,10 +14,9 @@ class Message(Selection, tag="message", kw_only=True):
 
 async def carry_out(node: NodeParts, command: Message) -> int:
     """How many clients it was written to."""
-    payload = replies.message_push(command.data)
     clients = selected(node, command)
     for wave in waves(clients):
         for client in wave:
-            client.send(payload)
+            client.send(client.encoding.message_push(command.data))
         await asyncio.sleep(0)
     return len(clients)

@@ -19,6 +19,7 @@ from twisted.protocols.policies import ProtocolWrapper
 from zope.interface import implementer
 
 from flotilla.ratelimit.http.requests import address_of_scope
+from flotilla.realtime.protocol.frames import Wire
 from flotilla.realtime.server import handshake
 from flotilla.realtime.server.conf import ServerConfig
 from flotilla.realtime.server.connection import Connection
@@ -29,6 +30,7 @@ from flotilla.realtime.server.http.progress import Progress, Rate
 from flotilla.realtime.server.http.request import Request, internal_error
 from flotilla.realtime.server.http.scope import http_scope, websocket_scope
 from flotilla.realtime.server.http.writer import Writer
+from flotilla.realtime.server.response_stream import EXTENSION, ResponseStream
 from flotilla.realtime.server.traffic import traffic
 from flotilla.realtime.server.transports import cut_off, hold_little, hold_much, let_go
 
@@ -202,6 +204,7 @@ class HttpConnection:
                 self._holds_much = False
                 hold_little(self.transport)
             self.factory.requests.add(request)
+            scope["extensions"] = {EXTENSION: request}
             request.run(server.application, scope)
 
     def _become_websocket(self, head: Head, rest: bytes) -> None:
@@ -211,16 +214,41 @@ class HttpConnection:
         if self._eof:
             self._close()
             return
+        self._leave_transport()
+        _hand_over(transport, Connection(server, transport, request, scope))
+        self.transport = None
+
+    def become_stream(self, request: Request, head: bytes, last: bytes) -> ResponseStream | None:
+        """The response to a request begins with `head` and has no end: it takes the connection over. `last` ends its
+        body. None when the client is gone, or the request was answered meanwhile."""
+        if self._request is not request or self._state is not State.ANSWERING:
+            return None
+        if self._eof:
+            self.abort("the client left before its response began")
+            return None
+        transport = self.transport
+        self._request = None
+        request.end()
+        self._ahead = b""
+        self._leave_transport()
+        stream = ResponseStream(self.factory.server, transport, last)
+        _hand_over(transport, stream)
+        self.transport = None
+        traffic.http_out += len(head)
+        stream.send_soon(Wire(head))
+        return stream
+
+    def _leave_transport(self) -> None:
+        """What takes the connection over has bounds of its own."""
+        transport = self.transport
         self._writer.unthrottle()
         if not self._holds_much:
-            hold_much(transport)  # a WebSocket has bounds of its own
+            hold_much(transport)
         self._state = State.CLOSED
         self.factory.gone(self)
         self._writer.let_go()
         if self._paused:
             transport.resumeProducing()
-        _hand_over(transport, Connection(server, transport, request, scope))
-        self.transport = None
 
     @property
     def is_secure(self) -> bool:

@@ -10,9 +10,11 @@ import logging
 import time
 from typing import Any, Protocol
 
+from flotilla.realtime.protocol.streams import LAST_CHUNK
 from flotilla.realtime.server.head import Head, Refused
 from flotilla.realtime.server.http.body import Body
 from flotilla.realtime.server.http.response import Response
+from flotilla.realtime.server.response_stream import ResponseStream
 
 logger = logging.getLogger("flotilla.realtime.http")
 
@@ -38,6 +40,9 @@ class RequestConnection(Protocol):
 
     async def has_room(self) -> None:
         """Wait until the client has taken enough of what was written."""
+
+    def become_stream(self, request: "Request", head: bytes, last: bytes) -> ResponseStream | None:
+        """The response has no end and takes the connection over."""
 
     def read_on(self) -> None:
         """Whoever was to take what was read has taken it."""
@@ -168,6 +173,21 @@ class Request:
             await self._send_body(self._connection, message.get("body", b""), bool(message.get("more_body")))
         else:
             raise ValueError(f"unexpected ASGI message {kind!r}")
+
+    @property
+    def knows_chunks(self) -> bool:
+        """Whether the client understands a body in chunks."""
+        return self.head.version == "1.1"
+
+    def stream(self, status: int, headers: Any) -> ResponseStream | None:
+        """Begin a response that has no end, in place of `send`: its body is what is sent to the stream, as chunks where
+        the client knows them. From then on the application has no part in it. None when the client is gone."""
+        if self._over or self._connection is None or self.response.started:
+            return None
+        self.response.keep = False
+        self.response.start(status, headers, self._connection.server_name)
+        chunks = LAST_CHUNK if self.knows_chunks else b""
+        return self._connection.become_stream(self, self.response.flush(), chunks)
 
     async def _ignore(self) -> None:
         """Nobody takes it. An application that goes on and on holds nobody up, and is cancelled."""

@@ -156,6 +156,36 @@ def zrangebyscore(db: Database, name: bytes, low: bytes, high: bytes, *options: 
     return _listed(_limited(known.order[begin:end], offset, count), with_scores)
 
 
+class _Members:
+    """A range of members where all have one score, as Redis takes it: `-`, `+`, `[member` or `(member`."""
+
+    def __init__(self, low: bytes, high: bytes) -> None:
+        if any(not (bound in (b"-", b"+") or bound[:1] in (b"[", b"(")) for bound in (low, high)):
+            raise Error("ERR min or max not valid string range item")
+        self.low, self.high = low, high
+
+    def of(self, known: SortedSet) -> tuple[int, int]:
+        """Where it begins and ends in the order."""
+        begin = self._place(known, self.low, after=self.low.startswith(b"("))
+        return begin, max(self._place(known, self.high, after=not self.high.startswith(b"(")), begin)
+
+    @staticmethod
+    def _place(known: SortedSet, bound: bytes, *, after: bool) -> int:
+        if bound in (b"-", b"+"):
+            return 0 if bound == b"-" else len(known.order)
+        find = bisect_right if after else bisect_left
+        return find(known.order, bound[1:], key=lambda entry: entry[1])
+
+
+def _by_members(db: Database, name: bytes, low: bytes, high: bytes, options: tuple[bytes, ...]) -> Reply:
+    (with_scores, offset, count), members = _options(options), _Members(low, high)
+    if with_scores:
+        raise Error("ERR syntax error, WITHSCORES not supported in combination with BYLEX")
+    known = _read(db, name)
+    begin, end = members.of(known)
+    return _listed(_limited(known.order[begin:end], offset, count), with_scores=False)
+
+
 @command("ZREVRANGEBYSCORE", -4)
 def zrevrangebyscore(db: Database, name: bytes, high: bytes, low: bytes, *options: bytes) -> Reply:
     (with_scores, offset, count), scores = _options(options), _Scores(low, high)
@@ -166,8 +196,10 @@ def zrevrangebyscore(db: Database, name: bytes, high: bytes, low: bytes, *option
 
 @command("ZRANGE", -4)
 def zrange(db: Database, name: bytes, start: bytes, stop: bytes, *options: bytes) -> Reply:
-    chosen = {word(option) for option in options} & {b"REV", b"BYSCORE"}
+    chosen = {word(option) for option in options} & {b"REV", b"BYSCORE", b"BYLEX"}
     rest = tuple(option for option in options if word(option) not in chosen)
+    if chosen == {b"BYLEX"}:
+        return _by_members(db, name, start, stop, rest)
     if chosen == {b"BYSCORE"}:
         return zrangebyscore(db, name, start, stop, *rest)
     if chosen == {b"BYSCORE", b"REV"}:

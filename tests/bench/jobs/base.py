@@ -124,9 +124,11 @@ def staged(kind: type[Server], job: Job, plan: Plan) -> Iterator[Stage]:
 def set_up(load: LoadClient, server: Server) -> None:
     """Tell the load client whom it will speak to, and how publications are sent."""
     shape = server.shape
-    texts = {"path": server.path, "hello": server.hello, "again": server.hello_again}
+    texts = {"path": server.path, "hello": server.hello, "again": server.hello_again, "then": server.then}
+    texts["beside"] = server.beside
     words: dict[str, object] = {name: text.encode().hex() for name, text in texts.items()}
-    words |= {"secure": int(server.secure), "dialect": server.dialect, "ports": ",".join(map(str, server.ports))}
+    words |= {"secure": int(server.secure), "dialect": server.dialect, "transport": server.transport}
+    words["ports"] = ",".join(map(str, server.ports))
     load.tell("setup", {**words, "rooms": shape.rooms, "members": shape.members, "sources": shape.sources})
     load.publish_through(server.publishing())
 

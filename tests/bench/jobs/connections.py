@@ -11,6 +11,9 @@ from tests.bench.servers.base import Shape
 EVERYBODY = (
     "flotilla",
     "flotilla-pure",
+    "flotilla-protobuf",
+    "flotilla-http-stream",
+    "flotilla-sse",
     "cfloor",
     "socketio",
     "ws",

@@ -1,7 +1,8 @@
 /* What the parts of the load client share: connections, the run's figures, and who calls whom.
  *
  * One thread, one epoll loop. `load.c` takes commands and runs the loop, `connection.c` owns sockets and WebSocket
- * frames, `tls.c` what is under them, `dialect.c` what servers say, `template.c` what is put into ready-made texts,
+ * frames, `tls.c` what is under them, `http.c` requests, streaming responses and what clients say beside those,
+ * `dialect.c` what servers say, `protobuf.c` the same in Protobuf, `template.c` what is put into ready-made texts,
  * `publish.c` the schedule, `churn.c` subscriptions that come and go, `tally.c` counting. A delivery is recognised by
  * a mark in its payload, of fixed width, so that it can be patched into ready-made bytes:
  *
@@ -23,9 +24,11 @@
 #define MOST_SOURCES 16 /* a room of more members has one source, outside */
 #define MOST_PORTS 8
 #define MOST_EPOCH 32
+#define MOST_SESSION 128
 
 enum state { CONNECTING, SECURING, UPGRADING, JOINING, READY, CLOSED };
-enum dialect { RAW, CENTRIFUGE, SOCKETIO, NATS };
+enum dialect { RAW, CENTRIFUGE, SOCKETIO, NATS, PROTOBUF };
+enum transport { WEBSOCKET, STREAM, SSE };
 
 struct buffer {
     char *bytes;
@@ -46,6 +49,7 @@ struct connection {
     uint64_t began; /* microseconds */
     uint32_t *last; /* the newest sequence number, by source */
     char epoch[MOST_EPOCH]; /* where it stood when it subscribed */
+    char session[MOST_SESSION], node[MOST_SESSION]; /* of a streaming response: whom it speaks to beside it */
     uint64_t offset;
     struct buffer rest, out;
 };
@@ -65,10 +69,13 @@ struct figures { /* of one run */
 struct bench {
     int epoll;
     enum dialect dialect;
+    enum transport transport;
     uint16_t ports[MOST_PORTS];
     int port_count;
     bool secure;
     char *path, *hello, *again; /* template.c says what is put into them; `again`: of those that return */
+    size_t hello_length;        /* it may be bytes */
+    char *beside, *then;        /* the path of what is said beside a streaming response; what is said there first */
     uint32_t rooms, members, sources;
     struct connection **connections;
     uint32_t count, ready, opening, failed;
@@ -102,6 +109,7 @@ void reopen_connection(struct connection *c);
 void close_connection(struct connection *c, bool failed);
 void on_connection(struct connection *c, uint32_t events);
 void send_text(struct connection *c, const char *text, size_t length);
+void flush_out(struct connection *c);
 void become_ready(struct connection *c);
 void unmute(struct connection *c);
 
@@ -112,7 +120,19 @@ ssize_t tls_read(struct connection *c, void *into, size_t most);
 ssize_t tls_write(struct connection *c, const void *bytes, size_t length);
 void tls_end(struct connection *c);
 
+/* http.c */
+void ask(struct connection *c);
+size_t take_answer(struct connection *c, const char *bytes, size_t length);
+size_t take_chunks(struct connection *c, const char *bytes, size_t length, uint64_t now);
+void say_beside(struct connection *c, const char *text, size_t length);
+bool is_beside(const void *what);
+void on_beside(void *what, uint32_t events);
+
+/* protobuf.c */
+void on_protobuf(struct connection *c, const char *bytes, size_t length, uint64_t now);
+
 /* template.c */
+bool read_tokens(const char *path); /* one a line; false when there is none */
 void fill(struct buffer *into, const char *template, size_t length, const struct connection *c);
 
 /* churn.c */
@@ -122,6 +142,7 @@ void on_answer(struct connection *c, bool refused);
 
 /* dialect.c */
 void on_open(struct connection *c);
+void refuse_joining(struct connection *c, const char *text, size_t length);
 void on_text(struct connection *c, const char *text, size_t length, uint64_t now);
 
 /* publish.c */

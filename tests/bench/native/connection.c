@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -122,7 +121,7 @@ void unmute(struct connection *c) {
     epoll_ctl(bench.epoll, EPOLL_CTL_MOD, c->fd, &event); /* it reads again, but its deliveries do not count */
 }
 
-static void flush(struct connection *c) {
+void flush_out(struct connection *c) {
     ssize_t sent = c->tls ? tls_write(c, c->out.bytes, c->out.length)
                           : send(c->fd, c->out.bytes, c->out.length, MSG_NOSIGNAL);
     if (sent < 0 && errno != EAGAIN) return; /* reading tells what happened */
@@ -149,11 +148,11 @@ static void send_frame(struct connection *c, uint8_t opcode, const char *payload
     append(&c->out, payload, length);
     uint8_t *masked = (uint8_t *)c->out.bytes + c->out.length - length;
     for (size_t i = 0; i < length; i++) masked[i] ^= key[i & 3];
-    if (!c->writing) flush(c);
+    if (!c->writing) flush_out(c);
 }
 
 void send_text(struct connection *c, const char *text, size_t length) {
-    send_frame(c, 1, text, length);
+    send_frame(c, bench.dialect == PROTOBUF ? 2 : 1, text, length);
 }
 
 static void on_frame(struct connection *c, uint8_t opcode, const char *payload, size_t length, uint64_t now) {
@@ -196,20 +195,6 @@ static size_t take_frames(struct connection *c, const char *bytes, size_t length
     return at;
 }
 
-static void ask(struct connection *c) {
-    static struct buffer path;
-    char request[1024];
-    uint16_t port = bench.ports[0];
-    fill(&path, bench.path, strlen(bench.path), c);
-    int length = snprintf(request, sizeof request,
-                          "GET %.*s HTTP/1.1\r\nHost: 127.0.0.1:%u\r\nOrigin: http%s://127.0.0.1:%u\r\n"
-                          "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-                          "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
-                          (int)path.length, path.bytes, port, c->tls ? "s" : "", port);
-    append(&c->out, request, (size_t)length);
-    flush(c);
-}
-
 static void secure(struct connection *c) {
     int done = tls_handshake(c);
     if (done == 1) {
@@ -249,19 +234,6 @@ static void begin_talking(struct connection *c) {
         ask(c);
 }
 
-static size_t take_answer(struct connection *c, const char *bytes, size_t length) {
-    const char *end = memmem(bytes, length, "\r\n\r\n", 4);
-    if (!end) return 0;
-    if (length < 12 || memcmp(bytes + 9, "101", 3) != 0) {
-        complain("the handshake was answered with", bytes, length);
-        close_connection(c, true);
-        return length;
-    }
-    c->state = JOINING;
-    on_open(c);
-    return (size_t)(end - bytes) + 4;
-}
-
 void on_connection(struct connection *c, uint32_t events) {
     if (c->state == CLOSED) return;
     if (c->state == CONNECTING) {
@@ -272,7 +244,7 @@ void on_connection(struct connection *c, uint32_t events) {
         secure(c);
         return;
     }
-    if (events & EPOLLOUT) flush(c);
+    if (events & EPOLLOUT) flush_out(c);
     if (!(events & (EPOLLIN | EPOLLHUP | EPOLLERR))) return;
     size_t kept = c->rest.length;
     if (kept) memcpy(input, c->rest.bytes, kept);
@@ -287,7 +259,9 @@ void on_connection(struct connection *c, uint32_t events) {
     size_t length = kept + (size_t)got, used = 0;
     uint64_t now = now_us();
     if (c->state == UPGRADING) used = take_answer(c, input, length);
-    if (c->state == JOINING || c->state == READY) used += take_frames(c, input + used, length - used, now);
+    if (c->state == JOINING || c->state == READY)
+        used += bench.transport == WEBSOCKET ? take_frames(c, input + used, length - used, now)
+                                             : take_chunks(c, input + used, length - used, now);
     if (c->state == CLOSED) return;
     if (used < length || kept) set_buffer(&c->rest, input + used, length - used);
 }

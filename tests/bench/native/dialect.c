@@ -14,17 +14,17 @@ static bool begins(const char *text, size_t length, const char *with) {
 
 static void say_hello(struct connection *c) {
     static struct buffer hello;
-    const char *text = c->returning ? bench.again : bench.hello;
-    fill(&hello, text, strlen(text), c);
+    fill(&hello, c->returning ? bench.again : bench.hello, c->returning ? strlen(bench.again) : bench.hello_length, c);
     send_text(c, hello.bytes, hello.length);
 }
 
 void on_open(struct connection *c) {
-    if (bench.dialect == CENTRIFUGE) say_hello(c);
+    if (bench.transport != WEBSOCKET) return; /* the request has said it */
+    if (bench.dialect == CENTRIFUGE || bench.dialect == PROTOBUF) say_hello(c);
     if (bench.dialect == RAW) become_ready(c);
 }
 
-static void refused(struct connection *c, const char *text, size_t length) {
+void refuse_joining(struct connection *c, const char *text, size_t length) {
     complain("joining was refused", text, length);
     close_connection(c, true);
 }
@@ -52,11 +52,30 @@ static void on_subscribed(struct connection *c, const char *line, size_t length,
     if (c->returning) {
         count_deliveries(c, line, length, now);
         if (!memmem(line, length, "\"recovered\":true", 16)) {
-            refused(c, line, length);
+            refuse_joining(c, line, length);
             return;
         }
     }
     become_ready(c);
+}
+
+static void note(char *into, const char *line, size_t length, const char *key) {
+    const char *at = memmem(line, length, key, strlen(key));
+    const char *stop = at ? memchr(at + strlen(key), '"', (size_t)(line + length - at) - strlen(key)) : NULL;
+    size_t size = stop ? (size_t)(stop - at) - strlen(key) : 0;
+    if (size >= MOST_SESSION) size = 0;
+    memcpy(into, stop ? at + strlen(key) : "", size);
+    into[size] = 0;
+}
+
+/* It is connected by a streaming response, and goes on beside it. */
+static void on_session(struct connection *c, const char *line, size_t length) {
+    static struct buffer filled;
+    note(c->session, line, length, "\"session\":\"");
+    note(c->node, line, length, "\"node\":\"");
+    if (!*bench.then) return;
+    fill(&filled, bench.then, strlen(bench.then), c);
+    say_beside(c, filled.bytes, filled.length);
 }
 
 static void on_reply(struct connection *c, const char *line, size_t length, uint64_t now) {
@@ -67,7 +86,9 @@ static void on_reply(struct connection *c, const char *line, size_t length, uint
         if (error) complain("a command was refused", line, length);
         on_answer(c, error);
     } else if (error) {
-        refused(c, line, length);
+        refuse_joining(c, line, length);
+    } else if (bench.transport != WEBSOCKET && memmem(line, length, "\"connect\":", 10)) {
+        on_session(c, line, length);
     } else if (memmem(line, length, "\"subscribe\":", 12)) {
         on_subscribed(c, line, length, now);
     }
@@ -84,7 +105,9 @@ static void on_centrifuge(struct connection *c, const char *text, size_t length,
         if (!stop) stop = end;
         size_t size = (size_t)(stop - line);
         text = stop + 1;
-        if (size == 2)
+        if (size == 2 && bench.transport != WEBSOCKET)
+            say_beside(c, "{}", 2);
+        else if (size == 2)
             send_text(c, "{}", 2);
         else if (begins(line, size, "{\"id\":"))
             on_reply(c, line, size, now);
@@ -110,7 +133,7 @@ static void on_socketio(struct connection *c, const char *text, size_t length, u
     else if (begins(text, length, "43"))
         on_answer(c, false);
     else if (begins(text, length, "44"))
-        refused(c, text, length);
+        refuse_joining(c, text, length);
 }
 
 static bool on_nats_line(struct connection *c, const char *line, size_t length) {
@@ -123,7 +146,7 @@ static bool on_nats_line(struct connection *c, const char *line, size_t length) 
     else if (begins(line, length, "PONG"))
         on_answer(c, false);
     else if (begins(line, length, "-ERR") && c->state == JOINING)
-        refused(c, line, length);
+        refuse_joining(c, line, length);
     else if (begins(line, length, "-ERR")) {
         complain("a command was refused", line, length);
         bench.run.errors++;
@@ -148,6 +171,8 @@ static void on_nats(struct connection *c, const char *text, size_t length, uint6
 void on_text(struct connection *c, const char *text, size_t length, uint64_t now) {
     if (bench.dialect == CENTRIFUGE)
         on_centrifuge(c, text, length, now);
+    else if (bench.dialect == PROTOBUF)
+        on_protobuf(c, text, length, now);
     else if (bench.dialect == SOCKETIO)
         on_socketio(c, text, length, now);
     else if (bench.dialect == NATS)

@@ -1,8 +1,8 @@
 /* The load client: takes commands on its input, one a line (`name key=value …`), answers each with a line of JSON.
  * Between commands it goes on reading and answering pings. Times in answers are microseconds unless named otherwise.
  *
- *   setup dialect=raw|centrifuge|socketio|nats ports=1,2 path=HEX hello=HEX [again=HEX] rooms=R members=M sources=S
- *         [secure=1]
+ *   setup dialect=raw|centrifuge|socketio|nats|protobuf ports=1,2 path=HEX hello=HEX [again=HEX] rooms=R members=M
+ *         sources=S [secure=1] [transport=stream|events beside=HEX [then=HEX]]
  *   publisher by=clients|port port=P [links=N] template=HEX [greeting=HEX] [awaited=1] [batched=1]
  *   connect count=N concurrency=C [receive_buffer=BYTES] [muted=1] [timeout=SECONDS]
  *   run seconds=S rate=PER_SECOND | window=PUBLICATIONS [publications=MOST] [drain=SECONDS]
@@ -37,6 +37,8 @@ void turn(uint64_t deadline) {
             commanded = true;
         else if (is_publisher(events[i].data.ptr))
             on_publisher(events[i].data.ptr, events[i].events);
+        else if (is_beside(events[i].data.ptr))
+            on_beside(events[i].data.ptr, events[i].events);
         else
             on_connection(events[i].data.ptr, events[i].events);
     }
@@ -70,9 +72,14 @@ static char *bytes_of(const char *name, size_t *length) {
 
 static void setup(void) {
     const char *dialect = option("dialect", "raw");
-    bench.dialect = *dialect == 'c' ? CENTRIFUGE : *dialect == 's' ? SOCKETIO : *dialect == 'n' ? NATS : RAW;
+    bench.dialect = *dialect == 'c' ? CENTRIFUGE : *dialect == 's' ? SOCKETIO : *dialect == 'n' ? NATS
+                    : *dialect == 'p' ? PROTOBUF : RAW;
+    const char *transport = option("transport", "websocket");
+    bench.transport = *transport == 's' ? STREAM : *transport == 'e' ? SSE : WEBSOCKET;
     bench.path = bytes_of("path", NULL);
-    bench.hello = bytes_of("hello", NULL);
+    bench.hello = bytes_of("hello", &bench.hello_length);
+    bench.beside = bytes_of("beside", NULL);
+    bench.then = bytes_of("then", NULL);
     bench.again = bytes_of("again", NULL);
     bench.secure = number("secure", 0) != 0;
     bench.rooms = (uint32_t)number("rooms", 1);
@@ -85,6 +92,12 @@ static void setup(void) {
         if (*p == ',') p++;
     }
     puts("{}");
+}
+
+static void take_tokens(void) {
+    char *path = bytes_of("path", NULL);
+    printf("{\"taken\": %s}\n", read_tokens(path) ? "true" : "false");
+    free(path);
 }
 
 static void publisher(void) {
@@ -213,7 +226,8 @@ static void run(void) {
             progress = now;
         }
         if (most && bench.run.published >= most && now < end) end = now; /* that many, however long they took */
-        bool over = now >= end && (window > 0 || due >= end);
+        bool done = window > 0 || due >= end || (most && bench.run.published >= most);
+        bool over = now >= end && (done || now - progress > drain); /* behind its time, with nobody left to publish */
         if (over && (bench.run.received >= bench.run.expected || now - progress > drain)) break;
         if (window > 0) {
             if (now - progress > drain) break; /* something was lost: the window never opens again */
@@ -305,6 +319,7 @@ int main(void) {
         if (getline(&line, &room, stdin) < 0 || is_command("quit")) return 0;
         bench.complaint[0] = 0;
         if (is_command("setup")) setup();
+        else if (is_command("tokens")) take_tokens();
         else if (is_command("publisher")) publisher();
         else if (is_command("connect")) connect_all();
         else if (is_command("run")) run();

@@ -18,13 +18,15 @@ from tests.cluster.support.processes import ROOT, Process, Redis, free_port, wai
 class BenchRedis(Redis):
     """Redis as a cache of messages: nothing is written to disk, for anybody."""
 
+    options: ClassVar[tuple[str, ...]] = ()
+
     def __init__(self, home: Path, before: list[str]) -> None:
         super().__init__(home)
         self._before = before
 
     def start(self) -> None:
         options = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.home), "--save", ""]
-        self.spawn([*self._before, "redis-server", *options, "--appendonly", "no"])
+        self.spawn([*self._before, "redis-server", *options, "--appendonly", "no", *self.options])
         wait_until(lambda: not self.running or self.answers(), "redis answers")
         if not self.running:
             raise AssertionError(self.tail())
@@ -73,6 +75,8 @@ class Server(ABC):
     name: ClassVar[str]
     title: ClassVar[str]
     dialect: ClassVar[str] = "raw"
+    transport: ClassVar[str] = "websocket"  # or stream (a POST's response), or events (server-sent ones)
+    beside: ClassVar[str] = ""  # where clients of a streaming response send what they say
     uses_redis: ClassVar[bool] = True
     processes: ClassVar[int] = 1
     window: ClassVar[int] = 128  # publications under way when it is flooded
@@ -100,6 +104,11 @@ class Server(ABC):
     @property
     def hello(self) -> str:
         """What a client says to join room `%r`; empty where the path says it."""
+        return ""
+
+    @property
+    def then(self) -> str:
+        """What a client of a streaming response says when it is connected."""
         return ""
 
     @property

@@ -52,7 +52,8 @@ class Flotilla(CentrifugeServer):
     """Where its sources are: another revision's, when revisions are compared."""
 
     def outside(self) -> Publishing:
-        command = [sys.executable, "-m", "tests.bench.flotilla_publication", self.channel.replace("%r", "0")]
+        first = self.channel.replace("%r", "0").replace("%R", "000000")
+        command = [sys.executable, "-m", "tests.bench.flotilla_publication", first]
         done = subprocess.run(
             command, cwd=self.root, env=self.environment, input=self.shape.message, capture_output=True, text=True
         )
@@ -77,7 +78,8 @@ class Flotilla(CentrifugeServer):
                 total += sum(map(float, found))
         return total
 
-    def start_processes(self) -> None:
+    def configure(self, more: dict[str, str]) -> None:
+        """Make its configuration, its environment with `more` in it, and its tables."""
         config = {"anonymous": True, "abuse": None, "namespaces": NAMESPACES, **self.options}
         prepare(self.root)
         path = self.home / "realtime.json"
@@ -95,9 +97,13 @@ class Flotilla(CentrifugeServer):
             "REALTIME_API_KEYS": API_KEY,
             "REALTIME_CONFIG": str(path),
             "FLOTILLA_PURE_PYTHON": "1" if self.pure else "0",
+            **more,
         }
         migrate = [sys.executable, "manage.py", "migrate", "--verbosity", "0"]
         subprocess.run(migrate, cwd=self.root, env=self.environment, check=True)
+
+    def start_processes(self) -> None:
+        self.configure({})
         self._metrics_ports = [free_port() for _ in self.ports]
         for number, port in enumerate(self.ports):
             own_names = {"INSTANCE_ID": f"bench-{number}", "METRICS_PORT": str(self._metrics_ports[number])}

@@ -16,8 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import redis
-
 from flotilla.ops.load.overshoot import overshoot
 from flotilla.ratelimit.algorithms.rates import Rate, parse_rate
 from tests.cluster.support.harness import Cluster
@@ -95,7 +93,7 @@ class Burst:
     def __init__(self, home: Path, instances: int, clock_offset: float = CLOCK_OFFSET) -> None:
         self.cluster = Cluster(home, config(), *["flotilla"] * instances, RATE_LIMIT_JOURNAL="burst")
         self.cluster.instances[-1]._env |= {"CLOCK_OFFSET": str(clock_offset)}
-        self.redis = redis.Redis.from_url(self.cluster.redis.url)
+        self.redis = self.cluster.redis.client()
 
     def run(self, name: str, seconds: float = SECONDS, processes: int = PROCESSES) -> Result:
         """Burst, and read what was admitted."""

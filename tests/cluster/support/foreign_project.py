@@ -20,7 +20,7 @@ from typing import Any
 import psutil
 
 from tests.cluster.support.harness import API_KEY, SECRET, manage
-from tests.cluster.support.processes import ROOT, Process, Redis, free_port, wait_until
+from tests.cluster.support.processes import ROOT, Process, a_redis, free_port, wait_until
 
 SETTINGS = """
     import os
@@ -126,7 +126,7 @@ class Project:
 
     def __init__(self, home: Path, *, daphne: bool = False, debug: bool = False, **more: Any) -> None:
         self.home = home
-        self.redis = Redis(home)
+        self.redis = a_redis(home)
         self.metrics_port = free_port()
         config = {
             "redis_url": self.redis.url,

@@ -12,13 +12,13 @@ import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import psutil
 
-from tests.cluster.support.processes import READY_WITHIN, ROOT, Process, Redis, free_port, wait_until
+from tests.cluster.support.processes import READY_WITHIN, ROOT, Process, a_redis, free_port, wait_until
 
 CONFIG: dict[str, Any] = json.loads(Path(__file__).with_name("config.json").read_text())  # what most tests run on
 SECRET = "a secret of the cluster tests, long enough to be one"
@@ -65,6 +65,9 @@ _tables: dict[str, Path] = {}  # by settings module: a database with its tables,
 
 def migrate(env: dict[str, str]) -> None:
     """Give the instances of an environment their tables: made once in a process, and copied from then on."""
+    if not env["DATABASE_URL"].startswith("sqlite:"):
+        manage(env, "migrate", "--verbosity", "0")
+        return
     database = Path(env["DATABASE_URL"].removeprefix("sqlite:///"))
     module = env["DJANGO_SETTINGS_MODULE"]
     if module in _tables:
@@ -80,6 +83,8 @@ class Instance(Process):
     """One instance behind a port of its own. `server`: flotilla (our own Daphne), or as they come: daphne,
     uvicorn, hypercorn."""
 
+    listens_at = "127.0.0.1"
+
     def __init__(self, name: str, home: Path, env: dict[str, str], server: str = "flotilla") -> None:
         super().__init__(name, home)
         self.port = free_port()
@@ -89,12 +94,12 @@ class Instance(Process):
     @property
     def http(self) -> str:
         """Its URL."""
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{self.host}:{self.port}"
 
     @property
     def url(self) -> str:
         """Where its clients connect."""
-        return f"ws://127.0.0.1:{self.port}/connection/websocket"
+        return f"ws://{self.host}:{self.port}/connection/websocket"
 
     def start(self) -> None:
         """Start it and wait until it is ready."""
@@ -115,11 +120,12 @@ class Instance(Process):
 
     def _command(self) -> list[str]:
         application = ROUTED if os.environ.get("FLOTILLA_TEST_ROUTED") else "project.asgi:application"
-        listen = ["-b", "127.0.0.1", "-p", str(self.port), "--access-log", os.devnull, application]
+        host, port = self.listens_at, str(self.port)
+        listen = ["-b", host, "-p", port, "--access-log", os.devnull, application]
         if self._server == "uvicorn":
-            return ["uvicorn", "--host", "127.0.0.1", "--port", str(self.port), "--log-level", "warning", application]
+            return ["uvicorn", "--host", host, "--port", port, "--log-level", "warning", application]
         if self._server == "hypercorn":
-            return ["hypercorn", "--bind", f"127.0.0.1:{self.port}", "--log-level", "warning", application]
+            return ["hypercorn", "--bind", f"{host}:{port}", "--log-level", "warning", application]
         return ["daphne", *listen] if self._server == "daphne" else ["flotilla.realtime.server.daphne", *listen]
 
     def ready(self) -> bool:
@@ -140,7 +146,7 @@ class Cluster:
     """A Redis and instances of known ports on it, one for each server named: what most tests need."""
 
     def __init__(self, home: Path, config: dict[str, Any], *servers: str, fsync: str = "always", **more: str) -> None:
-        self.redis = Redis(home, fsync)
+        self.redis = a_redis(home, fsync)
         self.env = environment(home, self.redis.url, config, **more)
         self.instances = [Instance(f"{server}-{i}", home, self.env, server) for i, server in enumerate(servers)]
 
@@ -159,6 +165,16 @@ class Cluster:
         except BaseException:
             self.stop()
             raise
+
+    def made_well(self) -> "Cluster":
+        """Itself, when the instances that a test has ended or paused are there and ready again."""
+        for instance in self.instances:
+            instance.send(signal.SIGCONT)
+            if not instance.running:
+                instance.launch()
+        for instance in self.instances:
+            instance.wait_ready()
+        return self
 
     def stop(self) -> None:
         """End everything, the instances first."""
@@ -189,7 +205,7 @@ class Served(Process):
         self, home: Path, config: dict[str, Any], instances: int = 2, fsync: str = "always", **more: str
     ) -> None:
         super().__init__("serve", home)
-        self.redis = Redis(home, fsync)
+        self.redis = a_redis(home, fsync)
         self.port = free_port()
         self.http = f"http://127.0.0.1:{self.port}"
         self.url = f"ws://127.0.0.1:{self.port}/connection/websocket"
@@ -228,8 +244,17 @@ class Served(Process):
         os.kill(self.pids()[name], signal.SIGKILL)
 
     def complete(self) -> bool:
-        """Whether all instances are in the cluster."""
-        return len(self.nodes()) == self._count
+        """Whether all instances are in the cluster, and each takes connections."""
+        return len(self.nodes()) == self._count and len(self._listening()) == self._count
+
+    def _listening(self) -> set[str]:
+        found = set()
+        for name, pid in self.pids().items():
+            with suppress(psutil.Error):
+                connections = psutil.Process(pid).net_connections(kind="tcp")
+                if any(one.status == psutil.CONN_LISTEN and one.laddr.port == self.port for one in connections):
+                    found.add(name)
+        return found
 
     def wait_complete(self) -> None:
         """Wait until all instances serve."""

@@ -14,7 +14,7 @@ from typing import Any
 
 from tests.cluster.support.generic_server import Raw, Server, self_signed
 from tests.cluster.support.harness import environment, migrate
-from tests.cluster.support.processes import Redis
+from tests.cluster.support.processes import a_redis
 
 STATUS_LINE = re.compile(rb"HTTP/1\.1 (\d{3}) ([\t\x20-\x7e]*)")
 FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\t\x20-\x7e\x80-\xff]*?)[ \t]*")
@@ -149,7 +149,7 @@ def raw_chunks(body: bytes, path: str = "/generic/request") -> bytes:
 @contextmanager
 def one_server(home: Path, config: dict[str, Any], **more: str) -> Iterator[Server]:
     """An instance under the tests' application, with an environment of its own."""
-    redis = Redis(home)
+    redis = a_redis(home)
     env = environment(home, redis.url, config, **more)
     made = Server("server", home, env, certificate=self_signed(home))
     try:

@@ -6,6 +6,7 @@ stands. Nothing here waits for a time: only for conditions, with a deadline.
 
 import asyncio
 import contextlib
+import os
 import random
 import shutil
 import signal
@@ -16,10 +17,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import redis
+
 ROOT = Path(__file__).resolve().parents[3]
 PATIENCE = 20.0  # seconds: how long a busy machine may take for what is done at once on an idle one
 READY_WITHIN = 180.0  # seconds a process may take to start there
 STOP_WITHIN = 25.0
+ON_A_CLUSTER = os.environ.get("FLOTILLA_TEST_ENGINE") == "cluster"  # which is in the place of every Redis then
 
 
 async def eventually(condition: Callable[[], Any], what: str, within: float = PATIENCE) -> Any:
@@ -54,6 +58,9 @@ def free_port() -> int:
 class Process:
     """A child process with a log. `start` may be called again after it ended; the log goes on."""
 
+    within: tuple[str, ...] = ()  # what stands before its command, where it runs on a host of its own
+    host = "127.0.0.1"  # where it is reached
+
     def __init__(self, name: str, home: Path) -> None:
         self.name = name
         self.home = home
@@ -78,6 +85,7 @@ class Process:
 
     def spawn(self, command: list[str], environment: dict[str, str] | None = None, folder: Path = ROOT) -> None:
         """Start it in a folder."""
+        command = [*self.within, *command]
         with self.log.open("ab") as output:
             self._process = subprocess.Popen(command, cwd=folder, env=environment, stdout=output, stderr=output)
 
@@ -115,6 +123,15 @@ class Process:
         return f"----- {self.name} -----\n{text[-size:]}"
 
 
+def a_redis(home: Path, fsync: str = "always") -> "Redis":
+    """A Redis of the test's own, or a Redis Cluster in its place (`make test-cluster`)."""
+    if not ON_A_CLUSTER:
+        return Redis(home, fsync)
+    from tests.cluster.support.redis_nodes import RedisNodes  # which is a Redis, too
+
+    return RedisNodes(home, fsync)
+
+
 class Redis(Process):
     """A Redis of the test's own, always on the same port; each write is on disk before it is answered, unless `fsync`
     says otherwise ("everysec", as the embedded one)."""
@@ -130,7 +147,7 @@ class Redis(Process):
     def start(self) -> None:
         """Start with what its directory holds."""
         self._data.mkdir(exist_ok=True)
-        options = {"port": self.port, "bind": "127.0.0.1", "dir": self._data, "save": ""}
+        options = {"port": self.port, "bind": self.host, "dir": self._data, "save": ""}
         options |= {"appendonly": "yes", "appendfsync": self._fsync}
         self.spawn(["redis-server", *(str(word) for name, value in options.items() for word in (f"--{name}", value))])
         wait_until(lambda: not self.running or self.answers(), "redis answers")
@@ -140,11 +157,25 @@ class Redis(Process):
     def answers(self) -> bool:
         """Whether it serves."""
         try:
-            with socket.create_connection(("127.0.0.1", self.port), timeout=2) as connection:
+            with socket.create_connection((self.host, self.port), timeout=2) as connection:
                 connection.sendall(b"PING\r\n")
                 return connection.recv(64) == b"+PONG\r\n"
         except OSError:
             return False
+
+    def client(self, **options: Any) -> Any:
+        """A client beside everything that is tested."""
+        return redis.Redis.from_url(self.url, **options)
+
+    def configure(self, option: str, value: object) -> None:
+        """Change its configuration while it runs."""
+        with self.client() as client:
+            client.config_set(option, value)
+
+    def drop_subscribers(self) -> None:
+        """End every connection that is subscribed to something."""
+        with self.client() as client:
+            client.client_kill_filter(_type="pubsub")
 
     def snapshot(self) -> Path:
         """Keep what it holds now, to come back to it with `restore`."""

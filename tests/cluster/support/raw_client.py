@@ -47,7 +47,9 @@ class RawClient:
         self._over = False
 
     async def __aenter__(self) -> "RawClient":
-        self._socket = await connect(self._url, max_size=None, compression=None, proxy=None, **self._options)
+        self._socket = await connect(
+            self._url, **{"max_size": None, "compression": None, "proxy": None} | self._options
+        )
         if self._read:
             self.begin_reading()
         return self
@@ -192,10 +194,8 @@ class RawClient:
 
     async def _receive(self) -> None:
         try:
-            async for text in self.socket:
-                assert isinstance(text, str)
-                for line in text.removesuffix("\n").split("\n"):
-                    await self._take(json.loads(line))
+            async for data in self.socket:
+                await self._receive_one(data)
         except websockets.ConnectionClosed:
             pass
         finally:
@@ -203,12 +203,20 @@ class RawClient:
             async with self._news:
                 self._news.notify_all()
 
+    async def _receive_one(self, data: str | bytes) -> None:
+        assert isinstance(data, str)
+        for line in data.removesuffix("\n").split("\n"):
+            await self._take(json.loads(line))
+
+    async def _pong(self) -> None:
+        await self.socket.send("{}")
+
     async def _take(self, message: Message) -> None:
         if not message:
             self.pings.append(time.monotonic())
             if not self._silent:
                 with contextlib.suppress(websockets.ConnectionClosed):  # what came before the close is still read
-                    await self.socket.send("{}")
+                    await self._pong()
             return
         assert message.get("push", True), "an empty push"
         async with self._news:

@@ -1,13 +1,9 @@
-"""The official clients, unmodified, behind one face: PyPI `centrifuge-python` in process, npm `centrifuge` on Node.
+"""The official clients, unmodified, behind one face: PyPI `centrifuge-python` here; the others are in `driven`.
 
-Both record their events as mappings with the same keys, so that one test runs with either. What a client is asked to do
+All record their events as mappings with the same keys, so that one test runs with any. What a client is asked to do
 is awaited; what happens to it is waited for with `event`.
 """
 
-import asyncio
-import contextlib
-import json
-import shutil
 from collections.abc import Awaitable, Callable
 from dataclasses import is_dataclass
 from typing import Any, Protocol
@@ -15,14 +11,11 @@ from typing import Any, Protocol
 import centrifuge
 from centrifuge import ReplyError
 
-from tests.cluster.support.processes import PATIENCE, ROOT, eventually
+from tests.cluster.support.processes import PATIENCE, eventually
 
 Event = dict[str, Any]
 TokenSource = Callable[[str], str]
 """Gives a token for a channel, or for the connection when the channel is ""."""
-
-NODE_PROJECT = ROOT / "tests" / "cluster"  # where Node finds what `npm ci` installs
-node = shutil.which("node") if (NODE_PROJECT / "node_modules" / "centrifuge").is_dir() else None
 
 
 class CommandFailed(Exception):
@@ -87,6 +80,7 @@ class SdkClient(Protocol):
     async def connect(self) -> None: ...
     async def disconnect(self) -> None: ...
     async def subscribe(self, channel: str, token: TokenSource | None = None, **options: Any) -> None: ...
+    async def deltas(self, channel: str) -> int: ...
     async def resubscribe(self, channel: str) -> None: ...
     async def unsubscribe(self, channel: str) -> None: ...
     async def publish(self, channel: str, data: Any) -> None: ...
@@ -149,6 +143,10 @@ class PythonClient:
             **options,
         )
         await subscription.subscribe()
+
+    async def deltas(self, channel: str) -> int:
+        """How many deltas have come."""
+        return sum(event["delta"] for event in self.seen.named("publication", channel))
 
     async def resubscribe(self, channel: str) -> None:
         await self._subscription(channel).subscribe()
@@ -221,146 +219,3 @@ def _subscription_events(seen: Recorder, channel: str) -> centrifuge.Subscriptio
     for name in ("subscribing", "subscribed", "unsubscribed", "publication", "join", "leave", "error"):
         setattr(handler, f"on_{name}", _recording(seen, name, channel=channel))
     return handler
-
-
-class Node:
-    """One Node process that hosts any number of JavaScript clients. Use as `async with Node() as node`."""
-
-    def __init__(self) -> None:
-        self.clients: dict[str, JsClient] = {}
-        self._process: asyncio.subprocess.Process | None = None
-        self._reader: asyncio.Task[None] | None = None
-        self._answers: dict[int, asyncio.Future[Any]] = {}
-        self._last_id = 0
-
-    async def __aenter__(self) -> "Node":
-        assert node is not None
-        pipe = asyncio.subprocess.PIPE
-        self._process = await asyncio.create_subprocess_exec(
-            node, str(NODE_PROJECT / "client.mjs"), stdin=pipe, stdout=pipe, limit=1 << 24
-        )
-        self._reader = asyncio.create_task(self._read())
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        assert self._process is not None and self._process.stdin is not None and self._reader is not None
-        self._process.stdin.close()
-        try:
-            await asyncio.wait_for(self._process.wait(), 5)
-        except TimeoutError:
-            self._process.kill()
-            await self._process.wait()
-        await self._reader
-
-    def client(self, url: str, token: TokenSource | None = None, name: str = "", **options: Any) -> "JsClient":
-        """A new client."""
-        made = JsClient(self, url, token, name or f"js-{len(self.clients)}", options)
-        self.clients[made.name] = made
-        return made
-
-    def post(self, client: str, do: str, **params: Any) -> "asyncio.Future[Any]":
-        """Tell the driver something; returns the future answer."""
-        assert self._process is not None and self._process.stdin is not None
-        self._last_id += 1
-        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._answers[self._last_id] = answer
-        line = json.dumps({"id": self._last_id, "client": client, "do": do, **params})
-        self._process.stdin.write(line.encode() + b"\n")
-        return answer
-
-    async def _read(self) -> None:
-        assert self._process is not None and self._process.stdout is not None
-        while line := await self._process.stdout.readline():
-            message = json.loads(line)
-            if "id" in message:
-                self._answered(self._answers.pop(message["id"]), message)
-            else:
-                self.clients[message.pop("of")].take(message)
-
-    @staticmethod
-    def _answered(answer: "asyncio.Future[Any]", message: dict[str, Any]) -> None:
-        if answer.done():
-            return
-        if "error" in message:
-            answer.set_exception(CommandFailed(message["error"]["code"], message["error"]["message"]))
-        else:
-            answer.set_result(message["result"])
-
-
-class JsClient:
-    """npm centrifuge, in a Node process."""
-
-    def __init__(self, node: Node, url: str, token: TokenSource | None, name: str, options: dict[str, Any]) -> None:
-        self.name = name
-        self.seen = Recorder()
-        self._node = node
-        self._token = token
-        self._tokens: dict[str, TokenSource] = {}
-        self._made = node.post(name, "make", url=url, fetches_token=token is not None, options=_camel(options))
-
-    def take(self, event: Event) -> None:
-        """An event of this client has come."""
-        if event["event"] == "token_wanted":
-            channel = event.get("channel", "")
-            source = self._tokens[channel] if channel else self._token
-            assert source is not None
-            self._node.post(self.name, "token", fetch=event["fetch"], token=source(channel))
-            return
-        if event["event"] == "connected":
-            event.setdefault("data", None)
-        self.seen.events.append(event)
-
-    async def connect(self) -> None:
-        await self._made
-        await self._node.post(self.name, "connect")
-
-    async def disconnect(self) -> None:
-        await self._node.post(self.name, "disconnect")
-
-    async def close(self) -> None:
-        with contextlib.suppress(CommandFailed):
-            await self.disconnect()
-
-    async def subscribe(self, channel: str, token: TokenSource | None = None, **options: Any) -> None:
-        if token is not None:
-            self._tokens[channel] = token
-        wishes = {"channel": channel, "fetches_token": token is not None, "options": _camel(options)}
-        await self._node.post(self.name, "subscribe", **wishes)
-
-    async def bounce(self, channel: str, times: int = 1) -> None:
-        """Subscribe, and so many times unsubscribe and subscribe again, without waiting in between."""
-        await self._node.post(self.name, "bounce", channel=channel, times=times)
-
-    async def resubscribe(self, channel: str) -> None:
-        await self._node.post(self.name, "resubscribe", channel=channel)
-
-    async def unsubscribe(self, channel: str) -> None:
-        await self._node.post(self.name, "unsubscribe", channel=channel)
-
-    async def publish(self, channel: str, data: Any) -> None:
-        await self._node.post(self.name, "publish", channel=channel, data=data)
-
-    async def presence(self, channel: str) -> dict[str, Any]:
-        found: dict[str, Any] = await self._node.post(self.name, "presence", channel=channel)
-        return found
-
-    async def presence_stats(self, channel: str) -> dict[str, int]:
-        found: dict[str, int] = await self._node.post(self.name, "presence_stats", channel=channel)
-        return found
-
-    async def history(self, channel: str, limit: int = 0) -> dict[str, Any]:
-        found: dict[str, Any] = await self._node.post(self.name, "history", channel=channel, options={"limit": limit})
-        return found
-
-    async def rpc(self, method: str, data: Any) -> Any:
-        return (await self._node.post(self.name, "rpc", method=method, data=data))["data"]
-
-
-def _camel(options: dict[str, Any]) -> dict[str, Any]:
-    """Options as JavaScript writes them: camelCase, times in milliseconds."""
-    found = {}
-    for name, value in options.items():
-        first, *rest = name.split("_")
-        timed = name.endswith("_delay") or name == "timeout"
-        found[first + "".join(word.capitalize() for word in rest)] = int(value * 1000) if timed else value
-    return found

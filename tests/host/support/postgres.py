@@ -7,12 +7,17 @@ import signal
 import socket
 import subprocess
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+import psycopg
+import pytest
 
 from tests.cluster.support.processes import Process, free_port, wait_until
 
 DEBIAN = "/usr/lib/postgresql/*/bin"  # beside the PATH
-_OPTIONS = ("-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-c", "unix_socket_directories=")
+_OPTIONS = ("-c", "fsync=off", "-c", "unix_socket_directories=")
 
 
 def programs() -> Path | None:
@@ -23,35 +28,66 @@ def programs() -> Path | None:
     return max(Path("/").glob(f"{DEBIAN[1:]}"), default=None)
 
 
-class Postgres(Process):
-    """A server with an empty database `bazaar`, for a user of that name."""
+@contextmanager
+def a_postgres(home: Path) -> "Iterator[Postgres]":
+    """A server while the block runs. Skips the test where the machine has none."""
+    folder = programs()
+    if folder is None:
+        pytest.skip("there is no PostgreSQL on this machine")
+    server = Postgres(home, folder)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
 
-    def __init__(self, home: Path, folder: Path) -> None:
+
+class Postgres(Process):
+    """A server with an empty database `bazaar`, for a user of that name. `options`: its settings, "name=value"."""
+
+    listens_at = "127.0.0.1"
+
+    def __init__(self, home: Path, folder: Path, *options: str) -> None:
         super().__init__("postgres", home)
+        self._options = [word for option in options for word in ("-c", option)]
         self.port = free_port()
         self.address = f"127.0.0.1:{self.port}"
         self._folder = folder
         self._data = Path(tempfile.mkdtemp(prefix="flotilla-postgres-"))  # the test's own folder is closed to others
         self._user = _unprivileged()
 
+    @property
+    def url(self) -> str:
+        """As `DATABASE_URL` has it."""
+        return f"postgres://bazaar@{self.address}/bazaar"
+
+    def execute(self, statement: str) -> None:
+        """Run a statement."""
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            connection.execute(statement)
+
     def start(self) -> None:
         """Make its files, and start it."""
+        self._make()
+        with self.log.open("ab") as output:
+            words = ["-D", str(self._data), "-p", str(self.port), "-c", f"listen_addresses={self.listens_at}"]
+            self._process = subprocess.Popen(
+                [*self.within, str(self._folder / "postgres"), *words, *_OPTIONS, *self._options],
+                stdout=output,
+                stderr=output,
+                cwd=self._data,
+                user=None if self.within else self._user,
+            )
+        wait_until(lambda: not self.running or self._answers(), "PostgreSQL answers")
+        assert self.running, self.tail()
+
+    def _make(self) -> None:
         if self._user is not None:
             shutil.chown(self._data, self._user)
         make = [str(self._folder / "initdb"), "--username=bazaar", "--auth=trust", "--no-sync", "--encoding=UTF8"]
         self._run(*make, "--locale=C", str(self._data))
         single = [str(self._folder / "postgres"), "--single", "-D", str(self._data), "postgres"]
         self._run(*single, given="CREATE DATABASE bazaar\n")
-        with self.log.open("ab") as output:
-            self._process = subprocess.Popen(
-                [str(self._folder / "postgres"), "-D", str(self._data), "-p", str(self.port), *_OPTIONS],
-                stdout=output,
-                stderr=output,
-                cwd=self._data,
-                user=self._user,
-            )
-        wait_until(lambda: not self.running or self._answers(), "PostgreSQL answers")
-        assert self.running, self.tail()
 
     def stop(self) -> None:
         """End it, whoever is connected, and remove its files."""
@@ -61,7 +97,7 @@ class Postgres(Process):
 
     def _answers(self) -> bool:
         with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0 and "ready to accept" in self.log.read_text()
+            return probe.connect_ex((self.host, self.port)) == 0 and "ready to accept" in self.log.read_text()
 
     def _run(self, *words: str, given: str | None = None) -> None:
         done = subprocess.run(

@@ -14,7 +14,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from flotilla.realtime.access import jwks_fetch
+from flotilla.realtime import outgoing_http
 from flotilla.realtime.access.jwks_fetch import MAX_BYTES, FetchFailed, fetch
 from flotilla.realtime.token_settings import fault_of_url
 from tests.realtime.access.issuers import private, private_pem, published
@@ -180,13 +180,13 @@ async def test_an_issuer_must_prove_who_it_is(secure_site: Any, monkeypatch: Any
     """With a certificate of an authority that this machine trusts."""
     made, path = secure_site
     url = made.url.replace("http:", "https:")
-    jwks_fetch._tls.cache_clear()
+    outgoing_http._tls.cache_clear()
     assert "CERTIFICATE_VERIFY_FAILED" in await failure(url, within=30)
     monkeypatch.setenv("SSL_CERT_FILE", str(path))
-    jwks_fetch._tls.cache_clear()
+    outgoing_http._tls.cache_clear()
     assert await fetch(url, within=30) == b'{"keys":[]}'
     assert await failure(url.replace("127.0.0.1", "localhost"), within=30)  # a name that is not in it
-    jwks_fetch._tls.cache_clear()
+    outgoing_http._tls.cache_clear()
 
 
 async def test_a_waiter_that_goes_leaves_no_connection(site: Any) -> None:

@@ -14,6 +14,7 @@ from tests.realtime.client.peers import Peer
 from tests.store.redis_process import until
 
 ROOM = "open:a"
+OF_STAFF = 1_000_000  # a key that no user in the tests has
 
 
 class Staff:
@@ -23,7 +24,7 @@ class Staff:
         # The test runner empties the tables, with them the permissions that migrations made.
         call_command("migrate", verbosity=0)
         self.page = page
-        self.user = User.objects.create_user("staff", is_staff=True)
+        self.user = User.objects.create_user("staff", is_staff=True, pk=OF_STAFF)
         self.allow(*permissions)
         self._client = Client()
         self._client.force_login(self.user)

@@ -19,6 +19,7 @@ PAGES = {
     "connecteduser": "disconnect",
     "connection": "disconnect",
     "block": "unblock",
+    "outboxrow": "retry",
 }
 
 

@@ -39,7 +39,9 @@ def redis_process(mortal_redis: RedisProcess) -> RedisProcess:
     return mortal_redis
 
 
-@pytest.mark.parametrize("name", ["READONLY", "MASTERDOWN", "BUSY", "OOM", "NOPERM scripts", "NOPERM publish"])
+@pytest.mark.parametrize(
+    "name", ["READONLY", "MASTERDOWN", "BUSY", "OOM", "NOREPLICAS", "MISCONF", "NOPERM scripts", "NOPERM publish"]
+)
 async def test_an_error_reply_is_answered_as_an_absent_redis_is(
     api: Api, redis_process: RedisProcess, caplog: pytest.LogCaptureFixture, name: str
 ) -> None:

@@ -65,7 +65,7 @@ def test_twins_take_the_same(name: str) -> None:
 @pytest.mark.parametrize(
     ("function", "keywords", "others"),
     [
-        (_public.publish, PublishKeywords, {"on_error"}),
+        (_public.publish, PublishKeywords, {"on_error", "durable"}),
         (calls.publish, calls.PublishKeywords, set()),
         (calls.history, calls.HistoryKeywords, set()),
     ],

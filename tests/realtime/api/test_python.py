@@ -122,6 +122,8 @@ class TestTransactions:
                 publish("nowhere:a", 1)
             with pytest.raises(TypeError):
                 publish(ROOM, object())
+            with pytest.raises(TypeError, match="tags are texts"):
+                publish(ROOM, 1, tags={"team": 5})  # type: ignore[dict-item]
 
 
 class TestPublishing:
@@ -130,6 +132,15 @@ class TestPublishing:
         first = publish(ROOM, 1, on_commit=False, idempotency_key="key")
         assert publish(ROOM, 2, on_commit=False, idempotency_key="key") == first
         assert data() == [1]
+
+    def test_a_key_is_kept_where_it_means_something(self) -> None:
+        """And refused elsewhere: it would do nothing there. So is one that is too long."""
+        publish("wall:a", 1, on_commit=False, key="x", tags={"kind": "y"})
+        assert history("wall:a").publications == [{"offset": 1, "data": 1, "tags": {"kind": "y"}, "key": "x"}]
+        with pytest.raises(CommandError, match="conflate"):
+            publish(ROOM, 1, on_commit=False, key="x")
+        with pytest.raises(CommandError, match="255 bytes"):
+            publish("wall:a", 1, on_commit=False, key="x" * 256)
 
     def test_tags_and_skipping_history(self) -> None:
         """As options."""

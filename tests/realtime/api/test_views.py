@@ -9,12 +9,15 @@ import pytest
 import pytest_asyncio
 from django.test import AsyncClient, AsyncRequestFactory
 
-from flotilla import make_connection_token
+from flotilla import apresence, make_connection_token
+from flotilla.presence.inspection import amembers
 from flotilla.ratelimit.subjects import Subject
 from flotilla.realtime.api import views
 from flotilla.realtime.api.keys import holder
 from flotilla.realtime.api.methods import METHODS
+from flotilla.realtime.api.publishing import broker, options_of
 from flotilla.realtime.node.node import Node
+from flotilla.realtime.protocol.codes import CommandError
 from flotilla.store import get_store
 from flotilla.store.shards import reset_store
 from tests.realtime.client.peers import Peer
@@ -172,14 +175,39 @@ class TestPublishing:
         assert await api.data() == [1, 2]
 
     async def test_a_broadcast_has_an_outcome_for_each_channel(self, api: Api) -> None:
-        """In order, errors included; unknown keys such as `delta` are passed over; no channel at all is an error."""
-        answer = await api("broadcast", channels=[ROOM, "nowhere:a", "", "plain:a"], data=[1], delta=True)
+        """In order, errors included; unknown keys such as `push` are passed over; no channel at all is an error."""
+        answer = await api("broadcast", channels=[ROOM, "nowhere:a", "", "plain:a"], data=[1], push=True)
         responses = answer["result"]["responses"]
         assert responses[0]["result"]["offset"] == 1
         assert [one["error"]["code"] for one in responses[1:3]] == [102, 107]
         assert responses[3] == {"result": {}}
         assert (await api("broadcast", channels=[], data=1))["error"]["code"] == 107
         assert (await api("broadcast", channels=[ROOM]))["error"]["code"] == 107
+
+    async def test_a_key_is_not_for_clients(self, api: Api, node: Node) -> None:
+        """It is refused where it would do nothing, in a broadcast for that channel alone."""
+        peer = Peer(node)
+        await peer.connect()
+        await peer.subscribe("wall:a")
+        await api("publish", channel="wall:a", data={"key": "mine"}, key="x")
+        await until(lambda: len(peer.pushes("pub", "wall:a")) == 1)
+        assert peer.pushes("pub", "wall:a") == [{"data": {"key": "mine"}, "offset": 1}]
+        history = (await peer.ask(history={"channel": "wall:a", "limit": -1}))["history"]
+        assert history["publications"] == [{"data": {"key": "mine"}, "offset": 1}]
+        assert (await api("history", channel="wall:a", limit=-1))["result"]["publications"] == history["publications"]
+        assert (await api("publish", channel=ROOM, data=1, key="x"))["error"]["code"] == 107
+        responses = (await api("broadcast", channels=["wall:a", ROOM], data=1, key="x"))["result"]["responses"]
+        assert ["error" in one for one in responses] == [False, True]
+
+    async def test_a_publication_asks_for_deltas(self, api: Api) -> None:
+        """Whoever delivers it sees that; nobody else does."""
+        await api("publish", channel=ROOM, data={"n": 1}, delta=True)
+        await api("broadcast", channels=[ROOM], data={"n": 2}, delta=True)
+        await api("publish", channel=ROOM, data={"n": 3})
+        page = await broker().history(ROOM, options_of(ROOM), limit=-1)
+        assert [one.delta for one in page.publications] == [True, True, False]
+        assert [one.body for one in page.publications] == [b'{"data":{"n":%d}}' % n for n in (1, 2, 3)]
+        assert await api.data() == [{"n": 1}, {"n": 2}, {"n": 3}]
 
     async def test_subscribers_get_it_with_tags_and_without_an_author(self, api: Api, node: Node) -> None:
         """What the server says has no info."""
@@ -227,6 +255,21 @@ class TestReading:
         assert found == {p.client.id: {"user": "7", "client": p.client.id} for p in peers}
         assert (await api("presence_stats", channel=ROOM))["result"] == {"num_clients": 2, "num_users": 1}
         assert (await api("presence", channel="plain:a"))["error"]["code"] == 108
+
+    async def test_more_than_one_answer_holds_are_not_told(
+        self, api: Api, node: Node, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """106; their number is told. So says the Python API, too."""
+        monkeypatch.setattr(amembers, "__defaults__", (1,))
+        peers = [Peer(node) for _ in range(2)]
+        for peer in peers:
+            await peer.connect(token=make_connection_token("7"))
+            await peer.subscribe(ROOM)
+        assert (await api("presence", channel=ROOM))["error"]["code"] == 106
+        assert (await api("presence_stats", channel=ROOM))["result"] == {"num_clients": 2, "num_users": 1}
+        with pytest.raises(CommandError) as caught:
+            await apresence(ROOM)
+        assert caught.value.code == 106
 
     async def test_channels_and_nodes(self, api: Api, node: Node) -> None:
         """Those with subscribers now, by pattern; this node in numbers."""

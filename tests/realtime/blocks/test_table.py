@@ -24,9 +24,9 @@ class Instance:
         self.ended: list[str] = []
         self.blocks = Blocks(store, self._end, clock=lambda: self.now)
 
-    async def _end(self, names: Collection[str]) -> int:
+    async def _end(self, names: Collection[str]) -> dict[str, int]:
         self.ended += names
-        return 0
+        return dict.fromkeys(names, 2)
 
     def keeps_out(self, user: str = "", address: str = "") -> bool:
         return bool(self.blocks.against(user, address))
@@ -79,6 +79,18 @@ class TestTheTable:
         commands = store.first.stats.commands
         await instance.blocks.check()
         assert store.first.stats.commands == commands + 1
+
+    async def test_a_command_that_comes_after_the_list_was_read_says_who_was_ended_by_it(
+        self, instance: Instance, store: Store
+    ) -> None:
+        """Not again for a later block of the same user, nor for somebody else."""
+        await instance.blocks.known()
+        first, second = await add(store, "u:1"), await add(store, "u:2")
+        await instance.blocks.check()
+        assert instance.blocks.note("u:1", 60, first) == 2
+        assert instance.blocks.note("u:2", 60, second) == 2
+        assert instance.blocks.note("u:3", 60, second) == 0
+        assert instance.blocks.note("u:1", 90, await add(store, "u:1", 90)) == 0
 
     async def test_what_was_told_while_it_was_read_is_not_lost(
         self, instance: Instance, store: Store, monkeypatch: pytest.MonkeyPatch

@@ -19,6 +19,15 @@ ALLOWED = {
     for whom in ("client", "anonymous")
 }
 HISTORY = {"history_size": 10, "history_ttl": "60s"}
+KEPT = {**ALLOWED, **HISTORY, "force_recovery": True}
+MAP = {
+    **ALLOWED,
+    "history_size": 100,
+    "history_ttl": "60s",
+    "map": True,
+    "allow_remove_for_client": True,
+    "allow_remove_for_anonymous": True,
+}
 REALTIME = {
     "anonymous": True,
     "recheck_interval": 0,
@@ -32,6 +41,31 @@ REALTIME = {
         "plain": dict(ALLOWED),
         "wish": {**ALLOWED, **HISTORY},
         "people": {**ALLOWED, "presence": True, "join_leave": True, "force_push_join_leave": True},
+        "tagged": {**KEPT, "allow_tags_filter": True},
+        "tagged-plain": {**ALLOWED, "allow_tags_filter": True},
+        "price": {**KEPT, "force_recovery_mode": "cache", "allow_tags_filter": True},
+        "ticker": {**KEPT, "history_size": 1, "force_recovery_mode": "cache", "auto_cache_recover": True},
+        "wall": {**KEPT, "history_size": 5000, "conflate": True, "allow_tags_filter": True},
+        "wall-plain": {**ALLOWED, "conflate": True},
+        "sure": {**KEPT, "conflate": True, "durable": True},
+        "raw": {**KEPT, "publication_data_format": "binary"},
+        "map": MAP,
+        "map-owned": {**MAP, "map_owner": "user"},
+        "map-mine": {**MAP, "map_owner": "client", "map_client_key": "client_id"},
+        "map-leaving": {**MAP, "map_remove_client_on_unsubscribe": True},
+        "map-small": {**MAP, "map_max_keys": 3, "map_max_bytes": 1000, "map_max_value_bytes": 600},
+        "map-brief": {**MAP, "map_key_ttl": "1s"},
+        "map-raw": {**MAP, "publication_data_format": "binary"},
+        "watched": {**KEPT, "presence": True, "map_clients": True, "map_users": True},
+        "watched-inside": {
+            "presence": True,
+            "map_clients": True,
+            "map_users": True,
+            "allow_subscribe_for_client": True,
+            "allow_subscribe_for_anonymous": True,
+            "allow_presence_for_subscriber": True,
+            "allow_presence_for_anonymous": True,
+        },
         "closed": {},
     },
 }

@@ -8,7 +8,13 @@ from typing import Any
 from flotilla.realtime.client.client import Client
 from flotilla.realtime.engine.publication import StreamPosition
 from flotilla.realtime.node.node import Node
-from flotilla.realtime.protocol.frames import Frame
+from flotilla.realtime.protocol.encodings import JSON
+from flotilla.realtime.protocol.formats import WEBSOCKET_JSON, WEBSOCKET_PROTOBUF, Format
+from flotilla.realtime.protocol.frames import TEXT, Frame
+from flotilla.realtime.protocol.protobuf.encoding import PROTOBUF
+from flotilla.realtime.protocol.protobuf.wire import parts
+from flotilla.realtime.protocol.streams import as_event, stream_format
+from tests.protobuf_messages import encoded, told
 from tests.store.redis_process import until
 
 
@@ -25,7 +31,10 @@ class RecordingSocket:
 
     def send(self, frame: Frame) -> None:
         assert self.closed is None, "sent after the close"
-        self.lines += [json.loads(line) for line in frame.payload.split(b"\n")]
+        if frame.opcode == TEXT:
+            self.lines += [json.loads(line) for line in frame.content.split(b"\n")]
+        else:
+            self.lines += [told(part) for part in parts(frame.payload, 1 << 20)]
 
     def send_soon(self, frame: Frame) -> None:
         self.send(frame)
@@ -39,16 +48,22 @@ class RecordingSocket:
 class Peer:
     """A client. `ask` sends one command and waits for its reply."""
 
+    format: Format = WEBSOCKET_JSON
+
     def __init__(self, node: Node, **scope: Any) -> None:
         self.socket = RecordingSocket()
-        self.client = Client(node, self.socket, scope, address="192.0.2.1")
+        self.client = Client(node, self.socket, scope, address="192.0.2.1", format=self.format)
         self._ids = itertools.count(1)
 
     def say(self, **request: Any) -> int:
         """Send a command without waiting; returns its id."""
         id = next(self._ids)
-        self.client.receive(json.dumps({"id": id, **request}))
+        self.client.receive(self._written({"id": id, **request}))
         return id
+
+    @staticmethod
+    def _written(command: dict[str, Any]) -> str | bytes:
+        return json.dumps(command)
 
     async def reply(self, id: int) -> dict[str, Any]:
         """The one reply to a command."""
@@ -84,6 +99,22 @@ class Peer:
 
     def data(self, channel: str) -> list[Any]:
         return [publication["data"] for publication in self.pushes("pub", channel)]
+
+
+class EventsPeer(Peer):
+    """As a Peer, by server-sent events."""
+
+    format = stream_format(JSON, as_event, False)
+
+
+class ProtobufPeer(Peer):
+    """As a Peer, in Protobuf; data that is no JSON is bytes."""
+
+    format = WEBSOCKET_PROTOBUF
+
+    @staticmethod
+    def _written(command: dict[str, Any]) -> bytes:
+        return PROTOBUF.joined([encoded(command)])
 
 
 async def joined(node: Node, **request: Any) -> Peer:

@@ -12,7 +12,7 @@ from flotilla.realtime.engine.publisher import Publisher
 from flotilla.realtime.node.node import Node
 from flotilla.realtime.protocol.codes import CommandError, DisconnectError
 from flotilla.store import StoreUnavailable
-from flotilla.store.link import Waiting
+from flotilla.store.waiting import Waiting
 from tests.realtime.client.peers import Peer
 from tests.store.redis_process import until
 

@@ -14,7 +14,7 @@ from flotilla.realtime.client import command_time
 from flotilla.realtime.engine.publisher import Publisher
 from flotilla.realtime.node.node import Node
 from flotilla.store import StoreUnavailable
-from flotilla.store.link import Waiting
+from flotilla.store.waiting import Waiting
 from tests.realtime.client.peers import Peer
 from tests.store.pausing import hung
 from tests.store.redis_process import RedisProcess, until

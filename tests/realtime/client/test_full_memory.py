@@ -14,17 +14,22 @@ import pytest_asyncio
 from flotilla.presence import keys
 from flotilla.presence.connection_ends import CLAIM
 from flotilla.presence.connection_ends import ENDS as LOOK_AT_ENDS
-from flotilla.presence.entries import Entries, Leaving, Named
+from flotilla.presence.entries import Announcement, Entries, Leaving, Named
 from flotilla.presence.leases import Leases, Renewals
+from flotilla.presence.outbox import Queue, outbox_for
 from flotilla.ratelimit.background import _SYNC
 from flotilla.ratelimit.limiter import _TAKE
 from flotilla.realtime.access.channels import options_for
+from flotilla.realtime.api.resharding import SETTLE
 from flotilla.realtime.blocks import blocklist
+from flotilla.realtime.engine.maps import Maps
 from flotilla.realtime.node.control import _answer_key, tail_key
 from flotilla.realtime.node.node import Node
 from flotilla.realtime.node.operations.count import Count
 from flotilla.realtime.node.tails import LEAVE_EVENTS
+from flotilla.realtime.webhooks.queue import EndpointQueue
 from flotilla.store import Script, StoreRefused, get_store, placement_of
+from flotilla.store.layout import LAYOUT, Layout
 from flotilla.store.partitions import REST
 from tests.realtime.client.peers import Peer
 from tests.store.redis_process import RedisProcess, until
@@ -79,6 +84,10 @@ async def world(node: Node, mortal_redis: RedisProcess) -> AsyncIterator[World]:
     mortal_redis.ask("CONFIG", "SET", "maxmemory", "0")
 
 
+def maps(world: World) -> Maps:
+    return Maps(world.node.broker)
+
+
 async def publish(world: World) -> Any:
     return await world.node.broker.publish("open:a", BODY, options_for("open:a", world.node.config))
 
@@ -113,9 +122,20 @@ async def claim_name(world: World) -> Any:
     assert await Leases(world.node.store, ttl=10, key_ttl=20).claim("another.1", "another", about) is None
 
 
+async def set_entry(world: World) -> Any:
+    return await maps(world).set("map:a", "k", b"1", options_for("map:a", world.node.config))
+
+
+async def settle(world: World) -> Any:
+    place = placement_of("open:elsewhere")
+    assert await world.run(SETTLE, [place.key("a-partition"), place.key("what-was-made")], "a run", "g")
+
+
 GROWS = {
+    "flotilla.realtime.api.settle": (settle,),
     "flotilla.realtime.engine.tail": (leave_events,),
     "flotilla.realtime.engine.publish": (publish, publish_once),
+    "flotilla.realtime.engine.map_set": (set_entry,),
     "flotilla.presence.add": (add,),
     "flotilla.presence.enter": (enter,),
     "flotilla.presence.register": (register,),
@@ -139,6 +159,21 @@ async def history_of_another_era(world: World) -> Any:
 
 async def confirm(world: World) -> Any:
     await world.node.broker.confirm("open:a", "nonce", options_for("open:a", world.node.config))
+
+
+async def take_entries_away(world: World) -> Any:
+    """Removed, and ended: what is over frees memory, though it is told."""
+    options, brief = (options_for(name, world.node.config) for name in ("map:a", "map-brief:a"))
+    world.redis.ask("CONFIG", "SET", "maxmemory", "0")
+    await maps(world).set("map:a", "k", b"1", options)
+    await maps(world).set("map-brief:a", "k", b"1", brief, ttl=0.001)
+    world.fill()
+    assert len((await maps(world).state("map:a", options, limit=10)).entries) == 1
+    await maps(world).remove("map:a", "k", options)
+    assert (await maps(world).state("map:a", options, limit=10)).entries == ()
+    async with asyncio.timeout(10):
+        while (await maps(world).state("map-brief:a", brief, limit=10)).keys:  # until its time is over
+            await maps(world).end("map-brief:a", brief)
 
 
 async def block(world: World) -> Any:
@@ -202,14 +237,30 @@ async def drop(world: World) -> Any:
     assert await world.run(CLAIM, district.of(OWN), f"client-{OWN}", "me", KEY_TTL, 0) == 1
 
 
+async def deliver(world: World) -> Any:
+    """A webhook's events are written where somebody leaves, and taken out: what is delivered frees memory."""
+    queue = EndpointQueue(world.node.store, "crm", "me")
+    home = keys.home_of("c:room")
+    outbox = outbox_for("c:room", home.placement, (Queue("crm", "u", 10, 10_000, 60),))
+    entries = Entries(world.node.store, lambda _: Announcement(outbox=outbox), KEY_TTL)
+    assert await entries.drop(OWN, 1, "c:room", [Leaving(f"client-{OWN}")])
+    term = await queue.hold(30)
+    assert term and await queue.hold(30) == term
+    fetched = await queue.fetch(term, [part for part, _ in await queue.filled()], 10)
+    assert [len(one.events) for one in fetched] == [1]
+    await queue.ack(term, fetched)
+    assert await queue.filled() == []
+    await queue.let_go()
+
+
 async def refresh(world: World) -> Any:
     assert (await world.entries.refresh(OWN, "c:room"))[0]
 
 
 async def probe(world: World) -> Any:
     script = next(one for one in Script.registered.values() if one.name == "flotilla.presence.probe")
-    assert await world.run(script, [keys.probe_mark(OWN)], 1, KEY_TTL) is None
-    assert await world.run(script, [keys.probe_mark(OWN)], 2, KEY_TTL) == b"1"
+    assert await world.run(script, [keys.probe_mark(OWN, 0)], 1, KEY_TTL) is None
+    assert await world.run(script, [keys.probe_mark(OWN, 0)], 2, KEY_TTL) == b"1"
 
 
 async def arrive(world: World) -> Any:
@@ -229,6 +280,17 @@ async def arrive(world: World) -> Any:
         asked = [partition, placement_of("x").partition_key("votes")]
         named = next(one for one in Script.registered.values() if one.name == "flotilla.store.arrive")
         assert await world.run(named, asked, partitions.run, "f", "g", 0, "r", "me", 3000, 0, "me", "else")
+
+
+async def stay(world: World) -> Any:
+    """A process that uses the layout may go on, and another one comes."""
+    layout = world.node.store.layout
+    keys, arguments = layout.places[0].question()
+    assert (await world.run(LAYOUT, keys, *arguments))[0] == 1
+    new = Layout(layout.urls)
+    await asyncio.to_thread(new.enter)
+    assert new.ids == layout.ids
+    await asyncio.to_thread(new.leave)
 
 
 async def rest(world: World) -> Any:
@@ -253,6 +315,9 @@ async def sync(world: World) -> Any:
 GOES_ON = {
     "flotilla.realtime.engine.history": (history, history_of_another_era),
     "flotilla.realtime.engine.confirm": (confirm,),
+    "flotilla.realtime.engine.map_state": (take_entries_away,),
+    "flotilla.realtime.engine.map_remove": (take_entries_away,),
+    "flotilla.realtime.engine.map_end": (take_entries_away,),
     "flotilla.realtime.blocks.block": (block,),
     "flotilla.realtime.blocks.unblock": (unblock,),
     "flotilla.realtime.blocks.blocks": (block,),
@@ -273,7 +338,12 @@ GOES_ON = {
     "flotilla.presence.claim": (drop,),
     "flotilla.presence.refresh": (refresh,),
     "flotilla.presence.probe": (probe,),
+    "flotilla.realtime.webhooks.hold": (deliver,),
+    "flotilla.realtime.webhooks.let_go": (deliver,),
+    "flotilla.realtime.webhooks.fetch": (deliver,),
+    "flotilla.realtime.webhooks.ack": (deliver,),
     "flotilla.store.arrive": (arrive,),
+    "flotilla.store.layout": (stay,),
     "flotilla.store.rest": (rest,),
     "flotilla.ratelimit.take": (take,),
     "flotilla.ratelimit.sync": (sync,),

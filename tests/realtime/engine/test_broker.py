@@ -15,6 +15,9 @@ from flotilla.realtime.engine.broker import Broker, _pass_on
 from flotilla.realtime.engine.publication import Page, StreamPosition
 from flotilla.realtime.engine.recovery import recover
 from flotilla.store import Store, StoreUnavailable, placement_of
+from flotilla.store.pools import async_pool
+from flotilla.store.slots import key_slot
+from flotilla.store.urls import in_slot
 from tests.store.redis_process import RedisProcess, until
 
 pytestmark = pytest.mark.asyncio
@@ -48,9 +51,10 @@ class Ear:
 
 @pytest_asyncio.fixture
 async def ear(redis_url: str) -> AsyncIterator[Ear]:
-    client = aioredis.Redis.from_url(redis_url)
+    topic = placement_of(ROOM).topic
+    client = aioredis.Redis(connection_pool=async_pool(in_slot(redis_url, key_slot(topic))))
     pubsub = client.pubsub()
-    await pubsub.subscribe(placement_of(ROOM).topic)
+    await (pubsub.ssubscribe if "{" in topic else pubsub.subscribe)(topic)
     assert await pubsub.get_message(timeout=5)
     yield Ear(pubsub)
     await pubsub.aclose()
@@ -60,7 +64,9 @@ async def ear(redis_url: str) -> AsyncIterator[Ear]:
 def keys_of_names(redis_process: RedisProcess) -> list[bytes]:
     """Everything in Redis but the partitions themselves."""
     return [
-        key for key in redis_process.ask("KEYS", "*") if not key.startswith((b"flotilla:partition:", b"flotilla:made:"))
+        key
+        for key in redis_process.ask("KEYS", "*")
+        if not key.startswith((b"flotilla:partition:", b"flotilla:made:", b"flotilla:layout"))
     ]
 
 
@@ -281,7 +287,9 @@ class TestHistory:
         brief = ChannelOptions(history_size=10, history_ttl=60, history_meta_ttl=0.2)
         top = (await broker.history(ROOM, OPTIONS)).top
         other = next(
-            name for name in map(str, range(1000)) if placement_of(name).partition == placement_of(ROOM).partition
+            name
+            for name in map(str, range(1000))
+            if placement_of(name).partition_key("") == placement_of(ROOM).partition_key("")
         )
         first = await broker.publish(other, b"{}", brief)
         await until(lambda: not redis_process.ask("EXISTS", placement_of(other).key("meta")))

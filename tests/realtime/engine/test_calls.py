@@ -4,6 +4,7 @@ from flotilla.realtime.conf import ChannelOptions
 from flotilla.realtime.engine import calls
 from flotilla.realtime.engine.publication import StreamPosition
 from flotilla.store import placement_of
+from flotilla.store.slots import hash_tag
 
 OPTIONS = ChannelOptions(history_size=10, history_ttl=60, history_meta_ttl=3600)
 
@@ -11,7 +12,7 @@ OPTIONS = ChannelOptions(history_size=10, history_ttl=60, history_meta_ttl=3600)
 def test_keys_of_a_call_share_the_channels_tag() -> None:
     """A script touches keys of one tag only, whatever the name and the idempotency key hold."""
     for channel in ("room", "a}b{c", "x" * 255):
-        tag = f"{{p{placement_of(channel).partition}}}"
+        tag = "{" + hash_tag(placement_of(channel).partition_key("")) + "}"
         found = [
             calls.publish(channel, b"{}", OPTIONS, idempotency_key="a}{b"),
             calls.history(channel, OPTIONS),

@@ -88,7 +88,7 @@ class TestPace:
         assert reader.waiting <= MIN + feeder.PIECE
         await reader.read_all(lambda: not channel.feeds)
         assert reader.offsets == list(range(1, top + 1))
-        assert subscription in channel.sockets
+        assert subscription in channel.followers
         await publish(one, 1)
         await until(through(reader, top + 1))
 
@@ -132,6 +132,24 @@ class TestPace:
 
         await until(read_a_little)
         assert not slow.dropped
+
+
+class TestCache:
+    async def test_what_is_gone_is_no_loss_where_the_newest_says_it_all(self, one: Process) -> None:
+        """The feed ends there, and what follows is given as it comes."""
+        options = ChannelOptions(
+            history_size=1000, history_ttl=60, history_meta_ttl=7200, force_recovery=True, force_recovery_mode="cache"
+        )
+        await publish(one, 100, options)
+        reader = Reader(one)
+        channel, _ = await come_back(one, reader, 0, options)
+        top = await publish(one, 700, options)
+        await until(lambda: channel.position.offset == top)
+        await one.broker.forget("room")
+        await reader.read_all(lambda: not channel.feeds)
+        assert reader.offsets[-1] < top and not reader.lost
+        await publish(one, 1, options)
+        await until(lambda: reader.offsets[-1] == top + 1)
 
 
 class TestMeanwhile:

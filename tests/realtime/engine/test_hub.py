@@ -7,6 +7,8 @@ import pytest
 from flotilla.realtime.conf import ChannelOptions
 from flotilla.realtime.engine.layer import LAYER_FAULTS
 from flotilla.realtime.engine.subscription import Subscription
+from flotilla.realtime.engine.view import View
+from flotilla.realtime.protocol.formats import WEBSOCKET_PROTOBUF
 from flotilla.store import placement_of
 from tests.realtime.engine.processes import OPTIONS, Client, Make, Process, expect
 from tests.store.redis_process import RedisProcess, until
@@ -93,6 +95,29 @@ class TestDelivering:
         await one.publish()
         await until(expect(client, 1, 1))
         assert "could not be handled" in caplog.text
+
+    @pytest.mark.parametrize("joining", [False, True])
+    async def test_a_publication_that_cannot_be_written_is_no_silent_gap_and_stops_no_other_channel(
+        self, make: Make, *, joining: bool
+    ) -> None:
+        """Nor does it cost the process its connection to Redis."""
+        one = await make()
+        reconnected: list[int] = []
+        one.layer.on_reconnect = reconnected.append
+        client, subscription, _ = await one.subscribe()
+        one.hub.channels["room"].followers.discard(subscription)
+        subscription.view = View(WEBSOCKET_PROTOBUF)
+        one.hub.channels["room"].followers.add(subscription)
+        other, _, _ = await one.subscribe("other")
+        if joining:
+            held = Subscription(Client(one.hub), "room", positioned=True)
+            await one.hub.subscribe(held, OPTIONS)
+        await asyncio.gather(one.broker.publish("room", b'{"data":', OPTIONS), one.publish(channel="other"))
+        await until(expect(other, 1, 1))
+        await until(lambda: client.lost == [subscription])
+        await one.publish(channel="other")
+        await until(expect(other, 1, 2))
+        assert not reconnected
 
 
 class TestStarting:

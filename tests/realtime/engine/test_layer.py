@@ -45,7 +45,7 @@ async def test_each_reconnection_is_told(layer: LoopLayer, redis_process: RedisP
         if by == "server":
             redis_process.ask("CLIENT", "KILL", "TYPE", "pubsub")
         else:
-            await layer.give_up(0)
+            await layer.give_up(layer.topics.host(layer._get_group_channel_name("group")))
         await until(lambda n=count: len(shards) == n)  # type: ignore[misc]
         await until(lambda: layer_is_heard(layer, mailbox))
     assert shards == [0, 0, 0]

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flotilla.realtime.engine.publication import Page, Publication, StreamPosition
-from flotilla.realtime.engine.recovery import OUTCOMES, complete, recover
+from flotilla.realtime.engine.recovery import OUTCOMES, complete, newest, recover
 
 
 def stored(offsets: range | list[int]) -> tuple[Publication, ...]:
@@ -70,3 +70,48 @@ def test_complete_means_every_offset_once(since: int) -> None:
 def test_the_reason_says_what_was_in_the_way(wanted: StreamPosition, found: range, reason: str) -> None:
     """Each as an operator would call it."""
     assert recover(wanted, Page(StreamPosition("e", 10), stored(found)), 8, 60).reason == reason
+
+
+@pytest.mark.parametrize(
+    ("wanted", "history", "top", "recovered", "given"),
+    [
+        pytest.param(None, [7, 6, 5], 7, True, [7], id="first time"),
+        pytest.param(("", 0), [7, 6, 5], 7, True, [7], id="asked for without a position"),
+        pytest.param(("now", 5), [7, 6, 5], 7, True, [7], id="some missed"),
+        pytest.param(("now", 1), [7], 7, True, [7], id="more missed than is kept"),
+        pytest.param(("now", 7), [7], 7, True, [], id="nothing missed"),
+        pytest.param(("now", 7), [], 7, True, [], id="nothing missed, and it has expired"),
+        pytest.param(("before", 7), [7], 7, True, [7], id="another stream"),
+        pytest.param(("now", 9), [7], 7, True, [7], id="above the top"),
+        pytest.param(("now", 5), [], 7, False, [], id="expired"),
+        pytest.param(None, [], 0, False, [], id="nothing was ever published"),
+        pytest.param(("", 0), [], 0, False, [], id="the same, asked for"),
+        pytest.param(("now", 0), [], 0, True, [], id="nothing since"),
+    ],
+)
+def test_the_newest(
+    wanted: tuple[str, int] | None, history: list[int], top: int, recovered: bool, given: list[int]
+) -> None:
+    position = StreamPosition(*wanted) if wanted is not None else None
+    answer = newest(position, Page(StreamPosition("now", top), stored(history)), 60, lambda _: True)
+    assert answer.recovered is recovered
+    assert [publication.offset for publication in answer.publications] == given
+    assert (answer.reason or "recovered") in OUTCOMES
+
+
+@pytest.mark.parametrize(
+    ("wanted", "recovered", "given"),
+    [
+        pytest.param(None, True, [6], id="first time"),
+        pytest.param(("now", 4), True, [6], id="missed"),
+        pytest.param(("now", 6), True, [], id="has it, and what came since is not for it"),
+        pytest.param(("before", 6), True, [6], id="another stream"),
+    ],
+)
+def test_the_newest_that_a_filter_wants(wanted: tuple[str, int] | None, recovered: bool, given: list[int]) -> None:
+    position = StreamPosition(*wanted) if wanted is not None else None
+    page = Page(StreamPosition("now", 8), stored([8, 7, 6, 5, 4]))
+    answer = newest(position, page, 60, lambda publication: publication.offset in (6, 4))
+    assert answer.recovered is recovered
+    assert [publication.offset for publication in answer.publications] == given
+    assert not newest(position, page, 60, lambda _: False).recovered

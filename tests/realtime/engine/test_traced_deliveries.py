@@ -14,7 +14,10 @@ from flotilla.realtime.conf import ChannelOptions, get_config
 from flotilla.realtime.engine import envelope, traced_deliveries
 from flotilla.spans import RecordedSpan
 from flotilla.store import placement_of
+from flotilla.store.announcing import is_sharded
 from flotilla.store.pools import sync_client
+from flotilla.store.slots import key_slot
+from flotilla.store.urls import in_slot
 from tests.realtime.engine.processes import OPTIONS, Make, Process, drop, expect
 from tests.realtime.seen_spans import TRACEPARENT, Seen, about, itself, parent_of
 from tests.store.redis_process import RedisProcess, until
@@ -61,29 +64,33 @@ async def clocks_known(*processes: Process) -> None:
     for process in processes:
         loop = asyncio.get_running_loop()
         asked = loop.time()
-        seconds, micros = await process.store.first.execute("TIME")
-        process.hub.stats.clocks.note(0, asked, int(seconds) + int(micros) * 1e-6, loop.time())
+        shard = process.store.shard_for(placement_of(ROOM))
+        seconds, micros = await shard.execute("TIME")
+        process.hub.stats.clocks.note(shard.index, asked, int(seconds) + int(micros) * 1e-6, loop.time())
 
 
 @asynccontextmanager
 async def overheard(redis: RedisProcess) -> AsyncIterator[list[bytes]]:
     """The messages of the channel as they go through Redis."""
-    client = sync_client(redis.url, protocol=2)
-    pubsub = client.pubsub()
+    topic = placement_of(ROOM).topic
+    client = sync_client(in_slot(redis.url, key_slot(topic)), protocol=2)
+    pubsub, sharded = client.pubsub(), is_sharded(topic)
     heard: list[bytes] = []
 
     def hear() -> None:
         while (said := pubsub.get_message(timeout=20)) is not None and said["data"] != END:
-            if said["type"] == "message":
+            if said["type"] in ("message", "smessage"):
                 heard.append(said["data"])
 
-    pubsub.subscribe(topic := placement_of(ROOM).topic)
+    (pubsub.ssubscribe if sharded else pubsub.subscribe)(topic)
     hearing = asyncio.create_task(asyncio.to_thread(hear))
     try:
-        await until(lambda: dict(client.pubsub_numsub(topic))[topic.encode()] > 0)
+        await until(
+            lambda: dict((client.pubsub_shardnumsub if sharded else client.pubsub_numsub)(topic))[topic.encode()] > 0
+        )
         yield heard
     finally:
-        await asyncio.to_thread(client.publish, topic, END)
+        await asyncio.to_thread(client.execute_command, "SPUBLISH" if sharded else "PUBLISH", topic, END)
         await hearing
         pubsub.close()
         client.close()

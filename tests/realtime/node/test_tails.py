@@ -21,7 +21,7 @@ from flotilla.realtime.node.operations.tail import Tail
 from flotilla.realtime.node.tail_events import Event
 from flotilla.realtime.node.tapped_socket import TappedSocket
 from flotilla.store import get_store
-from tests.realtime.client.peers import Peer, error
+from tests.realtime.client.peers import EventsPeer, Peer, ProtobufPeer, error
 from tests.store.redis_process import until
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.django_db(transaction=True)]
@@ -72,7 +72,7 @@ async def following(about: About, name: str, *nodes: Node, **options: Any) -> As
 def at_rest(node: Node) -> bool:
     """Whether nobody looks at anything here, and it is as if nobody ever had."""
     own = not any(isinstance(client.socket, TappedSocket) for client in node.clients.values())
-    sockets = [socket for channel in node.hub.channels.values() for socket in channel.sockets.values()]
+    sockets = [socket for channel in node.hub.channels.values() for _, socket in channel.followers.sockets()]
     deaf = not node.tails._bystander._mailbox
     return node.taps is None and own and deaf and not any(isinstance(one, TappedSocket) for one in sockets)
 
@@ -153,6 +153,34 @@ class TestWhatIsSeen:
             assert (await looker.sees("disconnected"))[0].text == "3503 force disconnect"
             assert {event.client for event in looker.of("command")} == {one.client.id}
             assert len(looker.of("publication")) == 1
+
+    async def test_clients_that_speak_protobuf_are_seen_as_well(self, node: Node) -> None:
+        """Bytes that are no text are told as far as they are one."""
+        await ready(node)
+        bob = ProtobufPeer(node)
+        await bob.connect(token=make_connection_token("bob"))
+        for channel in ("open:a", "raw:a"):
+            await bob.subscribe(channel)
+        async with following("user", "bob", node, payloads=True) as looker:
+            await bob.ask(publish={"channel": "open:a", "data": [1]})
+            await bob.ask(publish={"channel": "raw:a", "data": b"a\xff"})
+            (seen, raw) = await looker.sees("publication", 2)
+            assert (seen.data, seen.user, seen.channel, seen.offset) == ("[1]", "bob", "open:a", 1)
+            assert (raw.data, raw.size, raw.channel) == ("a\ufffd", 2, "raw:a")
+            bob.client.end_subscription(bob.client.subscriptions["raw:a"], 2000, "server unsubscribe")
+            assert (await looker.sees("unsubscribed"))[0].text == "2000 server unsubscribe"
+        async with following("channel", "raw:a", node, payloads=True) as looker:
+            await bob.ask(publish={"channel": "raw:a", "data": b"b"})
+            assert (await looker.sees("publication"))[0].data == "b"
+
+    async def test_clients_that_get_events_are_seen_as_well(self, node: Node) -> None:
+        await ready(node)
+        bob = EventsPeer(node)
+        await bob.connect(token=make_connection_token("bob"))
+        await bob.subscribe("open:a")
+        async with following("user", "bob", node, payloads=True) as looker:
+            await bob.ask(publish={"channel": "open:a", "data": [1]})
+            assert (await looker.sees("publication"))[0].data == "[1]"
 
     async def test_secrets_are_never_told(self, node: Node) -> None:
         """Not even with payloads: tokens, and what came along with them."""

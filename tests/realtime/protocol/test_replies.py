@@ -11,6 +11,7 @@ from msgspec import Raw
 from flotilla.realtime.protocol import replies
 from flotilla.realtime.protocol.codes import CommandError, ErrorCode
 from flotilla.realtime.protocol.commands import parse
+from flotilla.realtime.protocol.encodings import JSON
 from tests.realtime.protocol.test_commands import JSON_VALUES
 
 NAMES = st.text(st.characters(exclude_categories=["Cs"]))
@@ -41,7 +42,7 @@ def test_an_error_says_when_it_is_temporary() -> None:
 @given(NAMES, NAMES)
 def test_pushes_carry_any_channel_name(channel: str, reason: str) -> None:
     """Quotes, newlines and unicode in names do not break the line."""
-    line = replies.unsubscribe_push(channel, 2500, reason)
+    line = JSON.push(channel, "unsubscribe", {"code": 2500, "reason": reason})
     assert b"\n" not in line
     assert json.loads(line) == {"push": {"channel": channel, "unsubscribe": {"code": 2500, "reason": reason}}}
     assert json.loads(replies.disconnect_push(3001, reason)) == {

@@ -5,6 +5,7 @@ import gc
 import sys
 import tracemalloc
 import weakref
+import zlib
 from collections.abc import AsyncIterator
 from itertools import pairwise
 from typing import Any
@@ -16,7 +17,8 @@ from twisted.internet import main
 from flotilla.realtime.protocol.frames import Frame, close_frame, send_each
 from flotilla.realtime.server import connection as module
 from flotilla.realtime.server.budget import Allowance, Bounds
-from flotilla.realtime.server.connection import EXTENSION, MAX_SOON, Connection, State
+from flotilla.realtime.server.connection import EXTENSION, Connection, State
+from flotilla.realtime.server.outgoing import MAX_SOON
 from flotilla.realtime.server.traffic import traffic
 from tests.raw_frames import BINARY, CLOSE, PING, PONG, TEXT, frame
 from tests.realtime.server.waiting import until
@@ -31,11 +33,14 @@ BOUNDS = Bounds(65536, Allowance(10_000, 10_000_000))  # of who adopts
 class Adopted:
     """An open connection that somebody has adopted, and its wire."""
 
-    def __init__(self, wire: Wire, rest: bytes = b"", allowance: Allowance | None = None) -> None:
+    def __init__(
+        self, wire: Wire, rest: bytes = b"", allowance: Allowance | None = None, inflates: bool = False
+    ) -> None:
         self.wire = wire
         self.receiver = Receiver()
         self.server = Server(self._application)
         self.bounds = Bounds(1000, allowance or Allowance(10_000, 10_000_000))
+        self.inflates = inflates
         self.accepting = asyncio.Event()
         self.accepting.set()
         self.connection = Connection(self.server, wire.transport, request(rest), {})
@@ -44,7 +49,7 @@ class Adopted:
     async def _application(self, scope: Any, receive: Any, send: Any) -> None:
         await self.accepting.wait()
         await send({"type": "websocket.accept"})
-        scope["extensions"][EXTENSION].adopt(self.receiver, self.bounds)
+        scope["extensions"][EXTENSION].adopt(self.receiver, self.bounds, self.inflates)
 
     async def opened(self) -> "Adopted":
         await until(lambda: self.connection.is_open, "it is open")
@@ -633,3 +638,15 @@ class TestAdoption:
         await until(lambda: receiver.codes, "its receiver was told")
         wire.drain()
         assert receiver.codes == [1001]
+
+
+async def test_what_messages_become_counts_in_the_budget(wire: Wire) -> None:
+    adopted = await Adopted(wire, allowance=Allowance(1000, 2500), inflates=True).opened()
+    stream = zlib.compressobj(wbits=-15)
+    payload = (stream.compress(b"x" * 1000) + stream.flush(zlib.Z_SYNC_FLUSH))[:-4]
+    pushed = 0
+    while not adopted.receiver.overruns and pushed < 9:
+        adopted.wire.push(frame(TEXT, payload, bits=0x40))
+        pushed += 1
+    assert pushed in (3, 5)  # a second may begin with the first that is too much
+    assert adopted.receiver.messages[0] == "x" * 1000

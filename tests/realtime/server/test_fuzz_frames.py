@@ -19,18 +19,20 @@ UNFINISHED = 131  # bytes of the longest control frame, which may come between t
 pytestmark = pytest.mark.timeout(MAX_SECONDS)
 
 
-def test_the_reader_takes_what_a_plain_reading_finds() -> None:
+@pytest.mark.parametrize("inflates", [False, True])
+def test_the_reader_takes_what_a_plain_reading_finds(inflates: bool) -> None:
     """Whatever the pieces are, and however many frames it may take at a time; it never keeps more than a message."""
-    for name, chance in cases(least=50_000):
-        wire = stream(chance)
-        reader, found, violation = Reader(MAX), [], 0
-        expected = meaning(wire, MAX)
+    for name, chance in cases(least=2_000 if inflates else 50_000):
+        wire = stream(chance, inflates or chance.random() < 0.02)
+        reader, found, violation = Reader(MAX, inflates), [], 0
+        expected = meaning(wire, MAX, inflates)
         try:
             for piece in pieces(chance, wire):
                 reader.feed(piece)
                 full = True
                 while full:
                     reader.left = turn = chance.choice((1, 2, 64))
+                    reader.inflated = 0
                     while (message := reader.next()) is not None:
                         found.append((int(message.opcode), message.payload))
                     full = reader.left <= 0
@@ -40,6 +42,7 @@ def test_the_reader_takes_what_a_plain_reading_finds() -> None:
             violation = refused.code
         assert (found, violation) == (expected.messages, expected.violation), name
         assert violation or reader.idle is expected.complete, name
+        assert all(len(payload) <= MAX for _, payload in found), name
         check_short_cuts(name, wire, expected)
 
 
@@ -88,14 +91,15 @@ def code_of(payload: bytes) -> int:
 
 
 @pytest.mark.asyncio
-async def test_a_connection_does_what_they_mean() -> None:
+@pytest.mark.parametrize("inflates", [False, True])
+async def test_a_connection_does_what_they_mean(inflates: bool) -> None:
     """It hands over, answers and closes, in turns, and keeps nothing when nothing is incomplete."""
     for name, chance in cases(least=200):
         wire = Wire()
         try:
-            adopted = await Adopted(wire, allowance=Allowance(10**6, 10**9)).opened()
-            data = stream(chance)
-            reading = meaning(data, MAX)
+            adopted = await Adopted(wire, allowance=Allowance(10**6, 10**9), inflates=inflates).opened()
+            data = stream(chance, inflates)
+            reading = meaning(data, MAX, inflates)
             messages, answers, code = outcome(reading)
             got = b""
             for piece in pieces(chance, data):

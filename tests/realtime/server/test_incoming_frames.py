@@ -1,6 +1,7 @@
 """Frames of clients taken apart: whole or in pieces, the same; what is kept is bounded."""
 
 import struct
+import zlib
 from itertools import pairwise
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from websockets.frames import Close
 
 from flotilla.realtime.server.incoming_frames import (
+    MAX_INFLATED,
     Message,
     Reader,
     Violation,
@@ -18,6 +20,13 @@ from flotilla.realtime.server.incoming_frames import (
 from tests.raw_frames import BINARY, CLOSE, PING, TEXT, frame
 
 MAX = 65536
+RSV1 = 0x40
+
+
+def deflated(payload: bytes) -> bytes:
+    """As a client compresses a message."""
+    stream = zlib.compressobj(wbits=-15)
+    return (stream.compress(payload) + stream.flush(zlib.Z_SYNC_FLUSH))[:-4]
 
 
 def read(*chunks: bytes, most: int = MAX) -> list[Message]:
@@ -116,6 +125,54 @@ class TestReader:
             reader.feed(frame(BINARY, b"x" * 1000))
             assert reader.next() is not None
         assert (reader.waiting, reader.idle) == (0, True)
+
+
+class TestCompressed:
+    def reader(self, wire: bytes, most: int = MAX) -> Reader:
+        """One that has agreed on compression and been fed."""
+        reader = Reader(most, inflates=True)
+        reader.feed(wire)
+        return reader
+
+    @pytest.mark.parametrize("opcode", [TEXT, BINARY])
+    def test_a_message_is_inflated_whole_or_in_fragments(self, opcode: int) -> None:
+        small, text = deflated(b"again " * 100), b"again " * 100
+        assert self.reader(frame(opcode, small, bits=RSV1)).next() == Message(opcode, text)
+        parts = frame(opcode, small[:1], final=False, bits=RSV1) + frame(0, b"", final=False) + frame(0, small[1:])
+        reader = self.reader(parts + frame(opcode, b"plain"))
+        assert [reader.next(), reader.next()] == [Message(opcode, text), Message(opcode, b"plain")]
+        assert reader.inflated == len(text)
+        assert reader.idle
+
+    @pytest.mark.parametrize(
+        ("wire", "code"),
+        [
+            (frame(PING, b"a", bits=RSV1), 1002),
+            (frame(CLOSE, b"", bits=RSV1), 1002),
+            (frame(TEXT, b"a", bits=0x20), 1002),
+            (frame(TEXT, b"", final=False, bits=RSV1) + frame(0, b"", bits=RSV1), 1002),
+            (frame(TEXT, b"a", final=False) + frame(0, b"", bits=RSV1), 1002),
+            (frame(TEXT, b"\xff\xff", bits=RSV1), 1007),
+            (frame(TEXT, deflated(b"x" * 301), bits=RSV1), 1009),
+            (frame(TEXT, b"x" * 301, final=False, bits=RSV1), 1009),
+        ],
+    )
+    def test_what_is_against_the_rules_is_refused(self, wire: bytes, code: int) -> None:
+        reader = self.reader(wire, 300)
+        with pytest.raises(Violation) as refused:
+            while reader.next() is not None:
+                pass
+        assert refused.value.code == code
+
+    def test_a_turn_ends_when_much_was_inflated(self) -> None:
+        reader = self.reader(frame(TEXT, deflated(b"x" * MAX), bits=RSV1) * 10)
+        count = 0
+        while reader.next() is not None:
+            count += 1
+        assert (count, reader.full) == (MAX_INFLATED // MAX, True)
+        reader.inflated = 0
+        assert not reader.full
+        assert reader.next() is not None
 
 
 class TestCloseCodes:

@@ -62,10 +62,13 @@ form.addEventListener("input", () => {
 
 form.addEventListener("submit", async (event) => {
   event.preventDefault();
-  const answer = await fetch("messages/", { method: "POST", body: new FormData(form) }).catch(() => null);
-  if (answer?.ok) form.reset();
-  else if (client.state === "connected") state.textContent = "not sent: try again";
+  const message = new FormData(form);
+  form.reset(); // at once: what is typed while this is sent stays
   told = 0;
+  const answer = await fetch("messages/", { method: "POST", body: message }).catch(() => null);
+  if (answer?.ok) return;
+  form.elements.text.value ||= message.get("text");
+  if (client.state === "connected") state.textContent = "not sent: try again";
 });
 
 async function loadMessages() {

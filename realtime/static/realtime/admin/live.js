@@ -2,7 +2,7 @@
 // shows the inputs that the chosen action wants.
 
 import { NotLive, askRows, tell } from "./answer.js";
-import { morph } from "./morph.js";
+import { morph } from "../morph.js";
 
 const rows = document.getElementById("rows");
 const choice = document.querySelector(".actions select[name=action]");

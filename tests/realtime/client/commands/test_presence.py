@@ -2,6 +2,7 @@
 
 import pytest
 
+from flotilla.realtime.client.commands import presence
 from flotilla.realtime.node.node import Node
 from tests.realtime.client.peers import error, joined
 from tests.store.redis_process import until
@@ -41,8 +42,26 @@ class TestPresence:
         """106 rather than more than a client may leave unread."""
         peer = await joined(node)
 
-        async def members(_: str) -> dict[str, bytes]:
+        async def members(_: str, most: int) -> dict[str, bytes]:
             return {str(number): b'{"client":"%d"}' % number + b" " * 1000 for number in range(101)}
 
         monkeypatch.setattr(node.presence, "members", members)
         assert await peer.ask(presence={"channel": "people:a"}) == error(106)
+
+    async def test_a_room_too_large_is_refused_by_its_number(self, node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Nobody reads entries that cannot be told: Redis would do nothing else meanwhile."""
+        first, second = await joined(node), await joined(node)
+        await first.subscribe("people:a")
+        await second.subscribe("people:a")
+        assert len((await first.ask(presence={"channel": "people:a"}))["presence"]["presence"]) == 2
+        asked = await _read_whole(node)
+        monkeypatch.setattr(presence, "LEAST_INFO", node.config.recovery_max_bytes)
+        assert await first.ask(presence={"channel": "people:a"}) == error(106)
+        assert await _read_whole(node) == asked
+        assert (await first.ask(presence_stats={"channel": "people:a"}))["presence_stats"]["num_clients"] == 2
+
+
+async def _read_whole(node: Node) -> int:
+    """How often Redis has read a whole hash for somebody."""
+    found = (await node.store.first.execute("INFO", "commandstats")).decode()
+    return next((int(line.split("calls=")[1].split(",")[0]) for line in found.splitlines() if "_hgetall:" in line), 0)

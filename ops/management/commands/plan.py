@@ -1,0 +1,188 @@
+"""`manage.py plan`: how many instances and Redises a load takes, by measured costs; nothing is asked or started.
+
+Exit status 0: it fits. 1: nothing that was allowed suffices.
+"""
+
+from argparse import ArgumentParser
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from django.core.management.base import CommandError
+
+from flotilla.command_line import OurCommand, Status, misused
+from flotilla.config_reader import parse_duration
+from flotilla.ops.plan.costs import Costs, CostsError, read
+from flotilla.ops.plan.deaths import instance_dies, redis_dies
+from flotilla.ops.plan.load import Load, LoadError
+from flotilla.ops.plan.report import explained, lines
+from flotilla.ops.plan.sizing import GIB, Limits, Plan, hangs_on, plan
+
+WORKLOAD = (
+    ("--users", int, 0, "users that are connected"),
+    ("--visitors", int, 0, "connections without a user"),
+    ("--devices", float, 1.0, "connections of each user"),
+    ("--rooms", int, None, "channels that people are in"),
+    ("--members", float, None, "of a room; otherwise each connection is in one room"),
+    ("--rate", float, None, "publications a second, in all rooms together"),
+    ("--room-rate", float, None, "publications a second in each room, in place of --rate"),
+    ("--size", int, 120, "bytes of a publication's data"),
+    ("--history", float, 1.0, "share of the rooms that keep history"),
+    ("--history-size", int, 100, "publications that a room keeps"),
+    ("--history-ttl", str, "5m", "how long it keeps them"),
+    ("--reconnects", float, None, "connections a second that end and come again; otherwise each lasts an hour"),
+    ("--from-clients", float, 1.0, "share of the publications that clients send; the rest comes straight to Redis"),
+    ("--check-every", str, "40s", "position_check_interval: how often a quiet channel is compared with its history"),
+    ("--compressed-to", float, 1.0, "share of a message's bytes that compression leaves; 1: it is off"),
+)
+MACHINE = (
+    ("--headroom", float, 0.4, "share of each core that stays free"),
+    ("--instances", int, None, "so many, in place of as many as are needed"),
+    ("--redis", int, None, "so many Redises, in place of as many as are needed"),
+    ("--instance-memory", float, 2.0, "GiB that an instance may have"),
+    ("--redis-memory", float, 16.0, "GiB that a Redis may have"),
+    ("--files", int, 65_536, "files that a process may open"),
+    ("--network", float, 10.0, "Gbit/s of a host"),
+)
+
+
+class Command(OurCommand):
+    """Predicts."""
+
+    help = (
+        "Says how many instances and Redises a load takes, what is full first, what a death costs: by measured costs."
+    )
+    requires_system_checks = []  # it is about another installation
+    examples = (
+        ("--users 100000 --rooms 10000 --rate 500", "rooms of ten, five hundred publications a second"),
+        ("--users 1000000 --rooms 1 --rate 1 --from-clients 0 --explain", "one room of a million, and the formulae"),
+        (
+            "--users 5000 --rooms 5000 --members 20 --room-rate 0.1 --costs mine.json --json",
+            "by your own machine's costs",
+        ),
+    )
+    statuses = {Status.NOT_DONE: "nothing that was allowed suffices, or the file of costs cannot be used"}
+    shape = {
+        "fits": (),
+        "load": (),
+        "instances": (),
+        "redis": (),
+        "cores": (),
+        "resources": ("name", "used", "there", "unit", "share", "mend"),
+        "first": (),
+        "instance_dies": (),
+        "redis_dies": (),
+        "hangs_on": ("option", "cores"),
+        "costs": (),
+    }
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """The load, the machine, the costs."""
+        for title, options in (("the load", WORKLOAD), ("the machines", MACHINE)):
+            group = parser.add_argument_group(title)
+            for name, kind, default, text in options:
+                shown = "" if default is None else f" [{default}]"
+                group.add_argument(name, type=kind, default=default, required=name == "--rooms", help=f"{text}{shown}")
+            if title == "the load":
+                group.add_argument(
+                    "--presence", choices=("on", "off"), default="on", help="keep who is in each room [on]"
+                )
+                group.add_argument(
+                    "--join-leave", action="store_true", help="tell members who comes and goes; needs presence"
+                )
+        parser.add_argument("--costs", type=Path, help="a file of costs, made by `make measure-costs` [the package's]")
+        parser.add_argument("--explain", action="store_true", help="every part of every figure, and the formulae")
+
+    def handle(self, **options: Any) -> None:
+        """Predict, and say so."""
+        try:
+            costs = read(options["costs"])
+        except CostsError as error:
+            raise CommandError(str(error), returncode=Status.NOT_DONE) from None
+        try:
+            made = plan(self._load(options), costs, self._limits(options))
+        except LoadError as error:
+            raise misused(str(error)) from None
+        if options["as_json"]:
+            self.tell(document(made))
+        else:
+            for line in [*lines(made), *(explained(made) if options["explain"] else ())]:
+                self.stdout.write(line)
+        if not made.fits:
+            raise CommandError(f"it does not fit: {made.first.name}", returncode=Status.NOT_DONE)
+
+    def _load(self, options: dict[str, Any]) -> Load:
+        if options["join_leave"] and options["presence"] == "off":
+            raise LoadError("--join-leave needs presence: leave --presence off out")
+        names = [name.removeprefix("--").replace("-", "_") for name, *_ in WORKLOAD]
+        words = {name: options[name] for name in names}
+        for name in ("history_ttl", "check_every"):
+            words[name] = self._seconds(name, options[name])
+        return Load.of(**words, presence=options["presence"] == "on", join_leave=options["join_leave"])
+
+    def _seconds(self, name: str, text: str) -> float:
+        try:
+            return parse_duration(text)
+        except msgspec.ValidationError:
+            option = f"--{name.replace('_', '-')}"
+            raise LoadError(f'{option} is a time: "90s", "5m", "720h"') from None
+
+    def _limits(self, options: dict[str, Any]) -> Limits:
+        return Limits(
+            headroom=options["headroom"],
+            instance_bytes=options["instance_memory"] * GIB,
+            redis_bytes=options["redis_memory"] * GIB,
+            files=options["files"],
+            network_bits=options["network"] * 1e9,
+            instances=options["instances"],
+            nodes=options["redis"],
+        )
+
+
+def document(made: Plan) -> dict[str, Any]:
+    """A plan for machines."""
+    used = made.usage
+    return {
+        "fits": made.fits,
+        "load": asdict(made.load),
+        "instances": {
+            "count": used.instances,
+            "connections": used.connections,
+            "cores": used.instance,
+            "bytes": sum(used.instance_memory.values()),
+            "out_bytes_per_second": used.clients_out,
+            "in_bytes_per_second": used.instance_in,
+            "cpu": used.instance_cpu,
+            "memory": used.instance_memory,
+        },
+        "redis": {
+            "count": used.nodes,
+            "cores": used.redis,
+            "bytes": sum(used.redis_memory.values()),
+            "commands_per_second": used.redis_commands,
+            "in_bytes_per_second": used.redis_in,
+            "out_bytes_per_second": used.redis_out,
+            "cpu": used.redis_cpu,
+            "memory": used.redis_memory,
+        },
+        "cores": made.cores,
+        "resources": [asdict(one) | {"share": one.share} for one in made.resources],
+        "first": made.first.name,
+        "instance_dies": asdict(instance_dies(made)),
+        "redis_dies": asdict(redis_dies(made)),
+        "hangs_on": [{"option": name, "cores": share} for name, share in hangs_on(made)],
+        "costs": source(made.costs),
+    }
+
+
+def source(costs: Costs) -> dict[str, Any]:
+    """Where the costs are from."""
+    said = costs.source
+    return {
+        "machine": said.machine,
+        "redis": said.redis,
+        "command": said.command,
+        "day": said.day,
+        "rounds": said.rounds,
+    }

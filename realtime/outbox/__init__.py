@@ -1,0 +1,1 @@
+"""Durable publications: rows written in the caller's transaction, and the relay that sends them."""

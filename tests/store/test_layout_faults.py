@@ -1,0 +1,248 @@
+"""What the question about the layout must not break: outages, a Redis that takes no writes, slow and silent Redises."""
+
+import asyncio
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator, Sequence
+
+import pytest
+
+from flotilla.store import Store, StoreRefused, StoreUnavailable, layout
+from flotilla.store.errors import StoreSilent
+from tests.store.redis_process import RedisProcess, until
+
+
+@pytest.fixture
+def redises() -> Iterator[list[RedisProcess]]:
+    processes = [RedisProcess() for _ in range(2)]
+    yield processes
+    for one in processes:
+        one.close()
+
+
+@pytest.fixture
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A layout's times, ten times shorter."""
+    for name, seconds in (("LASTS", 0.6), ("USED_FOR", 0.4), ("EVERY", 0.1), ("NOBODY_FOR", 0.5)):
+        monkeypatch.setattr(layout, name, seconds)
+
+
+def _urls(redises: list[RedisProcess], numbers: str) -> list[str]:
+    return [redises[int(number)].url for number in numbers]
+
+
+def _works(store: Store) -> bool:
+    try:
+        return all(shard.execute_sync("PING") == b"PONG" for shard in store.shards)
+    except StoreRefused as error:
+        assert error.code == layout.CODE, error
+        return False
+
+
+def _ends(*stores: Store) -> None:
+    for store in stores:
+        store.layout.leave()
+        for shard in store.shards:
+            shard.close_sync()
+
+
+async def _expired(redis: RedisProcess) -> None:
+    """Nobody is counted at a Redis any more."""
+    await until(lambda: not redis.ask("EXISTS", _users()), what="nobody is counted")
+
+
+def _users() -> str:
+    return layout.partition_placement(0).partition_key("layout-users")
+
+
+# Who waits with another list
+
+
+@pytest.mark.usefixtures("short")
+async def test_who_waits_with_another_list_is_not_quicker_after_an_outage(redises: list[RedisProcess]) -> None:
+    """All who use the old one are not counted for a moment, as after each long pause of Redis: they come again."""
+    used, other = Store(_urls(redises, "0")), Store(_urls(redises, "01"))
+    assert _works(used)
+    assert not _works(other)
+    await _expired(redises[0])
+    assert not _works(other)
+    assert _works(used)
+    assert not _works(other)
+    _ends(used)
+    assert not _works(other)
+    await until(lambda: _works(other), what="the other list begins when nobody came back")
+    _ends(other)
+
+
+@pytest.mark.usefixtures("short")
+async def test_looks_long_apart_do_not_say_that_nobody_came_between(redises: list[RedisProcess]) -> None:
+    used, other = Store(_urls(redises, "0")), Store(_urls(redises, "01"))
+    assert _works(used)
+    _ends(used)
+    assert not _works(other)
+    since, _ = other.layout._nobody or (0.0, 0.0)
+    await until(lambda: time.monotonic() > since + 2.5 * layout.NOBODY_FOR)
+    assert not _works(other)
+    _ends(other)
+
+
+@pytest.mark.usefixtures("short")
+async def test_one_redis_that_is_in_the_list_twice_is_named_and_spoils_nothing(redises: list[RedisProcess]) -> None:
+    """By another address, which nobody can see from the list; a mended list begins as any other."""
+    twice, right = Store([redises[0].url, f"{redises[0].url}?db=0"]), Store(_urls(redises, "0"))
+    with pytest.raises(StoreRefused, match="names one Redis twice, as number 0 and 1"):
+        twice.shards[0].execute_sync("PING")
+    assert not redises[0].ask("ZCARD", _users())
+    await until(lambda: _works(right), what="the right list begins")
+    _ends(right, twice)
+
+
+# A Redis that takes no writes
+
+
+async def test_what_needs_no_write_goes_on_while_redis_takes_none(redises: list[RedisProcess]) -> None:
+    """As with a full disk (MISCONF) or without the replicas that are wanted: announcements and reads pass, over a new
+    connection too."""
+    store = Store(_urls(redises, "0"))
+    [shard] = store.shards
+    assert _works(store)
+    await shard.execute("PING")
+    redises[0].ask("CONFIG", "SET", "min-replicas-to-write", "1")
+    for _ in range(3):
+        store.layout.places[0].renew_at = store.layout.places[0].until = 0.0  # the time is over
+        assert await shard.announce("topic", b"message") == 0
+        store.layout.places[0].renew_at = store.layout.places[0].until = 0.0
+        assert shard.announce_sync("topic", b"message") == 0
+        with pytest.raises(StoreRefused, match="NOREPLICAS"):
+            await shard.execute("SET", "key", "value")
+        redises[0].ask("CLIENT", "KILL", "TYPE", "normal")
+        await until(lambda: not shard._link().connected)
+    await store.close()
+
+
+async def test_who_is_new_does_not_begin_where_redis_takes_no_writes(redises: list[RedisProcess]) -> None:
+    redises[0].ask("CONFIG", "SET", "min-replicas-to-write", "1")
+    store = Store(_urls(redises, "0"))
+    with pytest.raises(StoreRefused, match="NOREPLICAS"):
+        store.shards[0].execute_sync("PING")
+    redises[0].ask("CONFIG", "SET", "min-replicas-to-write", "0")
+    assert _works(store)
+    _ends(store)
+
+
+def test_an_error_that_says_nothing_of_the_layout_ends_no_process(redises: list[RedisProcess]) -> None:
+    """All data was lost, somebody new was first, and Redis loads when this process comes again."""
+    store, new = Store(_urls(redises, "0")), Store(_urls(redises, "0"))
+    ended: list[bool] = []
+    store.layout.on_end = lambda: ended.append(True)
+    assert _works(store)
+    redises[0].ask("FLUSHALL")
+    assert _works(new)
+    store.layout.places[0].renew_at = 0.0
+    with pytest.raises(StoreUnavailable):
+        store.shards[0].execute_sync("PING")
+    redises[0].ask("CONFIG", "SET", "min-replicas-to-write", "1")
+    with pytest.raises(StoreRefused, match="NOREPLICAS"):
+        store.shards[0].execute_sync("PING")
+    redises[0].ask("CONFIG", "SET", "min-replicas-to-write", "0")
+    assert _works(store)
+    assert not ended
+    _ends(store, new)
+
+
+# Silent Redises
+
+
+def _paused(redis: RedisProcess) -> None:
+    assert redis._process is not None
+    os.kill(redis._process.pid, signal.SIGSTOP)
+
+
+def _resumed(redis: RedisProcess) -> None:
+    assert redis._process is not None
+    os.kill(redis._process.pid, signal.SIGCONT)
+
+
+async def test_nobody_waits_twice_for_a_redis_that_is_silent(redises: list[RedisProcess]) -> None:
+    """Not for the answer to the question and then for a new connection."""
+    store = Store(_urls(redises, "0"), timeout=0.3)
+    await store.shards[0].execute("PING")
+    connection = store.shards[0]._link()._attempt
+    store.layout.places[0].renew_at = store.layout.places[0].until = 0.0
+    _paused(redises[0])
+    try:
+        with pytest.raises(StoreSilent):
+            await store.shards[0].execute("PING")
+        assert store.shards[0]._link()._attempt is connection
+    finally:
+        _resumed(redises[0])
+    await until(lambda: _pings(store), what="it goes on")
+    await store.close()
+
+
+async def _pings(store: Store) -> bool:
+    try:
+        return bool(await store.shards[0].execute("PING") == b"PONG")
+    except StoreUnavailable:
+        return False
+
+
+def test_threads_that_come_together_ask_once(redises: list[RedisProcess], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who waited for another's answer takes it: ten threads do not wait for a silent Redis one after the other."""
+    used, other = Store(_urls(redises, "0")), Store(_urls(redises, "01"))
+    assert _works(used)
+    asked, looks, all_wait = layout.Layout._look, list[int](), threading.Barrier(2)
+
+    def slowly(self: layout.Layout, places: Sequence[layout.Place]) -> list[layout.Mark | StoreUnavailable]:
+        looks.append(1)
+        all_wait.wait(10)
+        return asked(self, places)
+
+    monkeypatch.setattr(layout.Layout, "_look", slowly)
+    found: list[Exception] = []
+
+    def enter() -> None:
+        try:
+            other.layout.enter()
+        except StoreRefused as error:
+            found.append(error)
+
+    threads = [threading.Thread(target=enter) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    deadline = time.monotonic() + 10
+    while sum(thread.is_alive() for thread in threads) < 5 or not looks:
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    all_wait.wait(10)
+    for thread in threads:
+        thread.join(10)
+    monkeypatch.undo()
+    assert len(found) == 5
+    assert len(looks) == 1
+    _ends(used, other)
+
+
+async def test_who_leaves_does_not_wait_for_each_silent_redis(
+    redises: list[RedisProcess], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of them are asked together."""
+    monkeypatch.setattr(layout, "LOOK_WITHIN", 0.4)
+    monkeypatch.setattr(layout, "LOOK_AT_LEAST", 0.01)
+    store = Store(_urls(redises, "01"))
+    assert _works(store)
+    given: list[float] = []
+    made = layout.options_of
+    monkeypatch.setattr(layout, "options_of", lambda seconds, retry: given.append(seconds) or made(seconds, retry))
+    for one in redises:
+        _paused(one)
+    try:
+        await asyncio.to_thread(store.layout.leave)
+    finally:
+        for one in redises:
+            _resumed(one)
+    assert len(given) == 2
+    assert all(0.01 < seconds <= 0.4 for seconds in given)
+    _ends(store)
