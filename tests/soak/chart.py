@@ -17,6 +17,7 @@ MOST = 6  # lines of a panel
 COLOURS = ("#0b7a75", "#c8553d", "#5d6d7a", "#8f6bb3", "#b8892b", "#3c6fb0")
 PANELS: tuple[tuple[str, str], ...] = (
     ("memory of the instances, MiB", r"unit-\d+: memory"),
+    ("Python's objects in them, and its allocator's room, MiB", r"unit-\d+: (objects|room) of Python"),
     ("memory of Redis, and its data, MiB", r"redis: (memory|data)"),
     ("allocations of Python in the instances", r"unit-\d+: allocations"),
     ("tasks of the instances", r"unit-\d+: tasks"),

@@ -81,6 +81,8 @@ class Sampler:
             probe = self._probe(name)
             figures[f"{name}: tasks"] = probe["tasks"]
             figures[f"{name}: allocations"] = probe["blocks"]
+            figures[f"{name}: objects of Python"] = probe["objects"] / MIB
+            figures[f"{name}: room of Python"] = (probe["arenas"] - probe["objects"]) / MIB
             figures[f"{name}: heap"] = probe["heap"] / MIB
             figures[f"{name}: heap that is free"] = probe["kept"] / MIB
             figures[f"{name}: of SQLite"] = probe["sqlite"] / MIB

@@ -11,6 +11,7 @@ import ctypes.util
 import gc
 import json
 import os
+import re
 import sys
 import threading
 import time
@@ -36,6 +37,10 @@ def _library() -> ctypes.CDLL | None:
 
 
 _sqlite = _library()
+_allocator: Any = ctypes.pythonapi._PyObject_DebugMallocStats
+_allocator.argtypes = [ctypes.c_void_p]
+ARENAS = re.compile(r"^\d+ arenas \* \d+ bytes/arena +=\s+([\d,]+)$", re.MULTILINE)
+GIVEN = re.compile(r"^# bytes in allocated blocks +=\s+([\d,]+)$", re.MULTILINE)
 
 
 def path_of(folder: Path, instance: str) -> Path:
@@ -72,10 +77,28 @@ def _figures(loop: asyncio.AbstractEventLoop) -> dict[str, Any]:
         "pid": os.getpid(),
         "tasks": len(asyncio.all_tasks(loop)),
         "blocks": sys.getallocatedblocks(),
+        **_objects(),
         "heap": _used(),
         "kept": heap.free_bytes(),
         "sqlite": _sqlite.sqlite3_memory_used() if _sqlite is not None else 0,
     }
+
+
+def _objects() -> dict[str, int]:
+    """Bytes that Python's own allocator has from the system, and those of them that objects have. The rest is room."""
+    libc = ctypes.CDLL(None)
+    libc.open_memstream.restype = ctypes.c_void_p
+    libc.fclose.argtypes = libc.free.argtypes = [ctypes.c_void_p]
+    text, size = ctypes.c_void_p(), ctypes.c_size_t()
+    stream = libc.open_memstream(ctypes.byref(text), ctypes.byref(size))
+    try:
+        _allocator(stream)
+    finally:
+        libc.fclose(stream)
+    said = ctypes.string_at(text.value or 0, size.value).decode()
+    libc.free(text)
+    found = {name: pattern.search(said) for name, pattern in (("arenas", ARENAS), ("objects", GIVEN))}
+    return {name: int(known[1].replace(",", "")) if known else 0 for name, known in found.items()}
 
 
 def _used() -> int:
