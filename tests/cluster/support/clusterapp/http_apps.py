@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl
 PIECE = b"0123456789abcdef" * 4096  # 64 KiB
 TEXT = (b"content-type", b"text/plain")
 seen: list[str] = []  # what happened in applications, in order
+_awake = asyncio.Event()  # `deaf` may answer
 
 App = Callable[[Any, Any, Any], Awaitable[None]]
 
@@ -169,6 +170,19 @@ async def never(scope: Any, receive: Any, send: Any) -> None:
         raise
 
 
+async def deaf(scope: Any, receive: Any, send: Any) -> None:
+    """Takes nothing of its body, and answers when somebody asks for `wake`."""
+    _awake.clear()
+    await _awake.wait()
+    await tell(send, "deaf")
+
+
+async def wake(scope: Any, receive: Any, send: Any) -> None:
+    """Lets `deaf` answer."""
+    _awake.set()
+    await tell(send, "awake")
+
+
 async def later(scope: Any, receive: Any, send: Any) -> None:
     """Takes `pause` seconds until it answers."""
     await asyncio.sleep(number(scope, "pause", 0.3))
@@ -189,6 +203,6 @@ HTTP_APPS: dict[str, App] = {
     one.__name__: one
     for one in (
         *(request, sink, source, events, breaks, fails, returns, short, long),
-        *(splits, status, unread, lump, never, later, closing),
+        *(splits, status, unread, lump, never, deaf, wake, later, closing),
     )
 } | {"seen": remembered}
