@@ -39,7 +39,7 @@ def _build(reader: Reader) -> LimitsConfig:
     where = reader.where("rate_limit_redis_url")
     try:
         if made.rate_limit_redis_url:
-            checked_url(made.rate_limit_redis_url)
+            made = msgspec.structs.replace(made, rate_limit_redis_url=checked_url(made.rate_limit_redis_url))
     except WrongAddress as error:
         reader.problems.append(Problem("rate_limit_redis_url", str(error), REDIS_MEND, where))
     return made

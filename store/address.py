@@ -16,6 +16,16 @@ from urllib.parse import unquote
 from flotilla.store.tls import Tls
 
 SCHEMES = ("redis", "rediss", "unix", "redis+sentinel", "redis+cluster", "memory")
+_AS_OURS = {  # what else an address may begin with → its scheme here, and the option that it means
+    "valkey": ("redis", ""),
+    "valkeys": ("rediss", ""),
+    "valkey+sentinel": ("redis+sentinel", ""),
+    "valkey+cluster": ("redis+cluster", ""),
+    "rediss+sentinel": ("redis+sentinel", "tls=1"),
+    "rediss+cluster": ("redis+cluster", "tls=1"),
+    "valkeys+sentinel": ("redis+sentinel", "tls=1"),
+    "valkeys+cluster": ("redis+cluster", "tls=1"),
+}
 MEMORY = "memory://"
 """The address of the engine in the process (`flotilla.store.in_process`)."""
 PORT = 6379
@@ -62,6 +72,18 @@ class Url(str):
 
     def __repr__(self) -> str:
         return "'redis address (not shown, for it may hold a password)'"
+
+
+def as_ours(url: str) -> Url:
+    """An address in one of `SCHEMES`: what begins as Valkey's do, or with `rediss+`, written as ours."""
+    scheme = _SCHEME.match(url)
+    if scheme is None or scheme[1] not in _AS_OURS:
+        return Url(url)
+    ours, option = _AS_OURS[scheme[1]]
+    rest = url[scheme.end() :]
+    if option:
+        rest += ("&" if "?" in rest else "?") + option
+    return Url(f"{ours}://{rest}")
 
 
 @dataclass(frozen=True, slots=True)

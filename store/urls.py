@@ -9,15 +9,15 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
-from flotilla.store.address import MEMORY, Address, Url, WrongAddress, parse
+from flotilla.store.address import MEMORY, Address, Url, WrongAddress, as_ours, parse
 from flotilla.store.slots import slot_of
 
 _NEXT_URL = re.compile(r",\s*(?=[a-z+]+://)")
 
 
 def split_urls(value: str) -> list[str]:
-    """The addresses in a comma-separated list; a comma inside a sentinel address does not split."""
-    return [Url(url) for part in _NEXT_URL.split(value) if (url := part.strip(" \t\r\n,"))]
+    """The addresses in a comma-separated list, in our schemes; a comma inside a sentinel address does not split."""
+    return [as_ours(url) for part in _NEXT_URL.split(value) if (url := part.strip(" \t\r\n,"))]
 
 
 def check_url(url: str) -> str | None:

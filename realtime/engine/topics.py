@@ -11,9 +11,9 @@ from typing import Any
 from channels_redis.utils import _consistent_hash as layer_hash
 from django.core.exceptions import ImproperlyConfigured
 
-from flotilla.store.address import Address, parse
+from flotilla.store.address import Address, as_ours, parse
 from flotilla.store.slots import hash_tag, slot_of, tags
-from flotilla.store.urls import expanded
+from flotilla.store.urls import expanded, in_cluster
 
 Host = dict[str, Any]
 
@@ -58,6 +58,8 @@ def hosts_of(given: Sequence[Host]) -> tuple[list[Host], int]:
 
 
 def _each(host: Host) -> Iterator[Host]:
+    if isinstance(url := host.get("address"), str):
+        host = {**host, "address": as_ours(url)}
     address = _of_cluster(host)
     if address is None or address.slot is not None:
         yield host
@@ -68,4 +70,4 @@ def _each(host: Host) -> Iterator[Host]:
 def _of_cluster(host: Host) -> Address | None:
     """A host's address, if it is that of a cluster."""
     url = host.get("address")
-    return parse(url) if isinstance(url, str) and url.startswith("redis+cluster:") else None
+    return parse(url) if isinstance(url, str) and in_cluster(url) else None

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from flotilla.store.address import WrongAddress
 from flotilla.store.urls import check_url, checked_urls, expanded, in_slot, layer_host, split_urls
 from project.environment import Environment
 
@@ -44,6 +45,33 @@ def test_a_list_is_split_between_addresses_only() -> None:
     value = "redis://a:1/0, redis+sentinel://s1:26379,s2/master/2 ,unix:///run/r.sock,"
     assert split_urls(value) == ["redis://a:1/0", "redis+sentinel://s1:26379,s2/master/2", "unix:///run/r.sock"]
     assert split_urls("") == []
+
+
+@pytest.mark.parametrize(
+    ("written", "ours"),
+    [
+        ("valkey://u:p@h:1/2", "redis://u:p@h:1/2"),
+        ("valkeys://h?verify=0", "rediss://h?verify=0"),
+        ("valkey+sentinel://a,b/m", "redis+sentinel://a,b/m"),
+        ("valkey+cluster://a,b?shards=6", "redis+cluster://a,b?shards=6"),
+        ("rediss+cluster://a,b", "redis+cluster://a,b?tls=1"),
+        ("valkeys+cluster://a?verify=0", "redis+cluster://a?verify=0&tls=1"),
+        ("rediss+sentinel://a/m/1", "redis+sentinel://a/m/1?tls=1"),
+        ("valkeys+sentinel://a/m?sentinel_tls=0", "redis+sentinel://a/m?sentinel_tls=0&tls=1"),
+    ],
+)
+def test_other_schemes_that_mean_the_same(written: str, ours: str) -> None:
+    """Those of Valkey's client, and TLS said by the scheme; also one after another, and for a list's duplicates."""
+    assert checked_urls(written) == [ours]
+    assert split_urls(f"{written},unix:///r.sock,{written}") == [ours, "unix:///r.sock", ours]
+    with pytest.raises(WrongAddress, match="the same Redis" if "cluster" not in ours else "the whole store"):
+        checked_urls(f"{written},{ours}")
+
+
+def test_tls_that_is_said_twice_is_refused() -> None:
+    """Of two that contradict one another neither is believed."""
+    with pytest.raises(WrongAddress, match="given twice"):
+        checked_urls("rediss+cluster://a?tls=0")
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,8 @@ def test_a_cluster_is_a_host_for_each_of_its_shards() -> None:
     assert {host["health_check_interval"] for host in hosts} == {5}
     assert hosts_of([{"address": url} for url in expanded([CLUSTER])])[1] == 12
     assert hosts_of([{"address": "redis://127.0.0.1"}, {"host": "localhost", "port": 1}])[1] == 0
+    assert hosts_of([{"address": "valkeys+cluster://a"}])[0][0]["address"].startswith("redis+cluster://a?tls=1&slot=")
+    assert hosts_of([{"address": "valkey://a"}])[0] == [{"address": "redis://a"}]
 
 
 @pytest.mark.parametrize(
