@@ -15,7 +15,6 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -70,6 +69,10 @@ class Mark(NamedTuple):
             may, ids, index, others, state = answer
             return cls(bool(may), _split(ids), index.decode(), int(others), state.decode())
 
+    def stands(self, index: int, of: int) -> bool:
+        """Whether it is the mark of a layout in which this Redis has that place, among so many."""
+        return self.number == str(index) and len(self.ids) == of
+
 
 class Layout:
     """This process's part in the layout of `urls`: of a list, or of all virtual shards of a cluster (`virtual`: how
@@ -86,6 +89,7 @@ class Layout:
         stops to use the Redises at once."""
         self._told_end = False
         self._out_since: float | None = None  # of a process that was in: when it was refused first
+        self._out_at = 0.0  # when it stopped to use the Redises last: what they were asked before does not count
         self._entering = threading.Lock()
         self._attempts = 0  # to enter, that have ended
         self._refused: StoreUnavailable | None = None  # how the last one ended
@@ -101,69 +105,77 @@ class Layout:
         try:
             if self.ids:
                 return
-            if self._attempts != attempts and self._refused is not None:  # somebody asked just now
+            if self._attempts != attempts and self._refused is not None:  # another thread asked meanwhile
                 raise _again(self._refused)
-            self._refused = None
+            self._attempt()
+        finally:
+            self._entering.release()
+
+    def _attempt(self) -> None:
+        self._refused = None
+        try:
             self._enter_settled()
         except StoreUnavailable as error:
             self._refused = error
             raise
         finally:
             self._attempts += 1
-            self._entering.release()
+            self._hang_up()
 
     def _enter_settled(self) -> None:
-        with ExitStack() as closing:
-            closing.callback(self._hang_up)
-            gives_up = time.monotonic() + SETTLES_WITHIN
-            while not self.ids:
-                try:
-                    self.ids = self._enter()
-                    self._out_since = None
-                except StoreRefused as error:
-                    if error.code == CODE:  # one that loads, or may not write, says nothing of the layout
-                        self._end_if_in()
-                    raise
-                except _Unsettled as error:
-                    if time.monotonic() > gives_up:
-                        self._end_if_in(OUT_FOR)
-                        raise wrong(str(error)) from error
-                    time.sleep(0.02)
+        gives_up = time.monotonic() + SETTLES_WITHIN
+        while not self.ids:
+            try:
+                self.ids = self._enter()
+                self._out_since = None
+            except StoreRefused as error:
+                if error.code == CODE:  # one that loads, or may not write, says nothing of the layout
+                    self._end_if_in()
+                raise
+            except _Unsettled as error:
+                if time.monotonic() > gives_up:
+                    self._end_if_in(OUT_FOR)
+                    raise wrong(str(error)) from error
+                time.sleep(0.02)
 
     def _enter(self) -> tuple[str, ...]:
         if self.virtual:
             self._require_number()
         nobody, self._nobody = self._nobody, None
-        found = self._look(self.places)
-        marks = [(index, mark) for index, mark in enumerate(found) if isinstance(mark, Mark)]
-        away = next((one for one in found if isinstance(one, StoreUnavailable)), None)
-        of, ids = len(self.urls), dict[tuple[str, ...], int]()
-        for index, mark in marks:
-            if mark.state in (ENDING, HELD):
-                raise wrong(
-                    f"`manage.py reshard` is at work on Redis {index} or has taken it out: REDIS_URL may be the old one"
-                )
-            if mark.state == OPEN and mark.number == str(index) and len(mark.ids) == of:
-                raise wrong("`manage.py reshard` has ended this layout: REDIS_URL is the old one")
-            if mark.number == str(index) and len(mark.ids) == of and not mark.state:
-                ids[mark.ids] = ids.get(mark.ids, 0) + mark.others
-        if len(ids) == 1 and all(mark.ids in ids and mark.number == str(index) for index, mark in marks):
-            return self._join(next(iter(ids)), [index for index, _ in marks])
-        if away is not None:
-            raise away
-        for index, mark in marks:
+        found, of = self._look(self.places), len(self.urls)
+        marks = {index: mark for index, mark in enumerate(found) if isinstance(mark, Mark)}
+        for index, mark in marks.items():
+            self._refuse_resharded(index, mark)
+        ids = {mark.ids for mark in marks.values()}
+        if len(ids) == 1 and all(mark.stands(index, of) for index, mark in marks.items()):
+            return self._join(ids.pop(), list(marks))
+        for one in found:
+            if isinstance(one, StoreUnavailable):
+                raise one
+        for index, mark in marks.items():
             if mark.others:
                 self._refuse_used(index, mark)
-        if any(mark.ids for _, mark in marks) and not _may_begin(dict(marks)):
+        if not any(mark.state == OPEN for mark in marks.values()):
+            self._require_place_of_first(marks)
+            if any(mark.ids and not mark.stands(index, of) for index, mark in marks.items()):
+                self._wait_for_users(nobody)
+        return self._begin(list(marks.values()))
+
+    def _refuse_resharded(self, index: int, mark: Mark) -> None:
+        if mark.state in (ENDING, HELD):
+            raise wrong(
+                f"`manage.py reshard` is at work on Redis {index} or has taken it out: REDIS_URL may be the old one"
+            )
+        if mark.state == OPEN and mark.stands(index, len(self.urls)):
+            raise wrong("`manage.py reshard` has ended this layout: REDIS_URL is the old one")
+
+    def _require_place_of_first(self, marks: dict[int, Mark]) -> None:
+        """What belongs to the whole cluster stays where it is, unless it was taken along."""
+        if any(mark.ids for mark in marks.values()) and marks[0].number != "0":
             raise wrong(
                 "the first Redis of REDIS_URL is not the one that was first, which has what belongs to the whole "
                 "cluster: `manage.py reshard` takes that along"
             )
-        if any(mark.ids and (mark.number != str(index) or len(mark.ids) != of) for index, mark in marks) and not any(
-            mark.state == OPEN for _, mark in marks
-        ):
-            self._wait_for_users(nobody)
-        return self._begin([mark for _, mark in marks])
 
     def _wait_for_users(self, nobody: tuple[float, float] | None) -> None:
         """After an outage nobody is counted until they have asked again: who waits with another list must not be
@@ -196,7 +208,7 @@ class Layout:
 
     def _refuse_used(self, index: int, mark: Mark) -> None:
         of = len(self.urls)
-        if mark.number == str(index) and len(mark.ids) == of:
+        if mark.stands(index, of):
             raise _Unsettled(
                 f"another Redis of REDIS_URL is not the one that {mark.others} processes use with Redis {index}, or "
                 "it has lost its data and they have not said so yet"
@@ -219,31 +231,41 @@ class Layout:
         self._take(self.places[:1], ids, begin=True)
         try:
             self._take(self.places[1:], ids, begin=True)
-        except StoreUnavailable:
-            self._look(self.places)
+        except (StoreUnavailable, _Unsettled):
+            self._look(self.places[:1])
             raise
         if before:
             logger.warning("the cluster has another layout from now on: %d Redises", len(ids))
         return ids
 
     def _take(self, places: Sequence["Place"], ids: tuple[str, ...], *, begin: bool) -> None:
+        """Use all of these, or none of them."""
         sent = time.monotonic()
         marks = together(partial(self._ask, place, ",".join(ids), begin=begin) for place in places)
-        for place, mark in zip(places, marks, strict=True):
-            if isinstance(mark, StoreUnavailable):
-                raise mark
-            if not mark.may and mark.ids == ids and mark.number != str(place.index):
-                raise wrong(
-                    f"REDIS_URL names one Redis twice, as number {mark.number} and {place.index}: write each once"
-                )
-            if not mark.may:
-                raise _Unsettled(f"another process was first at Redis {place.index}")
+        answers = list(zip(places, marks, strict=True))
+        try:
+            for place, mark in answers:
+                self._require_taken(place, mark, ids)
+        except (StoreUnavailable, _Unsettled):
+            self._look([place for place, mark in answers if isinstance(mark, Mark)])
+            raise
         for place in places:
             place.held(sent)
 
+    def _require_taken(self, place: "Place", mark: Mark | StoreUnavailable, ids: tuple[str, ...]) -> None:
+        if isinstance(mark, StoreUnavailable):
+            raise mark
+        if not mark.may and mark.ids == ids and mark.number != str(place.index):
+            raise wrong(f"REDIS_URL names one Redis twice, as number {mark.number} and {place.index}: write each once")
+        if not mark.may:
+            raise _Unsettled(f"another process was first at Redis {place.index}")
+
     def _look(self, places: Sequence["Place"]) -> list[Mark | StoreUnavailable]:
         """The marks of some Redises, which are all asked at once, or why there is none; who was in is out there."""
-        self._look_until = time.monotonic() + LOOK_WITHIN
+        self._out_at = time.monotonic()
+        for place in places:
+            place.left()
+        self._look_until = self._out_at + LOOK_WITHIN
         return together(partial(self._ask, place, "") for place in places)
 
     def _ask(self, place: "Place", ids: str, *, begin: bool = False) -> Mark | StoreUnavailable:
@@ -268,6 +290,8 @@ class Layout:
 
         A Redis that has another mark may have lost its data, and got a new one: the process comes again (`enter`).
         """
+        if sent < self._out_at:  # the process has left since, and may have come again
+            return None if self.ids else place.unused()
         if mark.may:
             place.held(sent)
             if mark.state != ENDING or self._tell_end():
@@ -279,11 +303,12 @@ class Layout:
         return StoreUnavailable(f"Redis {place.index} does not know this process's layout")
 
     def _go_out(self) -> None:
+        self._out_at = time.monotonic()
         if self.ids and self._out_since is None:
-            self._out_since = time.monotonic()
+            self._out_since = self._out_at
         self.ids = ()
-        for one in self.places:
-            one.renew_at = one.until = 0.0
+        for place in self.places:
+            place.left()
 
     def _end_if_in(self, after: float = 0.0) -> None:
         """Have the process end, if it was in and has been out for so many seconds."""
@@ -300,10 +325,10 @@ class Layout:
 
     def leave(self) -> None:
         """This process uses the Redises no more: who waits for that need not wait until its time is over."""
-        entered = bool(self.ids)
-        self._go_out()
-        self._out_since = None
         with self._entering:
+            entered = bool(self.ids)
+            self._go_out()
+            self._out_since = None
             if entered:
                 self._look(self.places)
             self._hang_up()
@@ -321,25 +346,36 @@ class Place:
         self.renew_at = 0.0
         self.client: redis.Redis | None = None  # while it enters, or leaves
 
-    def question(self, ids: str | None = None, *, begin: bool = False) -> tuple[list[str], list[str | int]]:
-        """Keys and arguments of the script. `ids`: of all Redises, "" only to look. `begin`: another layout, too."""
+    def question(self, ids: str, *, comes: bool = True, begin: bool = False) -> tuple[list[str], list[str | int]]:
+        """Keys and arguments of the script. `ids`: of all Redises, "" only to look. `comes`: this process is not in.
+        `begin`: another layout, too."""
         layout, virtual = self.layout, self.layout.virtual
-        kinds = KINDS[:2] if ids is None else KINDS
+        kinds = KINDS if comes else KINDS[:2]
         keys = [partition_placement(0, self.index, virtual).partition_key(kind) for kind in kinds]
         if begin:
             every = (partition_placement(number, self.index, virtual) for number in range(partitions_of(virtual)))
             keys += [partition.partition_key("partition") for partition in every]
-        wanted = ",".join(layout.ids) if ids is None else ids
-        return keys, [layout.me, int(LASTS * 1000), wanted, str(self.index), f"{self.index + 1}/{len(layout.urls)}"]
+        return keys, [layout.me, int(LASTS * 1000), ids, str(self.index), f"{self.index + 1}/{len(layout.urls)}"]
 
     def command(self) -> tuple[Any, ...]:
-        """The question of who is in already."""
-        keys, arguments = self.question()
+        """The question of who is in already. Raises StoreUnavailable in a process that is not: to look would take out
+        another thread of it that comes just then."""
+        if not (ids := self.layout.ids):
+            raise self.unused()
+        keys, arguments = self.question(",".join(ids), comes=False)
         return ("EVALSHA", LAYOUT.sha, len(keys), *keys, *arguments)
 
     def held(self, sent: float) -> None:
         """A question that was sent then was answered well."""
         self.until, self.renew_at = sent + USED_FOR, sent + EVERY
+
+    def left(self) -> None:
+        """Nothing was answered well yet, or what was counts no more."""
+        self.until = self.renew_at = 0.0
+
+    def unused(self) -> StoreUnavailable:
+        """The error for calls while this process is out."""
+        return StoreUnavailable(f"this process does not use Redis {self.index} just now")
 
     def read(self, sent: float, answer: Sequence[Any]) -> None:
         """Take the answer. Raises StoreUnavailable where this process may not use this Redis any more."""
@@ -375,12 +411,6 @@ def _again(error: StoreUnavailable) -> StoreUnavailable:
 def wrong(why: str) -> StoreRefused:
     """The error for a process whose REDIS_URL is not that of the cluster."""
     return StoreRefused(CODE, f"{CODE} {why} ({MEND})")
-
-
-def _may_begin(marks: dict[int, Mark]) -> bool:
-    """Whether what belongs to the whole cluster stays where it is, or was taken along."""
-    first = marks[0]
-    return first.number == "0" or any(mark.state == OPEN for mark in marks.values())
 
 
 def _split(ids: bytes) -> tuple[str, ...]:
