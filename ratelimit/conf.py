@@ -13,7 +13,8 @@ from flotilla.store.conf import REDIS_MEND, get_store_config
 from flotilla.store.slots import key_slot
 from flotilla.store.urls import checked_url, in_slot
 
-Instances = Annotated[int, msgspec.Meta(ge=1, le=256)]
+MAX_INSTANCES = 256
+Instances = Annotated[int, msgspec.Meta(ge=1, le=MAX_INSTANCES)]
 INSTANCES = 2
 LIMITS = "limits"
 """What the Redis that counts is called where it is apart (`limits_apart`), for people."""

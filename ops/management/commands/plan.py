@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from django.core.management.base import CommandError
 
-from flotilla.command_line import OurCommand, Status, misused
+from flotilla.command_line import OurCommand, Status, misused, number, whole_number
 from flotilla.config_reader import parse_duration
 from flotilla.ops.plan.costs import Costs, CostsError, read
 from flotilla.ops.plan.deaths import instance_dies, redis_dies
@@ -19,31 +19,32 @@ from flotilla.ops.plan.load import Load, LoadError
 from flotilla.ops.plan.report import explained, lines
 from flotilla.ops.plan.sizing import GIB, Limits, Plan, hangs_on, plan
 
+COUNT, NUMBER = whole_number(0, 10**9 - 1), number(0, 1e12)
 WORKLOAD = (
-    ("--users", int, 0, "users that are connected"),
-    ("--visitors", int, 0, "connections without a user"),
-    ("--devices", float, 1.0, "connections of each user"),
-    ("--rooms", int, None, "channels that people are in"),
-    ("--members", float, None, "of a room; otherwise each connection is in one room"),
-    ("--rate", float, None, "publications a second, in all rooms together"),
-    ("--room-rate", float, None, "publications a second in each room, in place of --rate"),
-    ("--size", int, 120, "bytes of a publication's data"),
-    ("--history", float, 1.0, "share of the rooms that keep history"),
-    ("--history-size", int, 100, "publications that a room keeps"),
+    ("--users", COUNT, 0, "users that are connected"),
+    ("--visitors", COUNT, 0, "connections without a user"),
+    ("--devices", NUMBER, 1.0, "connections of each user"),
+    ("--rooms", COUNT, None, "channels that people are in"),
+    ("--members", NUMBER, None, "of a room; otherwise each connection is in one room"),
+    ("--rate", NUMBER, None, "publications a second, in all rooms together"),
+    ("--room-rate", NUMBER, None, "publications a second in each room, in place of --rate"),
+    ("--size", COUNT, 120, "bytes of a publication's data"),
+    ("--history", NUMBER, 1.0, "share of the rooms that keep history"),
+    ("--history-size", COUNT, 100, "publications that a room keeps"),
     ("--history-ttl", str, "5m", "how long it keeps them"),
-    ("--reconnects", float, None, "connections a second that end and come again; otherwise each lasts an hour"),
-    ("--from-clients", float, 1.0, "share of the publications that clients send; the rest comes straight to Redis"),
+    ("--reconnects", NUMBER, None, "connections a second that end and come again; otherwise each lasts an hour"),
+    ("--from-clients", NUMBER, 1.0, "share of the publications that clients send; the rest comes straight to Redis"),
     ("--check-every", str, "40s", "position_check_interval: how often a quiet channel is compared with its history"),
-    ("--compressed-to", float, 1.0, "share of a message's bytes that compression leaves; 1: it is off"),
+    ("--compressed-to", NUMBER, 1.0, "share of a message's bytes that compression leaves; 1: it is off"),
 )
 MACHINE = (
-    ("--headroom", float, 0.4, "share of each core that stays free"),
-    ("--instances", int, None, "so many, in place of as many as are needed"),
-    ("--redis", int, None, "so many Redises, in place of as many as are needed"),
-    ("--instance-memory", float, 2.0, "GiB that an instance may have"),
-    ("--redis-memory", float, 16.0, "GiB that a Redis may have"),
-    ("--files", int, 65_536, "files that a process may open"),
-    ("--network", float, 10.0, "Gbit/s of a host"),
+    ("--headroom", NUMBER, 0.4, "share of each core that stays free"),
+    ("--instances", COUNT, None, "so many, in place of as many as are needed"),
+    ("--redis", COUNT, None, "so many Redises, in place of as many as are needed"),
+    ("--instance-memory", NUMBER, 2.0, "GiB that an instance may have"),
+    ("--redis-memory", NUMBER, 16.0, "GiB that a Redis may have"),
+    ("--files", COUNT, 65_536, "files that a process may open"),
+    ("--network", NUMBER, 10.0, "Gbit/s of a host"),
 )
 
 
