@@ -1,13 +1,16 @@
 """What a death costs: an instance dies and its clients come back to the others; a Redis is away, and is back. Pure."""
 
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, inf
 
+from flotilla.ops.plan.load import SETTINGS
 from flotilla.ops.plan.sizing import Plan
 from flotilla.ops.plan.usage import MICRO, each_connection, usage
 
-LEASE = 7.0  # seconds until a dead instance's entries are taken out: its lease of 6 s, and the reaper's next look
-SILENT = 35.0  # seconds until a client notices a silent peer: a ping of 25 s, and the SDK's 10 s
+LEASE = SETTINGS.lease_ttl + SETTINGS.reaper_interval
+"""Seconds until a dead instance's entries are taken out: its lease, and the reaper's next look."""
+SILENT = SETTINGS.ping_interval + 10.0
+"""Seconds until a client notices a silent peer: a ping, and the SDK's 10 s."""
 RETRY = 1.0  # seconds that an SDK waits at most before its first attempt
 HEALED = 2.0  # seconds from a Redis that answers again to instances that are ready
 
@@ -51,8 +54,8 @@ def instance_dies(made: Plan) -> InstanceDeath:
         return InstanceDeath(clients, None, None, 0.0, 0.0, 0.0, used.redis, LEASE)
     later = usage(load, costs, others, used.nodes)
     left = max(0.0, 1.0 - later.instance)
-    each = left / come if come else 0.0
-    redis_left = max(0.0, 1.0 - later.redis) * used.nodes / redis_come if redis_come else float("inf")
+    each = left / come if come else inf
+    redis_left = max(0.0, 1.0 - later.redis) * used.nodes / redis_come if redis_come else inf
     rate = min(each * others, redis_left)
     if rate <= 0:
         return InstanceDeath(clients, None, None, 0.0, 1.0, later.instance, later.redis, LEASE)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import redis
 
 from tests.bench.jobs.base import Job, Plan, Stage, staged
-from tests.bench.load import Figures, payload
+from tests.bench.load import AT_ONCE, Figures, payload
 from tests.bench.machine import Meter, description
 from tests.bench.servers.base import Shape
 from tests.bench.servers.flotilla import Flotilla
@@ -81,7 +81,7 @@ def weigh(clients: int, idle: float) -> Iterator[tuple[str, str]]:
         yield "the same: CPU of the instance", percent(alone)
 
         before = scales.now()
-        stage.load.connect(clients, 40)
+        stage.load.connect(clients, AT_ONCE)
         stage.meter.wait_quiet()
         came = scales.now() - before
         yield "memory of a connection in the instance", f"{came.server_bytes / clients / 1024:.1f} KB"
