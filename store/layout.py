@@ -4,7 +4,7 @@ A name's place follows from it, so two processes with different layouts would no
 has a mark with the ids of all, and a list of the processes that use it, each of them for a few seconds more at a time.
 A process calls a Redis while its own time there lasts and no longer; one with another REDIS_URL waits, refused with the
 code LAYOUT, until nobody uses the old layout, and begins the new one then. `manage.py reshard` has everybody leave
-together (`lua/layout.lua`).
+together (`lua/layout.lua`). Whether a process may come is decided in `layout_marks`.
 
 Threads and event loops share one Layout; each asks over its own connections, and only `enter` makes some.
 """
@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import redis
 from redis.backoff import NoBackoff
@@ -25,7 +25,8 @@ from redis.retry import Retry
 
 from flotilla.store.conf import get_store_config
 from flotilla.store.deadline import bounded
-from flotilla.store.errors import StoreRefused, StoreSilent, StoreUnavailable, from_client, reading
+from flotilla.store.errors import StoreRefused, StoreSilent, StoreUnavailable, from_client
+from flotilla.store.layout_marks import CODE, ENDING, Ids, Mark, Unsettled, begun, deserted, joined, wrong
 from flotilla.store.placement import partition_placement, partitions_of
 from flotilla.store.pools import options_of, sync_client
 from flotilla.store.scripts import Script
@@ -35,7 +36,6 @@ from flotilla.store.together import together
 logger = logging.getLogger("flotilla.store.layout")
 
 LAYOUT = Script.load("flotilla.store", "layout")
-CODE = "LAYOUT"
 
 LASTS = 6.0  # seconds that a process may use the layout after it has asked
 USED_FOR = 4.0  # seconds after which a process does not rely on that any more
@@ -46,32 +46,8 @@ NOBODY_FOR = 3.0  # seconds in which a process with another list must see nobody
 OUT_FOR = 10.0  # seconds in which those who were in may agree again, after a Redis has lost its data
 ENTERS_WITHIN = 10.0  # seconds that a thread waits for another one that asks
 SETTLES_WITHIN = 0.5  # seconds in which processes that come together agree
-MEND = "docs/SCALE_OUT.md#more-or-fewer-redises"
-ENDING, HELD, OPEN = "ending", "held", "open"
 UNWRITABLE = frozenset({"MISCONF", "NOREPLICAS", "OOM"})
 """Codes of a Redis that takes no writes just now: nobody can begin another layout there either."""
-
-
-class Mark(NamedTuple):
-    """What a Redis says: whether this process may use it, the ids of all of the layout, which of them it is ("" where
-    it has no mark), how many other processes use it, and the state that `reshard` has brought it to ("": none)."""
-
-    may: bool
-    ids: tuple[str, ...]
-    number: str
-    others: int
-    state: str
-
-    @classmethod
-    def read(cls, answer: Sequence[Any]) -> "Mark":
-        """The script's answer."""
-        with reading("a question about the layout"):
-            may, ids, index, others, state = answer
-            return cls(bool(may), _split(ids), index.decode(), int(others), state.decode())
-
-    def stands(self, index: int, of: int) -> bool:
-        """Whether it is the mark of a layout in which this Redis has that place, among so many."""
-        return self.number == str(index) and len(self.ids) == of
 
 
 class Layout:
@@ -81,7 +57,7 @@ class Layout:
     def __init__(self, urls: Sequence[str], virtual: int = 0) -> None:
         self.urls = tuple(urls)
         self.virtual = virtual
-        self.ids: tuple[str, ...] = ()  # of all Redises; none while this process may not use them
+        self.ids: Ids = ()  # of all Redises; none while this process may not use them
         self.me = secrets.token_hex(8)
         self.places = [Place(self, index) for index in range(len(urls))]
         self.on_end: Callable[[], object] | None = None
@@ -106,7 +82,7 @@ class Layout:
             if self.ids:
                 return
             if self._attempts != attempts and self._refused is not None:  # another thread asked meanwhile
-                raise _again(self._refused)
+                raise self._refused.again()
             self._attempt()
         finally:
             self._entering.release()
@@ -132,50 +108,25 @@ class Layout:
                 if error.code == CODE:  # one that loads, or may not write, says nothing of the layout
                     self._end_if_in()
                 raise
-            except _Unsettled as error:
+            except Unsettled as error:
                 if time.monotonic() > gives_up:
                     self._end_if_in(OUT_FOR)
                     raise wrong(str(error)) from error
                 time.sleep(0.02)
 
-    def _enter(self) -> tuple[str, ...]:
+    def _enter(self) -> Ids:
         if self.virtual:
             self._require_number()
         nobody, self._nobody = self._nobody, None
-        found, of = self._look(self.places), len(self.urls)
-        marks = {index: mark for index, mark in enumerate(found) if isinstance(mark, Mark)}
-        for index, mark in marks.items():
-            self._refuse_resharded(index, mark)
-        ids = {mark.ids for mark in marks.values()}
-        if len(ids) == 1 and all(mark.stands(index, of) for index, mark in marks.items()):
-            return self._join(ids.pop(), list(marks))
-        for one in found:
-            if isinstance(one, StoreUnavailable):
-                raise one
-        for index, mark in marks.items():
-            if mark.others:
-                self._refuse_used(index, mark)
-        if not any(mark.state == OPEN for mark in marks.values()):
-            self._require_place_of_first(marks)
-            if any(mark.ids and not mark.stands(index, of) for index, mark in marks.items()):
-                self._wait_for_users(nobody)
-        return self._begin(list(marks.values()))
-
-    def _refuse_resharded(self, index: int, mark: Mark) -> None:
-        if mark.state in (ENDING, HELD):
-            raise wrong(
-                f"`manage.py reshard` is at work on Redis {index} or has taken it out: REDIS_URL may be the old one"
-            )
-        if mark.state == OPEN and mark.stands(index, len(self.urls)):
-            raise wrong("`manage.py reshard` has ended this layout: REDIS_URL is the old one")
-
-    def _require_place_of_first(self, marks: dict[int, Mark]) -> None:
-        """What belongs to the whole cluster stays where it is, unless it was taken along."""
-        if any(mark.ids for mark in marks.values()) and marks[0].number != "0":
-            raise wrong(
-                "the first Redis of REDIS_URL is not the one that was first, which has what belongs to the whole "
-                "cluster: `manage.py reshard` takes that along"
-            )
+        found = self._look(self.places)
+        ids = joined(found)
+        marks = [mark for mark in found if isinstance(mark, Mark)]
+        if ids is not None:
+            there = [place for place, mark in zip(self.places, found, strict=True) if isinstance(mark, Mark)]
+            return self._join(ids, there)
+        if deserted(marks):
+            self._wait_for_users(nobody)
+        return self._begin(marks)
 
     def _wait_for_users(self, nobody: tuple[float, float] | None) -> None:
         """After an outage nobody is counted until they have asked again: who waits with another list must not be
@@ -206,39 +157,25 @@ class Layout:
         if number != self.virtual:
             raise wrong(f"this cluster is used as {number} virtual shards, and REDIS_URL says ?shards={self.virtual}")
 
-    def _refuse_used(self, index: int, mark: Mark) -> None:
-        of = len(self.urls)
-        if mark.stands(index, of):
-            raise _Unsettled(
-                f"another Redis of REDIS_URL is not the one that {mark.others} processes use with Redis {index}, or "
-                "it has lost its data and they have not said so yet"
-            )
-        raise wrong(
-            f"{mark.others} processes use Redis {index} of these {of} as number {mark.number} of {len(mark.ids)}: "
-            "REDIS_URL must be the same everywhere; this one waits until they have ended"
-        )
-
-    def _join(self, ids: tuple[str, ...], reachable: Sequence[int]) -> tuple[str, ...]:
-        self._take([self.places[index] for index in reachable], ids, begin=False)
+    def _join(self, ids: Ids, reachable: Sequence["Place"]) -> Ids:
+        self._take(reachable, ids, begin=False)
         return ids
 
-    def _begin(self, marks: Sequence[Mark]) -> tuple[str, ...]:
-        """Begin another layout, or the first. A Redis keeps its id. Who is too late for the first leaves the others to
-        whoever was there; who is too late for one leaves all."""
-        own = [mark.ids[int(mark.number)] if mark.ids else secrets.token_hex(6) for mark in marks]
-        ids = tuple(name if name not in own[:at] else secrets.token_hex(6) for at, name in enumerate(own))
-        before = {mark.ids for mark in marks if mark.ids}
+    def _begin(self, marks: Sequence[Mark]) -> Ids:
+        """Begin another layout, or the first. Who is too late for the first Redis leaves the others to whoever was
+        there; who is too late for one leaves all."""
+        ids = begun(marks)
         self._take(self.places[:1], ids, begin=True)
         try:
             self._take(self.places[1:], ids, begin=True)
-        except (StoreUnavailable, _Unsettled):
+        except (StoreUnavailable, Unsettled):
             self._look(self.places[:1])
             raise
-        if before:
+        if any(mark.ids for mark in marks):
             logger.warning("the cluster has another layout from now on: %d Redises", len(ids))
         return ids
 
-    def _take(self, places: Sequence["Place"], ids: tuple[str, ...], *, begin: bool) -> None:
+    def _take(self, places: Sequence["Place"], ids: Ids, *, begin: bool) -> None:
         """Use all of these, or none of them."""
         sent = time.monotonic()
         marks = together(partial(self._ask, place, ",".join(ids), begin=begin) for place in places)
@@ -246,19 +183,19 @@ class Layout:
         try:
             for place, mark in answers:
                 self._require_taken(place, mark, ids)
-        except (StoreUnavailable, _Unsettled):
+        except (StoreUnavailable, Unsettled):
             self._look([place for place, mark in answers if isinstance(mark, Mark)])
             raise
         for place in places:
             place.held(sent)
 
-    def _require_taken(self, place: "Place", mark: Mark | StoreUnavailable, ids: tuple[str, ...]) -> None:
+    def _require_taken(self, place: "Place", mark: Mark | StoreUnavailable, ids: Ids) -> None:
         if isinstance(mark, StoreUnavailable):
             raise mark
         if not mark.may and mark.ids == ids and mark.number != str(place.index):
             raise wrong(f"REDIS_URL names one Redis twice, as number {mark.number} and {place.index}: write each once")
         if not mark.may:
-            raise _Unsettled(f"another process was first at Redis {place.index}")
+            raise Unsettled(f"another process was first at Redis {place.index}")
 
     def _look(self, places: Sequence["Place"]) -> list[Mark | StoreUnavailable]:
         """The marks of some Redises, which are all asked at once, or why there is none; who was in is out there."""
@@ -397,21 +334,3 @@ class Place:
 
 
 KINDS = ("layout", "layout-users", "layout-waiting")
-
-
-class _Unsettled(Exception):
-    """Processes that come at the same time have not agreed yet."""
-
-
-def _again(error: StoreUnavailable) -> StoreUnavailable:
-    """The same error for another caller."""
-    return error.again() if isinstance(error, StoreRefused) else type(error)(str(error))
-
-
-def wrong(why: str) -> StoreRefused:
-    """The error for a process whose REDIS_URL is not that of the cluster."""
-    return StoreRefused(CODE, f"{CODE} {why} ({MEND})")
-
-
-def _split(ids: bytes) -> tuple[str, ...]:
-    return tuple(ids.decode().split(",")) if ids else ()

@@ -27,7 +27,8 @@ from flotilla.realtime.engine import map_calls
 from flotilla.store import Script, placement_of
 from flotilla.store.conf import get_store_config
 from flotilla.store.errors import from_client
-from flotilla.store.layout import ENDING, HELD, KINDS, LASTS, OPEN
+from flotilla.store.layout import KINDS, LASTS
+from flotilla.store.layout_marks import ENDING, HELD, OPEN
 from flotilla.store.partitions import Partitions
 from flotilla.store.placement import PARTITIONS, Placement, partition_placement
 from flotilla.store.pools import options_of, sync_client

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from flotilla.store import Store, StoreRefused, StoreUnavailable, layout
+from flotilla.store import Store, StoreRefused, StoreUnavailable, layout, layout_marks
 from flotilla.store.errors import StoreSilent
 from tests.store.redis_process import RedisProcess, until
 
@@ -37,7 +37,7 @@ def _works(store: Store) -> bool:
     try:
         return all(shard.execute_sync("PING") == b"PONG" for shard in store.shards)
     except StoreRefused as error:
-        assert error.code == layout.CODE, error
+        assert error.code == layout_marks.CODE, error
         return False
 
 
@@ -284,14 +284,14 @@ async def test_a_refusal_is_passed_on_to_those_alone_who_came_while_it_was_asked
     lock = other.layout._entering = _CountedLock()  # type: ignore[assignment]
     looks, told = list[int](), list[StoreUnavailable]()
     may_look, passed_on, may_pass_on = threading.Event(), threading.Event(), threading.Event()
-    look, again = layout.Layout._look, layout._again
+    look, again = layout.Layout._look, StoreRefused.again
 
     def slow_look(self: layout.Layout, places: Sequence[layout.Place]) -> list[layout.Mark | StoreUnavailable]:
         looks.append(1)
         may_look.wait(10)
         return look(self, places)
 
-    def slow_again(error: StoreUnavailable) -> StoreUnavailable:
+    def slow_again(error: StoreRefused) -> StoreRefused:
         passed_on.set()
         may_pass_on.wait(10)
         return again(error)
@@ -303,7 +303,7 @@ async def test_a_refusal_is_passed_on_to_those_alone_who_came_while_it_was_asked
             told.append(error)
 
     monkeypatch.setattr(layout.Layout, "_look", slow_look)
-    monkeypatch.setattr(layout, "_again", slow_again)
+    monkeypatch.setattr(StoreRefused, "again", slow_again)
     threads = [threading.Thread(target=enter) for _ in range(3)]
     threads[0].start()
     await until(lambda: bool(looks), what="the first one asks")

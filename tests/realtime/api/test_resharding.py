@@ -16,7 +16,7 @@ from flotilla.realtime.conf import ChannelOptions
 from flotilla.realtime.engine.broker import Broker
 from flotilla.realtime.engine.map_calls import due_key
 from flotilla.realtime.engine.maps import Maps
-from flotilla.store import Store, StoreRefused, layout, placement_of
+from flotilla.store import Store, StoreRefused, layout_marks, placement_of
 from flotilla.store.placement import PARTITIONS, partition_placement
 from tests.store.redis_process import RedisProcess
 
@@ -272,7 +272,7 @@ def test_what_is_in_use_is_not_taken(redises: list[RedisProcess]) -> None:
         work.end(0.1)
     with _work(redises, "0", "0") as work:
         assert work.look()[0].state == ""
-    assert layout.CODE == "LAYOUT"
+    assert layout_marks.CODE == "LAYOUT"
 
 
 def test_a_prefix_may_look_like_the_name_of_a_key(redises: list[RedisProcess], settings: Any) -> None:
