@@ -1,6 +1,7 @@
 """What a death costs: an instance dies and its clients come back to the others; a Redis is away, and is back. Pure."""
 
 from dataclasses import dataclass
+from functools import partial
 from math import ceil, inf
 
 from flotilla.ops.plan.load import SETTINGS
@@ -50,15 +51,16 @@ def instance_dies(made: Plan) -> InstanceDeath:
     clients, others = used.connections, used.instances - 1
     come = each_connection(load, costs, "come_us") * MICRO
     redis_come = (each_connection(load, costs, "redis_come_us") + each_connection(load, costs, "redis_go_us")) * MICRO
+    nobody_takes_them = partial(InstanceDeath, clients, None, None, 0.0, entries_gone_after=LEASE)
     if not others:
-        return InstanceDeath(clients, None, None, 0.0, 0.0, 0.0, used.redis, LEASE)
+        return nobody_takes_them(during=0.0, after=0.0, redis_during=used.redis)
     later = usage(load, costs, others, used.nodes)
     left = max(0.0, 1.0 - later.instance)
     each = left / come if come else inf
     redis_left = max(0.0, 1.0 - later.redis) * used.nodes / redis_come if redis_come else inf
     rate = min(each * others, redis_left)
     if rate <= 0:
-        return InstanceDeath(clients, None, None, 0.0, 1.0, later.instance, later.redis, LEASE)
+        return nobody_takes_them(during=1.0, after=later.instance, redis_during=later.redis)
     took = clients / rate + RETRY
     rate = clients / took
     return InstanceDeath(

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from flotilla.ops.plan.deaths import RETRY, instance_dies, redis_dies
 from flotilla.ops.plan.sizing import GROWN, Plan, hangs_on
 from flotilla.ops.plan.turns import LIGHT
-from flotilla.ops.plan.usage import HEADERS, Parts
+from flotilla.ops.plan.usage import HEADERS, MICRO, Parts, each_delivery
 from flotilla.presence.registry import REFRESH_EVERY
 
-NOTABLE = 20_000.0  # microseconds between the first member of a room and the last
+NOTABLE = 0.02  # seconds between the first member of a room and the last
 REFRESHED = REFRESH_EVERY / 60  # minutes
 UNITS = ("B", "KB", "MB", "GB", "TB")
 OPTION = {
@@ -24,25 +24,36 @@ OPTION = {
 
 def lines(made: Plan) -> Iterator[str]:
     """The plan, a line at a time."""
-    load, used = made.load, made.usage
+    load = made.load
     yield (
         f"{load.connections:,} connections, {load.rooms:,} rooms of {number(load.members)}, "
         f"{number(load.rate)} publications/s: {number(load.deliveries)} deliveries/s"
     )
     yield ""
+    yield from _needs(made)
+    yield ""
+    yield from _full_first(made)
+    yield from _deaths(made)
+    yield ""
+    yield f"if one thing were {GROWN:g} times as much, and the rest as it is, the cores would grow by"
+    for name, share in hangs_on(made)[:3]:
+        yield f"            {share:+.0%}  {OPTION[name]}"
+    source = made.costs.source
+    yield ""
+    yield f"costs       of {source.day}, {source.machine}, {source.redis}; {source.command}"
+
+
+def _needs(made: Plan) -> Iterator[str]:
+    load, used = made.load, made.usage
     yield (
         f"instances   {used.instances:,}, each with {used.connections:,.0f} connections: {used.instance:.2f} cores, "
         f"{size(used.instance_bytes)}"
     )
     yield f"            mostly {mostly(used.instance_cpu)}"
     yield f"            {bits(used.clients_out)} to clients, {bits(used.instance_in)} from Redis, each"
-    local = (
-        load.members
-        / used.instances
-        * (made.costs.instance.delivery_us + load.size * made.costs.instance.delivery_byte_us)
-    )
+    local = load.members / used.instances * each_delivery(load, made.costs) * MICRO
     if local > NOTABLE:
-        yield f"            the last member of a room is written to {local / 1e6:.2g} s after the first"
+        yield f"            the last member of a room is written to {local:.2g} s after the first"
     yield (
         f"Redis       {used.nodes:,}, each: {used.redis:.2f} cores, {size(used.redis_bytes)}, "
         f"{used.redis_commands:,.0f} commands/s, {bits(used.redis_in)} in, {bits(used.redis_out)} out"
@@ -52,8 +63,10 @@ def lines(made: Plan) -> Iterator[str]:
         f"together    {made.cores:.1f} cores busy of {used.instances + used.nodes:,}, "
         f"{size(used.instance_bytes * used.instances)} in instances, {size(used.redis_bytes * used.nodes)} in Redis"
     )
-    yield ""
-    first = made.first
+
+
+def _full_first(made: Plan) -> Iterator[str]:
+    first, used = made.first, made.usage
     if made.fits:
         yield f"full first  {first.name}: at {1 / max(first.share, 1e-9):.2f} times this load; then {first.mend}"
     else:
@@ -62,14 +75,6 @@ def lines(made: Plan) -> Iterator[str]:
             yield "            no number of instances helps: each hears all of rooms that have members everywhere"
     if first.name == "core of a Redis" and used.redis_cpu["instances that are there"] > used.redis / 2:
         yield "            mostly for what each instance asks: fewer, fuller instances help, more Redises do not"
-    yield from _deaths(made)
-    yield ""
-    yield f"if one thing were {GROWN:g} times as much, and the rest as it is, the cores would grow by"
-    for name, share in hangs_on(made)[:3]:
-        yield f"            {share:+.0%}  {OPTION[name]}"
-    source = made.costs.source
-    yield ""
-    yield f"costs       of {source.day}, {source.machine}, {source.redis}; {source.command}"
 
 
 def _deaths(made: Plan) -> Iterator[str]:

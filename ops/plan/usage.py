@@ -128,11 +128,16 @@ def each_connection(load: Load, costs: Costs, what: str) -> float:
     return float(max(total, 0.0))
 
 
+def each_delivery(load: Load, costs: Costs) -> float:
+    """Microseconds of one message to one subscriber."""
+    return costs.instance.delivery_us + load.size * costs.instance.delivery_byte_us
+
+
 def _instance_cpu(flows: Flows, costs: Costs) -> Parts:
     load, own = flows.load, costs.instance
     taken = load.history * own.taken_us + (1 - load.history) * own.taken_plain_us
     heard = own.heard_us + load.size * own.heard_byte_us
-    delivery = own.delivery_us + load.size * own.delivery_byte_us
+    delivery = each_delivery(load, costs)
     come = each_connection(load, costs, "come_us") + each_connection(load, costs, "go_us")
     heard_all = flows.heard + flows.told_heard
     parts = {
