@@ -62,12 +62,9 @@ async def ear(redis_url: str) -> AsyncIterator[Ear]:
 
 
 def keys_of_names(redis_process: RedisProcess) -> list[bytes]:
-    """Everything in Redis but the partitions themselves."""
-    return [
-        key
-        for key in redis_process.ask("KEYS", "*")
-        if not key.startswith((b"flotilla:partition:", b"flotilla:made:", b"flotilla:layout"))
-    ]
+    """Everything in Redis but the partitions and the layout."""
+    others = (b"flotilla:partition:", b"flotilla:made:", b"flotilla:layout", b"flotilla:virtual-shards:")
+    return [key for key in redis_process.ask("KEYS", "*") if not key.startswith(others)]
 
 
 def offsets(page: Page) -> list[int]:
