@@ -7,8 +7,9 @@ nothing of ours: commands of every app are derived from it.
 
 import argparse
 import json
-from argparse import ArgumentParser
-from collections.abc import Mapping, Sequence
+import math
+from argparse import ArgumentParser, ArgumentTypeError
+from collections.abc import Callable, Mapping, Sequence
 from enum import IntEnum
 from typing import Any, ClassVar
 
@@ -46,6 +47,37 @@ def misused(text: str) -> CommandError:
 def away(text: str) -> CommandError:
     """What was to be asked does not answer: to be raised."""
     return CommandError(text, returncode=Status.AWAY)
+
+
+def whole_number(least: int, most: int) -> Callable[[str], int]:
+    """The type of an option: a whole number between two bounds, both included."""
+
+    def read(text: str) -> int:
+        if not (text.isascii() and text.isdigit() and len(text) < 10 and least <= int(text) <= most):
+            raise ArgumentTypeError(f"{text!r} is not a whole number from {least} to {most}")
+        return int(text)
+
+    return read
+
+
+def number(least: float, most: float, of: str = "") -> Callable[[str], float]:
+    """The type of an option: a number between two bounds, both included; `of` says of what, as in `of seconds`."""
+
+    def read(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not least <= value <= most:
+            raise ArgumentTypeError(f"{text!r} is not a number {of}{of and ' '}from {least:.15g} to {most:.15g}")
+        return value
+
+    return read
+
+
+def seconds(least: float, most: float) -> Callable[[str], float]:
+    """The same for a time."""
+    return number(least, most, "of seconds")
 
 
 class OurCommand(BaseCommand):

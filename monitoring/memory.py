@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from django.apps import AppConfig
 from django.core.checks import CheckMessage, Warning, register
 
-from flotilla.ratelimit.conf import get_limits_config, limits_redis_url
+from flotilla.ratelimit.conf import LIMITS, limits_apart, limits_redis_url
 from flotilla.ratelimit.service import get_limits
 from flotilla.store import Shard, StoreUnavailable, get_store, reading
 from flotilla.store.conf import get_store_config
@@ -24,7 +24,6 @@ from flotilla.store.urls import expanded
 logger = logging.getLogger("flotilla.monitoring.memory")
 
 EVERY = 10.0  # seconds
-LIMITS = "limits"  # the name of the limits' Redis, where it is one of its own
 SAFE = "noeviction"
 _WRITES = ("rdb_last_bgsave_status", "aof_last_write_status", "aof_last_bgrewrite_status")
 ASK_WITHIN = 2.0  # seconds a system check waits for a Redis
@@ -102,7 +101,7 @@ class MemoryWatch(SupervisedTask):
 
 
 def _of_limits() -> Iterator[Server]:
-    if get_limits_config().rate_limit_redis_url not in ("", *get_store_config().redis_urls):
+    if limits_apart():
         yield LIMITS, get_limits().limiter.shard
 
 
@@ -112,9 +111,9 @@ memory_watch = MemoryWatch()
 @register("redis", deploy=True)
 def check_eviction(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
     """Each Redis that can be asked now and would throw keys away."""
-    urls, own = get_store_config().redis_urls, get_limits_config().rate_limit_redis_url
+    urls = get_store_config().redis_urls
     shards = [Shard(index, url, ASK_WITHIN) for index, url in enumerate(expanded(urls) if urls else ())]
-    limits = [Shard(0, limits_redis_url(), ASK_WITHIN)] if own not in ("", *urls) else []
+    limits = [Shard(0, limits_redis_url(), ASK_WITHIN)] if limits_apart() else []
     try:
         return list(_complaints([*servers_of_sync(shards), *((LIMITS, shard) for shard in limits)]))
     finally:

@@ -96,11 +96,13 @@ def home_of(scope: str) -> Home:
     """The home of a channel's scope (beside the channel's other keys) or of a user's (in the user's district).
 
     Raises ValueError for what is no scope."""
-    return _home_of(scope, get_store_config().prefix)
+    config = get_store_config()
+    return _home_of(scope, config.prefix, config.virtual_shards)
 
 
 @lru_cache(maxsize=REMEMBERED)
-def _home_of(scope: str, prefix: str) -> Home:
+def _home_of(scope: str, prefix: str, shards: int) -> Home:
+    """`prefix` and `shards` are those of the settings, on which the placement depends."""
     channel = Scope.channel_of(scope)
     if channel is not None:
         return Home(placement_of(channel), "p")
@@ -113,12 +115,13 @@ def _home_of(scope: str, prefix: str) -> Home:
 
 def own_keys(scope: str, incarnation: str) -> tuple[str, ...]:
     """The four keys of a scope that a script about one incarnation wants."""
-    return _own_keys(scope, incarnation, get_store_config().prefix)
+    config = get_store_config()
+    return _own_keys(scope, incarnation, config.prefix, config.virtual_shards)
 
 
 @lru_cache(maxsize=REMEMBERED)
-def _own_keys(scope: str, incarnation: str, prefix: str) -> tuple[str, ...]:
-    return tuple(_home_of(scope, prefix).of(incarnation))
+def _own_keys(scope: str, incarnation: str, prefix: str, shards: int) -> tuple[str, ...]:
+    return tuple(_home_of(scope, prefix, shards).of(incarnation))
 
 
 def district_of(scope: str) -> District | None:

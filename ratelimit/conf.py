@@ -8,13 +8,16 @@ from flotilla.conf import Part
 from flotilla.config_reader import Reader
 from flotilla.problems import Problem
 from flotilla.ratelimit.keys import TAG
-from flotilla.store.address import WrongAddress
+from flotilla.store.address import WrongAddress, parse
 from flotilla.store.conf import REDIS_MEND, get_store_config
 from flotilla.store.slots import key_slot
 from flotilla.store.urls import checked_url, in_slot
 
-Instances = Annotated[int, msgspec.Meta(ge=1, le=256)]
+MAX_INSTANCES = 256
+Instances = Annotated[int, msgspec.Meta(ge=1, le=MAX_INSTANCES)]
 INSTANCES = 2
+LIMITS = "limits"
+"""What the Redis that counts is called where it is apart (`limits_apart`), for people."""
 
 
 class LimitsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -49,6 +52,12 @@ def limits_redis_url() -> str:
     """The address of the Redis that counts, of a cluster that of the limits' slot; empty where none is configured."""
     url = get_limits_config().rate_limit_redis_url or next(iter(get_store_config().redis_urls), "")
     return in_slot(url, key_slot(TAG))
+
+
+def limits_apart() -> bool:
+    """Whether a Redis counts that is none of the store's, however its address is written."""
+    own, urls = get_limits_config().rate_limit_redis_url, get_store_config().redis_urls
+    return bool(own) and parse(own).data not in [parse(url).data for url in urls]
 
 
 get_limits_config = Part(

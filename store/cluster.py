@@ -19,9 +19,6 @@ from dataclasses import replace
 from typing import Any
 from weakref import WeakSet
 
-from redis.asyncio.connection import AbstractConnection, Connection
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as NoConnection
 
 from flotilla.store.address import Address, WrongAddress
@@ -29,11 +26,10 @@ from flotilla.store.backoff import jittered
 from flotilla.store.cluster_view import Node, View, best, counts, is_older, nodes_named, read, related
 from flotilla.store.deadline import bounded
 from flotilla.store.errors import StoreRefused, StoreSilent, StoreUnavailable, from_client
-from flotilla.store.guides import Follower, Speaker, of_this_process
+from flotilla.store.guides import Follower, Speaker, connected, of_this_process
 from flotilla.store.once import Once
 from flotilla.store.resp import pack
 from flotilla.store.supervised import supervised
-from flotilla.store.tls import AsyncTlsConnection
 
 logger = logging.getLogger("flotilla.store.cluster")
 
@@ -271,33 +267,18 @@ class Cluster:
 
     async def _ask_one(self, node: Node) -> View:
         """What a node says. Raises StoreUnavailable."""
-        connection = self._connection(node)
+        asked = b"".join([pack(words) for words in QUESTIONS])
         try:
-            await connection.connect()
-            await connection.send_packed_command(b"".join([pack(words) for words in QUESTIONS]), check_health=False)
-            answers: Sequence[Any] = [await connection.read_response() for _ in QUESTIONS]
-            return read(node, *answers)
+            async with connected(node, self._address.login, self._address.tls, ANSWER_WITHIN) as connection:
+                await connection.send_packed_command(asked, check_health=False)
+                answers: Sequence[Any] = [await connection.read_response() for _ in QUESTIONS]
+                return read(node, *answers)
         except StoreUnavailable:
             raise
         except Exception as error:
             if _NO_CLUSTER in str(error):
                 raise StoreRefused("CLUSTER", "CLUSTER it runs without cluster mode (cluster-enabled no)") from error
             raise from_client(error) from error
-        finally:
-            await connection.disconnect(nowait=True)
-
-    def _connection(self, node: Node) -> AbstractConnection:
-        options: dict[str, Any] = {
-            "host": node[0],
-            "port": node[1],
-            "protocol": 2,
-            "socket_timeout": ANSWER_WITHIN,
-            "socket_connect_timeout": ANSWER_WITHIN,
-            "retry": Retry(NoBackoff(), 0),
-            **self._address.login.options(),
-        }
-        tls = self._address.tls
-        return Connection(**options) if tls is None else AsyncTlsConnection(tls=tls, **options)
 
 
 class SlotGuide:

@@ -48,6 +48,10 @@ class StoreUnavailable(Exception):
     A write may or may not have happened. The caller tells its client to try again, or repeats an idempotent call.
     """
 
+    def again(self) -> "StoreUnavailable":
+        """The same error for another call: the traceback of one object that is raised again and again would grow."""
+        return type(self)(str(self))
+
 
 class StoreSilent(StoreUnavailable):
     """Redis did not answer within the time that the call had."""
@@ -70,7 +74,7 @@ class StoreRefused(StoreUnavailable):
         self.text = text
 
     def again(self) -> "StoreRefused":
-        """The same error for another call: the traceback of one object that is raised again and again would grow."""
+        """As the base's."""
         return StoreRefused(self.code, self.text)
 
 

@@ -8,12 +8,18 @@ import asyncio
 import atexit
 import os
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from concurrent.futures import Future
+from contextlib import asynccontextmanager
 from functools import wraps
 from typing import Any, Protocol, TypeVar
 
-from flotilla.store.address import Address
+from redis.asyncio.connection import AbstractConnection, Connection
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from flotilla.store.address import Address, Login
+from flotilla.store.tls import AsyncTlsConnection, Tls
 
 Value = TypeVar("Value")
 
@@ -42,6 +48,29 @@ class Guide(Protocol):
 
     def discover_master_sync(self) -> tuple[str, int]:
         """The same for threads."""
+
+
+@asynccontextmanager
+async def connected(
+    place: tuple[str, int], login: Login, tls: Tls | None, within: float
+) -> AsyncIterator[AbstractConnection]:
+    """A connection to a server by its host and port, for as long as it is used; no step takes longer than `within`
+    seconds. Raises what redis-py and the system raise."""
+    options: dict[str, Any] = {
+        "host": place[0],
+        "port": place[1],
+        "protocol": 2,
+        "socket_timeout": within,
+        "socket_connect_timeout": within,
+        "retry": Retry(NoBackoff(), 0),
+        **login.options(),
+    }
+    connection = Connection(**options) if tls is None else AsyncTlsConnection(tls=tls, **options)
+    try:
+        await connection.connect()
+        yield connection
+    finally:
+        await connection.disconnect(nowait=True)
 
 
 class Speaker:

@@ -4,7 +4,7 @@ A name's place follows from it, so two processes with different layouts would no
 has a mark with the ids of all, and a list of the processes that use it, each of them for a few seconds more at a time.
 A process calls a Redis while its own time there lasts and no longer; one with another REDIS_URL waits, refused with the
 code LAYOUT, until nobody uses the old layout, and begins the new one then. `manage.py reshard` has everybody leave
-together (`lua/layout.lua`).
+together (`lua/layout.lua`). Whether a process may come is decided in `layout_marks`.
 
 Threads and event loops share one Layout; each asks over its own connections, and only `enter` makes some.
 """
@@ -15,9 +15,8 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import redis
 from redis.backoff import NoBackoff
@@ -26,7 +25,8 @@ from redis.retry import Retry
 
 from flotilla.store.conf import get_store_config
 from flotilla.store.deadline import bounded
-from flotilla.store.errors import StoreRefused, StoreSilent, StoreUnavailable, from_client, reading
+from flotilla.store.errors import StoreRefused, StoreSilent, StoreUnavailable, from_client
+from flotilla.store.layout_marks import CODE, ENDING, Ids, Mark, Unsettled, begun, deserted, joined, wrong
 from flotilla.store.placement import partition_placement, partitions_of
 from flotilla.store.pools import options_of, sync_client
 from flotilla.store.scripts import Script
@@ -36,7 +36,6 @@ from flotilla.store.together import together
 logger = logging.getLogger("flotilla.store.layout")
 
 LAYOUT = Script.load("flotilla.store", "layout")
-CODE = "LAYOUT"
 
 LASTS = 6.0  # seconds that a process may use the layout after it has asked
 USED_FOR = 4.0  # seconds after which a process does not rely on that any more
@@ -47,28 +46,8 @@ NOBODY_FOR = 3.0  # seconds in which a process with another list must see nobody
 OUT_FOR = 10.0  # seconds in which those who were in may agree again, after a Redis has lost its data
 ENTERS_WITHIN = 10.0  # seconds that a thread waits for another one that asks
 SETTLES_WITHIN = 0.5  # seconds in which processes that come together agree
-MEND = "docs/SCALE_OUT.md#more-or-fewer-redises"
-ENDING, HELD, OPEN = "ending", "held", "open"
 UNWRITABLE = frozenset({"MISCONF", "NOREPLICAS", "OOM"})
 """Codes of a Redis that takes no writes just now: nobody can begin another layout there either."""
-
-
-class Mark(NamedTuple):
-    """What a Redis says: whether this process may use it, the ids of all of the layout, which of them it is ("" where
-    it has no mark), how many other processes use it, and the state that `reshard` has brought it to ("": none)."""
-
-    may: bool
-    ids: tuple[str, ...]
-    number: str
-    others: int
-    state: str
-
-    @classmethod
-    def read(cls, answer: Sequence[Any]) -> "Mark":
-        """The script's answer."""
-        with reading("a question about the layout"):
-            may, ids, index, others, state = answer
-            return cls(bool(may), _split(ids), index.decode(), int(others), state.decode())
 
 
 class Layout:
@@ -78,7 +57,7 @@ class Layout:
     def __init__(self, urls: Sequence[str], virtual: int = 0) -> None:
         self.urls = tuple(urls)
         self.virtual = virtual
-        self.ids: tuple[str, ...] = ()  # of all Redises; none while this process may not use them
+        self.ids: Ids = ()  # of all Redises; none while this process may not use them
         self.me = secrets.token_hex(8)
         self.places = [Place(self, index) for index in range(len(urls))]
         self.on_end: Callable[[], object] | None = None
@@ -86,6 +65,7 @@ class Layout:
         stops to use the Redises at once."""
         self._told_end = False
         self._out_since: float | None = None  # of a process that was in: when it was refused first
+        self._out_at = 0.0  # when it stopped to use the Redises last: what they were asked before does not count
         self._entering = threading.Lock()
         self._attempts = 0  # to enter, that have ended
         self._refused: StoreUnavailable | None = None  # how the last one ended
@@ -101,69 +81,52 @@ class Layout:
         try:
             if self.ids:
                 return
-            if self._attempts != attempts and self._refused is not None:  # somebody asked just now
-                raise _again(self._refused)
-            self._refused = None
+            if self._attempts != attempts and self._refused is not None:  # another thread asked meanwhile
+                raise self._refused.again()
+            self._attempt()
+        finally:
+            self._entering.release()
+
+    def _attempt(self) -> None:
+        self._refused = None
+        try:
             self._enter_settled()
         except StoreUnavailable as error:
             self._refused = error
             raise
         finally:
             self._attempts += 1
-            self._entering.release()
+            self._hang_up()
 
     def _enter_settled(self) -> None:
-        with ExitStack() as closing:
-            closing.callback(self._hang_up)
-            gives_up = time.monotonic() + SETTLES_WITHIN
-            while not self.ids:
-                try:
-                    self.ids = self._enter()
-                    self._out_since = None
-                except StoreRefused as error:
-                    if error.code == CODE:  # one that loads, or may not write, says nothing of the layout
-                        self._end_if_in()
-                    raise
-                except _Unsettled as error:
-                    if time.monotonic() > gives_up:
-                        self._end_if_in(OUT_FOR)
-                        raise wrong(str(error)) from error
-                    time.sleep(0.02)
+        gives_up = time.monotonic() + SETTLES_WITHIN
+        while not self.ids:
+            try:
+                self.ids = self._enter()
+                self._out_since = None
+            except StoreRefused as error:
+                if error.code == CODE:  # one that loads, or may not write, says nothing of the layout
+                    self._end_if_in()
+                raise
+            except Unsettled as error:
+                if time.monotonic() > gives_up:
+                    self._end_if_in(OUT_FOR)
+                    raise wrong(str(error)) from error
+                time.sleep(0.02)
 
-    def _enter(self) -> tuple[str, ...]:
+    def _enter(self) -> Ids:
         if self.virtual:
             self._require_number()
         nobody, self._nobody = self._nobody, None
         found = self._look(self.places)
-        marks = [(index, mark) for index, mark in enumerate(found) if isinstance(mark, Mark)]
-        away = next((one for one in found if isinstance(one, StoreUnavailable)), None)
-        of, ids = len(self.urls), dict[tuple[str, ...], int]()
-        for index, mark in marks:
-            if mark.state in (ENDING, HELD):
-                raise wrong(
-                    f"`manage.py reshard` is at work on Redis {index} or has taken it out: REDIS_URL may be the old one"
-                )
-            if mark.state == OPEN and mark.number == str(index) and len(mark.ids) == of:
-                raise wrong("`manage.py reshard` has ended this layout: REDIS_URL is the old one")
-            if mark.number == str(index) and len(mark.ids) == of and not mark.state:
-                ids[mark.ids] = ids.get(mark.ids, 0) + mark.others
-        if len(ids) == 1 and all(mark.ids in ids and mark.number == str(index) for index, mark in marks):
-            return self._join(next(iter(ids)), [index for index, _ in marks])
-        if away is not None:
-            raise away
-        for index, mark in marks:
-            if mark.others:
-                self._refuse_used(index, mark)
-        if any(mark.ids for _, mark in marks) and not _may_begin(dict(marks)):
-            raise wrong(
-                "the first Redis of REDIS_URL is not the one that was first, which has what belongs to the whole "
-                "cluster: `manage.py reshard` takes that along"
-            )
-        if any(mark.ids and (mark.number != str(index) or len(mark.ids) != of) for index, mark in marks) and not any(
-            mark.state == OPEN for _, mark in marks
-        ):
+        ids = joined(found)
+        marks = [mark for mark in found if isinstance(mark, Mark)]
+        if ids is not None:
+            there = [place for place, mark in zip(self.places, found, strict=True) if isinstance(mark, Mark)]
+            return self._join(ids, there)
+        if deserted(marks):
             self._wait_for_users(nobody)
-        return self._begin([mark for _, mark in marks])
+        return self._begin(marks)
 
     def _wait_for_users(self, nobody: tuple[float, float] | None) -> None:
         """After an outage nobody is counted until they have asked again: who waits with another list must not be
@@ -194,56 +157,52 @@ class Layout:
         if number != self.virtual:
             raise wrong(f"this cluster is used as {number} virtual shards, and REDIS_URL says ?shards={self.virtual}")
 
-    def _refuse_used(self, index: int, mark: Mark) -> None:
-        of = len(self.urls)
-        if mark.number == str(index) and len(mark.ids) == of:
-            raise _Unsettled(
-                f"another Redis of REDIS_URL is not the one that {mark.others} processes use with Redis {index}, or "
-                "it has lost its data and they have not said so yet"
-            )
-        raise wrong(
-            f"{mark.others} processes use Redis {index} of these {of} as number {mark.number} of {len(mark.ids)}: "
-            "REDIS_URL must be the same everywhere; this one waits until they have ended"
-        )
-
-    def _join(self, ids: tuple[str, ...], reachable: Sequence[int]) -> tuple[str, ...]:
-        self._take([self.places[index] for index in reachable], ids, begin=False)
+    def _join(self, ids: Ids, reachable: Sequence["Place"]) -> Ids:
+        self._take(reachable, ids, begin=False)
         return ids
 
-    def _begin(self, marks: Sequence[Mark]) -> tuple[str, ...]:
-        """Begin another layout, or the first. A Redis keeps its id. Who is too late for the first leaves the others to
-        whoever was there; who is too late for one leaves all."""
-        own = [mark.ids[int(mark.number)] if mark.ids else secrets.token_hex(6) for mark in marks]
-        ids = tuple(name if name not in own[:at] else secrets.token_hex(6) for at, name in enumerate(own))
-        before = {mark.ids for mark in marks if mark.ids}
+    def _begin(self, marks: Sequence[Mark]) -> Ids:
+        """Begin another layout, or the first. Who is too late for the first Redis leaves the others to whoever was
+        there; who is too late for one leaves all."""
+        ids = begun(marks)
         self._take(self.places[:1], ids, begin=True)
         try:
             self._take(self.places[1:], ids, begin=True)
-        except StoreUnavailable:
-            self._look(self.places)
+        except (StoreUnavailable, Unsettled):
+            self._look(self.places[:1])
             raise
-        if before:
+        if any(mark.ids for mark in marks):
             logger.warning("the cluster has another layout from now on: %d Redises", len(ids))
         return ids
 
-    def _take(self, places: Sequence["Place"], ids: tuple[str, ...], *, begin: bool) -> None:
+    def _take(self, places: Sequence["Place"], ids: Ids, *, begin: bool) -> None:
+        """Use all of these, or none of them."""
         sent = time.monotonic()
         marks = together(partial(self._ask, place, ",".join(ids), begin=begin) for place in places)
-        for place, mark in zip(places, marks, strict=True):
-            if isinstance(mark, StoreUnavailable):
-                raise mark
-            if not mark.may and mark.ids == ids and mark.number != str(place.index):
-                raise wrong(
-                    f"REDIS_URL names one Redis twice, as number {mark.number} and {place.index}: write each once"
-                )
-            if not mark.may:
-                raise _Unsettled(f"another process was first at Redis {place.index}")
+        answers = list(zip(places, marks, strict=True))
+        try:
+            for place, mark in answers:
+                self._require_taken(place, mark, ids)
+        except (StoreUnavailable, Unsettled):
+            self._look([place for place, mark in answers if isinstance(mark, Mark)])
+            raise
         for place in places:
             place.held(sent)
 
+    def _require_taken(self, place: "Place", mark: Mark | StoreUnavailable, ids: Ids) -> None:
+        if isinstance(mark, StoreUnavailable):
+            raise mark
+        if not mark.may and mark.ids == ids and mark.number != str(place.index):
+            raise wrong(f"REDIS_URL names one Redis twice, as number {mark.number} and {place.index}: write each once")
+        if not mark.may:
+            raise Unsettled(f"another process was first at Redis {place.index}")
+
     def _look(self, places: Sequence["Place"]) -> list[Mark | StoreUnavailable]:
         """The marks of some Redises, which are all asked at once, or why there is none; who was in is out there."""
-        self._look_until = time.monotonic() + LOOK_WITHIN
+        self._out_at = time.monotonic()
+        for place in places:
+            place.left()
+        self._look_until = self._out_at + LOOK_WITHIN
         return together(partial(self._ask, place, "") for place in places)
 
     def _ask(self, place: "Place", ids: str, *, begin: bool = False) -> Mark | StoreUnavailable:
@@ -268,6 +227,8 @@ class Layout:
 
         A Redis that has another mark may have lost its data, and got a new one: the process comes again (`enter`).
         """
+        if sent < self._out_at:  # the process has left since, and may have come again
+            return None if self.ids else place.unused()
         if mark.may:
             place.held(sent)
             if mark.state != ENDING or self._tell_end():
@@ -279,11 +240,12 @@ class Layout:
         return StoreUnavailable(f"Redis {place.index} does not know this process's layout")
 
     def _go_out(self) -> None:
+        self._out_at = time.monotonic()
         if self.ids and self._out_since is None:
-            self._out_since = time.monotonic()
+            self._out_since = self._out_at
         self.ids = ()
-        for one in self.places:
-            one.renew_at = one.until = 0.0
+        for place in self.places:
+            place.left()
 
     def _end_if_in(self, after: float = 0.0) -> None:
         """Have the process end, if it was in and has been out for so many seconds."""
@@ -300,10 +262,10 @@ class Layout:
 
     def leave(self) -> None:
         """This process uses the Redises no more: who waits for that need not wait until its time is over."""
-        entered = bool(self.ids)
-        self._go_out()
-        self._out_since = None
         with self._entering:
+            entered = bool(self.ids)
+            self._go_out()
+            self._out_since = None
             if entered:
                 self._look(self.places)
             self._hang_up()
@@ -321,25 +283,36 @@ class Place:
         self.renew_at = 0.0
         self.client: redis.Redis | None = None  # while it enters, or leaves
 
-    def question(self, ids: str | None = None, *, begin: bool = False) -> tuple[list[str], list[str | int]]:
-        """Keys and arguments of the script. `ids`: of all Redises, "" only to look. `begin`: another layout, too."""
+    def question(self, ids: str, *, comes: bool = True, begin: bool = False) -> tuple[list[str], list[str | int]]:
+        """Keys and arguments of the script. `ids`: of all Redises, "" only to look. `comes`: this process is not in.
+        `begin`: another layout, too."""
         layout, virtual = self.layout, self.layout.virtual
-        kinds = KINDS[:2] if ids is None else KINDS
+        kinds = KINDS if comes else KINDS[:2]
         keys = [partition_placement(0, self.index, virtual).partition_key(kind) for kind in kinds]
         if begin:
             every = (partition_placement(number, self.index, virtual) for number in range(partitions_of(virtual)))
             keys += [partition.partition_key("partition") for partition in every]
-        wanted = ",".join(layout.ids) if ids is None else ids
-        return keys, [layout.me, int(LASTS * 1000), wanted, str(self.index), f"{self.index + 1}/{len(layout.urls)}"]
+        return keys, [layout.me, int(LASTS * 1000), ids, str(self.index), f"{self.index + 1}/{len(layout.urls)}"]
 
     def command(self) -> tuple[Any, ...]:
-        """The question of who is in already."""
-        keys, arguments = self.question()
+        """The question of who is in already. Raises StoreUnavailable in a process that is not: to look would take out
+        another thread of it that comes just then."""
+        if not (ids := self.layout.ids):
+            raise self.unused()
+        keys, arguments = self.question(",".join(ids), comes=False)
         return ("EVALSHA", LAYOUT.sha, len(keys), *keys, *arguments)
 
     def held(self, sent: float) -> None:
         """A question that was sent then was answered well."""
         self.until, self.renew_at = sent + USED_FOR, sent + EVERY
+
+    def left(self) -> None:
+        """Nothing was answered well yet, or what was counts no more."""
+        self.until = self.renew_at = 0.0
+
+    def unused(self) -> StoreUnavailable:
+        """The error for calls while this process is out."""
+        return StoreUnavailable(f"this process does not use Redis {self.index} just now")
 
     def read(self, sent: float, answer: Sequence[Any]) -> None:
         """Take the answer. Raises StoreUnavailable where this process may not use this Redis any more."""
@@ -361,27 +334,3 @@ class Place:
 
 
 KINDS = ("layout", "layout-users", "layout-waiting")
-
-
-class _Unsettled(Exception):
-    """Processes that come at the same time have not agreed yet."""
-
-
-def _again(error: StoreUnavailable) -> StoreUnavailable:
-    """The same error for another caller."""
-    return error.again() if isinstance(error, StoreRefused) else type(error)(str(error))
-
-
-def wrong(why: str) -> StoreRefused:
-    """The error for a process whose REDIS_URL is not that of the cluster."""
-    return StoreRefused(CODE, f"{CODE} {why} ({MEND})")
-
-
-def _may_begin(marks: dict[int, Mark]) -> bool:
-    """Whether what belongs to the whole cluster stays where it is, or was taken along."""
-    first = marks[0]
-    return first.number == "0" or any(mark.state == OPEN for mark in marks.values())
-
-
-def _split(ids: bytes) -> tuple[str, ...]:
-    return tuple(ids.decode().split(",")) if ids else ()

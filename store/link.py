@@ -228,10 +228,15 @@ class Link:
 
     def _keeps(self, place: Place) -> bool:
         """Ask whether this process may still call this Redis; whether calls may be sent meanwhile."""
+        try:
+            question = None if self._asks_for_place else pack(place.command())
+        except StoreUnavailable as error:  # a new connection asks for a place
+            self.kept(error)
+            return False
         now, others = time.monotonic(), self._taken()
-        if not self._asks_for_place:
+        if question is not None:
             self._asks_for_place = True
-            self._outbox.append((pack(place.command()), PlaceKept(self.kept, place, now), LAYOUT))
+            self._outbox.append((question, PlaceKept(self.kept, place, now), LAYOUT))
         if now >= place.until:
             if self._outbox and self._replies is not None:
                 self._write(self._replies)

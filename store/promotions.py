@@ -6,17 +6,15 @@ until it is a master. Where it may not be asked, or does not follow, all is as w
 """
 
 import asyncio
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
-from redis.asyncio.connection import AbstractConnection, Connection
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
+from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import AuthenticationError, AuthorizationError, RedisError
 from redis.exceptions import ConnectionError as NoConnection
 
-from flotilla.store.address import Address, Login
+from flotilla.store.address import Address
 from flotilla.store.fitness import is_master
-from flotilla.store.tls import AsyncTlsConnection, Tls
+from flotilla.store.guides import connected
 
 EARLY_EVENTS = ("+failover-state-send-slaveof-noone", "+failover-state-wait-promotion")
 HELD_BACK_WITHIN = 2.0  # seconds that calls are held back for a master which is about to be replaced
@@ -54,8 +52,10 @@ async def promoted(address: Address, replica: Host) -> bool:
         async with asyncio.timeout(FOLLOWS_WITHIN):
             while True:
                 try:
-                    await _until_master(connection_to(replica, address.login, address.tls, ANSWER_WITHIN))
-                    return True
+                    async with connected(replica, address.login, address.tls, ANSWER_WITHIN) as connection:
+                        while not await _is_master(connection):
+                            await asyncio.sleep(ASKED_EVERY)
+                        return True
                 except (AuthenticationError, AuthorizationError):  # which redis-py counts among the next ones
                     raise
                 except NoConnection:  # it is promoted together with the end of its connections
@@ -68,38 +68,13 @@ async def promoted(address: Address, replica: Host) -> bool:
 async def demoted(address: Address, server: Host) -> bool:
     """Whether a server that was promoted says that it is a replica: a sentinel that does not know of it may take it
     back. One that does not answer says nothing: the old master would be the wrong one all the same."""
-    connection = connection_to(server, address.login, address.tls, ANSWER_WITHIN)
     try:
-        await connection.connect()
-        await connection.send_command("INFO", "replication")
-        return not is_master(await connection.read_response())
+        async with connected(server, address.login, address.tls, ANSWER_WITHIN) as connection:
+            return not await _is_master(connection)
     except (RedisError, OSError):
         return False
-    finally:
-        await connection.disconnect(nowait=True)
 
 
-async def _until_master(connection: AbstractConnection) -> None:
-    try:
-        await connection.connect()
-        while True:
-            await connection.send_command("INFO", "replication")
-            if is_master(await connection.read_response()):
-                return
-            await asyncio.sleep(ASKED_EVERY)
-    finally:
-        await connection.disconnect(nowait=True)
-
-
-def connection_to(host: Host, login: Login, tls: Tls | None, within: float) -> AbstractConnection:
-    """A connection to a server by its place, which the caller connects and ends; nothing takes longer than `within`."""
-    options: dict[str, Any] = {
-        "host": host[0],
-        "port": host[1],
-        "protocol": 2,
-        "socket_timeout": within,
-        "socket_connect_timeout": within,
-        "retry": Retry(NoBackoff(), 0),
-        **login.options(),
-    }
-    return Connection(**options) if tls is None else AsyncTlsConnection(tls=tls, **options)
+async def _is_master(connection: AbstractConnection) -> bool:
+    await connection.send_command("INFO", "replication")
+    return is_master(await connection.read_response())

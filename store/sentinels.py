@@ -1,10 +1,9 @@
 """Where the sentinels say that a master is, and who is told when it moves.
 
-All talk with sentinels happens in one thread of the process, in an event loop of its own, so that coroutines of any
-loop and plain threads are served alike. Each sentinel is subscribed to while anybody follows. The first one that says
-that another server was promoted is believed: sentinels count their decisions (`config-epoch`), and one with a lower
-count has only not heard of the new one yet, which may take two seconds. Where no sentinel can be subscribed to, they
-are still asked for the master at each new connection.
+Each sentinel is subscribed to while anybody follows. The first one that says that another server was promoted is
+believed: sentinels count their decisions (`config-epoch`), and one with a lower count has only not heard of the new one
+yet, which may take two seconds. Where no sentinel can be subscribed to, they are still asked for the master at each new
+connection.
 
 The sentinel that leads a failover says beforehand which replica is next (`promotions`): calls are held back until that
 one is the master, so what is written through a planned failover is not lost.
@@ -28,7 +27,7 @@ from flotilla.store.address import Address
 from flotilla.store.backoff import Backoff
 from flotilla.store.deadline import bounded
 from flotilla.store.errors import StoreUnavailable, from_client, reading
-from flotilla.store.guides import Follower, Speaker, of_this_process
+from flotilla.store.guides import Follower, Speaker, connected, of_this_process
 from flotilla.store.once import Once
 from flotilla.store.promotions import (
     EARLY_EVENTS,
@@ -36,7 +35,6 @@ from flotilla.store.promotions import (
     HELD_BACK_WITHIN,
     Holder,
     Host,
-    connection_to,
     demoted,
     promoted,
     replica_named,
@@ -254,16 +252,15 @@ class Sentinels:
     @asynccontextmanager
     async def _connected(self, sentinel: tuple[str, int]) -> AsyncIterator[AbstractConnection]:
         """A connection to a sentinel, for as long as it is used. Whatever fails raises StoreUnavailable."""
-        connection = connection_to(sentinel, self._address.sentinel_login, self._address.sentinel_tls, ANSWER_WITHIN)
         try:
-            await connection.connect()
-            yield connection
+            async with connected(
+                sentinel, self._address.sentinel_login, self._address.sentinel_tls, ANSWER_WITHIN
+            ) as connection:
+                yield connection
         except StoreUnavailable:
             raise
         except Exception as error:
             raise from_client(error) from error
-        finally:
-            await connection.disconnect(nowait=True)
 
 
 @of_this_process

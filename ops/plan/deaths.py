@@ -1,13 +1,17 @@
 """What a death costs: an instance dies and its clients come back to the others; a Redis is away, and is back. Pure."""
 
 from dataclasses import dataclass
-from math import ceil
+from functools import partial
+from math import ceil, inf
 
+from flotilla.ops.plan.load import SETTINGS
 from flotilla.ops.plan.sizing import Plan
 from flotilla.ops.plan.usage import MICRO, each_connection, usage
 
-LEASE = 7.0  # seconds until a dead instance's entries are taken out: its lease of 6 s, and the reaper's next look
-SILENT = 35.0  # seconds until a client notices a silent peer: a ping of 25 s, and the SDK's 10 s
+LEASE = SETTINGS.lease_ttl + SETTINGS.reaper_interval
+"""Seconds until a dead instance's entries are taken out: its lease, and the reaper's next look."""
+SILENT = SETTINGS.ping_interval + 10.0
+"""Seconds until a client notices a silent peer: a ping, and the SDK's 10 s."""
 RETRY = 1.0  # seconds that an SDK waits at most before its first attempt
 HEALED = 2.0  # seconds from a Redis that answers again to instances that are ready
 
@@ -47,15 +51,16 @@ def instance_dies(made: Plan) -> InstanceDeath:
     clients, others = used.connections, used.instances - 1
     come = each_connection(load, costs, "come_us") * MICRO
     redis_come = (each_connection(load, costs, "redis_come_us") + each_connection(load, costs, "redis_go_us")) * MICRO
+    nobody_takes_them = partial(InstanceDeath, clients, None, None, 0.0, entries_gone_after=LEASE)
     if not others:
-        return InstanceDeath(clients, None, None, 0.0, 0.0, 0.0, used.redis, LEASE)
+        return nobody_takes_them(during=0.0, after=0.0, redis_during=used.redis)
     later = usage(load, costs, others, used.nodes)
     left = max(0.0, 1.0 - later.instance)
-    each = left / come if come else 0.0
-    redis_left = max(0.0, 1.0 - later.redis) * used.nodes / redis_come if redis_come else float("inf")
+    each = left / come if come else inf
+    redis_left = max(0.0, 1.0 - later.redis) * used.nodes / redis_come if redis_come else inf
     rate = min(each * others, redis_left)
     if rate <= 0:
-        return InstanceDeath(clients, None, None, 0.0, 1.0, later.instance, later.redis, LEASE)
+        return nobody_takes_them(during=1.0, after=later.instance, redis_during=later.redis)
     took = clients / rate + RETRY
     rate = clients / took
     return InstanceDeath(

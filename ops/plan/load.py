@@ -4,9 +4,14 @@ Rooms are alike, and connections are spread evenly: for rooms of several kinds p
 """
 
 from dataclasses import dataclass
+from inspect import signature
 from math import isfinite
-from typing import Self
+from typing import Any, Self
 
+from flotilla.realtime.conf import RealtimeConfig
+
+SETTINGS = RealtimeConfig()
+"""What an installation has that sets nothing."""
 MOST_CONNECTIONS = 10_000_000
 SESSION = 3600.0  # seconds a connection lasts where nothing is said of reconnects
 
@@ -57,7 +62,7 @@ class Load:
         join_leave: bool = False,
         reconnects: float | None = None,
         from_clients: float = 1.0,
-        check_every: float = 40.0,
+        check_every: float = SETTINGS.position_check_interval,
         compressed_to: float = 1.0,
     ) -> Self:
         """A load as it is described: `members` of a room (otherwise each connection is in one room), publications a
@@ -68,6 +73,8 @@ class Load:
             "rate": rate,
             "room-rate": room_rate,
             "reconnects": reconnects,
+            "history-ttl": history_ttl,
+            "check-every": check_every,
         }
         for name, value in numbers.items():
             _require(value is None or isfinite(value), f"--{name} is a number")
@@ -77,7 +84,8 @@ class Load:
         _require(devices > 0, "--devices is the connections of a user: more than 0")
         connections = round(users * devices) + visitors
         _require(
-            0 < connections <= MOST_CONNECTIONS, f"{connections:,} connections: the model holds from 1 to 10,000,000"
+            0 < connections <= MOST_CONNECTIONS,
+            f"{connections:,} connections: the model holds from 1 to {MOST_CONNECTIONS:,}",
         )
         _require(rooms >= 1, "--rooms is at least 1")
         members = connections / rooms if members is None else members
@@ -99,7 +107,8 @@ class Load:
         _require(rate is not None or room_rate is not None, "how much is published: give --rate, or --room-rate")
         total = rate if rate is not None else rooms * (room_rate or 0.0)
         _require(total >= 0, "a rate is not below 0")
-        _require(1 <= size <= 65_536, "--size is from 1 to 65536 bytes: what a client may send")
+        most = SETTINGS.max_message_bytes
+        _require(1 <= size <= most, f"--size is from 1 to {most} bytes: what a client may send")
         for name, share in (("--history", history), ("--from-clients", from_clients)):
             _require(0 <= share <= 1, f"{name} is a share, from 0 to 1")
         _require(0 < compressed_to <= 1, "--compressed-to is what compression leaves: above 0, at most 1")
@@ -150,6 +159,12 @@ class Load:
     def kept(self) -> float:
         """Publications in the history of a room that keeps one."""
         return min(float(self.history_size), self.room_rate * self.history_ttl)
+
+
+DEFAULTS: dict[str, Any] = {
+    name: one.default for name, one in signature(Load.of).parameters.items() if one.default is not one.empty
+}
+"""What `Load.of` takes for granted."""
 
 
 def _require(holds: bool, text: str) -> None:

@@ -2,11 +2,14 @@
 
 from collections.abc import Iterator
 
-from flotilla.ops.plan.deaths import instance_dies, redis_dies
+from flotilla.ops.plan.deaths import RETRY, instance_dies, redis_dies
 from flotilla.ops.plan.sizing import GROWN, Plan, hangs_on
-from flotilla.ops.plan.usage import Parts
+from flotilla.ops.plan.turns import LIGHT
+from flotilla.ops.plan.usage import HEADERS, MICRO, Parts, each_delivery
+from flotilla.presence.registry import REFRESH_EVERY
 
-NOTABLE = 20_000.0  # microseconds between the first member of a room and the last
+NOTABLE = 0.02  # seconds between the first member of a room and the last
+REFRESHED = REFRESH_EVERY / 60  # minutes
 UNITS = ("B", "KB", "MB", "GB", "TB")
 OPTION = {
     "users": "everything (--users with their --rooms, --rate the same)",
@@ -21,43 +24,15 @@ OPTION = {
 
 def lines(made: Plan) -> Iterator[str]:
     """The plan, a line at a time."""
-    load, used = made.load, made.usage
+    load = made.load
     yield (
         f"{load.connections:,} connections, {load.rooms:,} rooms of {number(load.members)}, "
         f"{number(load.rate)} publications/s: {number(load.deliveries)} deliveries/s"
     )
     yield ""
-    yield (
-        f"instances   {used.instances:,}, each with {used.connections:,.0f} connections: {used.instance:.2f} cores, "
-        + (f"{size(sum(used.instance_memory.values()))}")
-    )
-    yield f"            mostly {mostly(used.instance_cpu)}"
-    yield f"            {bits(used.clients_out)} to clients, {bits(used.instance_in)} from Redis, each"
-    local = (
-        load.members
-        / used.instances
-        * (made.costs.instance.delivery_us + load.size * made.costs.instance.delivery_byte_us)
-    )
-    if local > NOTABLE:
-        yield f"            the last member of a room is written to {local / 1e6:.2g} s after the first"
-    yield f"Redis       {used.nodes:,}, each: {used.redis:.2f} cores, {size(sum(used.redis_memory.values()))}, " + (
-        f"{used.redis_commands:,.0f} commands/s, {bits(used.redis_in)} in, {bits(used.redis_out)} out"
-    )
-    yield f"            mostly {mostly(used.redis_cpu)}"
-    yield f"together    {made.cores:.1f} cores busy of {used.instances + used.nodes:,}, " + (
-        f"{size(sum(used.instance_memory.values()) * used.instances)} in instances, "
-        f"{size(sum(used.redis_memory.values()) * used.nodes)} in Redis"
-    )
+    yield from _needs(made)
     yield ""
-    first = made.first
-    if made.fits:
-        yield f"full first  {first.name}: at {1 / max(first.share, 1e-9):.2f} times this load; then {first.mend}"
-    else:
-        yield f"DOES NOT FIT: {first.name} would need {first.share:.2f} times what there is; {first.mend}"
-        if first.name == "core of an instance" and made.limits.instances is None:
-            yield "            no number of instances helps: each hears all of rooms that have members everywhere"
-    if first.name == "core of a Redis" and used.redis_cpu["instances that are there"] > used.redis / 2:
-        yield "            mostly for what each instance asks: fewer, fuller instances help, more Redises do not"
+    yield from _full_first(made)
     yield from _deaths(made)
     yield ""
     yield f"if one thing were {GROWN:g} times as much, and the rest as it is, the cores would grow by"
@@ -66,6 +41,40 @@ def lines(made: Plan) -> Iterator[str]:
     source = made.costs.source
     yield ""
     yield f"costs       of {source.day}, {source.machine}, {source.redis}; {source.command}"
+
+
+def _needs(made: Plan) -> Iterator[str]:
+    load, used = made.load, made.usage
+    yield (
+        f"instances   {used.instances:,}, each with {used.connections:,.0f} connections: {used.instance:.2f} cores, "
+        f"{size(used.instance_bytes)}"
+    )
+    yield f"            mostly {mostly(used.instance_cpu)}"
+    yield f"            {bits(used.clients_out)} to clients, {bits(used.instance_in)} from Redis, each"
+    local = load.members / used.instances * each_delivery(load, made.costs) * MICRO
+    if local > NOTABLE:
+        yield f"            the last member of a room is written to {local:.2g} s after the first"
+    yield (
+        f"Redis       {used.nodes:,}, each: {used.redis:.2f} cores, {size(used.redis_bytes)}, "
+        f"{used.redis_commands:,.0f} commands/s, {bits(used.redis_in)} in, {bits(used.redis_out)} out"
+    )
+    yield f"            mostly {mostly(used.redis_cpu)}"
+    yield (
+        f"together    {made.cores:.1f} cores busy of {used.instances + used.nodes:,}, "
+        f"{size(used.instance_bytes * used.instances)} in instances, {size(used.redis_bytes * used.nodes)} in Redis"
+    )
+
+
+def _full_first(made: Plan) -> Iterator[str]:
+    first, used = made.first, made.usage
+    if made.fits:
+        yield f"full first  {first.name}: at {1 / max(first.share, 1e-9):.2f} times this load; then {first.mend}"
+    else:
+        yield f"DOES NOT FIT: {first.name} would need {first.share:.2f} times what there is; {first.mend}"
+        if first.name == "core of an instance" and made.limits.instances is None:
+            yield "            no number of instances helps: each hears all of rooms that have members everywhere"
+    if first.name == "core of a Redis" and used.redis_cpu["instances that are there"] > used.redis / 2:
+        yield "            mostly for what each instance asks: fewer, fuller instances help, more Redises do not"
 
 
 def _deaths(made: Plan) -> Iterator[str]:
@@ -102,7 +111,7 @@ def explained(made: Plan) -> Iterator[str]:
     yield from FORMULAE.splitlines()
 
 
-FORMULAE = """\
+FORMULAE = f"""\
 How it is computed. I instances, N Redises, R rooms of M members, λ publications a second; costs as in the file.
     Rooms are on one Redis each: the busiest has ⌈R/N⌉ of them, which stands as R/N below.
     I_room    instances with members of a room  = I × (1 − (1 − 1/I)^M)
@@ -116,16 +125,16 @@ How it is computed. I instances, N Redises, R rooms of M members, λ publication
     turns     of an event loop with `events` a second, busy for a share of the time:
               events × (1 − busy) × e^(events × busy / turns): alone each event wakes it, under load they share turns;
               publications of a room in one turn leave as one message (joined_us instead of delivery_us)
-              rarer turns are dearer: each costs wake_us × (400 / turns a second)^cooling
+              rarer turns are dearer: each costs wake_us × ({LIGHT:g} / turns a second)^cooling
     memory    base + connections × connection + subscriptions + presence + channels; Redis also
               R × --history × (stream + kept publications × (kept_bytes + --size × kept_byte_bytes)),
               kept = least of --history-size and publications of a room in --history-ttl
     I and N   the least with which no core is busier than 1 − --headroom and no memory, file limit or network is full
-    a death   its clients / (what is left of the others' cores / come), and up to 1 s of an SDK's delay
+    a death   its clients / (what is left of the others' cores / come), and up to {RETRY:g} s of an SDK's delay
 Assumed: rooms alike, connections spread evenly, events independent of each other; a recovery costs what a connect
-costs; a join or leave costs what a publication without history costs; a refresh of presence (every 20 minutes, for each
-channel and user of an instance) costs what a comparison costs; 66 bytes of headers for each message. TLS, HTTP, live
-models, the outbox, limits of rates and the database are not in it."""
+costs; a join or leave costs what a publication without history costs; a refresh of presence (every {REFRESHED:g}
+minutes, for each channel and user of an instance) costs what a comparison costs; {HEADERS} bytes of headers for each
+message. TLS, HTTP, live models, the outbox, limits of rates and the database are not in it."""
 
 
 def mostly(parts: Parts) -> str:

@@ -84,7 +84,7 @@ class Plan:
     @property
     def cores(self) -> float:
         """That are busy, of all instances and Redises."""
-        return self.usage.instance * self.usage.instances + self.usage.redis * self.usage.nodes
+        return self.usage.cores
 
 
 def plan(load: Load, costs: Costs, limits: Limits) -> Plan:
@@ -136,11 +136,14 @@ def _resources(used: Usage, limits: Limits) -> list[Resource]:
 
 
 def _of_an_instance(used: Usage, limits: Limits) -> list[Resource]:
-    memory = sum(used.instance_memory.values())
     return [
         Resource("core of an instance", used.instance, 1 - limits.headroom, "cores", "more instances"),
         Resource(
-            "memory of an instance", memory, limits.instance_bytes, "bytes", "more instances, or more memory for each"
+            "memory of an instance",
+            used.instance_bytes,
+            limits.instance_bytes,
+            "bytes",
+            "more instances, or more memory for each",
         ),
         Resource("open files of an instance", used.connections + 100, limits.files, "", "a higher limit (NOFILE)"),
         Resource(
@@ -154,12 +157,13 @@ def _of_an_instance(used: Usage, limits: Limits) -> list[Resource]:
 
 
 def _of_a_redis(used: Usage, limits: Limits) -> list[Resource]:
-    memory = sum(used.redis_memory.values())
     return [
         Resource(
             "core of a Redis", used.redis, 1 - limits.headroom, "cores", "more Redises, or limits on one of their own"
         ),
-        Resource("memory of a Redis", memory, limits.redis_bytes, "bytes", "shorter history, or more Redises"),
+        Resource(
+            "memory of a Redis", used.redis_bytes, limits.redis_bytes, "bytes", "shorter history, or more Redises"
+        ),
         Resource(
             "network of a Redis", 8 * (used.redis_in + used.redis_out), limits.network_bits, "bits/s", "more Redises"
         ),
@@ -193,10 +197,5 @@ def hangs_on(made: Plan) -> list[tuple[str, float]]:
             grown = replace(made.load, rooms=round(value * GROWN), members=made.load.members / GROWN)
         else:
             grown = replace(made.load, **{name: type(value)(value * GROWN)})
-        found.append((name, _cores(grown, made) / made.cores - 1))
+        found.append((name, usage(grown, made.costs, made.usage.instances, made.usage.nodes).cores / made.cores - 1))
     return sorted(found, key=lambda one: -abs(one[1]))
-
-
-def _cores(load: Load, made: Plan) -> float:
-    used = usage(load, made.costs, made.usage.instances, made.usage.nodes)
-    return used.instance * used.instances + used.redis * used.nodes

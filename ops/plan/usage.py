@@ -9,9 +9,9 @@ from math import ceil, exp
 from flotilla.ops.plan.costs import Costs, Instance, RedisCosts
 from flotilla.ops.plan.load import Load
 from flotilla.ops.plan.turns import cooled, reached, turns
+from flotilla.presence.registry import REFRESH_EVERY
 
 MICRO = 1e-6
-REFRESH = 1200.0  # seconds after which an instance refreshes a scope of presence
 PAGE = 4096  # bytes of a stream that Redis allocates at a time
 HEADERS = 66  # bytes of Ethernet, IP and TCP around a message
 
@@ -50,6 +50,21 @@ class Usage:
         """Cores that a Redis uses."""
         return sum(self.redis_cpu.values())
 
+    @property
+    def cores(self) -> float:
+        """That are busy, of all instances and Redises."""
+        return self.instance * self.instances + self.redis * self.nodes
+
+    @property
+    def instance_bytes(self) -> float:
+        """Memory that an instance uses."""
+        return sum(self.instance_memory.values())
+
+    @property
+    def redis_bytes(self) -> float:
+        """Memory that a Redis uses."""
+        return sum(self.redis_memory.values())
+
 
 class Flows:
     """What happens in a second: in all, and what of it in one instance and at one Redis."""
@@ -71,8 +86,7 @@ class Flows:
         quiet = exp(-load.room_rate * load.check_every) / load.check_every if load.history else 0.0
         self.checks = self.channels * load.history * quiet
         scopes = self.channels + load.users / instances if load.presence else load.users / instances
-        self.refreshes = scopes / REFRESH
-        self.user_share = load.users / max(load.users + load.visitors, 1)
+        self.refreshes = scopes / REFRESH_EVERY
         first = (1 - 1 / instances) ** max(load.members - 1, 0) if instances > 1 else float(load.members <= 1)
         self.first = self.subscribed * first  # subscriptions that open a channel here
 
@@ -114,11 +128,16 @@ def each_connection(load: Load, costs: Costs, what: str) -> float:
     return float(max(total, 0.0))
 
 
+def each_delivery(load: Load, costs: Costs) -> float:
+    """Microseconds of one message to one subscriber."""
+    return costs.instance.delivery_us + load.size * costs.instance.delivery_byte_us
+
+
 def _instance_cpu(flows: Flows, costs: Costs) -> Parts:
     load, own = flows.load, costs.instance
     taken = load.history * own.taken_us + (1 - load.history) * own.taken_plain_us
     heard = own.heard_us + load.size * own.heard_byte_us
-    delivery = own.delivery_us + load.size * own.delivery_byte_us
+    delivery = each_delivery(load, costs)
     come = each_connection(load, costs, "come_us") + each_connection(load, costs, "go_us")
     heard_all = flows.heard + flows.told_heard
     parts = {

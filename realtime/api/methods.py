@@ -18,6 +18,7 @@ from flotilla.realtime.api.publishing import body_of, broker, is_binary, options
 from flotilla.realtime.client.commands.history import check_history, history_result
 from flotilla.realtime.conf import ChannelOptions
 from flotilla.realtime.engine.calls import PublishKeywords
+from flotilla.realtime.engine.pages import TooLarge, read_all
 from flotilla.realtime.engine.publication import StreamPosition
 from flotilla.realtime.node.control import Control
 from flotilla.realtime.node.operations.channels import Channels
@@ -82,13 +83,16 @@ async def presence_stats(asked: params.Channel) -> dict[str, Any]:
 
 
 async def history(asked: params.History) -> dict[str, Any]:
-    """What a channel keeps; `limit` is not capped."""
+    """What a channel keeps; `limit` is not capped, but the answer's size is."""
     options = _options(asked.channel)
     _require(options.has_history)
     request = HistoryRequest(asked.channel, asked.limit, asked.since, asked.reverse)
     check_history(request)
     since = asked.since.offset if asked.since else None
-    page = await broker().history(asked.channel, options, limit=asked.limit, since=since, reverse=asked.reverse)
+    try:
+        page = await read_all(broker(), asked.channel, options, limit=asked.limit, since=since, reverse=asked.reverse)
+    except TooLarge as error:
+        raise CommandError(ErrorCode.LIMIT_EXCEEDED) from error
     return history_result(request, page, options.history_meta_ttl)
 
 

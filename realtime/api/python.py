@@ -25,6 +25,7 @@ from flotilla.realtime.api.publishing import body_of, broker, encode_data, is_bi
 from flotilla.realtime.conf import ChannelOptions
 from flotilla.realtime.engine import calls
 from flotilla.realtime.engine.epochs import continues
+from flotilla.realtime.engine.pages import TooLarge, read_all, read_all_sync
 from flotilla.realtime.engine.publication import Page, StreamPosition
 from flotilla.realtime.losses import losses
 from flotilla.realtime.protocol import bodies, foreign
@@ -242,7 +243,7 @@ def history(
 ) -> HistoryPage:
     """What a channel keeps: `limit` publications (-1: all, 0: the position alone) after `since`, or before it.
 
-    Raises CommandError 108 where history is off, 112 when `since` is of another epoch.
+    Raises CommandError 108 where history is off, 112 when `since` is of another epoch, 106 for more than 64 MiB.
     """
     return _history(channel, limit, since, reverse).run()
 
@@ -338,7 +339,7 @@ def _presence(channel: str) -> Prepared[dict[str, dict[str, Any]]]:
 def _few() -> Iterator[None]:
     try:
         yield
-    except TooMany as error:
+    except (TooMany, TooLarge) as error:
         raise CommandError(ErrorCode.LIMIT_EXCEEDED) from error
 
 
@@ -346,11 +347,18 @@ def _history(channel: str, limit: int, since: StreamPosition | None, reverse: bo
     options = options_of(channel)
     if not options.has_history:
         raise CommandError(ErrorCode.NOT_AVAILABLE)
-    keywords: calls.HistoryKeywords = {"limit": limit, "since": since.offset if since else None, "reverse": reverse}
-    where = broker()
-    sync = partial(where.history_sync, channel, options, **keywords)
-    prepared = Prepared(sync, partial(where.history, channel, options, **keywords))
-    return prepared.then(partial(_page, since=since, options=options))
+    after = since.offset if since else None
+    words = (broker(), channel, options)
+
+    def run() -> Page:
+        with _few():
+            return read_all_sync(*words, limit=limit, since=after, reverse=reverse)
+
+    async def arun() -> Page:
+        with _few():
+            return await read_all(*words, limit=limit, since=after, reverse=reverse)
+
+    return Prepared(run, arun).then(partial(_page, since=since, options=options))
 
 
 # Results

@@ -12,28 +12,32 @@ Every method raises StoreUnavailable.
 import re
 import secrets
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from itertools import islice
+from typing import Any, NamedTuple, TypeVar
 
 from channels_redis.utils import _consistent_hash as layer_hash
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
+from flotilla.presence.outbox import part_keys
+from flotilla.realtime.engine import map_calls
 from flotilla.store import Script, placement_of
 from flotilla.store.conf import get_store_config
 from flotilla.store.errors import from_client
-from flotilla.store.layout import ENDING, HELD, KINDS, LASTS, OPEN
+from flotilla.store.layout import KINDS, LASTS
+from flotilla.store.layout_marks import ENDING, HELD, OPEN
 from flotilla.store.partitions import Partitions
-from flotilla.store.placement import PARTITIONS, partition_placement
+from flotilla.store.placement import PARTITIONS, Placement, partition_placement
 from flotilla.store.pools import options_of, sync_client
 
 SETTLE = Script.load("flotilla.realtime.api", "settle")
 ANSWERS_WITHIN = 10.0  # seconds of one call
 BATCH = 500  # keys in one round trip
 LOOK_EVERY = 0.05  # seconds
-_LAYOUT, _USERS, _WAITING = KINDS
+Item = TypeVar("Item")
 
 
 class Refused(Exception):
@@ -54,18 +58,19 @@ class Seen:
 
 
 class Server:
-    """One Redis of either list."""
+    """One Redis of either list. Its replies are as Redis wrote them."""
 
     def __init__(self, url: str) -> None:
         self.old: int | None = None
         self.new: int | None = None
         self._client = sync_client(url, **options_of(ANSWERS_WITHIN, Retry(NoBackoff(), 0)))
+        self._client.response_callbacks.clear()
 
     def __call__(self, *command: Any) -> Any:
-        """One command's raw reply."""
+        """One command's reply."""
         return self.many([command])[0]
 
-    def many(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
+    def many(self, commands: Iterable[Sequence[Any]]) -> list[Any]:
         """Commands in one round trip; the first error among the replies is raised."""
         try:
             with self._client.pipeline(transaction=False) as pipe:
@@ -75,6 +80,10 @@ class Server:
         except (RedisError, OSError) as error:
             raise from_client(error) from error
 
+    def unlink(self, keys: Iterable[bytes]) -> int:
+        """Delete keys: how many they were."""
+        return sum(len(self.many(("UNLINK", key) for key in batch)) for batch in _batches(keys))
+
     @property
     def identity(self) -> tuple[str, int]:
         """The same for each address of one Redis: its run, and the number of the database."""
@@ -83,19 +92,19 @@ class Server:
     @property
     def run(self) -> str:
         """Its run, by its run_id."""
-        try:
-            connection = self._client.connection_pool.make_connection()
-            try:
-                connection.send_command("INFO", "server")
-                info = connection.read_response()
-            finally:
-                connection.disconnect()
-        except (RedisError, OSError) as error:
-            raise from_client(error) from error
-        return Partitions().run_of(info)
+        return Partitions().run_of(self("INFO", "server"))
 
     def close(self) -> None:
         self._client.close()
+
+
+class _Due(NamedTuple):
+    """A map that has an entry with an end, in the list of its partition: `place` is where its channel belongs."""
+
+    key: str
+    channel: bytes
+    end: bytes
+    place: int
 
 
 class Resharding:
@@ -105,37 +114,41 @@ class Resharding:
         self.prefix = get_store_config().prefix
         self._tell = tell
         self.servers: list[Server] = []
-        known: dict[tuple[str, int], Server] = {}
-        for urls, attribute in ((old, "old"), (new, "new")):
-            for number, url in enumerate(urls):
-                server = Server(url)
-                self.servers.append(server)
-                same = known.setdefault(server.identity, server)
-                if same is not server:
-                    self.servers.pop().close()
-                if getattr(same, attribute) is not None:
-                    raise Refused("two addresses of one list are the same Redis: write each once")
-                setattr(same, attribute, number)
-        self._of = len(new)
+        self.old, self.new = list[Server](), list[Server]()
+        """In the order of the lists."""
+        try:
+            for number, url in enumerate(old):
+                self.old.append(server := self._known(url, self.old))
+                server.old = number
+            for number, url in enumerate(new):
+                self.new.append(server := self._known(url, self.new))
+                server.new = number
+        except Exception:
+            self.close()
+            raise
         self._layout, self._users, self._waiting = (partition_placement(0).partition_key(kind) for kind in KINDS)
         self._name = re.compile(
             rf"{re.escape(self.prefix)}:(?P<kind>.*?):\{{(?:p(?P<partition>\d+)\}}(?::(?P<tag>[0-9a-f]{{20}}(?:\.\w{{4}})?))?|\w+\}})",
             re.DOTALL,
         )
 
+    def _known(self, url: str, so_far: Sequence[Server]) -> Server:
+        """The Redis of an address: one for all addresses that lead to it."""
+        found = Server(url)
+        self.servers.append(found)
+        for server in self.servers[:-1]:
+            if server.identity == found.identity:
+                self.servers.pop().close()
+                found = server
+                break
+        if found in so_far:
+            raise Refused("two addresses of one list are the same Redis: write each once")
+        return found
+
     def close(self) -> None:
         """Close all connections."""
         for server in self.servers:
             server.close()
-
-    @property
-    def old(self) -> list[Server]:
-        return [server for server in self.servers if server.old is not None]
-
-    @property
-    def new(self) -> list[Server]:
-        """In the order of the list."""
-        return sorted((server for server in self.servers if server.new is not None), key=lambda server: server.new or 0)
 
     # Looking
 
@@ -169,9 +182,7 @@ class Resharding:
 
     def prepare(self) -> None:
         """Hold the Redises that are new, so that no process begins the new layout too early."""
-        marks = {tuple(server("HMGET", self._layout, "ids", "state")) for server in self.new}
-        ids, state = marks.pop()
-        if not marks and ids and not state and len(ids.split(b",")) == self._of != len(self.old):
+        if self._has_begun():
             raise Refused("the new layout has begun already: nothing is left to do")
         for server, seen in zip(self.servers, self.look(), strict=True):
             which = f"Redis {server.new} of the new list"
@@ -187,6 +198,14 @@ class Resharding:
             if server.old is None:
                 server("HSET", self._layout, "state", HELD)
 
+    def _has_begun(self) -> bool:
+        marks = [server("HMGET", self._layout, "ids", "index", "state") for server in self.new]
+        ids = {tuple((found or b"").split(b",")) for found, _, _ in marks}
+        return len(ids) == 1 and all(
+            index == str(number).encode() and not state and len(found.split(b",")) == len(self.new)
+            for number, (found, index, state) in enumerate(marks)
+        )
+
     def end(self, within: float) -> None:
         """Have every process leave the old layout: in order for `within` seconds, and then at once."""
         for server, seen in zip(self.servers, self.look(), strict=True):
@@ -196,7 +215,7 @@ class Resharding:
                 )
         if not self._left(0):
             for server in self.old:
-                server.many([("HSETNX", self._layout, "state", ENDING)])
+                server("HSETNX", self._layout, "state", ENDING)
             self._tell("the old layout ends: instances send their clients away")
             self._left(within)
         for server in self.old:
@@ -217,21 +236,40 @@ class Resharding:
         """Bring everything that has another place to it: how many keys. Nobody may use any Redis meanwhile."""
         if any(seen.state != HELD or seen.users for seen in self.look()):
             raise Refused("a Redis is in use: begin again")
+        if not self._is_copied():
+            self._copy_all()
+        return sum(self._clear(server) for server in self.old)
+
+    def _copy_all(self) -> None:
         epochs: dict[tuple[int, int], bytes] = {}
-        moved = 0
         for server in self.old:
-            for batch in self._leaving(server):
-                moved += self._copy(server, batch, epochs)
-            self._move_partitions(server)
+            for batch in _batches(self._leaving(server)):
+                self._copy(server, batch, epochs)
+            for due in self._due(server, len(self.new), server.new):
+                self.new[due.place]("ZADD", due.key, due.end, due.channel)
+        name = secrets.token_hex(8)
+        for number, server in enumerate(self.new):
+            server("HSET", self._layout, "copied", f"{name}/{number}")
         for server in self.old:
-            server("HSET", self._layout, "moved", 1)
-        for server in self.old:
-            for batch in self._leaving(server):
-                server.many([("UNLINK", key) for key, _ in batch])
-            if server.new is None:
-                for keys in _batches(self._keys(server)):
-                    server.many([("UNLINK", key) for key in keys])
-        return moved
+            server("HSET", self._layout, "moved", name)
+
+    def _is_copied(self) -> bool:
+        """Whether this was cut short when all was copied: what is left must not be copied again, because its streams
+        would get yet another epoch."""
+        names = {server("HGET", self._layout, "moved") for server in self.old}
+        copied = [server("HGET", self._layout, "copied") for server in self.new]
+        name = names.pop()
+        return bool(name and not names and copied == [b"%b/%d" % (name, number) for number in range(len(copied))])
+
+    def _clear(self, server: Server) -> int:
+        """Delete what has another place now: how many keys."""
+        number = server.unlink(key for key, _ in self._leaving(server))
+        if server.new is None:
+            self._move_events(server)
+            server.unlink(self._keys(server))
+        else:
+            self._forget(server, self._due(server, len(self.new), server.new))
+        return number
 
     def open(self) -> None:
         """Let the new layout begin."""
@@ -252,106 +290,99 @@ class Resharding:
         for server, one in seen:
             if (server.old is not None and one.of not in (0, len(self.old))) or (server.old is None and one.users):
                 raise Refused("the new layout is in use already: to go back, reshard again, the other way")
+        of = len(self.old)
         for server in self.old:
-            for keys in _batches(
-                key for key in self._keys(server) if self._place(key, len(self.old)) not in (None, server.old)
-            ):
-                server.many([("UNLINK", key) for key in keys])
+            server.unlink(key for key in self._keys(server) if self._place(key, of) not in (None, server.old))
+            self._forget(server, self._due(server, of, server.old))
         for server in self.servers:
             if server.old is None:
-                for keys in _batches(self._keys(server)):
-                    server.many([("UNLINK", key) for key in keys])
+                server.unlink(self._keys(server))
                 server("DEL", self._layout)
         for server in self.old:
-            server("HDEL", self._layout, "state")
+            server("HDEL", self._layout, "state", "copied")
 
     # Moving
 
     def stray(self) -> int:
         """How many keys are on a Redis where the new layout does not look for them."""
         return sum(
-            1
+            self._is_stray(self._place(key, len(self.new)), server)
             for server in self.servers
             for key in self._keys(server)
-            if self._place(key, self._of) != server.new
-            and (server.new is None or self._place(key, self._of) is not None)
         )
 
-    def _keys(self, server: Server) -> Iterator[bytes]:
-        """All keys of our prefix but those of the layout itself."""
+    @staticmethod
+    def _is_stray(place: int | None, server: Server) -> bool:
+        return server.new is None if place is None else place != server.new
+
+    def _keys(self, server: Server, kinds: str = "") -> Iterator[bytes]:
+        """All keys of our prefix whose kinds begin so, but those of the layout itself."""
         own, cursor = {self._layout.encode(), self._users.encode(), self._waiting.encode()}, b"0"
-        pattern = re.sub(r"([*?\[\]\\])", r"\\\1", self.prefix) + ":*"
+        pattern = re.sub(r"([*?\[\]\\])", r"\\\1", self.prefix) + f":{kinds}*"
         while True:
             cursor, found = server("SCAN", cursor, "MATCH", pattern, "COUNT", 1000)
             yield from (key for key in found if key not in own)
             if int(cursor) == 0:
                 return
 
+    def _named(self, key: bytes) -> re.Match[str] | None:
+        return self._name.fullmatch(key.decode(errors="replace"))
+
     def _place(self, key: bytes, of: int) -> int | None:
         """The number of the Redis where a key belongs, of so many; None for what is of each Redis."""
-        found = self._name.fullmatch(key.decode(errors="replace"))
+        found = self._named(key)
         if found is None:
             return None
         if found["partition"] is None:
             return 0
         if found["tag"] is None:
             return None
-        place: int = layer_hash(f"{self.prefix}__group__{found['tag']}", of) if of > 1 else 0
-        return place
+        return _place_of(f"{self.prefix}__group__{found['tag']}", of)
 
-    def _leaving(self, server: Server) -> Iterator[list[tuple[bytes, int]]]:
-        """Keys that have another place in the new layout, with that, in batches."""
-        batch: list[tuple[bytes, int]] = []
+    def _is_answer(self, key: bytes) -> bool:
+        """Whether it is what was published under an idempotency key."""
+        return key.startswith(f"{self.prefix}:once:".encode())
+
+    def _leaving(self, server: Server) -> Iterator[tuple[bytes, int]]:
+        """Keys that have another place in the new layout, with that."""
         for key in self._keys(server):
-            place = self._place(key, self._of)
+            place = self._place(key, len(self.new))
             if place is not None and place != server.new:
-                batch.append((key, place))
-            if len(batch) == BATCH:
-                yield batch
-                batch = []
-        if batch:
-            yield batch
+                yield key, place
 
-    def _copy(self, server: Server, batch: list[tuple[bytes, int]], epochs: dict[tuple[int, int], bytes]) -> int:
-        dumped = server.many([command for key, _ in batch for command in (("DUMP", key), ("PTTL", key))])
-        targets, copied = self.new, 0
-        for target in targets:
-            commands, metas, said = [], list[tuple[bytes, int]](), list[tuple[bytes, str, str]]()
-            for number, (key, place) in enumerate(batch):
-                body, ttl = dumped[2 * number], int(dumped[2 * number + 1])
-                if targets[place] is target and body is not None:
-                    commands.append(("RESTORE", key, max(ttl, 0), body, "REPLACE"))
-                    found = self._name.fullmatch(key.decode(errors="replace"))
-                    if found is not None and found["kind"] == "meta":
-                        metas.append((key, int(found["partition"])))
-                    elif found is not None and found["kind"].startswith("once:"):
-                        said.append((key, found["partition"], found["tag"]))
-            if commands:
-                target.many(commands)
-                copied += len(commands)
-            if metas:
-                target.many([("HSET", key, "e", self._epoch(target, number, epochs)) for key, number in metas])
-            self._keep_answers(server, target, said, epochs)
-        return copied
-
-    def _keep_answers(
-        self,
-        server: Server,
-        target: Server,
-        said: list[tuple[bytes, str, str]],
-        epochs: dict[tuple[int, int], bytes],
-    ) -> None:
-        """What was published under idempotency keys is where it was, under the stream's new epoch."""
-        asked = [
-            question
-            for key, partition, tag in said
-            for question in (("GET", key), ("HGET", f"{self.prefix}:meta:{{p{partition}}}:{tag}", "e"))
+    def _copy(self, server: Server, batch: list[tuple[bytes, int]], epochs: dict[tuple[int, int], bytes]) -> None:
+        dumped = server.many(command for key, _ in batch for command in (("DUMP", key), ("PTTL", key)))
+        found = [
+            (key, place, body, ttl) for (key, place), body, ttl in zip(batch, dumped[::2], dumped[1::2], strict=True)
         ]
-        found = server.many(asked)
-        for number, (key, partition, _) in enumerate(said):
-            offset, _, epoch = (found[2 * number] or b"").partition(b":")
-            if epoch and epoch == found[2 * number + 1]:
-                target("SET", key, offset + b":" + self._epoch(target, int(partition), epochs), "KEEPTTL")
+        for number, target in enumerate(self.new):
+            here = [(key, body, ttl) for key, place, body, ttl in found if place == number and body is not None]
+            target.many(("RESTORE", key, max(ttl, 0), body, "REPLACE") for key, body, ttl in here)
+            self._begin_epochs(server, target, [key for key, _, _ in here], epochs)
+
+    def _begin_epochs(
+        self, server: Server, target: Server, keys: Sequence[bytes], epochs: dict[tuple[int, int], bytes]
+    ) -> None:
+        """Streams go on under another epoch, and what was published under idempotency keys is where it was in them."""
+        named = [(key, found) for key in keys if (found := self._named(key)) is not None]
+        target.many(
+            ("HSET", key, "e", self._epoch(target, int(found["partition"]), epochs))
+            for key, found in named
+            if found["kind"] == "meta"
+        )
+        said = [
+            (key, Placement(found["tag"], self.prefix, int(found["partition"])))
+            for key, found in named
+            if self._is_answer(key)
+        ]
+        asked = server.many(
+            question for key, stream in said for question in (("GET", key), ("HGET", stream.key("meta"), "e"))
+        )
+        for (key, stream), answer, of_stream in zip(said, asked[::2], asked[1::2], strict=True):
+            offset, _, epoch = (answer or b"").partition(b":")
+            if epoch and epoch == of_stream:
+                now = self._epoch(target, stream.partition or 0, epochs)
+                target("SET", key, offset + b":" + now, "KEEPTTL")
 
     def _epoch(self, target: Server, partition: int, epochs: dict[tuple[int, int], bytes]) -> bytes:
         """The epoch of the streams that come to a partition, which no other stream ever has there."""
@@ -361,34 +392,31 @@ class Resharding:
             epochs[at] = target("EVAL", SETTLE.text, len(keys), *keys, target.run, secrets.token_urlsafe(4))
         return epochs[at]
 
-    def _move_partitions(self, server: Server) -> None:
-        """What is kept for a partition as a whole: maps by their next end, and events for webhooks."""
+    def _due(self, server: Server, of: int, here: int | None) -> Iterator[_Due]:
+        """What is noted at a Redis, the one with the number `here` of so many, of maps that belong to another."""
         for partition in range(PARTITIONS):
-            due = partition_placement(partition).partition_key("map-due")
-            found = server("ZRANGE", due, 0, -1, "WITHSCORES")
-            for channel, score in _pairs(found):
-                placement = placement_of(channel.decode())
-                target = self.new[layer_hash(placement.topic, self._of) if self._of > 1 else 0]
-                if target is not server:
-                    target("ZADD", due, score, channel)
-                    if server.new is not None:
-                        server("ZREM", due, channel)
-        if server.new is None:
-            self._move_events(server)
+            key = map_calls.due_key(partition_placement(partition))
+            found = server("ZRANGE", key, 0, -1, "WITHSCORES")
+            for channel, end in zip(found[::2], found[1::2], strict=True):
+                place = _place_of(placement_of(channel.decode()).topic, of)
+                if place != here:
+                    yield _Due(key, channel, end, place)
+
+    def _forget(self, server: Server, noted: Iterable[_Due]) -> None:
+        for due in noted:
+            server("ZREM", due.key, due.channel)
 
     def _move_events(self, server: Server) -> None:
-        """The events that still wait go behind those of the first Redis."""
-        pattern = re.compile(rf"{re.escape(self.prefix)}:pe-.*:\{{p\d+\}}")
-        for key in list(self._keys(server)):
-            if not pattern.fullmatch(name := key.decode(errors="replace")):
+        """The events for webhooks that still wait go behind those of the first Redis."""
+        name = re.compile(rf"{re.escape(self.prefix)}:pe-(.*):\{{p(\d+)\}}", re.DOTALL)
+        for key in self._keys(server, "pe-"):
+            found = name.fullmatch(key.decode(errors="replace"))
+            events = server("LRANGE", key, 0, -1) if found is not None else []
+            if found is None or not events:
                 continue
-            about = name.replace(":pe-", ":pf-", 1)
-            events, ttl = server("LRANGE", key, 0, -1), int(server("PTTL", key))
-            size = int(server("HGET", about, "bytes") or 0)
-            first = self.new[0]
-            if not events:
-                continue
-            first.many(
+            _, about = part_keys(found[1], partition_placement(int(found[2])))
+            ttl, size = server("PTTL", key), int(server("HGET", about, "bytes") or 0)
+            self.new[0].many(
                 [
                     ("RPUSH", key, *events),
                     ("HINCRBY", about, "number", len(events)),
@@ -399,19 +427,13 @@ class Resharding:
             server("DEL", key)
 
 
-def _pairs(found: Sequence[Any]) -> Iterator[tuple[bytes, Any]]:
-    if found and isinstance(found[0], tuple):  # as redis-py reads them
-        yield from found
-    else:
-        yield from zip(found[::2], found[1::2], strict=True)
+def _place_of(topic: str, of: int) -> int:
+    """The number of the Redis, of so many, to which the channel layer leads a topic."""
+    found: int = layer_hash(topic, of) if of > 1 else 0
+    return found
 
 
-def _batches(keys: Iterator[bytes]) -> Iterator[list[bytes]]:
-    batch: list[bytes] = []
-    for key in keys:
-        batch.append(key)
-        if len(batch) == BATCH:
-            yield batch
-            batch = []
-    if batch:
+def _batches(items: Iterable[Item]) -> Iterator[list[Item]]:
+    source = iter(items)
+    while batch := list(islice(source, BATCH)):
         yield batch

@@ -2,7 +2,7 @@
 -- Atomic, because nobody may begin to use another layout while somebody uses this one.
 -- KEYS  1 layout (hash) ids: of all Redises, in order; index: which of them this is; state: none, or what
 --         `manage.py reshard` is doing: ending (who is in may end in order), held (nobody may use this Redis), open
---         (the layout is over, and the next one may begin)
+--         (the layout is over, and the next one may begin); moved, copied: how far it is
 --       2 users (sorted set): processes that use the layout, by the time until which they may, ms
 --       3 waiting (sorted set): processes that may not, with what they want, by the time until which they are counted;
 --         only for who comes  4… partitions, only where another layout may be begun
@@ -55,7 +55,7 @@ if not same then
     for i = 4, #KEYS do redis.call('DEL', KEYS[i]) end
   end
   redis.call('HSET', KEYS[1], 'ids', ARGV[3], 'index', ARGV[4])
-  redis.call('HDEL', KEYS[1], 'state', 'moved')
+  redis.call('HDEL', KEYS[1], 'state', 'moved', 'copied')
   state = ''
 end
 redis.call('ZADD', KEYS[2], until_ms, ARGV[1])

@@ -9,6 +9,7 @@ from typing import Any
 from tests.bench.native import program
 from tests.bench.servers.base import Publishing
 
+AT_ONCE = 40  # clients that connect at the same time, where a storm of them is measured
 MARK = "@t=0000000000000000;000000;00;00000000@"
 """Where the client writes time, room, source and number; see `native/bench.h`."""
 

@@ -9,7 +9,7 @@ from tests.bench.jobs.base import Plan, Stage
 from tests.bench.jobs.connections import rooms_of_fifty
 from tests.bench.jobs.fanout import one_room
 from tests.bench.jobs.publishing import PUBLISHERS, WINDOW, publishers
-from tests.bench.load import Figures, LoadError, payload
+from tests.bench.load import AT_ONCE, Figures, LoadError, payload
 from tests.bench.servers.base import Shape
 from tests.bench.servers.centrifuge import CentrifugeServer
 from tests.cluster.support.processes import PATIENCE
@@ -18,8 +18,7 @@ AT_MOST = 120.0  # seconds that a slice may take
 PUBLICATIONS = 5_000  # of a slice: half a second of CPU
 FANNED_OUT = 2_000
 BY_REQUESTS = 500
-STORM = 400  # clients that connect, 40 at once
-AT_ONCE = 40
+STORM = 400  # clients that connect, AT_ONCE of them at a time
 VISITS = 1_500
 ROOMS = 6  # of 50 who return
 ATTEMPTS = 4

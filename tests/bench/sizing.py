@@ -6,15 +6,12 @@ table that docs/SCALE_OUT.md shows.
 """
 
 import argparse
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 
-import redis
-
-from tests.bench.jobs.base import Job, Plan, Stage, staged
-from tests.bench.load import Figures, payload
-from tests.bench.machine import Meter, description
+from tests.bench.costs.scales import Scales, Used
+from tests.bench.jobs.base import Job, Plan, staged
+from tests.bench.load import AT_ONCE, Figures, payload
+from tests.bench.machine import description
 from tests.bench.servers.base import Shape
 from tests.bench.servers.flotilla import Flotilla
 
@@ -23,101 +20,57 @@ RATE = 400  # publications a second, far below what an instance can do: nothing 
 PUBLISHING = 10.0  # seconds
 
 
-@dataclass(slots=True)
-class Costs:
-    """What was used so far: seconds of CPU, bytes, and commands sent to Redis."""
-
-    at: float
-    server_cpu: float
-    redis_cpu: float
-    server_bytes: int
-    redis_bytes: int
-    commands: int
-
-    def __sub__(self, earlier: "Costs") -> "Costs":
-        return Costs(*(getattr(self, name) - getattr(earlier, name) for name in self.__slots__))
-
-
-class Scales:
-    """Weighs a stage."""
-
-    def __init__(self, stage: Stage, server: Flotilla) -> None:
-        self._server = server
-        self._meter = stage.meter
-        self._redis_meter = Meter([server.redis.pid])
-        self._redis = redis.Redis(port=server.redis.port, socket_timeout=5)
-
-    def now(self) -> Costs:
-        """What was used until now."""
-        memory = self._redis.info("memory")
-        return Costs(
-            time.monotonic(),
-            self._meter.cpu(),
-            self._redis_meter.cpu(),
-            self._meter.resident(),
-            int(memory["used_memory"]),
-            int(self._server.counted(r"flotilla_redis_commands_total\{.*\}")),
-        )
-
-    def over(self, seconds: float) -> Costs:
-        """What is used in some seconds in which nothing is done."""
-        before = self.now()
-        time.sleep(seconds)
-        return self.now() - before
-
-
 def weigh(clients: int, idle: float) -> Iterator[tuple[str, str]]:
     """Name and value of each figure, as they are found."""
     job = Job("sizing", "", ("flotilla",), lambda _: shape, lambda _: Figures(), "", {})
     shape = Shape(rooms=clients // ROOM, members=ROOM, by_clients=True, message=payload())
     with staged(Flotilla, job, Plan(quick=False, say=print)) as stage:
-        assert isinstance(stage.server, Flotilla)
-        scales = Scales(stage, stage.server)
+        scales = Scales(stage)
         stage.load.connect(200)
         stage.load.tell("disconnect")
         stage.meter.wait_quiet()
         alone = scales.over(idle)
-        yield "an instance without clients: commands to Redis a second", f"{alone.commands / alone.at:.1f}"
+        yield "an instance without clients: commands to Redis a second", f"{alone.commands / alone.seconds:.1f}"
         yield "the same: CPU of the instance", percent(alone)
 
-        before = scales.now()
-        stage.load.connect(clients, 40)
+        scales.begin()
+        stage.load.connect(clients, AT_ONCE)
         stage.meter.wait_quiet()
-        came = scales.now() - before
-        yield "memory of a connection in the instance", f"{came.server_bytes / clients / 1024:.1f} KB"
+        came = scales.end()
+        yield "memory of a connection in the instance", f"{came.instance_bytes / clients / 1024:.1f} KB"
         yield "the same in Redis (presence and registry)", f"{came.redis_bytes / clients / 1024:.2f} KB"
         yield "a connect with one subscription: commands to Redis", f"{came.commands / clients:.1f}"
         yield "the same: CPU of the instance, of Redis", both(came, clients)
 
         silent = scales.over(idle)
-        for_them = silent.commands / silent.at - alone.commands / alone.at
+        for_them = silent.commands / silent.seconds - alone.commands / alone.seconds
         yield f"{clients:,} silent connections in {shape.rooms} channels: commands to Redis a second", f"{for_them:.1f}"
         yield "the same: for a connection in an hour", f"{for_them / clients * 3600:.1f}"
         yield "the same: CPU of the instance", percent(silent, alone)
 
-        before = scales.now()
+        scales.begin()
         figures = stage.load.run(PUBLISHING, rate=RATE)
-        sent, count = scales.now() - before, figures["published"]
+        sent, count = scales.end(), figures["published"]
         assert not figures["lost"], figures
-        yield f"a publication to {ROOM}: commands to Redis", f"{(sent.commands - for_them * sent.at) / count:.2f}"
+        yield f"a publication to {ROOM}: commands to Redis", f"{(sent.commands - for_them * sent.seconds) / count:.2f}"
         yield "the same: CPU of the instance, of Redis", both(sent, count)
         yield "a publication kept in history, in Redis", f"{sent.redis_bytes / count:,.0f} bytes"
 
 
-def both(costs: Costs, count: int) -> str:
+def both(used: Used, count: int) -> str:
     """CPU of instance and Redis for one of `count`."""
-    return f"{costs.server_cpu / count * 1e6:.0f} µs, {costs.redis_cpu / count * 1e6:.0f} µs"
+    return f"{used.instance_cpu / count * 1e6:.0f} µs, {used.redis_cpu / count * 1e6:.0f} µs"
 
 
-def percent(costs: Costs, without: Costs | None = None) -> str:
+def percent(used: Used, without: Used | None = None) -> str:
     """CPU of the instance, in percent of a core, beyond what it used `without`."""
-    share = costs.server_cpu / costs.at - (without.server_cpu / without.at if without else 0.0)
+    share = used.instance_cpu / used.seconds - (without.instance_cpu / without.seconds if without else 0.0)
     return f"{max(0.0, share) * 100:.1f} %"
 
 
 def main() -> None:
     """Read the options and measure."""
-    parser = argparse.ArgumentParser(description="What one instance costs.")
+    parser = argparse.ArgumentParser(description="What one instance used.")
     parser.add_argument("--clients", type=int, default=2_000)
     parser.add_argument("--idle", type=float, default=80.0, help="seconds of each silent part")
     wanted = parser.parse_args()

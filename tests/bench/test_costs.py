@@ -116,3 +116,10 @@ def test_runs_are_compared_with_what_the_model_says() -> None:
     assert all(row.off == pytest.approx(0.25) for row in rows)
     assert "| small | instance CPU |" in table(rows)
     assert Compared("small", "CPU", 1.0, 0.0).off == float("inf")
+
+
+def test_rounds_may_have_measured_some_alone() -> None:
+    """As with `--only`, whose rounds are kept beside whole ones."""
+    rounds = [{"alone": Used(1.0, 1.0)}, {"rare": Used(1.0, 5.0)}, {"alone": Used(1.0, 2.0), "rare": Used(1.0, 7.0)}]
+    found = derive.middle(rounds)
+    assert (found["alone"].instance_cpu, found["rare"].instance_cpu) == (1.5, 6.0)

@@ -11,7 +11,7 @@ from flotilla.conf import _of_this_process as of_this_process
 from flotilla.conf import problems, set_for_this_process
 from flotilla.conf import reset as reset_settings
 from flotilla.config_reader import ConfigProblems
-from flotilla.ratelimit.conf import get_limits_config, limits_redis_url
+from flotilla.ratelimit.conf import get_limits_config, limits_apart, limits_redis_url
 from flotilla.realtime.conf import get_config
 from flotilla.realtime.server.conf import get_server_config
 from flotilla.store import get_store, in_process
@@ -98,6 +98,24 @@ def test_a_cluster(foreign: Any) -> None:
     assert get_store_config().redis_urls == ("redis+cluster://a:1,b:2?shards=7",)
     assert get_store_config().virtual_shards == 7 == len(get_store().urls)
     assert limits_redis_url() == "redis+cluster://a:1,b:2?shards=7&slot=785"
+
+
+@pytest.mark.parametrize(
+    ("store", "limits", "apart"),
+    [
+        ("redis://a", "", False),
+        ("redis://a,redis://b", "redis://b", False),
+        ("redis://a", "redis://:secret@a:6379/0", False),
+        ("redis://a", "redis://a/1", True),
+        ("redis+cluster://a,b", "redis+cluster://b,a?shards=3", False),
+        ("redis+cluster://a,b", "redis://c", True),
+    ],
+)
+def test_limits_are_apart_where_a_redis_counts_that_is_none_of_the_stores(
+    foreign: Any, store: str, limits: str, apart: bool
+) -> None:
+    foreign.FLOTILLA = {"redis_url": store, "rate_limit_redis_url": limits}
+    assert limits_apart() is apart
 
 
 def test_this_process_may_be_called_otherwise(settings: Any) -> None:

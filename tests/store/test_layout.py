@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from flotilla.store import Store, StoreRefused, StoreUnavailable, layout
+from flotilla.store import Store, StoreRefused, StoreUnavailable, layout, layout_marks
 from flotilla.store.layout import LAYOUT
 from flotilla.store.placement import partition_placement
 from tests.store.redis_process import RedisProcess, until
@@ -44,7 +44,7 @@ def _works(store: Store) -> bool:
         return all(shard.execute_sync("PING") == b"PONG" for shard in store.shards)
     except StoreUnavailable as error:
         assert isinstance(error, StoreRefused), error
-        assert error.code == layout.CODE
+        assert error.code == layout_marks.CODE
         return False
 
 
@@ -186,7 +186,7 @@ def test_a_layout_that_ends_is_used_by_those_who_end_in_order(redises: list[Redi
     instance.layout.on_end = lambda: told.append(time.monotonic())
     assert _works(instance)
     assert _works(worker)
-    redises[0].ask("HSET", partition_placement(0).partition_key("layout"), "state", layout.ENDING)
+    redises[0].ask("HSET", partition_placement(0).partition_key("layout"), "state", layout_marks.ENDING)
     for store in (instance, worker):
         store.layout.places[0].renew_at = 0.0
     assert _works(instance)
@@ -196,7 +196,7 @@ def test_a_layout_that_ends_is_used_by_those_who_end_in_order(redises: list[Redi
     instance.layout.places[0].renew_at = 0.0
     assert _works(instance)
     assert len(told) == 1
-    redises[0].ask("HSET", partition_placement(0).partition_key("layout"), "state", layout.HELD)
+    redises[0].ask("HSET", partition_placement(0).partition_key("layout"), "state", layout_marks.HELD)
     instance.layout.places[0].renew_at = 0.0
     assert not _works(instance)
     redises[0].ask("HDEL", partition_placement(0).partition_key("layout"), "state")

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from flotilla.store import Store, StoreRefused, StoreUnavailable, layout
+from flotilla.store import Store, StoreRefused, StoreUnavailable, layout, layout_marks
 from flotilla.store.errors import StoreSilent
 from tests.store.redis_process import RedisProcess, until
 
@@ -37,7 +37,7 @@ def _works(store: Store) -> bool:
     try:
         return all(shard.execute_sync("PING") == b"PONG" for shard in store.shards)
     except StoreRefused as error:
-        assert error.code == layout.CODE, error
+        assert error.code == layout_marks.CODE, error
         return False
 
 
@@ -245,4 +245,174 @@ async def test_who_leaves_does_not_wait_for_each_silent_redis(
             _resumed(one)
     assert len(given) == 2
     assert all(0.01 < seconds <= 0.4 for seconds in given)
+    _ends(store)
+
+
+# Who is refused, or out, while others of the process ask
+
+
+class _CountedLock:
+    """A lock that says how many wait for it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.waiting = 0
+
+    def acquire(self, timeout: float = -1) -> bool:
+        self.waiting += 1
+        try:
+            return self._lock.acquire(timeout=timeout)
+        finally:
+            self.waiting -= 1
+
+    def release(self) -> None:
+        self._lock.release()
+
+    def __enter__(self) -> None:
+        self.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+
+async def test_a_refusal_is_passed_on_to_those_alone_who_came_while_it_was_asked_for(
+    redises: list[RedisProcess], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or threads that come one after another would pass an old one on for ever, and nobody would ask again."""
+    used, other = Store(_urls(redises, "0")), Store(_urls(redises, "01"))
+    assert _works(used)
+    lock = other.layout._entering = _CountedLock()  # type: ignore[assignment]
+    looks, told = list[int](), list[StoreUnavailable]()
+    may_look, passed_on, may_pass_on = threading.Event(), threading.Event(), threading.Event()
+    look, again = layout.Layout._look, StoreRefused.again
+
+    def slow_look(self: layout.Layout, places: Sequence[layout.Place]) -> list[layout.Mark | StoreUnavailable]:
+        looks.append(1)
+        may_look.wait(10)
+        return look(self, places)
+
+    def slow_again(error: StoreRefused) -> StoreRefused:
+        passed_on.set()
+        may_pass_on.wait(10)
+        return again(error)
+
+    def enter() -> None:
+        try:
+            other.layout.enter()
+        except StoreRefused as error:
+            told.append(error)
+
+    monkeypatch.setattr(layout.Layout, "_look", slow_look)
+    monkeypatch.setattr(StoreRefused, "again", slow_again)
+    threads = [threading.Thread(target=enter) for _ in range(3)]
+    threads[0].start()
+    await until(lambda: bool(looks), what="the first one asks")
+    threads[1].start()
+    await until(lambda: lock.waiting == 1, what="the second one waits for its answer")
+    may_look.set()
+    await until(passed_on.is_set, what="the second one is told it")
+    threads[2].start()
+    await until(lambda: lock.waiting == 1, what="the third one waits for the second")
+    may_pass_on.set()
+    for thread in threads:
+        thread.join(10)
+    monkeypatch.undo()
+    assert len(told) == 3
+    assert len(looks) == 2
+    _ends(used, other)
+
+
+def test_who_comes_when_one_redis_goes_away_is_counted_at_none(
+    redises: list[RedisProcess], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others would wait for a process that does not use the layout."""
+    store, late = Store(_urls(redises, "01")), Store(_urls(redises, "01"))
+    assert _works(store)
+    _ends(store)
+    take = layout.Layout._take
+
+    def gone(self: layout.Layout, *arguments: object, **options: bool) -> None:
+        redises[1].kill()
+        take(self, *arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(layout.Layout, "_take", gone)
+    with pytest.raises(StoreUnavailable):
+        late.layout.enter()
+    assert not late.layout.ids
+    assert redises[0].ask("ZSCORE", _users(), late.layout.me) is None
+    _ends(late)
+
+
+def test_who_is_too_late_for_one_redis_does_not_rely_on_another(
+    redises: list[RedisProcess], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was first at Redis 0, and somebody else at Redis 1: a call over a connection that is still open asks first."""
+    store, other = Store(_urls(redises, "01")), Store([redises[1].url])
+    take = layout.Layout._take
+
+    def second(self: layout.Layout, places: Sequence[layout.Place], *arguments: object, **options: bool) -> None:
+        if places and places[0].index == 1:
+            monkeypatch.undo()
+            assert _works(other)
+        take(self, places, *arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(layout.Layout, "_take", second)
+    with pytest.raises(StoreRefused, match="LAYOUT"):
+        store.layout.enter()
+    assert redises[0].ask("ZSCORE", _users(), store.layout.me) is None
+    assert all(place.renew_at == place.until == 0.0 for place in store.layout.places)
+    _ends(other, store)
+
+
+def test_an_answer_to_what_was_asked_before_the_process_went_out_says_nothing(redises: list[RedisProcess]) -> None:
+    """Neither that it is refused, when it has come again, nor that it may call Redis, while it is out."""
+    store = Store(_urls(redises, "01"))
+    assert _works(store)
+    place, sent = store.layout.places[0], time.monotonic()
+    index = str(place.index).encode()
+    store.layout._go_out()
+    with pytest.raises(StoreUnavailable):
+        place.read(sent, [1, b"a,b", index, 0, b""])
+    assert place.until == 0.0
+    assert _works(store)
+    place.read(sent, [0, b"others", index, 0, b""])
+    assert store.layout.ids
+    assert _works(store)
+    _ends(store)
+
+
+async def test_who_is_out_asks_no_redis_over_an_open_connection(redises: list[RedisProcess]) -> None:
+    """The question would take out another thread of the process that comes just then."""
+    store = Store(_urls(redises, "0"))
+    await store.shards[0].execute("PING")
+    store.layout._go_out()
+    with pytest.raises(StoreUnavailable):
+        await store.shards[0].execute("PING")
+    assert redises[0].ask("ZSCORE", _users(), store.layout.me) is not None
+    await until(lambda: _pings(store), what="it comes again")
+    await store.close()
+
+
+async def test_who_leaves_while_it_comes_is_out(redises: list[RedisProcess], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread had asked already when the process ended."""
+    store = Store(_urls(redises, "0"))
+    looks, may_look, look = list[int](), threading.Event(), layout.Layout._look
+
+    def slow_look(self: layout.Layout, places: Sequence[layout.Place]) -> list[layout.Mark | StoreUnavailable]:
+        looks.append(1)
+        may_look.wait(10)
+        return look(self, places)
+
+    monkeypatch.setattr(layout.Layout, "_look", slow_look)
+    lock = store.layout._entering = _CountedLock()  # type: ignore[assignment]
+    comes, leaves = threading.Thread(target=store.layout.enter), threading.Thread(target=store.layout.leave)
+    comes.start()
+    await until(lambda: bool(looks), what="it asks")
+    leaves.start()
+    await until(lambda: lock.waiting == 1, what="it is to leave")
+    may_look.set()
+    for thread in (comes, leaves):
+        thread.join(10)
+    assert not store.layout.ids
+    assert redises[0].ask("ZSCORE", _users(), store.layout.me) is None
     _ends(store)

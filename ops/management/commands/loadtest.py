@@ -13,7 +13,7 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from flotilla.command_line import OurCommand, Status, away, misused
+from flotilla.command_line import OurCommand, Status, away, misused, whole_number
 from flotilla.ops.drill.processes import DrillFailed, require_service
 from flotilla.ops.load import slo
 from flotilla.ops.load.artillery import PROFILES, extent, install
@@ -67,9 +67,10 @@ class Command(OurCommand):
         parser.add_argument(
             "--control", action="store_true", help="run against an echo server: what the generator itself adds"
         )
-        parser.add_argument("--duration", type=int, help="seconds until all clients leave [as the profile says]")
-        parser.add_argument("--instances", type=int, default=2, help="instances of a cluster of its own [2]")
-        parser.add_argument("--attempts", type=int, default=1, help="most runs, if only times fail [1]")
+        lasts, instances, attempts = whole_number(10, 86_400), whole_number(1, 64), whole_number(1, 100)
+        parser.add_argument("--duration", type=lasts, help="seconds until all clients leave [as the profile says]")
+        parser.add_argument("--instances", type=instances, default=2, help="instances of a cluster of its own [2]")
+        parser.add_argument("--attempts", type=attempts, default=1, help="most runs, if only times fail [1]")
         parser.add_argument(
             "--limit-publish", default="", help="the target's limit of publications for each user, to be checked"
         )
@@ -113,8 +114,6 @@ class Command(OurCommand):
             raise CommandError("the SLO does not hold", returncode=Status.NOT_DONE)
 
     def _load(self, *, profile: str, duration: int | None, attempts: int, prometheus: str, **options: Any) -> Result:
-        if duration is not None and duration < 10:
-            raise ValueError("--duration is 10 seconds or more")
         slo.load(profile)  # what has nothing to hold is no profile
         self._say(f"{profile}: {extent(profile, duration)}")
         changed: dict[str, int] = {} if duration is None else {"stay": duration}
@@ -140,8 +139,6 @@ class Command(OurCommand):
             return nullcontext(place)
         if promised or changed:
             raise ValueError("--limit-publish, --limit-http, --page and --channels are about a --target")
-        if not 1 <= instances <= 64:
-            raise ValueError("--instances is a number from 1 to 64")
         if options["control"]:
             return control(self._say)
         try:

@@ -4,6 +4,7 @@ Exit status 0: it fits. 1: nothing that was allowed suffices.
 """
 
 from argparse import ArgumentParser
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,39 +12,42 @@ from typing import Any
 import msgspec
 from django.core.management.base import CommandError
 
-from flotilla.command_line import OurCommand, Status, misused
+from flotilla.command_line import OurCommand, Status, misused, number, whole_number
 from flotilla.config_reader import parse_duration
-from flotilla.ops.plan.costs import Costs, CostsError, read
+from flotilla.ops.plan.costs import CostsError, read
 from flotilla.ops.plan.deaths import instance_dies, redis_dies
-from flotilla.ops.plan.load import Load, LoadError
+from flotilla.ops.plan.load import DEFAULTS, Load, LoadError
 from flotilla.ops.plan.report import explained, lines
 from flotilla.ops.plan.sizing import GIB, Limits, Plan, hangs_on, plan
 
+GBIT = 1e9
+LIMITS = Limits()
+COUNT, NUMBER = whole_number(0, 10**9 - 1), number(0, 1e12)
 WORKLOAD = (
-    ("--users", int, 0, "users that are connected"),
-    ("--visitors", int, 0, "connections without a user"),
-    ("--devices", float, 1.0, "connections of each user"),
-    ("--rooms", int, None, "channels that people are in"),
-    ("--members", float, None, "of a room; otherwise each connection is in one room"),
-    ("--rate", float, None, "publications a second, in all rooms together"),
-    ("--room-rate", float, None, "publications a second in each room, in place of --rate"),
-    ("--size", int, 120, "bytes of a publication's data"),
-    ("--history", float, 1.0, "share of the rooms that keep history"),
-    ("--history-size", int, 100, "publications that a room keeps"),
-    ("--history-ttl", str, "5m", "how long it keeps them"),
-    ("--reconnects", float, None, "connections a second that end and come again; otherwise each lasts an hour"),
-    ("--from-clients", float, 1.0, "share of the publications that clients send; the rest comes straight to Redis"),
-    ("--check-every", str, "40s", "position_check_interval: how often a quiet channel is compared with its history"),
-    ("--compressed-to", float, 1.0, "share of a message's bytes that compression leaves; 1: it is off"),
+    ("--users", COUNT, "users that are connected"),
+    ("--visitors", COUNT, "connections without a user"),
+    ("--devices", NUMBER, "connections of each user"),
+    ("--rooms", COUNT, "channels that people are in"),
+    ("--members", NUMBER, "of a room; otherwise each connection is in one room"),
+    ("--rate", NUMBER, "publications a second, in all rooms together"),
+    ("--room-rate", NUMBER, "publications a second in each room, in place of --rate"),
+    ("--size", COUNT, "bytes of a publication's data"),
+    ("--history", NUMBER, "share of the rooms that keep history"),
+    ("--history-size", COUNT, "publications that a room keeps"),
+    ("--history-ttl", str, "how long it keeps them"),
+    ("--reconnects", NUMBER, "connections a second that end and come again; otherwise each lasts an hour"),
+    ("--from-clients", NUMBER, "share of the publications that clients send; the rest comes straight to Redis"),
+    ("--check-every", str, "position_check_interval: how often a quiet channel is compared with its history"),
+    ("--compressed-to", NUMBER, "share of a message's bytes that compression leaves; 1: it is off"),
 )
 MACHINE = (
-    ("--headroom", float, 0.4, "share of each core that stays free"),
-    ("--instances", int, None, "so many, in place of as many as are needed"),
-    ("--redis", int, None, "so many Redises, in place of as many as are needed"),
-    ("--instance-memory", float, 2.0, "GiB that an instance may have"),
-    ("--redis-memory", float, 16.0, "GiB that a Redis may have"),
-    ("--files", int, 65_536, "files that a process may open"),
-    ("--network", float, 10.0, "Gbit/s of a host"),
+    ("--headroom", NUMBER, LIMITS.headroom, "share of each core that stays free"),
+    ("--instances", COUNT, None, "so many, in place of as many as are needed"),
+    ("--redis", COUNT, None, "so many Redises, in place of as many as are needed"),
+    ("--instance-memory", NUMBER, LIMITS.instance_bytes / GIB, "GiB that an instance may have"),
+    ("--redis-memory", NUMBER, LIMITS.redis_bytes / GIB, "GiB that a Redis may have"),
+    ("--files", COUNT, LIMITS.files, "files that a process may open"),
+    ("--network", NUMBER, LIMITS.network_bits / GBIT, "Gbit/s of a host"),
 )
 
 
@@ -79,18 +83,15 @@ class Command(OurCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """The load, the machine, the costs."""
-        for title, options in (("the load", WORKLOAD), ("the machines", MACHINE)):
-            group = parser.add_argument_group(title)
-            for name, kind, default, text in options:
-                shown = "" if default is None else f" [{default}]"
-                group.add_argument(name, type=kind, default=default, required=name == "--rooms", help=f"{text}{shown}")
-            if title == "the load":
-                group.add_argument(
-                    "--presence", choices=("on", "off"), default="on", help="keep who is in each room [on]"
-                )
-                group.add_argument(
-                    "--join-leave", action="store_true", help="tell members who comes and goes; needs presence"
-                )
+        load = parser.add_argument_group("the load")
+        for name, kind, text in WORKLOAD:
+            default = DEFAULTS.get(_word(name))
+            _add(load, name, kind, _as_time(float(default)) if kind is str and default else default, text)
+        load.add_argument("--presence", choices=("on", "off"), default="on", help="keep who is in each room [on]")
+        load.add_argument("--join-leave", action="store_true", help="tell members who comes and goes; needs presence")
+        machines = parser.add_argument_group("the machines")
+        for option in MACHINE:
+            _add(machines, *option)
         parser.add_argument("--costs", type=Path, help="a file of costs, made by `make measure-costs` [the package's]")
         parser.add_argument("--explain", action="store_true", help="every part of every figure, and the formulae")
 
@@ -115,8 +116,7 @@ class Command(OurCommand):
     def _load(self, options: dict[str, Any]) -> Load:
         if options["join_leave"] and options["presence"] == "off":
             raise LoadError("--join-leave needs presence: leave --presence off out")
-        names = [name.removeprefix("--").replace("-", "_") for name, *_ in WORKLOAD]
-        words = {name: options[name] for name in names}
+        words = {name: options[name] for name in (_word(option) for option, *_ in WORKLOAD)}
         for name in ("history_ttl", "check_every"):
             words[name] = self._seconds(name, options[name])
         return Load.of(**words, presence=options["presence"] == "on", join_leave=options["join_leave"])
@@ -134,10 +134,24 @@ class Command(OurCommand):
             instance_bytes=options["instance_memory"] * GIB,
             redis_bytes=options["redis_memory"] * GIB,
             files=options["files"],
-            network_bits=options["network"] * 1e9,
+            network_bits=options["network"] * GBIT,
             instances=options["instances"],
             nodes=options["redis"],
         )
+
+
+def _word(option: str) -> str:
+    return option.removeprefix("--").replace("-", "_")
+
+
+def _as_time(seconds: float) -> str:
+    """As `parse_duration` reads it."""
+    return f"{seconds:g}s" if seconds % 60 else f"{seconds / 60:g}m"
+
+
+def _add(group: Any, name: str, kind: Callable[[str], Any], default: Any, text: str) -> None:
+    shown = "" if default is None else f" [{default}]"
+    group.add_argument(name, type=kind, default=default, required=name == "--rooms", help=f"{text}{shown}")
 
 
 def document(made: Plan) -> dict[str, Any]:
@@ -150,7 +164,7 @@ def document(made: Plan) -> dict[str, Any]:
             "count": used.instances,
             "connections": used.connections,
             "cores": used.instance,
-            "bytes": sum(used.instance_memory.values()),
+            "bytes": used.instance_bytes,
             "out_bytes_per_second": used.clients_out,
             "in_bytes_per_second": used.instance_in,
             "cpu": used.instance_cpu,
@@ -159,7 +173,7 @@ def document(made: Plan) -> dict[str, Any]:
         "redis": {
             "count": used.nodes,
             "cores": used.redis,
-            "bytes": sum(used.redis_memory.values()),
+            "bytes": used.redis_bytes,
             "commands_per_second": used.redis_commands,
             "in_bytes_per_second": used.redis_in,
             "out_bytes_per_second": used.redis_out,
@@ -172,17 +186,5 @@ def document(made: Plan) -> dict[str, Any]:
         "instance_dies": asdict(instance_dies(made)),
         "redis_dies": asdict(redis_dies(made)),
         "hangs_on": [{"option": name, "cores": share} for name, share in hangs_on(made)],
-        "costs": source(made.costs),
-    }
-
-
-def source(costs: Costs) -> dict[str, Any]:
-    """Where the costs are from."""
-    said = costs.source
-    return {
-        "machine": said.machine,
-        "redis": said.redis,
-        "command": said.command,
-        "day": said.day,
-        "rounds": said.rounds,
+        "costs": msgspec.structs.asdict(made.costs.source),
     }

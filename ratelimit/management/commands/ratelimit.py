@@ -7,7 +7,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import CommandError
 from django.db import DatabaseError
 
-from flotilla.command_line import MEANINGS, OurCommand, Status, away, misused
+from flotilla.command_line import MEANINGS, OurCommand, Status, away, misused, whole_number
 from flotilla.natural_names import NamedUser, UnknownName, sentence, unreachable, user_named
 from flotilla.ratelimit import inspection
 from flotilla.ratelimit.algorithms.rates import EXACT_UP_TO, MEND, TICKS, Rate, parse_rate
@@ -57,7 +57,7 @@ class Command(OurCommand):
             one.add_argument("policy", help="its name, as `policies` lists it; NAME:wider is its wider bound")
             one.add_argument("identity", help=IDENTITY_HELP)
         hottest = commands.add_parser("hottest", help="list the keys denied most in the last hour")
-        hottest.add_argument("--most", type=int, default=20, help="how many [20]")
+        hottest.add_argument("--most", type=whole_number(1, 1000), default=20, help="how many [20]")
         test = commands.add_parser("test", help="say what a rate means")
         test.add_argument("rate", help='for example "100/m" or "100/m burst=20"')
 

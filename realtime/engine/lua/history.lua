@@ -6,6 +6,8 @@
 --       7-8 two bits of `made`, by a hash of the channel  9 history size (0: whatever is there)
 -- returns {epoch, top, overflow, count of the partition, offset, body, offset, body, …}, or the error DOUBT
 -- Of the stream only the newest `history size` count: it is trimmed a little late (`publish.lua`).
+-- It is read in parts, a few entries and then more and more: what is beyond the bytes is not read, or a long stream of
+-- large publications would take all of Redis's time and memory.
 -- overflow is 1 where there is more than the bytes allow. One publication is given even if it is larger, or nobody
 -- would ever get past it.
 
@@ -13,31 +15,42 @@ local generation, era, counted = partition_of(KEYS[3])
 if not generation then return redis.error_reply(DOUBT) end
 local epoch, top = position(KEYS[1], KEYS[3], KEYS[4], generation, era, ARGV[1], ARGV[7], ARGV[8])
 
+local FIRST, MOST = 32, 512  -- entries of a part
 local answer = {epoch, top, 0, counted}
-local limit, since, size = tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[9])
+local limit, since, backward, size = tonumber(ARGV[2]), ARGV[3], ARGV[4] == '1', tonumber(ARGV[9])
 if limit == 0 or top == 0 then return answer end
-local entries
+if backward and since == '0' then return answer end  -- nothing is before the first; Redis knows no such range
+
 local gone = size > 0 and math.max(0, top - size) or 0  -- the newest offset that does not count any more
-local count = limit > 0 and {'COUNT', text(limit)} or {}
-if ARGV[4] == '1' and since == '0' then
-  entries = {}  -- nothing is before the first; Redis knows no such range
-elseif ARGV[4] == '1' then
-  local from = since == '' and '+' or '(' .. since .. '-0'
-  entries = redis.call('XREVRANGE', KEYS[2], from, '(' .. text(gone) .. '-0', unpack(count))
-else
-  local from = since ~= '' and tonumber(since) > gone and since or text(gone)
-  entries = redis.call('XRANGE', KEYS[2], '(' .. from .. '-0', '+', unpack(count))
+local low, high = text(gone) .. '-0', '+'
+if since ~= '' and backward then
+  high = '(' .. since .. '-0'
+elseif since ~= '' and tonumber(since) > gone then
+  low = since .. '-0'
 end
+
 local bytes, most = 0, tonumber(ARGV[5])
-for i, entry in ipairs(entries) do
-  local body = entry[2][2]
-  bytes = bytes + #body
-  if most > 0 and bytes > most and i > 1 then
-    if ARGV[6] == '1' then return {epoch, top, 1, counted} end
-    answer[3] = 1
-    return answer
+local left, part = limit > 0 and limit or math.huge, FIRST
+while left > 0 do
+  local asked, entries = math.min(part, left), nil
+  if backward then
+    entries = redis.call('XREVRANGE', KEYS[2], high, '(' .. low, 'COUNT', text(asked))
+  else
+    entries = redis.call('XRANGE', KEYS[2], '(' .. low, high, 'COUNT', text(asked))
   end
-  answer[#answer + 1] = string.match(entry[1], '^%d+')
-  answer[#answer + 1] = body
+  for _, entry in ipairs(entries) do
+    local body = entry[2][2]
+    bytes = bytes + #body
+    if most > 0 and bytes > most and #answer > 4 then
+      if ARGV[6] == '1' then return {epoch, top, 1, counted} end
+      answer[3] = 1
+      return answer
+    end
+    answer[#answer + 1] = string.match(entry[1], '^%d+')
+    answer[#answer + 1] = body
+  end
+  if #entries < asked then return answer end
+  if backward then high = '(' .. entries[asked][1] else low = entries[asked][1] end
+  left, part = left - asked, math.min(2 * part, MOST)
 end
 return answer

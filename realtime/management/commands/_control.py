@@ -7,6 +7,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
+from flotilla.command_line import seconds
 from flotilla.natural_names import NamedUser
 from flotilla.realtime.management.commands._shell import ClusterCommand, add_user, asked_user, of_user, told
 from flotilla.realtime.node.control import Acknowledged
@@ -14,6 +15,7 @@ from flotilla.realtime.node.journal import note_act
 from flotilla.store import get_store
 
 NOTED = ("client", "channel", "address", "seconds", "code")  # options that the journal has
+MOST_WITHIN = 600.0  # seconds
 
 
 class ControlCommand(ClusterCommand):
@@ -72,7 +74,8 @@ def _account() -> str:
 
 def add_within(parser: ArgumentParser) -> None:
     """The option `--within`."""
-    parser.add_argument("--within", type=float, default=2.0, help="seconds to wait for the instances (%(default)s)")
+    within = seconds(0.1, MOST_WITHIN)
+    parser.add_argument("--within", type=within, default=2.0, help="seconds to wait for the instances (%(default)s)")
 
 
 def _answered(done: Acknowledged) -> str:

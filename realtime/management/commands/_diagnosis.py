@@ -1,11 +1,12 @@
 """What the commands share that find out what is wrong: for how long they measure, and who has not answered."""
 
-from argparse import ArgumentParser, ArgumentTypeError
+from argparse import ArgumentParser
 from collections.abc import Sequence
 from typing import Any
 
 from django.core.management.base import CommandError
 
+from flotilla.command_line import seconds
 from flotilla.realtime.api.diagnosis import Asked
 from flotilla.realtime.management.commands._control import add_within
 from flotilla.realtime.management.commands._shell import ClusterCommand
@@ -19,8 +20,9 @@ class DiagnosisCommand(ClusterCommand):
     seconds = 2.0
 
     def add_arguments(self, parser: ArgumentParser) -> None:
+        measured = seconds(0.1, MAX_SECONDS)
         parser.add_argument(
-            "--seconds", type=_seconds, default=self.seconds, help="for how long is measured (%(default)s)"
+            "--seconds", type=measured, default=self.seconds, help="for how long is measured (%(default)s)"
         )
         add_within(parser)
 
@@ -56,13 +58,3 @@ def named(rows: Sequence[dict[str, Any]], key: str, most: int = 10) -> str:
     """Some names of a list, and how many more there are."""
     names = [printable(row[key]) for row in rows[:most]]
     return ", ".join(names) + (f" … {len(rows) - most} more" if len(rows) > most else "")
-
-
-def _seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0.1 <= value <= MAX_SECONDS:
-        raise ArgumentTypeError(f"{text!r} is not a number of seconds from 0.1 to {MAX_SECONDS:g}")
-    return value

@@ -4,7 +4,7 @@ Output has a bound (`--limit`) and goes on where it ended (`--after`), as the ad
 place (`realtime.api.inspection`).
 """
 
-from argparse import ArgumentParser, ArgumentTypeError
+from argparse import ArgumentParser
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 from django.core.management.base import CommandError
 from django.db import DatabaseError
 
+from flotilla.command_line import whole_number
 from flotilla.realtime.api.inspection import Page
 from flotilla.realtime.api.user_names import name_users
 from flotilla.realtime.management.commands._shell import ClusterCommand, told
@@ -96,14 +97,3 @@ def person(row: dict[str, Any]) -> str:
     if not row["user"]:
         return "(visitor)"
     return f"{row['username']} ({row['user']})" if row.get("username") else str(row["user"])
-
-
-def whole_number(least: int, most: int) -> Callable[[str], int]:
-    """The type of an option: a whole number between two bounds, both included."""
-
-    def read(text: str) -> int:
-        if not (text.isascii() and text.isdigit() and len(text) < 10 and least <= int(text) <= most):
-            raise ArgumentTypeError(f"{text!r} is not a whole number from {least} to {most}")
-        return int(text)
-
-    return read

@@ -10,12 +10,12 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from flotilla.command_line import Status
+from flotilla.command_line import Status, whole_number
 from flotilla.presence.inspection import scopes_of
 from flotilla.presence.scopes import Scope
 from flotilla.realtime.api.diagnosis import Asked, affected
 from flotilla.realtime.management.commands._diagnosis import DiagnosisCommand
-from flotilla.realtime.management.commands._look import named_rows, person, whole_number
+from flotilla.realtime.management.commands._look import named_rows, person
 from flotilla.realtime.management.commands._shell import ClusterCommand, told
 from flotilla.realtime.management.commands._table import printable
 from flotilla.store import get_store

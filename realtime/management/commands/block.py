@@ -3,7 +3,9 @@
 from argparse import ArgumentParser
 from typing import Any
 
+from flotilla.command_line import seconds
 from flotilla.realtime.api.blocks import block
+from flotilla.realtime.blocks import blocklist
 from flotilla.realtime.management.commands._control import ControlCommand, add_within
 from flotilla.realtime.management.commands._shell import add_user
 from flotilla.realtime.node.control import Acknowledged
@@ -22,7 +24,8 @@ class Command(ControlCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         add_user(parser)
         parser.add_argument("--address", default="", help="an IP address; an IPv6 address counts as its /64")
-        parser.add_argument("--seconds", type=float, required=True, help="for how long")
+        lasts = seconds(0.1, blocklist.MAX_SECONDS)
+        parser.add_argument("--seconds", type=lasts, required=True, help="for how long")
         parser.add_argument("--note", default="", help="the reason, shown in the admin")
         add_within(parser)
 

@@ -15,10 +15,10 @@ from django.apps import apps
 from django.db import DatabaseError, connection
 from django.db.migrations.recorder import MigrationRecorder
 
+from flotilla.command_line import whole_number
 from flotilla.presence.leases import alive_sync
 from flotilla.realtime.command_names import is_ours
 from flotilla.realtime.management.commands._diagnosis import ago
-from flotilla.realtime.management.commands._look import whole_number
 from flotilla.realtime.management.commands._shell import ClusterCommand, told
 from flotilla.realtime.management.commands._table import clock, printable
 from flotilla.realtime.node import journal

@@ -3,6 +3,7 @@
 from argparse import ArgumentParser
 from typing import Any
 
+from flotilla.command_line import whole_number
 from flotilla.realtime.api.control import disconnect
 from flotilla.realtime.management.commands._control import ControlCommand
 from flotilla.realtime.node.control import Acknowledged
@@ -22,7 +23,8 @@ class Command(ControlCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         super().add_arguments(parser)
         code = int(DisconnectCode.FORCE_DISCONNECT)
-        parser.add_argument("--code", type=int, default=code, help="3000 to 4999 (%(default)s: do not come back)")
+        codes = whole_number(3000, 4999)
+        parser.add_argument("--code", type=codes, default=code, help="3000 to 4999 (%(default)s: do not come back)")
         parser.add_argument("--reason", default="", help="what the client is told")
 
     def act(self, **options: Any) -> Acknowledged:

@@ -11,13 +11,12 @@ from typing import Any
 from django.core.management.base import CommandError
 from django.db import DatabaseError
 
-from flotilla.command_line import MEANINGS, OurCommand, Status, away, misused
+from flotilla.command_line import MEANINGS, OurCommand, Status, away, misused, whole_number
 from flotilla.realtime.api import outbox
 from flotilla.realtime.api.inspection import Page
 from flotilla.realtime.api.outbox import ROW, SET_ASIDE, STATES
 from flotilla.realtime.management.commands._control import leave_in_journal
 from flotilla.realtime.management.commands._diagnosis import ago
-from flotilla.realtime.management.commands._look import whole_number
 from flotilla.realtime.management.commands._table import clock, printable, shortened, table
 from flotilla.realtime.outbox.backlog import MOST, backlog, databases
 

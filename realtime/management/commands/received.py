@@ -8,13 +8,12 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from flotilla.command_line import Status
+from flotilla.command_line import Status, whole_number
 from flotilla.natural_names import NamedUser
 from flotilla.realtime.api.diagnosis import deliveries
 from flotilla.realtime.api.inspection import channel_states
 from flotilla.realtime.api.publishing import broker, options_of
 from flotilla.realtime.management.commands._diagnosis import DiagnosisCommand, bytes_shown
-from flotilla.realtime.management.commands._look import whole_number
 from flotilla.realtime.management.commands._publications import author, payload_text, row_of
 from flotilla.realtime.management.commands._shell import ClusterCommand, known_user, of_user, told
 from flotilla.realtime.management.commands._table import clock

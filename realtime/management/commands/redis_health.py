@@ -11,12 +11,11 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from flotilla.command_line import Status, away
-from flotilla.ratelimit.conf import get_limits_config, limits_redis_url
+from flotilla.ratelimit.conf import LIMITS, limits_apart, limits_redis_url
 from flotilla.realtime.api.diagnosis import vitals
 from flotilla.realtime.management.commands._diagnosis import DiagnosisCommand, ago, bytes_shown
 from flotilla.realtime.management.commands._shell import ClusterCommand
 from flotilla.store import Shard, StoreUnavailable, get_store
-from flotilla.store.conf import get_store_config
 from flotilla.store.nodes import name_of, servers_of_sync
 
 SLOW = 20.0  # ms of a round trip from here, at the median
@@ -24,7 +23,6 @@ SLOW_THERE = 50.0  # ms at p99, at every instance
 FULL = 0.9  # of maxmemory
 BUSY = 0.9  # of the time spent in commands
 LATELY = 600  # seconds
-LIMITS = "limits"
 ASK_EVERY = 0.05  # seconds between round trips
 
 Info = dict[str, str]
@@ -88,7 +86,7 @@ class Command(DiagnosisCommand):
 
 def _redises() -> Iterator[tuple[str, Shard]]:
     yield from servers_of_sync(get_store().shards)
-    if get_limits_config().rate_limit_redis_url not in ("", *get_store_config().redis_urls):
+    if limits_apart():
         yield LIMITS, Shard(0, limits_redis_url())
 
 

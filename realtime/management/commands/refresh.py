@@ -4,9 +4,11 @@ import time
 from argparse import ArgumentParser
 from typing import Any
 
+from flotilla.command_line import seconds
 from flotilla.realtime.api.control import refresh
 from flotilla.realtime.management.commands._control import ControlCommand
 from flotilla.realtime.node.control import Acknowledged
+from flotilla.realtime.protocol.replies import MAX_TTL
 
 
 class Command(ControlCommand):
@@ -23,7 +25,8 @@ class Command(ControlCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         super().add_arguments(parser)
         when = parser.add_mutually_exclusive_group()
-        when.add_argument("--ttl", type=float, help="seconds from now (without it: they never end by themselves)")
+        ttl = seconds(0, MAX_TTL)
+        when.add_argument("--ttl", type=ttl, help="seconds from now (without it: they never end by themselves)")
         when.add_argument("--expired", action="store_true", help="now: clients come back and prove who they are")
 
     def act(self, **options: Any) -> Acknowledged:

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from flotilla.command_line import MEANINGS, Status, misused
+from flotilla.command_line import MEANINGS, Status, misused, seconds
 from flotilla.realtime.api.resharding import Refused, Resharding, Seen
 from flotilla.realtime.management.commands._shell import ClusterCommand, told
 from flotilla.store.address import MEMORY, WrongAddress, parse
@@ -15,6 +15,7 @@ from flotilla.store.conf import get_store_config
 from flotilla.store.urls import checked_urls, of_cluster
 
 ENDS_WITHIN = 40.0  # seconds for instances to send their clients away; longer than DRAIN_DEADLINE
+MOST_WITHIN = 3600.0
 BEGINS_WITHIN = 30.0
 LOOK_EVERY = 0.1
 
@@ -55,8 +56,9 @@ class Command(ClusterCommand):
         parser.add_argument(
             "--without-waiting", action="store_true", help="switch although no process waits with the new REDIS_URL"
         )
+        within = seconds(0.1, MOST_WITHIN)
         parser.add_argument(
-            "--within", type=float, default=ENDS_WITHIN, help="seconds for instances to end in order [%(default)g]"
+            "--within", type=within, default=ENDS_WITHIN, help="seconds for instances to end in order [%(default)g]"
         )
 
     def handle(self, *args: Any, **options: Any) -> None:

@@ -23,10 +23,11 @@ from django.db.migrations.executor import MigrationExecutor
 from django.urls import NoReverseMatch, Resolver404, resolve, reverse
 
 from flotilla._extras import MissingExtra, require
-from flotilla.command_line import OurCommand, Status, misused
+from flotilla.command_line import OurCommand, Status, misused, whole_number
 from flotilla.conf import set_for_this_process
 from flotilla.config_reader import ConfigProblems
 from flotilla.presence.leases import expire_sync
+from flotilla.ratelimit.conf import MAX_INSTANCES
 from flotilla.realtime.routing import ENDPOINT
 from flotilla.realtime.server.child import Plan
 from flotilla.realtime.server.conf import ServerConfig, get_server_config
@@ -63,9 +64,10 @@ class Command(OurCommand):
             config = get_server_config()
         except ConfigProblems:  # help is given all the same, and `handle` runs the checks that say why
             config = ServerConfig()
-        parser.add_argument("--instances", type=int, default=config.instances, help="how many [%(default)s]")
+        instances, port = whole_number(1, MAX_INSTANCES), whole_number(0, 65_535)
+        parser.add_argument("--instances", type=instances, default=config.instances, help="how many [%(default)s]")
         parser.add_argument("--host", default=config.host, help="address to listen on [%(default)s]")
-        parser.add_argument("--port", type=int, default=config.port, help="port to listen on [%(default)s]")
+        parser.add_argument("--port", type=port, default=config.port, help="port to listen on [%(default)s]")
         parser.add_argument("--root-path", default=config.root_path, help="path below which the whole site lies [none]")
 
     def handle(self, *, instances: int, host: str, port: int, root_path: str, **options: Any) -> None:
@@ -80,8 +82,6 @@ class Command(OurCommand):
         self.root_path = root_path.rstrip("/")
         if not ROOT_PATH.fullmatch(self.root_path):
             raise misused(f"--root-path: {root_path!r} is not a path that a site can have, as /realtime is")
-        if not 1 <= instances <= 256:
-            raise misused("--instances is a number from 1 to 256")
         try:
             address = reserve(host, port)
         except OSError as error:

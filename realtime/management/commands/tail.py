@@ -8,10 +8,10 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
+from flotilla.command_line import whole_number
 from flotilla.realtime.api.publishing import broker, options_of
 from flotilla.realtime.api.tails import About
 from flotilla.realtime.engine.listener import Heard, Listener
-from flotilla.realtime.management.commands._look import whole_number
 from flotilla.realtime.management.commands._publications import author, payload_text, row_of
 from flotilla.realtime.management.commands._shell import ClusterCommand, add_user, asked_user, told
 from flotilla.realtime.management.commands._table import clock, printable

@@ -3,10 +3,10 @@
 from argparse import ArgumentParser
 from typing import Any
 
-from flotilla.command_line import misused
+from flotilla.command_line import misused, whole_number
 from flotilla.realtime.api.diagnosis import Asked, hot_channels, top
 from flotilla.realtime.management.commands._diagnosis import DiagnosisCommand, bytes_shown
-from flotilla.realtime.management.commands._look import named_rows, person, whole_number
+from flotilla.realtime.management.commands._look import named_rows, person
 from flotilla.realtime.management.commands._shell import told
 from flotilla.realtime.node.operations import hot
 from flotilla.realtime.node.operations.top import FIGURES, TOGETHER

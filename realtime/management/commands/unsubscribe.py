@@ -3,6 +3,7 @@
 from argparse import ArgumentParser
 from typing import Any
 
+from flotilla.command_line import whole_number
 from flotilla.realtime.api.control import unsubscribe
 from flotilla.realtime.management.commands._control import ControlCommand
 from flotilla.realtime.node.control import Acknowledged
@@ -24,7 +25,8 @@ class Command(ControlCommand):
         parser.add_argument("channel", help="the channel, as in chat:lobby")
         super().add_arguments(parser)
         code = int(UnsubscribeCode.SERVER)
-        parser.add_argument("--code", type=int, default=code, help="2000 to 2999; from 2500 on clients come back")
+        codes = whole_number(2000, 2999)
+        parser.add_argument("--code", type=codes, default=code, help="2000 to 2999; from 2500 on clients come back")
         parser.add_argument("--reason", default="", help="what the client is told")
 
     def act(self, **options: Any) -> Acknowledged:

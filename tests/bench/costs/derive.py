@@ -12,16 +12,17 @@ from typing import Any
 from flotilla.ops.plan.costs import Costs, Instance, RedisCosts, Source, Thing
 from tests.bench.costs.experiments import LARGE, LIGHT, OTHERS, RARE, ROOM, SMALL
 from tests.bench.costs.scales import Used
+from tests.bench.costs.server import OfSubscribers
 
 Measured = Mapping[str, Used]
-MORE = 8  # subscriptions beside the first, in the experiment about them
+MORE = OfSubscribers.beside_subscriptions
 MOST_COOLING = 0.9
 BESIDE_EMPTY = LARGE - SMALL
 
 
 def middle(rounds: list[Measured]) -> dict[str, Used]:
     """The medians of all rounds, figure by figure."""
-    names = rounds[0].keys()
+    names = {name: None for one in rounds for name in one}  # a round may have measured some alone
     return {
         name: Used(*(median(getattr(one[name], field) for one in rounds if name in one) for field in Used.__slots__))
         for name in names

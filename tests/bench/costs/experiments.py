@@ -8,10 +8,20 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from flotilla.ops.plan.turns import LIGHT
+from flotilla.realtime.conf import RealtimeConfig
 from tests.bench.costs.scales import Scales, Used
-from tests.bench.costs.server import Listeners, Measured, OfSubscribers, OfUsers, QuickChecks, give_tokens
+from tests.bench.costs.server import (
+    CHECKED_EVERY,
+    Listeners,
+    Measured,
+    OfSubscribers,
+    OfUsers,
+    QuickChecks,
+    give_tokens,
+)
 from tests.bench.jobs.base import Job, Plan, Stage, staged
-from tests.bench.load import Figures, payload
+from tests.bench.load import AT_ONCE, Figures, payload
 from tests.bench.servers.base import Shape
 
 Found = dict[str, Used]
@@ -19,9 +29,10 @@ SMALL, LARGE = 120, 1_000  # bytes of a publication's data
 OTHERS = 20  # listeners beside the instance
 ROOM = 500
 WINDOW = 128
-ONE = 1_000.0  # publications a second of one client: half of what it may send
-RARE = 40.0
-LIGHT = 400.0  # publications a second: each finds the loop idle, and an idle instance's own work is a small part
+WARM = 500  # clients that are there before those that are counted
+ONE = RealtimeConfig().max_frames_per_second / 2  # publications a second of one client: half of what it may send
+RARE = LIGHT / 10
+"""Publications a second. At LIGHT, too, each finds the loop idle, and an idle instance's own work is a small part."""
 
 
 @contextmanager
@@ -50,7 +61,7 @@ def alone(plan: Plan) -> Found:
 
 
 def clients(
-    name: str, kind: type[Measured], namespace: str, rooms: int = 1, idle: float = 0, more: int = 0
+    name: str, kind: type[Measured], namespace: str, rooms: int = 1, idle: float = 0
 ) -> Callable[[Plan], Found]:
     """Clients that come and go, for each; `idle` seconds between, for each of them and second."""
 
@@ -58,36 +69,36 @@ def clients(
         count = plan.size(2_000, 100)
         shape = Shape(rooms=rooms or count + 1_000, members=1_000_000 if rooms else 1, namespace=namespace)
         with on_stage(kind, shape, plan) as (stage, scales):
-            _warm(stage, again=500)
+            _warm(stage, again=WARM)
             scales.begin()
-            stage.load.connect(count, 40)
+            stage.load.connect(count, AT_ONCE)
             _settle(stage)
             found = {f"{name}: come": scales.end().each(count)}
             if idle:
                 used = scales.over(plan.seconds(idle))
-                found[f"{name}: stay"] = used.each((count + 500) * used.seconds)
+                found[f"{name}: stay"] = used.each((count + WARM) * used.seconds)
             scales.begin()
             stage.load.tell("disconnect")
             _settle(stage)
-            found[f"{name}: go"] = scales.end().each(count + 500)
+            found[f"{name}: go"] = scales.end().each(count + WARM)
             return found
 
     return experiment
 
 
 def checks(plan: Plan) -> Found:
-    """Quiet channels that keep history, each compared every 4 seconds: for each comparison; and their streams."""
+    """Quiet channels that keep history, each compared every few seconds: for each comparison; and their streams."""
     count = plan.size(1_000, 50)
     shape = Shape(rooms=count, members=1, by_clients=True, namespace="kept", message=payload(SMALL))
     with on_stage(QuickChecks, shape, plan) as (stage, scales):
-        stage.load.connect(count, 40)
+        stage.load.connect(count, AT_ONCE)
         stage.meter.wait_quiet()
         scales.begin()
         stage.load.run(60, window=50, publications=count)
         streams = scales.end().each(count)
         stage.meter.wait_quiet()
         used = scales.over(plan.seconds(20))
-        return {"check": used.each(count * used.seconds / 4.0), "stream": streams}
+        return {"check": used.each(count * used.seconds / CHECKED_EVERY), "stream": streams}
 
 
 def history(plan: Plan) -> Found:
@@ -186,11 +197,11 @@ SHOWN_BY = {
 
 def _warm(stage: Stage, again: int = 0) -> None:
     """What is imported, compiled and allocated at the first time does not count."""
-    stage.load.connect(200, 40)
+    stage.load.connect(200, AT_ONCE)
     stage.load.tell("disconnect")
     stage.meter.wait_quiet()
     if again:
-        stage.load.connect(again, 40)
+        stage.load.connect(again, AT_ONCE)
         stage.meter.wait_quiet()
 
 

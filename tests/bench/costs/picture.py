@@ -40,9 +40,9 @@ def table() -> str:
             f"{connections:,}",
             f"{number(made.load.rate)}; {number(made.load.deliveries)}",
             f"{used.instances:,}",
-            f"{used.instance:.2f}, {size(sum(used.instance_memory.values()))}",
+            f"{used.instance:.2f}, {size(used.instance_bytes)}",
             f"{used.nodes:,}",
-            f"{used.redis:.2f}, {size(sum(used.redis_memory.values()))}, {bits(used.redis_out)}",
+            f"{used.redis:.2f}, {size(used.redis_bytes)}, {bits(used.redis_out)}",
             made.first.name,
             f"{death.back_after:,.0f} s" if death.back_after else "its replacement",
         )
@@ -77,9 +77,9 @@ def many() -> str:
                     f"{members}; {rate:,.0f}",
                     about,
                     f"{used.instances:,}",
-                    f"{used.instance:.2f}, {size(sum(used.instance_memory.values()))}",
+                    f"{used.instance:.2f}, {size(used.instance_bytes)}",
                     f"{used.nodes:,}",
-                    f"{used.redis:.2f}, {size(sum(used.redis_memory.values()))}",
+                    f"{used.redis:.2f}, {size(used.redis_bytes)}",
                     f"{used.redis_commands * used.nodes:,.0f}",
                 )
                 lines.append(f"| {' | '.join(cells)} |")

@@ -68,7 +68,8 @@ def main() -> int:
     if missing := _missing(rounds):
         print(f"no file of costs yet: measure {missing} too, with --keep")
         return 1
-    made = derive.costs(_middle(rounds), _source(len(rounds)), *compression.of_a_message())
+    measured = derive.middle([derive.as_used(one) for one in rounds])
+    made = derive.costs(measured, _source(len(rounds)), *compression.of_a_message())
     text = msgspec.json.format(msgspec.json.encode(made), indent=1) + b"\n"
     for path in [wanted.into, *([OWN] if wanted.ship else [])]:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -110,14 +111,6 @@ def _shown(used: dict[str, float]) -> str:
         f"instance {used['instance_cpu']:9.2f} µs {used['instance_bytes']:9,.0f} B   Redis {used['redis_cpu']:8.2f} µs "
         f"{used['redis_bytes']:9,.0f} B   {used['commands']:.2f} commands"
     )
-
-
-def _middle(rounds: list[dict[str, Any]]) -> dict[str, Any]:
-    names = {name: None for one in rounds for name in one}
-    return {
-        name: derive.middle([{name: derive.as_used(one)[name]} for one in rounds if name in one])[name]
-        for name in names
-    }
 
 
 def _source(rounds: int) -> Source:

@@ -14,6 +14,7 @@ from tests.bench.servers.flotilla import NAMESPACES, SECRET, Flotilla
 
 _OPEN = {name: value for name, value in NAMESPACES["bench"].items() if name.startswith("allow_")}
 _HISTORY = {"history_ttl": "5m", "force_recovery": True}
+CHECKED_EVERY = 4.0  # seconds
 KEPT = 20
 """Publications of a channel's history in the runs that the model is checked against: soon full."""
 
@@ -62,10 +63,10 @@ class OfSubscribers(Measured):
 
 
 class QuickChecks(Measured):
-    """Compares quiet channels with their history every four seconds and not every forty."""
+    """Compares quiet channels with their history every few seconds, so that there is something to weigh."""
 
     name = "measured-checks"
-    options: ClassVar[dict[str, Any]] = {**Measured.options, "position_check_interval": 4.0}
+    options: ClassVar[dict[str, Any]] = {**Measured.options, "position_check_interval": CHECKED_EVERY}
 
 
 def give_tokens(stage: Stage, count: int) -> None:

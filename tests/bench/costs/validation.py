@@ -17,7 +17,7 @@ from tests.bench.costs.experiments import on_stage
 from tests.bench.costs.scales import Used
 from tests.bench.costs.server import KEPT, Measured, OfUsers
 from tests.bench.jobs.base import Plan
-from tests.bench.load import payload
+from tests.bench.load import AT_ONCE, payload
 from tests.bench.output import WHERE
 from tests.bench.servers.base import Shape
 
@@ -78,7 +78,7 @@ def run(one: Size, plan: Plan) -> dict[str, float]:
     """What a size takes of an instance and its Redis."""
     shape = Shape(rooms=one.rooms, members=one.members, by_clients=True, namespace="whole", message=payload(one.size))
     with on_stage(OfUsers if one.users else Measured, shape, plan) as (stage, scales):
-        stage.load.connect(one.rooms * one.members, 40)
+        stage.load.connect(one.rooms * one.members, AT_ONCE)
         fill = max(1.2 * KEPT * one.rooms / one.rate, 5.0)
         stage.load.run(plan.seconds(fill), rate=one.rate)
         scales.begin()
@@ -102,8 +102,8 @@ def predicted(one: Size, costs: Costs) -> dict[str, float]:
     return {
         "instance CPU, cores": used.instance,
         "Redis CPU, cores": used.redis,
-        "instance memory, bytes": sum(used.instance_memory.values()),
-        "Redis memory, bytes": sum(used.redis_memory.values()),
+        "instance memory, bytes": used.instance_bytes,
+        "Redis memory, bytes": used.redis_bytes,
     }
 
 

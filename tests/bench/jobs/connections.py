@@ -5,7 +5,7 @@ from functools import partial
 from statistics import median
 
 from tests.bench.jobs.base import Job, Plan, Stage
-from tests.bench.load import Figures, payload
+from tests.bench.load import AT_ONCE, Figures, payload
 from tests.bench.servers.base import Shape
 
 EVERYBODY = (
@@ -104,9 +104,9 @@ def _storm_job(
 
 
 JOBS = (
-    _storm_job(2000, 40, 3, EVERYBODY),
+    _storm_job(2000, AT_ONCE, 3, EVERYBODY),
     _storm_job(10000, 100, 1, ("flotilla", "flotilla-pure", "cfloor", "socketio", "ws", "centrifuge", "nats")),
-    _storm_job(1000, 40, 3, ("flotilla-tls", "centrifuge-tls", "socketio-tls"), name="tls-storm", how=" over TLS"),
+    _storm_job(1000, AT_ONCE, 3, ("flotilla-tls", "centrifuge-tls", "socketio-tls"), name="tls-storm", how=" over TLS"),
     Job(
         name="memory",
         title="Memory of an idle, subscribed connection, 5,000 of them",

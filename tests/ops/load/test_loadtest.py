@@ -38,8 +38,6 @@ from tests.ops.load.reports import report, times
         ({"target": "ws://127.0.0.1:9", "limit_publish": "5/s"}, "REALTIME_TOKEN_SECRET"),
         ({"limit_http": "5/s"}, "--target"),
         ({"page": "/"}, "--target"),
-        ({"duration": 3}, "10 seconds"),
-        ({"instances": 0}, "from 1 to 64"),
     ],
 )
 def test_what_makes_no_sense_is_refused_before_anything_is_started(

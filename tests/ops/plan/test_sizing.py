@@ -2,13 +2,15 @@
 
 from dataclasses import replace
 
+import msgspec
 import pytest
 
 from flotilla.ops.plan.costs import read
-from flotilla.ops.plan.deaths import instance_dies, redis_dies
+from flotilla.ops.plan.deaths import LEASE, RETRY, SILENT, instance_dies, redis_dies
 from flotilla.ops.plan.load import Load, LoadError
 from flotilla.ops.plan.sizing import Limits, Plan, hangs_on, plan
 from flotilla.ops.plan.usage import usage
+from flotilla.realtime.conf import RealtimeConfig
 
 COSTS, LIMITS = read(), Limits()
 
@@ -86,6 +88,7 @@ def test_more_redises_share_what_is_published_and_not_what_each_instance_asks_of
         ({"users": 10, "rooms": 2, "rate": 1, "reconnects": -1}, "--reconnects"),
         ({"users": 10, "rooms": 2, "rate": 1, "history_size": 0}, "--history 0"),
         ({"users": 10, "rooms": 2, "rate": 1, "check_every": 0.0}, "--check-every"),
+        ({"users": 10, "rooms": 2, "rate": 1, "history_ttl": float("inf")}, "--history-ttl"),
         ({"users": 10, "rooms": 2, "rate": 1, "devices": float("inf")}, "--devices"),
     ],
 )
@@ -119,6 +122,25 @@ def test_the_clients_of_a_dead_instance_come_back_where_there_is_room() -> None:
     assert made.usage.instance < death.after < 1
     assert death.during <= 1
     assert instance_dies(planned(users=10, rooms=1, rate=1)).back_after is None
+
+
+def test_clients_whose_coming_costs_nothing_are_back_as_soon_as_they_try() -> None:
+    """By a file of costs in which noise has made a cost 0."""
+    free = {"come_us": 0.0, "redis_come_us": 0.0, "redis_go_us": 0.0}
+    things = ("connection", "user", "subscription", "presence")
+    costs = msgspec.structs.replace(
+        COSTS, **{name: msgspec.structs.replace(getattr(COSTS, name), **free) for name in things}
+    )
+    death = instance_dies(plan(Load.of(users=200_000, rooms=20_000, rate=1_000), costs, LIMITS))
+    assert death.back_after == RETRY
+    assert death.during == death.after
+
+
+def test_a_plan_is_for_the_settings_that_an_installation_has() -> None:
+    """Unless it is told others."""
+    assert Load.of(users=1, rooms=1, rate=1).check_every == RealtimeConfig().position_check_interval
+    assert RealtimeConfig().lease_ttl < LEASE
+    assert RealtimeConfig().ping_interval < SILENT
 
 
 def test_a_redis_holds_its_part() -> None:

@@ -26,9 +26,10 @@ from flotilla import (
     publish,
     unsubscribe,
 )
+from flotilla.realtime.engine import pages
 from flotilla.realtime.engine.publication import StreamPosition
 from flotilla.realtime.node.node import Node
-from flotilla.realtime.protocol.codes import CommandError
+from flotilla.realtime.protocol.codes import CommandError, ErrorCode
 from flotilla.store import StoreUnavailable, get_store
 from flotilla.store.shards import reset_store
 from tests.realtime.client.peers import Peer
@@ -188,6 +189,17 @@ class TestReading:
         assert [one["offset"] for one in history(ROOM, since=since, reverse=True).publications] == [1]
         assert history(ROOM, since=StreamPosition("", 0), reverse=True).publications == []
         assert history(ROOM, limit=0) == ([], 4, last.epoch)
+
+    def test_history_that_is_too_large_for_an_answer(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """It is refused, and read in parts."""
+        for number in range(4):
+            publish(ROOM, number)
+        monkeypatch.setattr(pages, "MOST_BYTES", 30)
+        for reading in (lambda: history(ROOM), lambda: asyncio.run(ahistory(ROOM))):
+            with pytest.raises(CommandError) as refused:
+                reading()
+            assert refused.value.code == ErrorCode.LIMIT_EXCEEDED
+        assert len(history(ROOM, limit=2).publications) == 2
         with pytest.raises(CommandError) as caught:
             history(ROOM, since=StreamPosition("other", 2))
         assert caught.value.code == 112

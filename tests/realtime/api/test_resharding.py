@@ -2,19 +2,22 @@
 
 Each Store is a process; what it wrote is looked for by one with the new list."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
 from flotilla.presence.outbox import part_keys
-from flotilla.realtime.api.resharding import Refused, Resharding
+from flotilla.realtime.api import resharding
+from flotilla.realtime.api.resharding import Refused, Resharding, Server
 from flotilla.realtime.blocks import blocklist
 from flotilla.realtime.conf import ChannelOptions
 from flotilla.realtime.engine.broker import Broker
+from flotilla.realtime.engine.map_calls import due_key
 from flotilla.realtime.engine.maps import Maps
-from flotilla.store import Store, StoreRefused, layout, placement_of
-from flotilla.store.placement import partition_placement
+from flotilla.store import Store, StoreRefused, layout_marks, placement_of
+from flotilla.store.placement import PARTITIONS, partition_placement
 from tests.store.redis_process import RedisProcess
 
 OPTIONS = ChannelOptions(history_size=100, history_ttl=60, history_meta_ttl=7200)
@@ -99,7 +102,7 @@ def _judge(store: Store, before: dict[str, tuple[str, list[bytes]]], redises: li
     assert sum(numbers) == of * EVENTS
 
 
-@pytest.mark.parametrize(("old", "new"), [("0", "01"), ("01", "0")])
+@pytest.mark.parametrize(("old", "new"), [("0", "01"), ("01", "0"), ("0", "1"), ("01", "10")])
 def test_a_switch_that_was_done_is_not_done_again(redises: list[RedisProcess], old: str, new: str) -> None:
     with _process(redises, old) as store:
         store.shards[0].execute_sync("PING")
@@ -175,29 +178,51 @@ def test_there_and_back_ends_every_position_of_what_was_elsewhere(redises: list[
             assert len(bodies) == (5 if name in moved else 3)
 
 
-@pytest.mark.parametrize("after", ["prepare", "end", "copied"])
+class _Killed(BaseException):
+    """The command is killed."""
+
+
+def _killed_at(monkeypatch: pytest.MonkeyPatch, word: str, times: int = 1) -> None:
+    """Kill it before this command is sent, or HSET of this field, for the so many-th time."""
+    send, left = Server.many, [times]
+
+    def many(self: Server, commands: Iterable[Sequence[Any]]) -> list[Any]:
+        every = list(commands)
+        if any(word == command[0] or (command[0] == "HSET" and word in command) for command in every):
+            left[0] -= 1
+            if not left[0]:
+                raise _Killed
+        return send(self, every)
+
+    monkeypatch.setattr(Server, "many", many)
+
+
+def _noted(redises: list[RedisProcess]) -> list[list[bytes]]:
+    """Which maps each Redis knows to have an entry with an end."""
+    keys = [due_key(partition_placement(number)) for number in range(PARTITIONS)]
+    return [sorted(channel for key in keys for channel in one.ask("ZRANGE", key, 0, -1)) for one in redises]
+
+
+@pytest.mark.parametrize("after", ["prepare", "end", "RESTORE", "ZADD", "moved"])
 def test_a_step_is_taken_back(redises: list[RedisProcess], after: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The old layout goes on with everything, and nothing is left of the attempt."""
     with _process(redises, "01") as store:
         before = _fill(store)
-    keys = [one.ask("KEYS", "*") for one in redises]
+    keys, noted = [one.ask("KEYS", "*") for one in redises], _noted(redises)
     with _work(redises, "01", "120") as work:
         work.prepare()
         if after != "prepare":
             work.end(1.0)
-        if after == "copied":
-
-            def killed(*_: object) -> None:
-                raise KeyboardInterrupt
-
-            monkeypatch.setattr(Resharding, "_move_partitions", killed)
-            with pytest.raises(KeyboardInterrupt):
-                work.move()
-            assert redises[2].ask("DBSIZE") > 10
+        if after not in ("prepare", "end"):
+            with monkeypatch.context() as killed:
+                _killed_at(killed, after, 3 if after == "ZADD" else 1)
+                with pytest.raises(_Killed):
+                    work.move()
         work.abort()
     with _process(redises, "01") as store:
         _judge(store, before, redises, 2)
     assert [_ours(one.ask("KEYS", "*")) for one in redises] == [_ours(found) for found in keys]
+    assert _noted(redises) == noted
 
 
 def _ours(keys: list[bytes]) -> list[bytes]:
@@ -205,34 +230,32 @@ def _ours(keys: list[bytes]) -> list[bytes]:
     return sorted(key for key in keys if b":layout" not in key and b":made:" not in key)
 
 
-def test_a_command_that_was_killed_is_called_again(redises: list[RedisProcess]) -> None:
+@pytest.mark.parametrize(
+    ("word", "times"),
+    [("RESTORE", 2), ("ZADD", 3), ("moved", 2), *(("UNLINK", times) for times in (1, 5, 12, 20)), ("RPUSH", 2)],
+)
+def test_a_command_that_was_killed_is_called_again(
+    redises: list[RedisProcess], monkeypatch: pytest.MonkeyPatch, word: str, times: int
+) -> None:
     """At each place: the end is the same."""
-    for place in ("_copy", "_move_partitions", "_place"):
-        for one in redises:
-            one.ask("FLUSHALL")
-        with _process(redises, "01") as store:
-            before = _fill(store)
-        with _work(redises, "01", "2") as work, pytest.MonkeyPatch.context() as patch:
-            work.prepare()
-            work.end(1.0)
-            real, calls = getattr(Resharding, place), []
-
-            def killed(*args: object, real: object = real, calls: list[int] = calls) -> object:
-                calls.append(1)
-                if len(calls) > 1:
-                    raise KeyboardInterrupt
-                return real(*args)  # type: ignore[operator]
-
-            patch.setattr(Resharding, place, killed)
-            with pytest.raises(KeyboardInterrupt):
-                work.move()
-        with _work(redises, "01", "2") as work:
-            work.prepare()
-            work.end(1.0)
+    monkeypatch.setattr(resharding, "BATCH", 30)
+    with _process(redises, "01") as store:
+        before = _fill(store)
+    maps = sorted(channel for found in _noted(redises) for channel in found)
+    with _work(redises, "01", "2") as work, monkeypatch.context() as killed:
+        work.prepare()
+        work.end(1.0)
+        _killed_at(killed, word, times)
+        with pytest.raises(_Killed):
             work.move()
-            work.open()
-        with _process(redises, "2") as store:
-            _judge(store, before, redises, 2)
+    with _work(redises, "01", "2") as work:
+        work.prepare()
+        work.end(1.0)
+        work.move()
+        work.open()
+    assert _noted(redises) == [[], [], maps]
+    with _process(redises, "2") as store:
+        _judge(store, before, redises, 2)
 
 
 def test_what_is_in_use_is_not_taken(redises: list[RedisProcess]) -> None:
@@ -249,4 +272,18 @@ def test_what_is_in_use_is_not_taken(redises: list[RedisProcess]) -> None:
         work.end(0.1)
     with _work(redises, "0", "0") as work:
         assert work.look()[0].state == ""
-    assert layout.CODE == "LAYOUT"
+    assert layout_marks.CODE == "LAYOUT"
+
+
+def test_a_prefix_may_look_like_the_name_of_a_key(redises: list[RedisProcess], settings: Any) -> None:
+    settings.REALTIME_PREFIX = "a:pe-b:once:*"
+    with _process(redises, "01") as store:
+        before = _fill(store)
+    with _work(redises, "01", "2") as work:
+        work.prepare()
+        work.end(1.0)
+        work.move()
+        assert work.stray() == 0
+        work.open()
+    with _process(redises, "2") as store:
+        _judge(store, before, redises, 2)

@@ -16,6 +16,7 @@ from flotilla.realtime.api import views
 from flotilla.realtime.api.keys import holder
 from flotilla.realtime.api.methods import METHODS
 from flotilla.realtime.api.publishing import broker, options_of
+from flotilla.realtime.engine import pages
 from flotilla.realtime.node.node import Node
 from flotilla.realtime.protocol.codes import CommandError
 from flotilla.store import get_store
@@ -198,6 +199,16 @@ class TestPublishing:
         assert (await api("publish", channel=ROOM, data=1, key="x"))["error"]["code"] == 107
         responses = (await api("broadcast", channels=["wall:a", ROOM], data=1, key="x"))["result"]["responses"]
         assert ["error" in one for one in responses] == [False, True]
+
+    async def test_history_of_any_length_has_a_size(self, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+        """All of it in one answer, read in parts; beyond the bound it is refused."""
+        for number in range(9):
+            await api("publish", channel=ROOM, data={"n": number})
+        monkeypatch.setattr(pages, "MAX_PUBLICATIONS", 2)
+        assert await api.data() == [{"n": number} for number in range(9)]
+        monkeypatch.setattr(pages, "MOST_BYTES", 60)
+        assert (await api("history", channel=ROOM, limit=-1))["error"]["code"] == 106
+        assert len((await api("history", channel=ROOM, limit=3))["result"]["publications"]) == 3
 
     async def test_a_publication_asks_for_deltas(self, api: Api) -> None:
         """Whoever delivers it sees that; nobody else does."""

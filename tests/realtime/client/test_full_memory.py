@@ -285,7 +285,7 @@ async def arrive(world: World) -> Any:
 async def stay(world: World) -> Any:
     """A process that uses the layout may go on, and another one comes."""
     layout = world.node.store.layout
-    keys, arguments = layout.places[0].question()
+    keys, arguments = layout.places[0].question(",".join(layout.ids), comes=False)
     assert (await world.run(LAYOUT, keys, *arguments))[0] == 1
     new = Layout(layout.urls)
     await asyncio.to_thread(new.enter)

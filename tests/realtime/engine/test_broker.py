@@ -62,12 +62,9 @@ async def ear(redis_url: str) -> AsyncIterator[Ear]:
 
 
 def keys_of_names(redis_process: RedisProcess) -> list[bytes]:
-    """Everything in Redis but the partitions themselves."""
-    return [
-        key
-        for key in redis_process.ask("KEYS", "*")
-        if not key.startswith((b"flotilla:partition:", b"flotilla:made:", b"flotilla:layout"))
-    ]
+    """Everything in Redis but the partitions and the layout."""
+    others = (b"flotilla:partition:", b"flotilla:made:", b"flotilla:layout", b"flotilla:virtual-shards:")
+    return [key for key in redis_process.ask("KEYS", "*") if not key.startswith(others)]
 
 
 def offsets(page: Page) -> list[int]:
@@ -252,6 +249,19 @@ class TestHistory:
         assert (offsets(page), page.overflow) == ([2, 3, 4], False)
         page = await broker.history(ROOM, OPTIONS, limit=-1, max_bytes=399)
         assert (offsets(page), page.overflow) == ([1, 2, 3], True)
+
+    async def test_no_more_is_read_than_the_bytes_allow(self, mortal_redis: RedisProcess) -> None:
+        """However long the stream is: what is beyond them would fill Redis's memory, and stop it meanwhile."""
+        store = Store([mortal_redis.url])
+        broker = Broker(store)
+        for _ in range(100):  # 12 MB
+            await broker.publish(ROOM, b"x" * 120_000, OPTIONS)
+        used = mortal_redis.ask("INFO", "memory")["used_memory"]
+        for words in ({}, {"reverse": True}, {"whole": True}, {"since": 20}):
+            page = await broker.history(ROOM, OPTIONS, limit=-1, max_bytes=300_000, **words)  # type: ignore[arg-type]
+            assert (len(page.publications), page.overflow) == (0 if "whole" in words else 2, True)
+        assert mortal_redis.ask("INFO", "memory")["used_memory_peak"] < used + 6_000_000
+        await store.close()
 
     async def test_a_publication_larger_than_a_page_is_a_page(self, broker: Broker) -> None:
         """Or nobody would ever get past it, in either direction."""

@@ -154,6 +154,7 @@ async def test_a_slot_that_moves_takes_its_subscriptions_along(cluster: RedisClu
         back.clear()
         await asyncio.to_thread(cluster.move_slot, slot, target)
         await until(lambda: asyncio.to_thread(subscribed, target, topic))  # noqa: B023  awaited here
+        await until(lambda: bool(back), what="it is told, which comes after the subscription")
         assert back == [layer.topics.host(topic)]
         await layer.group_send("room", {"type": "hello"})
         assert await heard(layer, mailbox) == {"type": "hello"}

@@ -160,8 +160,9 @@ def test_a_redis_that_takes_nothing_now_is_waited_for(
     with transaction.atomic(using=database):
         for number in range(2, 700):
             write("kept:1", b'{"data":%d}' % number, {}, using=database)
-    with Running(database, weak_store):
+    with contextlib.ExitStack() as running:
         with during(name, mortal_redis):
+            running.enter_context(Running(database, weak_store))  # not before, or everything may be sent by then
             until(lambda: stats_of(database).faults >= 4)
         until(lambda: stats_of(database).sent == 699)
     assert stream(weak_store, "kept:1") == list(range(1, 700))
