@@ -20,6 +20,7 @@ from flotilla.monitoring.exporter import Exporter
 from flotilla.monitoring.figures import WithOthers, figures_of
 from flotilla.monitoring.succession import Meeting
 from flotilla.realtime.server import private_files
+from tests.waiting import wait_until
 
 PATIENCE = 30.0
 PREDECESSOR = """
@@ -101,10 +102,7 @@ def read(port: int, query: str = "") -> str:
 
 
 def until(condition: Callable[[], object], what: str) -> None:
-    give_up = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < give_up, what
-        time.sleep(0.02)
+    wait_until(condition, what, PATIENCE)
 
 
 def test_the_port_is_given_when_its_process_drains(start: Start, successor: Callable[[int], Exporter]) -> None:

@@ -18,8 +18,8 @@ from flotilla.realtime.server.http.connection import HttpConnection
 from flotilla.realtime.server.http.request import MAX_HELD, logger
 from flotilla.realtime.server.traffic import traffic
 from flotilla.realtime.server.transports import unsent
-from tests.realtime.server.waiting import until
 from tests.realtime.server.wires import Server, Wire
+from tests.waiting import until
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 POST = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n"
