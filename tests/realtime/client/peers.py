@@ -68,6 +68,7 @@ class Peer:
     async def reply(self, id: int) -> dict[str, Any]:
         """The one reply to a command."""
         await until(lambda: self._replies(id) or self.socket.closed, what=f"reply {id}")
+        assert self._replies(id), f"closed with {self.socket.closed} before reply {id}: {self.socket.lines[-3:]}"
         (found,) = self._replies(id)
         return {key: value for key, value in found.items() if key != "id"}
 
