@@ -273,6 +273,70 @@ async def test_nothing_is_left_of_it_without_the_garbage_collector(
         gc.enable()
 
 
+class Aborted(Exception):
+    """What Django's handler makes of the disconnect."""
+
+
+class Held:
+    """A response."""
+
+
+async def test_nothing_stays_of_a_response_whose_application_waits_for_the_disconnect_beside(wire: Wire) -> None:
+    """As Django's: an exception would hold the handler's frame, which holds the task that holds the exception."""
+    served, responses, aborted = Served(wire), list[weakref.ref[Held]](), list[bool]()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        response = Held()
+        responses.append(weakref.ref(response))
+
+        async def listen() -> None:
+            assert (await receive())["type"] == "http.disconnect"
+            aborted.append(True)
+            raise Aborted
+
+        tasks = [asyncio.create_task(listen()), asyncio.create_task(hello(scope, receive, send))]
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in tasks:
+            try:
+                if not task.done():
+                    task.cancel()
+                await task
+            except (Aborted, asyncio.CancelledError):
+                continue
+
+    served.app = app
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(3):
+            wire.push(GET)
+            await served.answer()
+            await until(lambda: not served.factory.requests, "the application has ended")
+        assert [one() for one in responses] == [None] * 3
+        assert not aborted
+    finally:
+        gc.enable()
+
+
+async def test_an_application_that_goes_on_behind_its_response_is_told_of_the_end(wire: Wire) -> None:
+    """Also where it waited for that before it answered."""
+    served, told = Served(wire), list[str]()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        waiting = asyncio.create_task(receive())
+        await asyncio.sleep(0)
+        await hello(scope, receive, send)
+        told.append((await waiting)["type"])
+        told.append((await receive())["type"])
+
+    served.app = app
+    wire.push(GET * 2)
+    await until(lambda: len(told) == 4, "both have ended")
+    assert told == ["http.disconnect"] * 4
+
+
 async def test_an_idle_connection_that_still_reads_is_not_idle(wire: Wire) -> None:
     served = Served(wire)
 
