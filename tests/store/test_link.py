@@ -25,6 +25,11 @@ pytestmark = [pytest.mark.asyncio, pytest.mark.usefixtures("implementation")]
 Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
+@pytest.fixture
+def redis_process(by_itself: None, redis_process: RedisProcess) -> RedisProcess:
+    return redis_process
+
+
 def link_to(url: str, timeout: float = 2.0) -> Link:
     pool = aioredis.ConnectionPool.from_url(
         url, protocol=2, socket_timeout=timeout, socket_connect_timeout=timeout, retry=Retry(NoBackoff(), 0)
