@@ -15,7 +15,10 @@ from flotilla.realtime.engine.broker import Broker
 from flotilla.realtime.engine.maps import Maps
 from flotilla.store import Store, StoreRefused, layout, placement_of
 from flotilla.store.placement import partition_placement
+from tests.store import cluster_process
 from tests.store.redis_process import RedisProcess
+
+pytestmark = pytest.mark.skipif(cluster_process.CHOSEN, reason="it is about a list of Redises")
 
 OPTIONS = ChannelOptions(history_size=100, history_ttl=60, history_meta_ttl=7200)
 NAMES = [f"room:{number}" for number in range(60)]
