@@ -255,7 +255,7 @@ def test_who_waits_for_the_last_reading_is_told_when_it_was(successor: Callable[
     """By somebody who reads regularly; a process that nobody reads ends at once."""
     exporter = successor(0)
     assert exporter.opened.wait(PATIENCE)
-    asyncio.run(asyncio.wait_for(exporter.last_read(), 5))
+    asyncio.run(asyncio.wait_for(exporter.last_read(), PATIENCE))
     for _ in range(2):
         read(exporter.port)
         time.sleep(0.5)  # the period of a reader

@@ -21,6 +21,7 @@ import redis
 from flotilla.presence import Announcement, Presence, Reaped
 from flotilla.store import Store, StoreUnavailable
 from tests.store import cluster_process
+from tests.store.places import STORES_OWN
 
 TTL = 1.2
 RENEW = 0.4
@@ -211,8 +212,7 @@ def without_ttl(server: PrivateRedis) -> list[bytes]:
 
 def of_names(client: "redis.Redis") -> list[bytes]:
     """Every key but those of the partitions themselves, and of the layout."""
-    others = (b"flotilla:partition:", b"flotilla:made:", b"flotilla:layout", b"flotilla:virtual-shards:")
-    return [key for key in client.scan_iter() if not key.startswith(others)]
+    return [key for key in client.scan_iter() if not key.startswith(STORES_OWN)]
 
 
 def drifted(server: PrivateRedis) -> list[str]:

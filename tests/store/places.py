@@ -7,6 +7,9 @@ from flotilla.store.conf import get_store_config
 from flotilla.store.placement import partition_placement, partitions_of
 from tests.store import cluster_process
 
+STORES_OWN = (b"flotilla:partition:", b"flotilla:made:", b"flotilla:layout", b"flotilla:virtual-shards:")
+"""How keys begin that stay: of the partitions and of the layout. All others belong to somebody's name."""
+
 
 def partitions() -> list[Placement]:
     """The place of every partition, of all shards of a cluster."""

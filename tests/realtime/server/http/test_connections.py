@@ -19,7 +19,7 @@ from flotilla.realtime.server.http.request import MAX_HELD, logger
 from flotilla.realtime.server.traffic import traffic
 from flotilla.realtime.server.transports import unsent
 from tests.realtime.server.wires import Server, Wire
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 POST = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n"
@@ -186,7 +186,7 @@ async def test_a_response_has_time_until_it_begins_and_then_as_long_as_it_takes(
         assert (await served.answer()).startswith(b"HTTP/1.1 200 ")
     else:
         assert (await served.answer(b"60 s")).startswith(b"HTTP/1.1 503 ")
-        await asyncio.wait_for(ends.wait(), 5)
+        await asyncio.wait_for(ends.wait(), PATIENCE)
 
 
 async def test_an_application_whose_client_is_gone_is_cancelled_in_the_end(wire: Wire) -> None:
@@ -208,7 +208,7 @@ async def test_an_application_whose_client_is_gone_is_cancelled_in_the_end(wire:
     await asyncio.sleep(0)
     assert not cancelled.is_set()
     served.factory.look_after_busy(-1)
-    await asyncio.wait_for(cancelled.wait(), 5)
+    await asyncio.wait_for(cancelled.wait(), PATIENCE)
     await until(lambda: not served.factory.requests, "it is forgotten")
 
 
