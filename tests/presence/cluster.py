@@ -19,6 +19,7 @@ from flotilla.store import Store, StoreUnavailable
 from tests.store import cluster_process
 from tests.store.places import STORES_OWN
 from tests.store.redis_process import RedisProcess
+from tests.waiting import until
 
 TTL = 1.2
 RENEW = 0.4
@@ -152,20 +153,20 @@ Maker = Callable[..., Awaitable[Instance]]
 
 async def eventually(condition: Callable[[], bool | Awaitable[bool]], what: str = "", within: float = DEADLINE) -> None:
     """Wait for a condition; while Redis is away it does not hold."""
-    deadline = time.monotonic() + within
-    while True:
+
+    async def holds() -> bool:
         with contextlib.suppress(StoreUnavailable):
             outcome = condition()
-            if outcome if isinstance(outcome, bool) else await outcome:
-                return
-        assert time.monotonic() < deadline, f"never: {what or condition}"
-        await asyncio.sleep(0.01)
+            return outcome if isinstance(outcome, bool) else await outcome
+        return False
+
+    await until(holds, what or repr(condition), within, every=0.01)
 
 
 async def passes(seconds: float) -> None:
     """Let time pass, where the passing is the point: leases run out by it."""
-    until = time.monotonic() + seconds
-    await eventually(lambda: time.monotonic() >= until, within=seconds + DEADLINE)
+    over = time.monotonic() + seconds
+    await eventually(lambda: time.monotonic() >= over, within=seconds + DEADLINE)
 
 
 def without_ttl(server: PrivateRedis) -> list[bytes]:
