@@ -21,7 +21,7 @@ logger = logging.getLogger("flotilla.realtime.http")
 MAX_HELD = 256 * 1024  # bytes of a body that the application has not taken
 MAX_IGNORED = 100  # parts of a response that an application sends when it is over
 PIECE = 64 * 1024  # bytes of a response that are written at once
-ENDS_WITHIN = 0.1  # seconds that an application has to end by itself when its response is complete
+ENDS_WITHIN = 0.02  # seconds that an application has to end by itself when its response is complete
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 DISCONNECT = {"type": "http.disconnect"}
 
