@@ -146,7 +146,7 @@ def test_member_who_is_taken_out_in_the_admin_is_told_at_once(
     membership.locator("input[name$=DELETE]").check()
     admin.click("[name=_continue]")
     expect(bob.locator("#state")).to_have_text(
-        "You are not a member of this room.", timeout=5_000
+        "You are not a member of this room.", timeout=20_000
     )  # a round takes 30 s
     expect(bob.locator("[name=text]")).to_be_disabled()
     expect(ann.locator("#people")).to_have_text("ann")

@@ -1,6 +1,5 @@
 """Stream positions and recovery, case by case, and what happens when the layer loses something."""
 
-import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +10,7 @@ from flotilla.store import placement_of
 from tests.cluster.support.api_client import Api
 from tests.cluster.support.driven import on_every_pair
 from tests.cluster.support.harness import Cluster
-from tests.cluster.support.processes import PATIENCE, eventually
+from tests.cluster.support.processes import eventually
 from tests.cluster.support.protobuf_client import ProtobufClient
 from tests.cluster.support.raw_client import Message, RawClient, token
 from tests.cluster.support.sdk import MakeClient
@@ -82,9 +81,10 @@ async def test_recovery(
 
 
 async def _until_forgotten(client: RawClient, channel: str) -> None:
-    async with asyncio.timeout(PATIENCE):
-        while (await client.call("history", channel=channel, limit=1))["history"]["publications"]:
-            await asyncio.sleep(0.1)
+    async def forgotten() -> bool:
+        return not (await client.call("history", channel=channel, limit=1))["history"]["publications"]
+
+    await eventually(forgotten, "nothing is kept")
 
 
 async def test_server_side_subscriptions_recover_through_connect(cluster: Cluster, api: Api) -> None:

@@ -110,9 +110,13 @@ async def test_javascript_client_that_bounces_is_present(
         channel = fresh("open")
         await client.bounce(channel)
         await client.seen.event("subscribed", channel)
-        async with RawClient(cluster[1].url) as observer, asyncio.timeout(20):
+        async with RawClient(cluster[1].url) as observer:
             await observer.connect("eve")
             await observer.subscribe(channel)
-            while client.seen.client not in (await observer.call("presence", channel=channel))["presence"]["presence"]:
-                await asyncio.sleep(0.05)
+
+            async def is_present(observer: RawClient = observer, channel: str = channel) -> bool:
+                found = await observer.call("presence", channel=channel)
+                return client.seen.client in found["presence"]["presence"]
+
+            await eventually(is_present, "it is present")
         await client.unsubscribe(channel)

@@ -119,14 +119,8 @@ async def equals(page: Any, rows: dict[str, int]) -> Told:
 
 
 async def _until(ask: Any, what: str) -> Told:
-    said = None
-    try:
-        async with asyncio.timeout(60):
-            while (said := await ask()) is None:
-                await asyncio.sleep(0.05)
-    except TimeoutError:
-        raise AssertionError(f"not within 60 s: {what}") from None
-    return said
+    found: Told = await eventually(ask, what, 60)
+    return found
 
 
 async def test_pages_are_right_through_cuts_and_outages(pair: Cluster) -> None:

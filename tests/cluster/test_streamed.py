@@ -20,6 +20,7 @@ from tests.cluster.support.api_client import Api
 from tests.cluster.support.balancer import any_certificate
 from tests.cluster.support.generic_server import Server
 from tests.cluster.support.harness import CONFIG, SECRET, Cluster, running
+from tests.cluster.support.processes import eventually
 from tests.cluster.support.raw_client import token
 from tests.cluster.support.streamed import (
     Streamed,
@@ -54,6 +55,10 @@ async def present(api: Api, channel: str) -> int:
     return int(stats.num_clients)
 
 
+async def nobody(api: Api, channel: str) -> bool:
+    return await present(api, channel) == 0
+
+
 @pytest.mark.parametrize("transport", STREAMS)
 @pytest.mark.parametrize("at", EVERY_SERVER)
 async def test_commands_go_through_another_instance(cluster: Cluster, fresh: Fresh, at: int, transport: str) -> None:
@@ -77,9 +82,7 @@ async def test_a_client_that_is_gone_leaves_its_channels(cluster: Cluster, api: 
         connected = await stream.find("connect")
         await stream.find("subscribe")
 
-    async with asyncio.timeout(10):
-        while await present(api, channel):
-            await asyncio.sleep(0.05)
+    await eventually(lambda: nobody(api, channel), "nobody is there")
     # lately ended: not a stranger's, and not an error
     assert await emulate(cluster[at].port, connected, {"id": 9, "presence": {"channel": channel}}) == 204
 

@@ -1,6 +1,5 @@
 """A real Chromium: a plain EventSource that comes back by itself and misses nothing, and pages of other origins."""
 
-import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
@@ -10,17 +9,15 @@ from playwright.async_api import Page, async_playwright
 
 from tests.cluster.support.api_client import Api
 from tests.cluster.support.balancer import Balancer
+from tests.cluster.support.chromium import ARGUMENTS, EXECUTABLE
 from tests.cluster.support.harness import CONFIG, Cluster, running
+from tests.cluster.support.processes import eventually
 from tests.cluster.support.raw_client import token
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(120)]
 
 Fresh = Callable[[str], str]
-ARGUMENTS = (
-    *("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"),
-    "--disable-features=LocalNetworkAccessChecks",  # a page from elsewhere may ask this machine, where the tests serve
-)
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+FROM_ELSEWHERE = "--disable-features=LocalNetworkAccessChecks"  # such a page may ask this machine, where tests serve
 LISTEN = """(query) => {
   window.seen = [];
   window.source = new EventSource(`/connection/uni_sse?${query}`);
@@ -43,10 +40,10 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 @pytest_asyncio.fixture
 async def page() -> AsyncIterator[Page]:
-    if CHROMIUM is None:
+    if EXECUTABLE is None:
         pytest.skip("no Chromium on the PATH")
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        browser = await playwright.chromium.launch(executable_path=EXECUTABLE, args=[*ARGUMENTS, FROM_ELSEWHERE])
         yield await browser.new_page()
         await browser.close()
 
@@ -89,11 +86,10 @@ async def test_a_plain_event_source_comes_back_by_itself_and_misses_nothing(
             return found
 
         async def saw(upto: int) -> None:
-            for _ in range(300):
-                if await numbers() == list(range(upto)):
-                    return
-                await page.wait_for_timeout(100)
-            raise AssertionError(f"{await numbers()} and not {upto}")
+            async def all_of_them() -> bool:
+                return await numbers() == list(range(upto))
+
+            await eventually(all_of_them, f"{upto} publications", 30)
 
         await page.wait_for_function("() => window.seen.length > 0")
         name = await page.evaluate("() => window.seen[0].connect.data.instance")

@@ -129,9 +129,11 @@ async def test_pings_keep_who_says_nothing(pair: Cluster, clients: Clients) -> N
 
 async def nobody_left(witness: DrivenClient, channel: str) -> None:
     """Wait until nobody is present, as a witness sees it."""
-    async with asyncio.timeout(AT_ONCE):
-        while (await witness.presence_stats(channel))["num_clients"]:
-            await asyncio.sleep(0.05)  # between two questions
+
+    async def nobody() -> bool:
+        return not (await witness.presence_stats(channel))["num_clients"]
+
+    await eventually(nobody, "nobody is left", AT_ONCE)
 
 
 async def test_a_killed_instance_costs_nothing(pair: Cluster, http: str, clients: Clients) -> None:

@@ -91,6 +91,7 @@ async def test_a_silent_database_holds_one_thread_however_often_it_is_asked(
             health._running.clear()
             found = await health.ready()
             assert found["checks"]["database"]["problem"] == "no answer within 0.05 s"
+        await until(lambda: asked)
         assert len(asked) == 1
     finally:
         over.set()

@@ -17,6 +17,7 @@ from flotilla.store.errors import StoreRefused, refused
 from flotilla.store.fitness import require_fit
 from flotilla.store.own_names import name_per_shard
 from flotilla.store.shards import reset_store
+from tests.store.places import STORES_OWN
 from tests.store.redis_process import RedisProcess, until
 
 pytestmark = pytest.mark.asyncio
@@ -221,11 +222,7 @@ async def test_trying_leaves_nothing_that_stays(store: Store, redis_process: Red
     await probe.run()
     after = {key: redis_process.ask("HGETALL", key) for key in redis_process.ask("KEYS", "flotilla:partition:*")}
     assert before == after
-    rest = [
-        key
-        for key in redis_process.ask("KEYS", "*")
-        if not key.startswith((b"flotilla:partition:", b"flotilla:layout"))
-    ]
+    rest = [key for key in redis_process.ask("KEYS", "*") if not key.startswith(STORES_OWN)]
     assert rest
     assert all(0 < redis_process.ask("PTTL", key) <= 11_000 for key in rest)  # 10 s, and one for the next renewal
     assert redis_process.ask("PUBSUB", "CHANNELS") == []

@@ -20,6 +20,7 @@ from flotilla.monitoring.exporter import Exporter
 from flotilla.monitoring.figures import WithOthers, figures_of
 from flotilla.monitoring.succession import Meeting
 from flotilla.realtime.server import private_files
+from tests.waiting import wait_until
 
 PATIENCE = 30.0
 PREDECESSOR = """
@@ -101,10 +102,7 @@ def read(port: int, query: str = "") -> str:
 
 
 def until(condition: Callable[[], object], what: str) -> None:
-    give_up = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < give_up, what
-        time.sleep(0.02)
+    wait_until(condition, what, PATIENCE)
 
 
 def test_the_port_is_given_when_its_process_drains(start: Start, successor: Callable[[int], Exporter]) -> None:
@@ -257,7 +255,7 @@ def test_who_waits_for_the_last_reading_is_told_when_it_was(successor: Callable[
     """By somebody who reads regularly; a process that nobody reads ends at once."""
     exporter = successor(0)
     assert exporter.opened.wait(PATIENCE)
-    asyncio.run(asyncio.wait_for(exporter.last_read(), 5))
+    asyncio.run(asyncio.wait_for(exporter.last_read(), PATIENCE))
     for _ in range(2):
         read(exporter.port)
         time.sleep(0.5)  # the period of a reader

@@ -6,14 +6,10 @@ Times are a fifth of the real ones or so, and no shorter: a busy machine stalls 
 import asyncio
 import contextlib
 import secrets
-import shutil
 import signal
-import subprocess
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Any
 
 import redis
@@ -21,6 +17,9 @@ import redis
 from flotilla.presence import Announcement, Presence, Reaped
 from flotilla.store import Store, StoreUnavailable
 from tests.store import cluster_process
+from tests.store.places import STORES_OWN
+from tests.store.redis_process import RedisProcess
+from tests.waiting import until
 
 TTL = 1.2
 RENEW = 0.4
@@ -29,56 +28,23 @@ TIMEOUT = 5.0 if cluster_process.CHOSEN else 1.0  # of a call to Redis; no node 
 DEADLINE = 30.0
 
 
-class PrivateRedis:
-    """A redis-server of our own on a Unix socket."""
-
-    def __init__(self) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="flotilla-"))
-        self.socket = self.folder / "redis.sock"
-        self.url = f"unix://{self.socket}"
-        self.process: subprocess.Popen[bytes] | None = None
-        self.start()
-
-    def start(self) -> None:
-        command = ["redis-server", "--port", "0", "--unixsocket", str(self.socket), "--dir", str(self.folder)]
-        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        self.process = subprocess.Popen([*command, "--save", ""], **quiet)  # type: ignore[call-overload]
-        deadline = time.monotonic() + DEADLINE
-        while True:
-            with contextlib.suppress(redis.ConnectionError), self.client() as client:
-                if client.ping():
-                    return
-            assert time.monotonic() < deadline, "redis-server did not start"
+class PrivateRedis(RedisProcess):
+    """A Redis that is paused, and comes back as it was when it was saved."""
 
     def client(self) -> "redis.Redis":
         return redis.Redis(unix_socket_path=str(self.socket), socket_timeout=DEADLINE)
 
     def pause(self) -> None:
-        assert self.process is not None
-        self.process.send_signal(signal.SIGSTOP)
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
 
     def resume(self) -> None:
-        assert self.process is not None
-        self.process.send_signal(signal.SIGCONT)
-
-    def kill(self) -> None:
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait()
-            self.process = None
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
 
     def snapshot(self) -> None:
-        """What `restart` will bring back."""
-        with self.client() as client:
-            client.save()
-
-    def restart(self) -> None:
-        self.kill()
-        self.start()
-
-    def close(self) -> None:
-        self.kill()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """What it has when it is started again."""
+        self.ask("SAVE")
 
 
 class Ear:
@@ -187,20 +153,20 @@ Maker = Callable[..., Awaitable[Instance]]
 
 async def eventually(condition: Callable[[], bool | Awaitable[bool]], what: str = "", within: float = DEADLINE) -> None:
     """Wait for a condition; while Redis is away it does not hold."""
-    deadline = time.monotonic() + within
-    while True:
+
+    async def holds() -> bool:
         with contextlib.suppress(StoreUnavailable):
             outcome = condition()
-            if outcome if isinstance(outcome, bool) else await outcome:
-                return
-        assert time.monotonic() < deadline, f"never: {what or condition}"
-        await asyncio.sleep(0.01)
+            return outcome if isinstance(outcome, bool) else await outcome
+        return False
+
+    await until(holds, what or repr(condition), within, every=0.01)
 
 
 async def passes(seconds: float) -> None:
     """Let time pass, where the passing is the point: leases run out by it."""
-    until = time.monotonic() + seconds
-    await eventually(lambda: time.monotonic() >= until, within=seconds + DEADLINE)
+    over = time.monotonic() + seconds
+    await eventually(lambda: time.monotonic() >= over, within=seconds + DEADLINE)
 
 
 def without_ttl(server: PrivateRedis) -> list[bytes]:
@@ -211,8 +177,7 @@ def without_ttl(server: PrivateRedis) -> list[bytes]:
 
 def of_names(client: "redis.Redis") -> list[bytes]:
     """Every key but those of the partitions themselves, and of the layout."""
-    others = (b"flotilla:partition:", b"flotilla:made:", b"flotilla:layout", b"flotilla:virtual-shards:")
-    return [key for key in client.scan_iter() if not key.startswith(others)]
+    return [key for key in client.scan_iter() if not key.startswith(STORES_OWN)]
 
 
 def drifted(server: PrivateRedis) -> list[str]:

@@ -111,7 +111,8 @@ async def test_truth_returns_after_any_faults(make: Maker, server: PrivateRedis,
             server.resume()
         else:
             server.snapshot() if fault == "snapshot" else None
-            server.restart()
+            server.kill()
+            server.start()
         await working
         await eventually(crowd.agrees, f"agreement after {fault}")
         assert drifted(server) == [], fault
@@ -149,7 +150,8 @@ async def test_who_comes_and_goes_quickly_is_where_it_was_asked_to_be_last(
             asyncio.get_running_loop().call_later(1.5, server.resume)
         elif step == 60 and fault != "none":
             server.snapshot() if fault == "snapshot" else None
-            server.restart()
+            server.kill()
+            server.start()
         await asyncio.sleep(0 if chance.random() < 0.7 else 0.01)
     stay, go = names[:3], names[3:]
     last = [*(asyncio.ensure_future(enter_at_last(a, client)) for client in stay)]

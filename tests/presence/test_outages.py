@@ -79,7 +79,8 @@ async def test_redis_restarted_empty_is_filled_again_silently(
     pair: tuple[Instance, Instance], server: PrivateRedis
 ) -> None:
     names = [one.incarnation for one in pair]
-    server.restart()
+    server.kill()
+    server.start()
     ear = Ear(server)
     await whole_again(pair, FULL)
     await nobody_reaped(pair, names)
@@ -134,7 +135,8 @@ async def test_restart_from_a_snapshot_newer_than_the_last_mark_is_noticed(make:
     await eventually(lambda: a._repair._marks != marks, "a mark")
     server.snapshot()
     await a.add(ROOM, "a2", "a", b"a2")
-    server.restart()
+    server.kill()
+    server.start()
 
     async def back() -> bool:
         return await a.members(ROOM) == {"a1": b"a1", "a2": b"a2"}
@@ -273,7 +275,9 @@ class TestTwoShards:
         self, both: tuple[Instance, Instance], server: PrivateRedis, second_server: PrivateRedis, which: str
     ) -> None:
         names = [one.incarnation for one in both]
-        (server if which == "first" else second_server).restart()
+        lost = server if which == "first" else second_server
+        lost.kill()
+        lost.start()
         await self.everywhere(both, {"a1": b"a1", "b1": b"b1"})
         await nobody_reaped(both, names)
 
@@ -327,7 +331,8 @@ class TestTwoShards:
         """The first shard lost its state together with an instance; the second still has that one's entries."""
         a, b = both
         await a.crash()
-        server.restart()
+        server.kill()
+        server.start()
         await self.everywhere(both, {"b1": b"b1"})
         assert b.fencings == 0
 

@@ -11,6 +11,7 @@ import pytest
 from flotilla.realtime import outgoing_http
 from flotilla.realtime.outgoing_http import RequestFailed, ask, is_public
 from tests.realtime.access.test_jwks_fetch import certificate
+from tests.waiting import PATIENCE
 
 PRIVATE = [
     "127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.0", "224.0.0.1",
@@ -45,7 +46,7 @@ async def _asked(answer: bytes, method: str = "POST", **options: Any) -> tuple[A
     async with server:
         port = server.sockets[0].getsockname()[1]
         url = f"http://127.0.0.1:{port}/a%20b?c=d"
-        found = await ask(method, url, within=5, headers={"X-Said": "so"}, **options)
+        found = await ask(method, url, within=PATIENCE, headers={"X-Said": "so"}, **options)
     return found, bytes(heard)
 
 
@@ -91,10 +92,10 @@ async def test_an_address_that_is_not_allowed_is_not_connected_to() -> None:
         port = server.sockets[0].getsockname()[1]
         for host in ("127.0.0.1", "localhost"):
             with pytest.raises(RequestFailed, match="may not be asked"):
-                await ask("POST", f"http://{host}:{port}/", within=5, headers={}, allowed=is_public)
+                await ask("POST", f"http://{host}:{port}/", within=PATIENCE, headers={}, allowed=is_public)
         assert not came.is_set()
         with pytest.raises(RequestFailed):
-            await ask("POST", f"http://localhost:{port}/", within=5, headers={}, allowed=lambda _: True)
+            await ask("POST", f"http://localhost:{port}/", within=PATIENCE, headers={}, allowed=lambda _: True)
         assert came.is_set()
 
 
@@ -102,7 +103,7 @@ async def test_an_address_that_is_not_allowed_is_not_connected_to() -> None:
 async def test_a_name_that_is_none_is_a_failure() -> None:
     for host in ("name.invalid", "a" * 70):
         with pytest.raises(RequestFailed):
-            await ask("POST", f"http://{host}/", within=5, headers={}, allowed=is_public)
+            await ask("POST", f"http://{host}/", within=PATIENCE, headers={}, allowed=is_public)
 
 
 @pytest.mark.asyncio
@@ -125,7 +126,7 @@ async def test_over_tls_the_name_is_proven_though_an_address_was_chosen(
     server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
     async with server:
         port = server.sockets[0].getsockname()[1]
-        options: Any = {"within": 30, "headers": {}, "allowed": lambda _: True}
+        options: Any = {"within": PATIENCE, "headers": {}, "allowed": lambda _: True}
         assert (await ask("POST", f"https://127.0.0.1:{port}/", **options)).status == 204
         with pytest.raises(RequestFailed, match=r"CERTIFICATE_VERIFY_FAILED|doesn't match|mismatch"):
             await ask("POST", f"https://localhost:{port}/", **options)

@@ -22,6 +22,8 @@ CHOSEN = os.environ.get("FLOTILLA_TEST_ENGINE") == "cluster"
 
 _EVERYWHERE = {"FLUSHALL": b"OK", "SCRIPT": b"OK", "CONFIG": b"OK"}  # commands to all nodes, and what they say
 _ADDED = {"PUBSUB", "KEYS", "CLIENT", "DBSIZE"}  # commands to all nodes, whose answers are added
+_NAMED = {"MEMORY", "OBJECT"}  # commands whose key is behind the name of what they do
+_COUNTED = {"stats", "commandstats", "errorstats"}  # sections of INFO whose figures are added
 _HARMS = {"REPLICAOF", "SAVE", "BGSAVE", "ACL", "DEBUG", "SHUTDOWN"}
 
 
@@ -50,11 +52,12 @@ class ClusterProcess:
             return self._added(command)
         if name in ("EVAL", "EVALSHA"):
             return self._ask(self._node(str(command[3])), *command)
+        if name == "INFO" and set(map(str, command[1:])) & _COUNTED:
+            return _sum([self._ask(node, *command) for node in self.cluster.nodes])
         if len(command) < 2 or name in ("INFO", "PING"):
             return self._ask(self.cluster.nodes[0], *command)
-        return self._ask(
-            self._node(command[1].decode() if isinstance(command[1], bytes) else str(command[1])), *command
-        )
+        key = command[2 if name in _NAMED else 1]
+        return self._ask(self._node(key.decode() if isinstance(key, bytes) else str(key)), *command)
 
     def _added(self, command: tuple[Any, ...]) -> Any:
         answers = [self._ask(node, *command) for node in self.cluster.nodes]
@@ -113,3 +116,11 @@ class ClusterProcess:
 
     def _cannot(self, what: str) -> NoReturn:
         pytest.skip(f"no one Redis of a cluster is to have {what} here")
+
+
+def _sum(told: list[Any]) -> Any:
+    """What several nodes say, their numbers added."""
+    if isinstance(told[0], dict):
+        names = dict.fromkeys(name for one in told for name in one)
+        return {name: _sum([one[name] for one in told if name in one]) for name in names}
+    return sum(told) if all(isinstance(one, int | float) for one in told) else told[0]

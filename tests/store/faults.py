@@ -151,14 +151,7 @@ async def loading(server: RedisProcess) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        await until(lambda: asyncio.to_thread(_is_loaded, server), 30)
-
-
-def _is_loaded(server: RedisProcess) -> bool:
-    try:
-        return bool(server.ask("PING"))
-    except redis.ConnectionError:
-        return False
+        await until(lambda: asyncio.to_thread(server.answers), 30)
 
 
 @contextlib.asynccontextmanager

@@ -27,6 +27,13 @@ def shared_redis() -> Iterator[RedisProcess]:
 
 
 @pytest.fixture
+def by_itself() -> None:
+    """For tests of connections to one Redis: those to a cluster are looked at in `tests/store/test_cluster.py`."""
+    if cluster_process.CHOSEN:
+        pytest.skip("it is about one Redis by itself")
+
+
+@pytest.fixture
 def redis_process(shared_redis: RedisProcess) -> RedisProcess:
     """An empty Redis that is not to be killed."""
     shared_redis.ask("FLUSHALL")

@@ -5,7 +5,6 @@ import random
 import signal
 import socket
 import subprocess
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -15,6 +14,8 @@ from typing import Any
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
+
+from tests.waiting import wait_until
 
 DEADLINE = 20.0
 NO_RETRY = Retry(NoBackoff(), 0)  # nobody waits several times for a server that hangs
@@ -289,10 +290,9 @@ class Fleet:
 
 def wait_for(condition: Any, what: str, within: float = DEADLINE) -> Any:
     """Wait until `condition` says something true; a server that does not answer yet is none."""
-    deadline = time.monotonic() + within
-    while time.monotonic() < deadline:
+
+    def found() -> Any:
         with contextlib.suppress(redis.RedisError, OSError):
-            if found := condition():
-                return found
-        time.sleep(0.05)
-    raise AssertionError(f"did not happen within {within:g} s: {what}")
+            return condition()
+
+    return wait_until(found, what, within, every=0.05)

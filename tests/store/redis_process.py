@@ -1,17 +1,15 @@
 """A private redis-server on a Unix socket that tests may kill, start again and pause; and waiting on conditions."""
 
-import asyncio
-import contextlib
-import inspect
 import shutil
 import subprocess
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import redis
+
+from tests import waiting
 
 DEADLINE = 10.0
 
@@ -31,12 +29,15 @@ class RedisProcess:
         command = ["redis-server", "--port", "0", "--unixsocket", str(self.socket), "--dir", str(self.folder)]
         command += ["--save", "", "--appendonly", "no", *options]
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        deadline = time.monotonic() + DEADLINE
-        while wait and time.monotonic() < deadline:
-            with contextlib.suppress(redis.ConnectionError):
-                if self.ask("PING"):
-                    return
-        assert not wait, "redis-server did not start"
+        if wait:
+            waiting.wait_until(self.answers, "redis-server answers", DEADLINE, every=0.005)
+
+    def answers(self) -> bool:
+        """Whether it serves: it was started, and has loaded what it had."""
+        try:
+            return bool(self.ask("PING"))
+        except redis.ConnectionError:
+            return False
 
     def ask(self, *command: Any) -> Any:
         """Run one command beside everything that is tested."""
@@ -72,12 +73,4 @@ class RedisProcess:
 
 async def until(condition: Callable[[], Any], within: float = DEADLINE, what: str = "") -> Any:
     """Wait until `condition` (a function or coroutine function) says something true; returns that."""
-    deadline = time.monotonic() + within
-    while True:
-        found = condition()
-        if inspect.isawaitable(found):
-            found = await found
-        if found:
-            return found
-        assert time.monotonic() < deadline, f"did not happen within {within} s: {what or condition}"
-        await asyncio.sleep(0.005)
+    return await waiting.until(condition, what or repr(condition), within, every=0.005)

@@ -11,7 +11,7 @@ from flotilla.realtime.engine import calls
 from flotilla.store import Shard, StoreRefused
 from flotilla.store.partitions import Partitions
 from tests.store.engine_process import CHOSEN, EngineProcess
-from tests.store.redis_process import RedisProcess
+from tests.store.redis_process import DEADLINE, RedisProcess
 
 TOPICS = {"of a cluster": "flotilla__group__{tag}", "plain": "flotilla__group__0123"}
 
@@ -48,10 +48,10 @@ def test_a_topic_with_a_hash_tag_is_announced_to_its_shard(redis_process: RedisP
     shard, topic = Shard(0, redis_process.url), TOPICS[kind]
     with redis.Redis(unix_socket_path=str(redis_process.socket), protocol=2) as client, client.pubsub() as ear:
         (ear.ssubscribe if kind == "of a cluster" else ear.subscribe)(topic)
-        assert ear.get_message(timeout=5)["type"].endswith("subscribe")
+        assert ear.get_message(timeout=DEADLINE)["type"].endswith("subscribe")
         heard = said(shard, how, topic)
         assert how == "script" or heard == 1
-        message = ear.get_message(timeout=5)
+        message = ear.get_message(timeout=DEADLINE)
         assert message["data"].startswith(b"head")
     shard.close_sync()
 
@@ -62,10 +62,10 @@ def test_a_server_without_sharded_topics_tells_everybody(old: EngineProcess, how
     shard, topic = Shard(0, old.url, partitions=Partitions()), TOPICS["of a cluster"]
     with old.client() as client, client.pubsub() as ear:
         ear.subscribe(topic)
-        assert ear.get_message(timeout=5)["type"] == "subscribe"
+        assert ear.get_message(timeout=DEADLINE)["type"] == "subscribe"
         for _ in range(3):
             said(shard, how, topic)
-            assert ear.get_message(timeout=5)["data"].startswith(b"head")
+            assert ear.get_message(timeout=DEADLINE)["data"].startswith(b"head")
     assert shard.stats.refused == (0 if how == "script" else 1)
     shard.close_sync()
 

@@ -11,6 +11,7 @@ from flotilla.store import Store, StoreRefused, StoreUnavailable, layout, layout
 from flotilla.store.layout import LAYOUT
 from flotilla.store.placement import partition_placement
 from tests.store.redis_process import RedisProcess, until
+from tests.waiting import PATIENCE
 
 
 @pytest.fixture(scope="module")
@@ -88,9 +89,10 @@ def test_all_redises_are_asked_at_once(redises: list[RedisProcess], monkeypatch:
     late = Store(_urls(redises, "012"))
     everybody = threading.Barrier(len(redises))
     question = layout.Place.question
+    monkeypatch.setattr(layout, "LOOK_WITHIN", PATIENCE)
 
     def asked(place: layout.Place, *args: Any, **options: Any) -> Any:
-        everybody.wait(layout.LOOK_WITHIN)
+        everybody.wait(PATIENCE)
         return question(place, *args, **options)
 
     with monkeypatch.context() as all_come:

@@ -12,6 +12,7 @@ import pytest
 from flotilla.store import Store, StoreRefused, StoreUnavailable, layout, layout_marks
 from flotilla.store.errors import StoreSilent
 from tests.store.redis_process import RedisProcess, until
+from tests.waiting import PATIENCE, wait_until
 
 
 @pytest.fixture
@@ -189,6 +190,21 @@ async def _pings(store: Store) -> bool:
         return False
 
 
+class Door:
+    """A lock that knows who has come to it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.came: list[int] = []
+
+    def acquire(self, timeout: float) -> bool:
+        self.came.append(threading.get_ident())
+        return self._lock.acquire(timeout=timeout)
+
+    def release(self) -> None:
+        self._lock.release()
+
+
 def test_threads_that_come_together_ask_once(redises: list[RedisProcess], monkeypatch: pytest.MonkeyPatch) -> None:
     """Who waited for another's answer takes it: ten threads do not wait for a silent Redis one after the other."""
     used, other = Store(_urls(redises, "0")), Store(_urls(redises, "01"))
@@ -197,7 +213,7 @@ def test_threads_that_come_together_ask_once(redises: list[RedisProcess], monkey
 
     def slowly(self: layout.Layout, places: Sequence[layout.Place]) -> list[layout.Mark | StoreUnavailable]:
         looks.append(1)
-        all_wait.wait(10)
+        all_wait.wait(PATIENCE)
         return asked(self, places)
 
     monkeypatch.setattr(layout.Layout, "_look", slowly)
@@ -209,16 +225,15 @@ def test_threads_that_come_together_ask_once(redises: list[RedisProcess], monkey
         except StoreRefused as error:
             found.append(error)
 
+    door = Door()
+    monkeypatch.setattr(other.layout, "_entering", door)
     threads = [threading.Thread(target=enter) for _ in range(5)]
     for thread in threads:
         thread.start()
-    deadline = time.monotonic() + 10
-    while sum(thread.is_alive() for thread in threads) < 5 or not looks:
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-    all_wait.wait(10)
+    wait_until(lambda: len(door.came) == 5, "all have come")
+    all_wait.wait(PATIENCE)
     for thread in threads:
-        thread.join(10)
+        thread.join(PATIENCE)
     monkeypatch.undo()
     assert len(found) == 5
     assert len(looks) == 1

@@ -19,10 +19,18 @@ from flotilla.store.link import MAX_PAUSE, Link
 from flotilla.store.resp import Command
 from tests.store.faults import FAULTS
 from tests.store.redis_process import RedisProcess, until
+from tests.waiting import PATIENCE
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.usefixtures("implementation")]
 
+LONG = 3 * PATIENCE  # seconds: a timeout that nobody waits for here
+
 Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+@pytest.fixture
+def redis_process(by_itself: None, redis_process: RedisProcess) -> RedisProcess:
+    return redis_process
 
 
 def link_to(url: str, timeout: float = 2.0) -> Link:
@@ -52,7 +60,7 @@ async def mute(tmp_path: Path) -> AsyncIterator[str]:
     server.close()
     for writer in writers:
         writer.close()
-        await asyncio.wait_for(writer.wait_closed(), 2)
+        await asyncio.wait_for(writer.wait_closed(), PATIENCE)
 
 
 async def test_replies_come_in_the_order_of_calls(link: Link) -> None:
@@ -166,13 +174,13 @@ async def test_silence_counts_from_the_oldest_call(redis_process: RedisProcess) 
 
 async def test_heals_after_redis_was_killed(mortal_redis: RedisProcess) -> None:
     """Calls fail at once while Redis is away, and work when it is back."""
-    link = link_to(mortal_redis.url)
+    link = link_to(mortal_redis.url, timeout=LONG)
     try:
         await link.call(("PING",))
         mortal_redis.kill()
         for _ in range(3):
             with pytest.raises(StoreUnavailable):
-                async with asyncio.timeout(1):
+                async with asyncio.timeout(PATIENCE):
                     await link.call(("PING",))
         mortal_redis.start()
         assert await until(lambda: answers(link))
@@ -182,13 +190,13 @@ async def test_heals_after_redis_was_killed(mortal_redis: RedisProcess) -> None:
 
 async def test_a_due_call_fails_when_the_connection_is_lost(redis_process: RedisProcess) -> None:
     """A call that waits for its reply hears of the loss without waiting for the timeout."""
-    link = link_to(redis_process.url)
+    link = link_to(redis_process.url, timeout=LONG)
     try:
         blocked = link.call(("BLPOP", "nothing", 0))
         await until(lambda: b"cmd=blpop" in redis_process.ask("CLIENT", "LIST"))
         redis_process.ask("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
         with pytest.raises(StoreUnavailable):
-            async with asyncio.timeout(1):
+            async with asyncio.timeout(PATIENCE):
                 await blocked
         assert await until(lambda: answers(link))
     finally:
@@ -213,7 +221,7 @@ async def test_a_long_outage_makes_no_other_error(tmp_path: Path) -> None:
     link = link_to(f"unix://{tmp_path / 'nobody.sock'}")
     link._failures = 100_000
     with pytest.raises(StoreUnavailable):
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(PATIENCE):
             await link.call(("PING",))
     assert link._not_before <= asyncio.get_running_loop().time() + MAX_PAUSE
     await link.close()
@@ -223,14 +231,14 @@ async def test_a_mute_server_is_given_up_in_time(mute: str) -> None:
     """The timeout holds for connecting, too."""
     link = link_to(mute, timeout=0.2)
     with pytest.raises(StoreUnavailable):
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(PATIENCE):
             await link.call(("PING",))
     await link.close()
 
 
 async def test_closing_leaves_no_call_waiting(redis_process: RedisProcess) -> None:
     """Calls that are due when the link is closed fail."""
-    link = link_to(redis_process.url)
+    link = link_to(redis_process.url, timeout=LONG)
     await link.call(("PING",))
     blocked = link.call(("BLPOP", "nothing", 0))
     await until(lambda: not link._outbox)
@@ -238,20 +246,20 @@ async def test_closing_leaves_no_call_waiting(redis_process: RedisProcess) -> No
     await link.close()
     for call in (blocked, unsent):
         with pytest.raises(StoreUnavailable):
-            async with asyncio.timeout(1):
+            async with asyncio.timeout(PATIENCE):
                 await call
 
 
 async def test_closing_while_connecting_leaves_no_call_waiting(mute: str) -> None:
     """Calls that wait for the connection fail as well, those being connected for and those behind them."""
-    link = link_to(mute, timeout=5)
+    link = link_to(mute, timeout=LONG)
     first = link.call(("PING",))
     await until(lambda: link._connecting is not None)
     second = link.call(("PING",))
     await link.close()
     for call in (first, second):
         with pytest.raises(StoreUnavailable):
-            async with asyncio.timeout(1):
+            async with asyncio.timeout(PATIENCE):
                 await call
 
 
@@ -379,11 +387,11 @@ async def test_any_error_reply_is_a_refusal_and_only_of_its_call(tmp_path: Path,
 async def test_an_answer_that_is_none_gives_the_connection_up(tmp_path: Path) -> None:
     """Garbage on the wire: whoever waits hears of it at once, and the next call connects anew."""
     async with saying(tmp_path, b"what?\r\n") as url:
-        link = link_to(url)
+        link = link_to(url, timeout=LONG)
         for _ in range(2):
             assert await link.call(("PING",)) == b"OK"
             with pytest.raises(StoreUnavailable):
-                async with asyncio.timeout(1):
+                async with asyncio.timeout(PATIENCE):
                     await link.call(("SET", "a", "b"))
         assert link._stats.connects == 2
         await link.close()

@@ -19,6 +19,11 @@ from tests.store.redis_process import RedisProcess
 ADD = Script("test.add", "return redis.call('INCRBY', KEYS[1], ARGV[1])")
 
 
+@pytest.fixture
+def redis_process(by_itself: None, redis_process: RedisProcess) -> RedisProcess:
+    return redis_process
+
+
 def test_threads_get_the_same_answers(redis_process: RedisProcess) -> None:
     """Synchronous calls run scripts and commands, raw replies included, from many threads at once."""
     shard = Shard(0, redis_process.url)

@@ -21,6 +21,7 @@ logger = logging.getLogger("flotilla.realtime.http")
 MAX_HELD = 256 * 1024  # bytes of a body that the application has not taken
 MAX_IGNORED = 100  # parts of a response that an application sends when it is over
 PIECE = 64 * 1024  # bytes of a response that are written at once
+ENDS_WITHIN = 0.02  # seconds that an application has to end by itself when its response is complete
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 DISCONNECT = {"type": "http.disconnect"}
 
@@ -58,8 +59,8 @@ class Request:
     """Runs an application for one request of a connection."""
 
     __slots__ = ("__weakref__", "_body", "_connection", "_flushing", "_given", "_held", "_ignored", "_news", "_over",
-                 "_pieces", "_says_continue", "_waits", "began", "head", "over_since", "received", "response", "since",
-                 "task")  # fmt: skip
+                 "_pieces", "_says_continue", "_telling", "_waits", "began", "head", "over_since", "received",
+                 "response", "since", "task")  # fmt: skip
 
     def __init__(self, connection: RequestConnection, head: Head, body: Body) -> None:
         self.head = head
@@ -77,6 +78,7 @@ class Request:
         self._news: asyncio.Event | None = None
         self._waits = 0  # calls of `receive` that wait
         self._flushing: asyncio.Handle | None = None
+        self._telling: asyncio.Handle | None = None
         self._over = False
         self._ignored = 0  # parts that were sent when it was over
 
@@ -238,20 +240,26 @@ class Request:
                 return
 
     def _complete(self, connection: RequestConnection) -> None:
-        self.end()
+        """Whoever waits for the disconnect beside what has answered is told a little later, unless all of it has ended:
+        Django's handler would keep each response in a cycle with the exception that it makes of that."""
+        self._finish()
+        if self._waits:
+            self._telling = asyncio.get_running_loop().call_later(ENDS_WITHIN, self._wake)
         connection.answered(self)
 
     def end(self) -> None:
-        """Nothing more is sent, and the application hears of it: it is complete, refused, or its client gone."""
-        if self._over:
-            return
+        """Nothing more is sent, and the application hears of it: it is refused, or its client is gone."""
+        if not self._over:
+            self._finish()
+            self._wake()
+
+    def _finish(self) -> None:
         self._over = True
         self.over_since = time.monotonic()
         self._pieces, self._held = [], 0
         if self._flushing is not None:
             self._flushing.cancel()
             self._flushing = None
-        self._wake()
 
     # The end of the application
 
@@ -260,6 +268,9 @@ class Request:
         if error is not None:
             logger.error("the application of a request failed: %r", error, exc_info=error)
         connection, over = self._connection, self._over
+        if self._telling is not None:
+            self._telling.cancel()
+            self._telling = None
         self.end()
         self.task = None
         self._connection = None  # neither holds the other any longer

@@ -174,6 +174,17 @@ def memory(pid: int) -> int:
     return int(fields[1]) * 4096
 
 
+def forget_peak(pid: int) -> None:
+    """Have `peak` begin again with what the process has now."""
+    Path(f"/proc/{pid}/clear_refs").write_text("5")
+
+
+def peak(pid: int) -> int:
+    """The most resident bytes that a process had since then, for however short a time."""
+    (line,) = [one for one in Path(f"/proc/{pid}/status").read_text().splitlines() if one.startswith("VmHWM:")]
+    return int(line.split()[1]) * 1024
+
+
 def lasts(seconds: float) -> Iterator[float]:
     """Gives the time since it began until it is over; for work that takes some time by itself."""
     began = time.monotonic()

@@ -4,7 +4,6 @@ Every process writes to a file of its own in the test's directory. Whatever was 
 stands. Nothing here waits for a time: only for conditions, with a deadline.
 """
 
-import asyncio
 import contextlib
 import os
 import random
@@ -12,38 +11,25 @@ import shutil
 import signal
 import socket
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import redis
 
+from tests import waiting
+
 ROOT = Path(__file__).resolve().parents[3]
-PATIENCE = 20.0  # seconds: how long a busy machine may take for what is done at once on an idle one
+PATIENCE = waiting.PATIENCE
 READY_WITHIN = 180.0  # seconds a process may take to start there
 STOP_WITHIN = 25.0
 ON_A_CLUSTER = os.environ.get("FLOTILLA_TEST_ENGINE") == "cluster"  # which is in the place of every Redis then
-
-
-async def eventually(condition: Callable[[], Any], what: str, within: float = PATIENCE) -> Any:
-    """Wait until `condition()` is true and return what it gave."""
-    deadline = time.monotonic() + within
-    while not (found := condition()):
-        if time.monotonic() > deadline:
-            raise AssertionError(f"not within {within} s: {what}")
-        await asyncio.sleep(0.02)
-    return found
+eventually = waiting.until
 
 
 def wait_until(condition: Callable[[], Any], what: str, within: float = READY_WITHIN) -> Any:
     """`eventually` for code without an event loop."""
-    deadline = time.monotonic() + within
-    while not (found := condition()):
-        if time.monotonic() > deadline:
-            raise AssertionError(f"not within {within} s: {what}")
-        time.sleep(0.02)
-    return found
+    return waiting.wait_until(condition, what, within)
 
 
 def free_port() -> int:

@@ -17,6 +17,7 @@ from flotilla.store.shards import reset_store
 from tests.realtime.admin.staff import ROOM, Staff, logged, people
 from tests.realtime.admin.staff import staff as staff_at
 from tests.realtime.client.peers import Peer
+from tests.store.places import nobody
 from tests.store.redis_process import until
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.django_db(transaction=True)]
@@ -93,7 +94,7 @@ class TestTheList:
         viewer = await staff("view_connection")
         node.hub.on_control = None
         assert b"0 of 1 instances have answered" in (await viewer.get()).content
-        configured.REDIS_URLS = [f"unix://{tmp_path}/nobody.sock"]
+        configured.REDIS_URLS = [nobody(tmp_path)]
         reset_store()
         assert b"Redis does not answer" in (await viewer.get()).content
 

@@ -33,6 +33,7 @@ from flotilla.realtime.protocol.codes import CommandError, ErrorCode
 from flotilla.store import StoreUnavailable, get_store
 from flotilla.store.shards import reset_store
 from tests.realtime.client.peers import Peer
+from tests.store.places import nobody
 from tests.store.redis_process import until
 
 ROOM = "open:a"
@@ -171,7 +172,7 @@ class TestPublishing:
 
     def test_a_redis_that_is_away_is_said(self, configured: Any, tmp_path: Any) -> None:
         """StoreUnavailable."""
-        configured.REDIS_URLS = [f"unix://{tmp_path}/nobody.sock"]
+        configured.REDIS_URLS = [nobody(tmp_path)]
         reset_store()
         with pytest.raises(StoreUnavailable):
             publish(ROOM, 1, on_commit=False)

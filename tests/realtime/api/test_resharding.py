@@ -18,7 +18,10 @@ from flotilla.realtime.engine.map_calls import due_key
 from flotilla.realtime.engine.maps import Maps
 from flotilla.store import Store, StoreRefused, layout_marks, placement_of
 from flotilla.store.placement import PARTITIONS, partition_placement
+from tests.store import cluster_process
 from tests.store.redis_process import RedisProcess
+
+pytestmark = pytest.mark.skipif(cluster_process.CHOSEN, reason="it is about a list of Redises")
 
 OPTIONS = ChannelOptions(history_size=100, history_ttl=60, history_meta_ttl=7200)
 NAMES = [f"room:{number}" for number in range(60)]

@@ -22,6 +22,7 @@ from flotilla.realtime.protocol.codes import CommandError
 from flotilla.store import get_store
 from flotilla.store.shards import reset_store
 from tests.realtime.client.peers import Peer
+from tests.store.places import nobody
 from tests.store.redis_process import until
 
 pytestmark = pytest.mark.asyncio
@@ -125,7 +126,7 @@ class TestStatuses:
 
     async def test_a_redis_that_is_away_is_an_error(self, api: Api, configured: Any, tmp_path: Any) -> None:
         """100, in a broadcast each channel's own."""
-        configured.REDIS_URLS = [f"unix://{tmp_path}/nobody.sock"]
+        configured.REDIS_URLS = [nobody(tmp_path)]
         reset_store()
         assert (await api("publish", channel=ROOM, data=1))["error"]["code"] == 100
         answer = await api("broadcast", channels=[ROOM, "nowhere:a"], data=1)

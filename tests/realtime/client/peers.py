@@ -68,6 +68,7 @@ class Peer:
     async def reply(self, id: int) -> dict[str, Any]:
         """The one reply to a command."""
         await until(lambda: self._replies(id) or self.socket.closed, what=f"reply {id}")
+        assert self._replies(id), f"closed with {self.socket.closed} before reply {id}: {self.socket.lines[-3:]}"
         (found,) = self._replies(id)
         return {key: value for key, value in found.items() if key != "id"}
 
@@ -78,12 +79,17 @@ class Peer:
         return await self.reply(self.say(**request))
 
     async def connect(self, **request: Any) -> dict[str, Any]:
-        found: dict[str, Any] = (await self.ask(connect=request))["connect"]
-        return found
+        return await self._asked("connect", request)
 
     async def subscribe(self, channel: str, **request: Any) -> dict[str, Any]:
-        found: dict[str, Any] = (await self.ask(subscribe={"channel": channel, **request}))["subscribe"]
-        return found
+        return await self._asked("subscribe", {"channel": channel, **request})
+
+    async def _asked(self, method: str, request: dict[str, Any]) -> dict[str, Any]:
+        """The result of a command that has one."""
+        reply = await self.ask(**{method: request})
+        assert method in reply, reply
+        result: dict[str, Any] = reply[method]
+        return result
 
     async def end(self) -> tuple[int, str]:
         """The close, when it has come; a push of the same code must have gone before a code from 3000 on."""

@@ -39,6 +39,7 @@ async def test_pings_come_and_want_an_answer(node: Node) -> None:
 
 async def test_what_pings_are_is_said_in_the_reply(node: Node) -> None:
     """Seconds as integers; none where they are off."""
+    hurry(node, ping_interval=25.0)
     assert await Peer(node).connect() | {"client": "", "version": ""} == {
         "client": "",
         "version": "",

@@ -18,7 +18,9 @@ from flotilla.store import Store, StoreUnavailable, placement_of
 from flotilla.store.pools import async_pool
 from flotilla.store.slots import key_slot
 from flotilla.store.urls import in_slot
+from tests.store.places import STORES_OWN
 from tests.store.redis_process import RedisProcess, until
+from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.asyncio
 
@@ -41,7 +43,7 @@ class Ear:
 
     async def heard(self, count: int) -> list[dict[str, object]]:
         found: list[dict[str, object]] = []
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             while len(found) < count:
                 message = await self.pubsub.get_message(ignore_subscribe_messages=True, timeout=1)
                 if message is not None:
@@ -55,16 +57,15 @@ async def ear(redis_url: str) -> AsyncIterator[Ear]:
     client = aioredis.Redis(connection_pool=async_pool(in_slot(redis_url, key_slot(topic))))
     pubsub = client.pubsub()
     await (pubsub.ssubscribe if "{" in topic else pubsub.subscribe)(topic)
-    assert await pubsub.get_message(timeout=5)
+    assert await pubsub.get_message(timeout=PATIENCE)
     yield Ear(pubsub)
     await pubsub.aclose()
     await client.aclose()
 
 
 def keys_of_names(redis_process: RedisProcess) -> list[bytes]:
-    """Everything in Redis but the partitions and the layout."""
-    others = (b"flotilla:partition:", b"flotilla:made:", b"flotilla:layout", b"flotilla:virtual-shards:")
-    return [key for key in redis_process.ask("KEYS", "*") if not key.startswith(others)]
+    """Everything in Redis but the partitions themselves."""
+    return [key for key in redis_process.ask("KEYS", "*") if not key.startswith(STORES_OWN)]
 
 
 def offsets(page: Page) -> list[int]:
@@ -446,4 +447,4 @@ async def test_who_waits_for_a_traced_publication_hears_of_every_end(error: Exce
     else:
         answer.set_exception(error)
     with pytest.raises(StoreUnavailable):
-        await asyncio.wait_for(waiting, 5)
+        await asyncio.wait_for(waiting, PATIENCE)

@@ -9,10 +9,9 @@ import pytest
 from django.db import connections, transaction
 
 from flotilla.realtime.live.reading import become_writer
-from tests.cluster.support.processes import wait_until
 from tests.realtime.live.desk.models import Board, Plain
 from tests.realtime.live.support import Desk
-from tests.realtime.outbox.databases import Threads, Undone, execute, rolled_back, rows
+from tests.realtime.outbox.databases import Threads, Undone, rolled_back, rows, until_somebody_waits
 
 WITHIN = 60.0  # seconds
 WRITERS = 4
@@ -28,13 +27,6 @@ def is_true(desk: Desk) -> None:
     said = {place for place, operation in last_words(desk).items() if operation == "set"}
     there = {(f"shelf:{row.board_id}", str(row.pk)) for row in Plain.objects.using(desk.alias)}
     assert said == there
-
-
-def somebody_waits(desk: Desk) -> None:
-    """Until a transaction waits for another one's lock."""
-    wait_until(
-        lambda: execute(desk.alias, "SELECT count(*) FROM pg_locks WHERE NOT granted") != [(0,)], "somebody waits"
-    )
 
 
 def test_a_row_that_two_move_at_once(postgresql_desk: Desk) -> None:
@@ -59,7 +51,7 @@ def test_a_row_that_two_move_at_once(postgresql_desk: Desk) -> None:
         one = threads.run(move_and_wait)
         assert moved.wait(WITHIN)
         other = threads.run(move, Plain.objects.using(desk.alias).get(pk=row.pk))
-        somebody_waits(desk)
+        until_somebody_waits(desk.alias)
         may_commit.set()
         one.result(WITHIN)
         other.result(WITHIN)
@@ -83,7 +75,7 @@ def test_a_row_that_moves_while_its_deletion_waits(postgresql_desk: Desk) -> Non
         one = threads.run(move_and_wait)
         assert moved.wait(WITHIN)
         other = threads.run(Plain.objects.using(desk.alias).get(pk=row.pk).delete)
-        somebody_waits(desk)
+        until_somebody_waits(desk.alias)
         may_commit.set()
         one.result(WITHIN)
         other.result(WITHIN)

@@ -22,6 +22,7 @@ from flotilla.realtime.node.node import Node
 from flotilla.store.shards import reset_store
 from tests.realtime.client.nodes import REALTIME, hurry
 from tests.realtime.client.peers import Peer
+from tests.store.places import nobody
 from tests.store.redis_process import until
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.django_db(transaction=True)]
@@ -365,7 +366,7 @@ class TestFaultsAndRaces:
 
     async def test_a_change_is_saved_though_redis_is_away(self, configured: Any, tmp_path: Any) -> None:
         """It is logged; the rounds find it later."""
-        configured.REDIS_URLS = [f"unix://{tmp_path}/nobody.sock"]
+        configured.REDIS_URLS = [nobody(tmp_path)]
         reset_store()
         user = await make_user()
         user.is_active = False

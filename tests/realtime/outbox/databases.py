@@ -13,6 +13,7 @@ from django.db import connections, transaction
 from flotilla.realtime.models import OutboxRow
 from flotilla.realtime.outbox.order import give_positions
 from tests.host.support.postgres import Postgres
+from tests.waiting import wait_until
 
 Result = TypeVar("Result")
 POSTGRESQL, SQLITE, MYSQL = "outbox_postgresql", "outbox_sqlite", "outbox_mysql"
@@ -86,6 +87,11 @@ def execute(alias: str, sql: str, *values: Any) -> list[tuple[Any, ...]]:
     with connections[alias].cursor() as cursor:
         cursor.execute(sql, values)
         return cursor.fetchall() if cursor.description else []
+
+
+def until_somebody_waits(alias: str) -> None:
+    """Until another connection of a PostgreSQL waits for a lock."""
+    wait_until(lambda: execute(alias, "SELECT 1 FROM pg_locks WHERE NOT granted"), "somebody waits for a lock")
 
 
 def rows(alias: str, channel: str | None = None) -> list[OutboxRow]:

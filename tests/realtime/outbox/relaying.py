@@ -1,7 +1,6 @@
 """What tests of the relay do over and over: channels with and without history, rows written, and what Redis has."""
 
 import json
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Thread
@@ -15,6 +14,7 @@ from flotilla.realtime.engine.broker import Broker
 from flotilla.realtime.outbox.relay import Relay
 from flotilla.realtime.outbox.rows import write
 from flotilla.store import Store
+from tests.waiting import wait_until
 
 REALTIME = {
     "namespaces": {
@@ -24,7 +24,7 @@ REALTIME = {
     },
     "outbox_attempts": 3,
 }
-WITHIN = 20.0
+WITHIN = 20.0  # seconds: how long a busy machine may take
 
 
 def put(using: str, channel: str, *numbers: int, **keywords: Any) -> None:
@@ -42,11 +42,7 @@ def stream(store: Store, channel: str) -> list[Any]:
 
 def until(condition: Callable[[], Any], what: str = "") -> Any:
     """Wait until something is true."""
-    deadline = time.monotonic() + WITHIN
-    while not (found := condition()):
-        assert time.monotonic() < deadline, f"did not happen within {WITHIN} s: {what or condition}"
-        time.sleep(0.01)
-    return found
+    return wait_until(condition, what or repr(condition), WITHIN, every=0.01)
 
 
 class Running:
@@ -77,7 +73,7 @@ def a_relay(using: str, store: Store) -> Iterator[Relay]:
         connections[using].ensure_connection()
 
 
-def relay_all(using: str, store: Store, within: float = 10.0) -> None:
+def relay_all(using: str, store: Store, within: float = WITHIN) -> None:
     """Send all that waits, by a relay of its own."""
     with a_relay(using, store) as relay:
         assert relay.once(within), "something still waits"

@@ -87,14 +87,14 @@ def test_a_look_reads_no_row_that_was_sent(database: str, explained: list[str]) 
 
 def test_a_database_that_hangs_is_given_up(on_postgresql: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where it can be told so: another session has the whole table locked."""
-    monkeypatch.setattr(module, "WITHIN", 0.2)
     write("chat:a", b"{}", {}, using=on_postgresql)
     other = connections[on_postgresql].copy()
     try:
         with other.cursor() as cursor:
             cursor.execute("BEGIN")
             cursor.execute("LOCK TABLE flotilla_outbox IN ACCESS EXCLUSIVE MODE")
-        with pytest.raises(DatabaseError, match="timeout"):
+        with monkeypatch.context() as short, pytest.raises(DatabaseError, match="timeout"):
+            short.setattr(module, "WITHIN", 0.2)
             backlog(on_postgresql)
     finally:
         other.close()

@@ -46,8 +46,9 @@ def test_a_database_without_an_outbox_is_looked_at_again(
     monkeypatch.setattr(relays_module, "LOOK_AGAIN", 0.05)
     execute(database, "ALTER TABLE flotilla_outbox RENAME TO flotilla_outbox_away")
     assert not has_outbox(database)
-    with Running(database, a_store):
-        until(lambda: stats_of(database) and not stats_of(database).holds)
+    with Running(database, a_store) as relay:
+        until(lambda: relay._news._last, "it has looked")
+        assert not stats_of(database).holds
         assert not stats_of(database).faults
         execute(database, "ALTER TABLE flotilla_outbox_away RENAME TO flotilla_outbox")
         put(database, "kept:1", 1)
@@ -100,7 +101,7 @@ def test_a_database_that_goes_away_is_waited_for(on_postgresql: str, postgres_se
         put(on_postgresql, "kept:1", 3)
         stats = stats_of(on_postgresql)
         until(lambda: stats.sent + stats.repeats == 3)  # the second may have been sent, and not noted any more
-        assert stats.waits_for == ""
+        until(lambda: stats.waits_for == "")
     assert stream(a_store, "kept:1") == [1, 2, 3]
 
 

@@ -4,6 +4,7 @@ from django.db import transaction
 
 from flotilla.realtime.outbox.rows import write
 from tests.realtime.outbox.databases import Threads, execute, rows, said
+from tests.realtime.outbox.relaying import until
 
 WITHIN = 60.0  # seconds
 
@@ -15,9 +16,10 @@ def test_no_row_is_passed_over_on_mysql(on_mysql: str) -> None:
             write("x", b"1", {}, using=on_mysql)
             threads.run(lambda: write("x", b"2", {}, using=on_mysql)).result(WITHIN)
             seen = threads.run(said, on_mysql)
-            for _ in range(10_000):
-                if execute(on_mysql, "SELECT 1 FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'"):
-                    break
+            until(
+                lambda: execute(on_mysql, "SELECT 1 FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'"),
+                "somebody waits",
+            )
             assert not seen.done()
         assert seen.result(WITHIN) == [b"1", b"2"]
 

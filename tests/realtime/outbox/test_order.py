@@ -14,7 +14,7 @@ from django.db import IntegrityError, connections, transaction
 
 from flotilla.realtime.outbox.order import LIE_DOWN, WAKE
 from flotilla.realtime.outbox.rows import write, write_set
-from tests.realtime.outbox.databases import Threads, Undone, execute, rolled_back, rows, said
+from tests.realtime.outbox.databases import Threads, Undone, execute, rolled_back, rows, said, until_somebody_waits
 from tests.realtime.outbox.writing import write_change
 
 WRITERS = 6
@@ -162,21 +162,12 @@ def test_deferred_constraints_come_before_the_locks(on_postgresql: str) -> None:
             execute(on_postgresql, "SELECT 1 FROM parent FOR UPDATE")
             write("x", b"parent", {}, using=on_postgresql)
             meeting.wait(WITHIN)
-            waits_for_a_lock(on_postgresql)
+            until_somebody_waits(on_postgresql)
 
     with Threads(on_postgresql, 2) as threads:
         for done in [threads.run(refer), threads.run(hold)]:
             done.result(WITHIN)
     assert said(on_postgresql) == [b"parent", b"child"]
-
-
-def waits_for_a_lock(alias: str) -> None:
-    """Until another connection does."""
-    for _ in range(10_000):
-        if execute(alias, "SELECT 1 FROM pg_locks WHERE NOT granted"):
-            return
-        execute(alias, "SELECT pg_sleep(0.002)")
-    raise AssertionError("nobody waits for a lock")
 
 
 def test_deferred_constraints_come_before_the_lock_of_a_change_that_ends_its_transaction(on_postgresql: str) -> None:
@@ -217,7 +208,7 @@ def test_positions_may_be_given_early(on_postgresql: str) -> None:
             write("x", b"1", {}, using=on_postgresql)
             execute(on_postgresql, "SET CONSTRAINTS ALL IMMEDIATE")
             behind = threads.run(lambda: write("x", b"4", {}, using=on_postgresql))
-            waits_for_a_lock(on_postgresql)
+            until_somebody_waits(on_postgresql)
             write("x", b"2", {}, using=on_postgresql)
             with rolled_back(on_postgresql):
                 write("x", b"no", {}, using=on_postgresql)
@@ -244,7 +235,7 @@ def test_many_channels_take_few_locks(on_postgresql: str) -> None:
             execute(on_postgresql, "SET CONSTRAINTS ALL IMMEDIATE")
             assert locks() == 2
             behind = threads.run(lambda: write("many:7", b"2", {}, using=on_postgresql))
-            waits_for_a_lock(on_postgresql)
+            until_somebody_waits(on_postgresql)
         behind.result(WITHIN)
     assert said(on_postgresql, "many:7") == [b"1", b"2"]
 

@@ -14,7 +14,7 @@ from flotilla.realtime.access.channels import options_for
 from flotilla.realtime.conf import get_config
 from flotilla.realtime.engine.broker import Broker
 from flotilla.realtime.models import OutboxRelay, OutboxRow
-from flotilla.realtime.outbox import keep, renderers, waiting
+from flotilla.realtime.outbox import keep, lease, renderers, waiting
 from flotilla.realtime.outbox.rows import write
 from flotilla.realtime.outbox.set_aside import drop, retry
 from flotilla.realtime.outbox.stats import stats_of
@@ -248,6 +248,17 @@ def test_a_lease_from_before_the_clock_was_put_back_holds_up_nobody(database: st
     )
     relay_all(database, a_store)
     assert stream(a_store, "kept:1") == [1]
+
+
+def test_another_may_relay_ten_seconds_after_one_was_killed(database: str) -> None:
+    """It asks again when the lease is over, and not before it can be."""
+    until = Now() + timedelta(seconds=lease.TTL)
+    OutboxRelay.objects.using(database).create(pk=1, source="a", holder="killed", until=until)
+    other = lease.Lease(database, "other")
+    assert 0 < other.take() <= lease.TTL + lease.LOOK_EVERY < 10
+    assert not other.held
+    OutboxRelay.objects.using(database).update(until=Now())
+    assert other.take() == 0 and other.held
 
 
 def test_old_rows_are_deleted_and_new_ones_go_on(

@@ -12,8 +12,8 @@ from flotilla.realtime.server.budget import UNBOUNDED, Bounds
 from flotilla.realtime.server.connection import Connection
 from flotilla.realtime.server.traffic import traffic
 from tests.raw_frames import CLOSE, PING, PONG, TEXT, frame
-from tests.realtime.server.waiting import until
 from tests.realtime.server.wires import Receiver, Server, Wire, parse, request
+from tests.waiting import until
 
 pytestmark = pytest.mark.asyncio
 

@@ -21,8 +21,8 @@ from flotilla.realtime.server.connection import EXTENSION, Connection, State
 from flotilla.realtime.server.outgoing import MAX_SOON
 from flotilla.realtime.server.traffic import traffic
 from tests.raw_frames import BINARY, CLOSE, PING, PONG, TEXT, frame
-from tests.realtime.server.waiting import until
 from tests.realtime.server.wires import Receiver, Server, Wire, parse, request
+from tests.waiting import until
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.usefixtures("implementation")]
 

@@ -11,8 +11,8 @@ from flotilla.realtime.server.budget import Allowance, Bounds
 from flotilla.realtime.server.connection import EXTENSION, Connection
 from flotilla.realtime.server.direct import Opening
 from tests.raw_frames import TEXT, frame
-from tests.realtime.server.waiting import until
 from tests.realtime.server.wires import Receiver, Server, Wire, request
+from tests.waiting import until
 
 pytestmark = pytest.mark.asyncio
 

@@ -20,7 +20,7 @@ import redis
 from flotilla.realtime.server import redis_binary
 from flotilla.realtime.server.embedded_redis import MAX_SOCKET_PATH, EmbeddedRedis, socket_path
 from flotilla.realtime.server.redis_binary import NoRedis, find_binary
-from tests.realtime.server.waiting import until
+from tests.waiting import until
 
 ROOT = Path(__file__).parents[3]
 needs_redis = pytest.mark.skipif(

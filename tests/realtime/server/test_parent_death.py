@@ -11,7 +11,7 @@ import pytest
 
 from flotilla.realtime.server import parent_death
 from flotilla.realtime.server.parent_death import launch
-from tests.realtime.server.waiting import until
+from tests.waiting import until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="prctl is Linux's")
 

@@ -12,8 +12,8 @@ from flotilla.realtime.protocol.frames import Wire as Bytes
 from flotilla.realtime.protocol.streams import chunk
 from flotilla.realtime.server.factory import Factory
 from flotilla.realtime.server.response_stream import EXTENSION, MAX_IGNORED, ResponseStream
-from tests.realtime.server.waiting import until
 from tests.realtime.server.wires import Server, Wire
+from tests.waiting import until
 
 REQUEST = b"GET /s HTTP/1.%d\r\nHost: a\r\n\r\n"
 

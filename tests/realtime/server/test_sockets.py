@@ -13,9 +13,9 @@ from daphne.ws_protocol import WebSocketProtocol as DaphneProtocol
 from flotilla.realtime.protocol.frames import Frame
 from flotilla.realtime.server.connection import EXTENSION, Connection
 from flotilla.realtime.server.sockets import AsgiSocket, open_socket, transport_behind
-from tests.realtime.server.waiting import until
 from tests.realtime.server.wires import Server as TinyServer
 from tests.realtime.server.wires import Wire, request
+from tests.waiting import until
 
 BOUND = 50_000
 

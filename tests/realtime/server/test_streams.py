@@ -16,7 +16,7 @@ from twisted.internet.protocol import Factory
 from zope.interface import implementer
 
 from flotilla.realtime.server.streams import MAX_ACCEPTED, Stream, accept_fast
-from tests.realtime.server.waiting import until
+from tests.waiting import until
 
 pytestmark = [
     pytest.mark.asyncio,

@@ -22,7 +22,7 @@ from flotilla.realtime.server.child import Plan
 from flotilla.realtime.server.listeners import reserve
 from flotilla.realtime.server.redis_binary import NoRedis
 from flotilla.realtime.server.supervisor import Supervisor
-from tests.realtime.server.waiting import until
+from tests.waiting import until
 
 TINY = str(Path(__file__).with_name("tiny.py"))
 QUICK = partial(Backoff, first=0.05, jitter=lambda: 0.0)

@@ -48,6 +48,11 @@ class Service(ThreadingHTTPServer):
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server_address[1]}/hook"
 
+    def becomes(self, answer: Answer, accepts: bool) -> None:
+        """Answer so from the next request on, and take what is in it or not: no request is treated half so."""
+        with self.lock:
+            self.answer, self.accepts = answer, accepts
+
     def types(self, **about: str) -> list[str]:
         """Kinds of events, of a channel or user, without what came again."""
         return [one["type"] for one in self.distinct() if all(one.get(key) == about[key] for key in about)]
@@ -70,13 +75,14 @@ class _Handler(BaseHTTPRequestHandler):
             server.forged.append(signed)
         events = json.loads(body)["events"]
         with server.lock:
+            answer = server.answer
             server.paths.append(self.path)
             server.requests.append((time.monotonic(), events))
             if server.accepts:
                 server.events += events
         self.close_connection = True
         try:
-            server.answer(self)
+            answer(self)
         except OSError:
             pass  # whoever asked does not listen any more
 

@@ -495,7 +495,7 @@ async def test_presence_is_said_again_when_redis_has_lost_it(node: Node) -> None
     lost = home_of(scope).of(node.presence.incarnation)[:3]
     for name in ("$clients:watched:a", "$users:watched:a"):
         lost += map_keys(placement_of(name))[4:9]
-    await node.store.first.execute("DEL", *lost)
+    await node.store.shard_for(placement_of("watched:a")).execute("DEL", *lost)
     reader = await came(node)
     assert (await watching(reader, "watched:a", 2))["entries"] == {}
     assert (await watching(reader, "watched:a", 3))["entries"] == {}
@@ -542,7 +542,8 @@ async def test_what_outlived_everybody_leaves_with_the_first_who_comes(node: Nod
     for key in ("k", "line\nbreak"):
         await put(gone, key, 1, channel)
     scope = Scope.channel(channel)
-    await node.store.first.execute("DEL", *home_of(scope).of(node.presence.incarnation)[:3])
+    home = home_of(scope)
+    await node.store.shard_for(home.placement).execute("DEL", *home.of(node.presence.incarnation)[:3])
     new = await came(node)
     await synced(new, channel)
     await put(new, "mine", 1, channel)
@@ -555,8 +556,9 @@ async def test_positions_in_maps_of_presence_end_before_presence_does(node: Node
     peer = await came(node)
     await peer.subscribe("watched:a")
     for name in ("$clients", "$users"):
-        meta = map_keys(placement_of(f"{name}:watched:a"))[0]
-        assert int(await node.store.first.execute("PTTL", meta)) / 1000 <= KEY_TTL - REFRESH_EVERY
+        place = placement_of(f"{name}:watched:a")
+        lasts = await node.store.shard_for(place).execute("PTTL", map_keys(place)[0])
+        assert int(lasts) / 1000 <= KEY_TTL - REFRESH_EVERY
 
 
 async def test_what_leaves_with_clients_holds_redis_no_longer_than_what_ends() -> None:

@@ -18,8 +18,8 @@ from flotilla.realtime.server.http.connection import HttpConnection
 from flotilla.realtime.server.http.request import MAX_HELD, logger
 from flotilla.realtime.server.traffic import traffic
 from flotilla.realtime.server.transports import unsent
-from tests.realtime.server.waiting import until
 from tests.realtime.server.wires import Server, Wire
+from tests.waiting import PATIENCE, until
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 POST = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n"
@@ -186,7 +186,7 @@ async def test_a_response_has_time_until_it_begins_and_then_as_long_as_it_takes(
         assert (await served.answer()).startswith(b"HTTP/1.1 200 ")
     else:
         assert (await served.answer(b"60 s")).startswith(b"HTTP/1.1 503 ")
-        await asyncio.wait_for(ends.wait(), 5)
+        await asyncio.wait_for(ends.wait(), PATIENCE)
 
 
 async def test_an_application_whose_client_is_gone_is_cancelled_in_the_end(wire: Wire) -> None:
@@ -208,7 +208,7 @@ async def test_an_application_whose_client_is_gone_is_cancelled_in_the_end(wire:
     await asyncio.sleep(0)
     assert not cancelled.is_set()
     served.factory.look_after_busy(-1)
-    await asyncio.wait_for(cancelled.wait(), 5)
+    await asyncio.wait_for(cancelled.wait(), PATIENCE)
     await until(lambda: not served.factory.requests, "it is forgotten")
 
 
@@ -271,6 +271,70 @@ async def test_nothing_is_left_of_it_without_the_garbage_collector(
         assert not served.factory.waiting.size
     finally:
         gc.enable()
+
+
+class Aborted(Exception):
+    """What Django's handler makes of the disconnect."""
+
+
+class Held:
+    """A response."""
+
+
+async def test_nothing_stays_of_a_response_whose_application_waits_for_the_disconnect_beside(wire: Wire) -> None:
+    """As Django's: an exception would hold the handler's frame, which holds the task that holds the exception."""
+    served, responses, aborted = Served(wire), list[weakref.ref[Held]](), list[bool]()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        response = Held()
+        responses.append(weakref.ref(response))
+
+        async def listen() -> None:
+            assert (await receive())["type"] == "http.disconnect"
+            aborted.append(True)
+            raise Aborted
+
+        tasks = [asyncio.create_task(listen()), asyncio.create_task(hello(scope, receive, send))]
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in tasks:
+            try:
+                if not task.done():
+                    task.cancel()
+                await task
+            except (Aborted, asyncio.CancelledError):
+                continue
+
+    served.app = app
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(3):
+            wire.push(GET)
+            await served.answer()
+            await until(lambda: not served.factory.requests, "the application has ended")
+        assert [one() for one in responses] == [None] * 3
+        assert not aborted
+    finally:
+        gc.enable()
+
+
+async def test_an_application_that_goes_on_behind_its_response_is_told_of_the_end(wire: Wire) -> None:
+    """Also where it waited for that before it answered."""
+    served, told = Served(wire), list[str]()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        waiting = asyncio.create_task(receive())
+        await asyncio.sleep(0)
+        await hello(scope, receive, send)
+        told.append((await waiting)["type"])
+        told.append((await receive())["type"])
+
+    served.app = app
+    wire.push(GET * 2)
+    await until(lambda: len(told) == 4, "both have ended")
+    assert told == ["http.disconnect"] * 4
 
 
 async def test_an_idle_connection_that_still_reads_is_not_idle(wire: Wire) -> None:
