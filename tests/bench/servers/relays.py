@@ -3,6 +3,7 @@
 The database and Redis are helpers beside the load; PostgreSQL waits for its disk at each commit, as it does by default.
 """
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -43,8 +44,9 @@ class OutboxRelay(Flotilla):
         self.postgres.start()
         self.helpers.append(self.postgres)
         for process in (psutil.Process(self.postgres.pid), *psutil.Process(self.postgres.pid).children()):
-            if self.cores.rest:
-                process.cpu_affinity(self.cores.rest)
+            with contextlib.suppress(psutil.NoSuchProcess):  # it was there for a query of the start
+                if self.cores.rest:
+                    process.cpu_affinity(self.cores.rest)
         return {"DATABASE_URL": self.postgres.url}
 
     def words(self) -> list[str]:
