@@ -171,6 +171,13 @@ class Shard:
             raise
 
     @property
+    def held_for(self) -> StoreRefused | None:
+        """In a cluster, what calls of this loop are answered that wait for their slot: ASK, TRYAGAIN or CLUSTERDOWN.
+        None while none waits."""
+        link = self._links.get(asyncio.get_running_loop())
+        return None if link is None else link.held_for
+
+    @property
     def silent(self) -> bool:
         """Whether threads know that this Redis does not answer, and do not ask it."""
         return self._threads.outage.known
