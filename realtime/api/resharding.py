@@ -193,7 +193,7 @@ class Resharding:
             if time.monotonic() >= gives_up:
                 raise Refused("another `manage.py reshard` is at work: wait for its end, or end it")
             time.sleep(LOOK_EVERY)
-        keeper = threading.Thread(target=self._stay_alone, args=(first, ended), daemon=True)
+        keeper = threading.Thread(target=self._stay_alone, args=(first, name, ended), daemon=True)
         keeper.start()
         try:
             yield
@@ -201,12 +201,14 @@ class Resharding:
             ended.set()
             keeper.join()
             with suppress(StoreUnavailable):  # it ends by itself
-                first("DEL", self._work)
+                if first("GET", self._work) == name:
+                    first("DEL", self._work)
 
-    def _stay_alone(self, first: Server, ended: threading.Event) -> None:
+    def _stay_alone(self, first: Server, name: bytes, ended: threading.Event) -> None:
         while not ended.wait(ALONE_FOR / 5):
             with suppress(StoreUnavailable):  # which the step at work meets as well
-                first("PEXPIRE", self._work, int(ALONE_FOR * 1000))
+                if first("GET", self._work) == name:
+                    first("PEXPIRE", self._work, int(ALONE_FOR * 1000))
 
     def prepare(self) -> None:
         """Hold the Redises that are new, so that no process begins the new layout too early."""

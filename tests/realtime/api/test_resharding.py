@@ -174,7 +174,7 @@ def test_one_alone_is_at_work(redises: list[RedisProcess], monkeypatch: pytest.M
     monkeypatch.setattr(resharding, "ALONE_FOR", 0.5)
     with _work(redises, "0", "01") as work, _work(redises, "0", "12") as other:
         with work.alone():
-            with pytest.raises(Refused, match="another `manage.py reshard`"), other.alone():
+            with pytest.raises(Refused, match=r"another `manage\.py reshard`"), other.alone():
                 raise AssertionError("both are at work")
             assert other.look()
         with other.alone():
