@@ -41,6 +41,8 @@ class Check:
 
     ask: Callable[[], Awaitable[None]]
     within: float
+    held: Callable[[], Unready | None] = lambda: None
+    """Why there is no answer in that time, where that is known."""
 
 
 def live() -> dict[str, Any]:
@@ -79,7 +81,19 @@ def _of_store(store: Store) -> list[ShardProbe]:
 
 async def _limits() -> None:
     """The Redis of the limits does what they ask of it, or is away."""
-    await LimitsProbe(get_limits().limiter.shard).run()
+    await _of_limits().run()
+
+
+def _of_limits() -> LimitsProbe:
+    return LimitsProbe(get_limits().limiter.shard)
+
+
+def _redis_held() -> Unready | None:
+    return next(filter(None, (probe.held() for probe in _of_store(get_store()))), None)
+
+
+def _limits_held() -> Unready | None:
+    return _of_limits().held()
 
 
 async def _database() -> None:
@@ -127,8 +141,8 @@ _asking: "asyncio.Future[None] | None" = None
 _probes: tuple[Store, list[ShardProbe]] | None = None
 _news = Once()
 CHECKS: dict[str, Check] = {
-    "redis": Check(_redis, 1.5),
-    "limits": Check(_limits, 1.5),
+    "redis": Check(_redis, 1.5, _redis_held),
+    "limits": Check(_limits, 1.5, _limits_held),
     "database": Check(_database, 1.5),
 }
 _running: dict[str, tuple[float, "asyncio.Task[dict[str, Any]]"]] = {}  # when it began, and its run
@@ -152,6 +166,8 @@ async def _run(name: str, check: Check) -> dict[str, Any]:
             await check.ask()
     except TimeoutError:
         problem = text = f"no answer within {check.within} s"
+        if (why := check.held()) is not None:
+            problem, text = why.code, str(why)
     except (Unready, StoreRefused) as error:
         problem, text = error.code, str(error)
     except Exception as error:  # noqa: BLE001  a check that fails in a new way is a check that fails

@@ -21,7 +21,7 @@ _MENDS = {
     "LAYOUT": "REDIS_URL must be the same in all processes; to change it, docs/SCALE_OUT.md#more-or-fewer-redises",
     "CLUSTER": _CLUSTER,
     "CROSSSLOT": _CLUSTER,
-    "MOVED": _CLUSTER,
+    "MOVED": f"in a cluster its nodes do not agree who has the slot; {_CLUSTER}",
     "CLUSTERDOWN": "slots of the cluster have no master: start its nodes (`redis-cli --cluster check` says which)",
     "ASK": _MOVES,
     "TRYAGAIN": _MOVES,

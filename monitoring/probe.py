@@ -7,6 +7,7 @@ anybody may know, and one line for the log that says which Redis, what is missin
 import asyncio
 import secrets
 import time
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -21,8 +22,10 @@ from flotilla.realtime.engine import calls
 from flotilla.realtime.node.control import ANSWER
 from flotilla.store import Script, Shard, StoreRefused, StoreUnavailable, placement_of
 from flotilla.store.conf import get_store_config
+from flotilla.store.errors import MOVED
 from flotilla.store.nodes import node_of
 from flotilla.store.resp import Argument
+from flotilla.store.urls import in_cluster
 
 _HEALTH = Script.load("flotilla.monitoring", "health")
 _TAKE, _SYNC = (Script.load("flotilla.ratelimit", name) for name in ("take", "sync"))
@@ -31,9 +34,12 @@ _CHANNEL = SimpleNamespace(history_size=1, history_ttl=KEPT / 1000, history_meta
 _PUBLISH, _HISTORY, _CONFIRM = (
     Script(script.name, script.text) for script in (calls.PUBLISH, calls.HISTORY, calls.CONFIRM)
 )
+_OF_LIMITS = "the Redis of the limits"
 _GENERATION = "health"
 _INCARNATION = "health"
 _PROCESS = secrets.token_hex(8)
+FOLLOWED = 5  # times that a slot which has moved is followed before that is a fault
+FOLLOWED_EVERY = 0.1  # seconds
 
 
 class Unready(Exception):
@@ -58,12 +64,23 @@ class ShardProbe:
 
     async def run(self) -> None:
         """Raises Unready, or StoreUnavailable where Redis does not answer."""
-        said = secrets.token_hex(8).encode()
-        try:
-            await self._echo.hears(self._home.topic, said, lambda: self._try_everything(said))
-        except StoreRefused as error:
-            node = node_of(self._shard)  # users and their rights are each node's own
-            raise unready(f"Redis {self._shard.index}" + (f" at {node}" if node else ""), error) from error
+        for again in range(FOLLOWED, -1, -1):
+            said = secrets.token_hex(8).encode()
+            try:
+                return await self._echo.hears(self._home.topic, said, partial(self._try_everything, said))
+            except StoreRefused as error:
+                if not (again and error.code == MOVED and in_cluster(self._shard.url)):
+                    raise self._unready(error) from error
+            await asyncio.sleep(FOLLOWED_EVERY)
+
+    def held(self) -> Unready | None:
+        """Why there is no answer, where calls are held: their slot is on its way, or nobody has it."""
+        error = self._shard.held_for
+        return None if error is None else self._unready(error)
+
+    def _unready(self, error: StoreRefused) -> Unready:
+        node = node_of(self._shard)  # users and their rights are each node's own
+        return unready(f"Redis {self._shard.index}" + (f" at {node}" if node else ""), error)
 
     async def _try_everything(self, said: bytes) -> None:
         """All calls leave in one write, so that they cost one round trip."""
@@ -147,9 +164,14 @@ class LimitsProbe:
                 self._shard.call("INFO", "server"),
             )
         except StoreRefused as error:
-            raise unready("the Redis of the limits", error) from error
+            raise unready(_OF_LIMITS, error) from error
         except StoreUnavailable:
             return
+
+    def held(self) -> Unready | None:
+        """As of a ShardProbe."""
+        error = self._shard.held_for
+        return None if error is None else unready(_OF_LIMITS, error)
 
 
 async def _all(*answers: "asyncio.Future[Any]") -> list[Any]:

@@ -308,6 +308,11 @@ class SlotGuide:
         """Where it was when a node was asked last, for people to read."""
         return self._cluster.known_master(self.slot)
 
+    def name(self) -> str:
+        """The same as text; "" while nobody knows it."""
+        host, port = self.known_master() or ("", 0)
+        return "" if not host else f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
     def ask_first(self, told: str | Node, /) -> None:
         """Next time ask this node where it is, or the one that an error reply (MOVED) names."""
         self._cluster.ask_first(told)

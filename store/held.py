@@ -21,6 +21,7 @@ from flotilla.store.waiting import Call, Waiting, fail, in_full
 HELD_WITHIN = 3.5  # seconds a call is held: more than instances have to compare, less than a command may take
 ASKED_EVERY = 0.1  # seconds between questions whether a doubt is over, or a slot is there
 TRIED_FIRST = 16  # of the calls that are held for a slot
+TOLD_WITHIN = 1.0  # seconds after which what was answered for a slot may be true no longer
 
 
 class Sender(Protocol):
@@ -50,6 +51,7 @@ class HeldCalls:
         self._partitions = partitions
         self._loop = asyncio.get_running_loop()
         self._on_its_way: StoreRefused | None = None  # what was answered for a slot that is
+        self._told: tuple[float, StoreRefused] | None = None  # the same, and when: kept when the calls are gone
         self._task: asyncio.Task[None] | None = None
         nobody: asyncio.Future[None] = self._loop.create_future()
         nobody.set_result(None)
@@ -62,7 +64,14 @@ class HeldCalls:
     def hold_for_slot(self, call: Call, error: StoreRefused) -> None:
         """Keep a call whose slot is not there."""
         self._on_its_way = error
+        self._told = self._loop.time(), error
         self._keep(call, self.first)
+
+    @property
+    def for_slot(self) -> StoreRefused | None:
+        """What calls were answered a moment ago whose slot is not there."""
+        at, error = self._told or (0.0, None)
+        return error if self._loop.time() < at + TOLD_WITHIN else None
 
     def follow(self, call: Call) -> None:
         """Keep a call that was not sent, behind those that are held."""

@@ -23,12 +23,13 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
+from flotilla.store.cluster import SlotGuide
 from flotilla.store.conf import get_store_config
 from flotilla.store.deadline import bounded
 from flotilla.store.errors import StoreRefused, StoreSilent, StoreUnavailable, from_client
 from flotilla.store.layout_marks import CODE, ENDING, Ids, Mark, Unsettled, begun, deserted, joined, wrong
 from flotilla.store.placement import partition_placement, partitions_of
-from flotilla.store.pools import options_of, sync_client
+from flotilla.store.pools import guide_of, options_of, sync_client
 from flotilla.store.scripts import Script
 from flotilla.store.slots import key_slot
 from flotilla.store.together import together
@@ -151,7 +152,7 @@ class Layout:
             client.set(key, self.virtual, nx=True)
             number = int(client.get(key) or 0)
         except (RedisError, OSError, StoreUnavailable) as error:
-            raise from_client(error) from error
+            raise _told_by(url, error) from error
         finally:
             client.close()
         if number != self.virtual:
@@ -214,7 +215,7 @@ class Layout:
             keys, arguments = place.question(ids, begin=begin)
             return Mark.read(place.client.eval(LAYOUT.text, len(keys), *keys, *arguments))
         except (RedisError, OSError, StoreUnavailable) as error:
-            return from_client(error)
+            return _told_by(place.url, error)
 
     def _hang_up(self) -> None:
         for place in self.places:
@@ -331,6 +332,13 @@ class Place:
             return False
         self.held(sent)
         return True
+
+
+def _told_by(url: str, error: Exception) -> StoreUnavailable:
+    """The error of one Redis, which calls of all others fail with: a refusal says which node of a cluster it is of."""
+    told, guide = from_client(error), guide_of(url)
+    node = guide.name() if isinstance(guide, SlotGuide) else ""
+    return StoreRefused(told.code, f"{told.text} (at {node})") if node and isinstance(told, StoreRefused) else told
 
 
 KINDS = ("layout", "layout-users", "layout-waiting")

@@ -142,6 +142,11 @@ class Link:
         """Whether there is a connection."""
         return self._connection is not None
 
+    @property
+    def held_for(self) -> StoreRefused | None:
+        """What calls are answered that are held until a slot is there; None: there is no such call."""
+        return self._held.for_slot
+
     def put(self, call: Call) -> None:
         """Send a call with the next write."""
         self._outbox.append(call)

@@ -42,10 +42,7 @@ def name_of(shard: Shard) -> str:
 def node_of(shard: Shard) -> str:
     """Host and port of the node that has a virtual shard of a cluster; "" while nobody knows it, and elsewhere."""
     guide = guide_of(shard.url)
-    if not isinstance(guide, SlotGuide) or (place := guide.known_master()) is None:
-        return ""
-    host, port = place
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return guide.name() if isinstance(guide, SlotGuide) else ""
 
 
 def _unknown(shards: Iterable[Shard]) -> Iterator[SlotGuide]:

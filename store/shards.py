@@ -152,9 +152,10 @@ class Shard:
         """Compare what is known of the partitions with this run of Redis, for threads."""
         self._threads.compare()
 
-    def batch_sync(self, commands: Sequence[Sequence[Argument]]) -> list[Any]:
-        """Several commands in one round trip, for threads; an error among the replies is raised."""
-        return self._threads.batch(commands)
+    def batch_sync(self, commands: Sequence[Sequence[Argument]], *, waits: bool = True) -> list[Any]:
+        """Several commands in one round trip, for threads; an error among the replies is raised. `waits`: for a slot
+        that is on its way to another node of a cluster, or nobody's."""
+        return self._threads.batch(commands, waits=waits)
 
     @asynccontextmanager
     async def waiting_once(self) -> AsyncIterator[None]:
@@ -169,6 +170,13 @@ class Shard:
         except StoreSilent:
             self._threads.outage.silent(time.monotonic() - began, self.timeout)
             raise
+
+    @property
+    def held_for(self) -> StoreRefused | None:
+        """In a cluster, what calls of this loop are answered that wait for their slot: ASK, TRYAGAIN or CLUSTERDOWN.
+        None while none waits."""
+        link = self._links.get(asyncio.get_running_loop())
+        return None if link is None else link.held_for
 
     @property
     def silent(self) -> bool:

@@ -90,13 +90,14 @@ class Threads:
     def run_many(self, calls: Sequence[tuple[Script, Sequence[str], Sequence[Argument]]]) -> list[Any]:
         """Run scripts in one round trip, in order: their replies, an error reply for each that failed among them.
 
-        Where a partition was in doubt, it is compared before this returns: the same call may pass then.
+        Where a partition was in doubt, it is compared before this returns: the same call may pass then. A slot that has
+        moved is followed, but one that is on its way, or nobody's, is not waited for: its error is the reply.
         """
         packed = [pack(("EVALSHA", script.sha, len(keys), *keys, *args)) for script, keys, args in calls]
-        replies = self._ask(packed)
+        replies = self._ask(packed, waits=False)
         if _codes(replies) == {UNKNOWN_SCRIPT}:
             self.batch([("SCRIPT", "LOAD", text) for text in dict.fromkeys(script.text for script, _, _ in calls)])
-            replies = self._ask(packed)
+            replies = self._ask(packed, waits=False)
         for reply in replies:
             if isinstance(reply, StoreRefused):
                 self._failed(reply)
@@ -113,11 +114,12 @@ class Threads:
         """Run one command and return its raw reply."""
         return self.batch([command])[0]
 
-    def batch(self, commands: Sequence[Sequence[Argument]]) -> list[Any]:
-        """Several commands in one round trip; an error among the replies is raised."""
+    def batch(self, commands: Sequence[Sequence[Argument]], *, waits: bool = True) -> list[Any]:
+        """Several commands in one round trip; an error among the replies is raised. `waits`: for a slot that is on its
+        way, or nobody's."""
         if not commands:
             return []
-        replies = self._ask([pack(tuple(command)) for command in commands])
+        replies = self._ask([pack(tuple(command)) for command in commands], waits=waits)
         for reply in replies:
             if isinstance(reply, StoreRefused):
                 raise self._failed(reply)
@@ -154,20 +156,20 @@ class Threads:
             [reply] = self._ask([in_full(packed, script.sha, script.text.encode())])
         return reply
 
-    def _ask(self, packed: Sequence[bytes]) -> list[Any]:
+    def _ask(self, packed: Sequence[bytes], *, waits: bool = True) -> list[Any]:
         """One round trip of some commands, error replies among the replies. Raises StoreNotAsked in an outage."""
         try:
             self.outage.require_none()
             self._stats.commands += len(packed)
             if self._place is not None and time.monotonic() >= self._place.renew_at:
                 self._ask_for_place(self._place)
-            return self._asked(packed)
+            return self._asked(packed, waits=waits)
         except StoreUnavailable as error:
             raise self._failed(error) from error.__cause__
 
-    def _ask_slot(self, packed: Sequence[bytes]) -> list[Any]:
+    def _ask_slot(self, packed: Sequence[bytes], *, waits: bool) -> list[Any]:
         """As `_ask`: commands of which a node has executed nothing are sent again, in their order, until their time is
-        up."""
+        up. `waits`: also while their slot is on its way, or nobody's."""
         gives_up = time.monotonic() + bounded(HELD_WITHIN)
         replies = list[Any]()
         left, pause = list(range(len(packed))), 0.0
@@ -175,7 +177,7 @@ class Threads:
             try:
                 found = self._exchange(b"".join([packed[number] for number in left]), len(left))
             except StoreRefused as error:  # while a connection was made: nothing was sent
-                if not not_here(error) or time.monotonic() > gives_up:
+                if not not_here(error) or time.monotonic() > gives_up or not (waits or error.code == MOVED):
                     raise
                 found = [error] * len(left)
             if not replies:
@@ -183,9 +185,9 @@ class Threads:
             for number, reply in zip(left, found, strict=True):
                 replies[number] = reply
             left = [number for number in left if not_here(replies[number])]
-            if not left or time.monotonic() > gives_up:
-                return replies
             moved = next((replies[number] for number in left if replies[number].code == MOVED), None)
+            if not left or time.monotonic() > gives_up or not (waits or moved is not None):
+                return replies
             if moved is not None and isinstance(behind := guide_of(self._url), SlotGuide):
                 behind.ask_first(moved.text)
             if self._kept is not None and moved is not None:
@@ -207,9 +209,9 @@ class Threads:
         self.outage.answered()
         return replies
 
-    def _asked(self, packed: Sequence[bytes]) -> list[Any]:
+    def _asked(self, packed: Sequence[bytes], *, waits: bool = True) -> list[Any]:
         if self._in_cluster:
-            return self._ask_slot(packed)
+            return self._ask_slot(packed, waits=waits)
         return self._exchange(b"".join(packed), len(packed))
 
     def _ask_for_place(self, place: Place) -> None:

@@ -11,8 +11,10 @@ Every method raises StoreUnavailable.
 
 import re
 import secrets
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, NamedTuple, TypeVar
@@ -24,7 +26,7 @@ from redis.retry import Retry
 
 from flotilla.presence.outbox import part_keys
 from flotilla.realtime.engine import map_calls
-from flotilla.store import Script, placement_of
+from flotilla.store import Script, StoreUnavailable, placement_of
 from flotilla.store.conf import get_store_config
 from flotilla.store.errors import from_client
 from flotilla.store.layout import KINDS, LASTS
@@ -37,6 +39,7 @@ SETTLE = Script.load("flotilla.realtime.api", "settle")
 ANSWERS_WITHIN = 10.0  # seconds of one call
 BATCH = 500  # keys in one round trip
 LOOK_EVERY = 0.05  # seconds
+ALONE_FOR = 5.0  # seconds after its end without a word that one who is at work keeps others out
 Item = TypeVar("Item")
 
 
@@ -127,6 +130,7 @@ class Resharding:
             self.close()
             raise
         self._layout, self._users, self._waiting = (partition_placement(0).partition_key(kind) for kind in KINDS)
+        self._work = partition_placement(0).partition_key("layout-work")
         self._name = re.compile(
             rf"{re.escape(self.prefix)}:(?P<kind>.*?):\{{(?:p(?P<partition>\d+)\}}(?::(?P<tag>[0-9a-f]{{20}}(?:\.\w{{4}})?))?|\w+\}})",
             re.DOTALL,
@@ -180,13 +184,42 @@ class Resharding:
 
     # Steps
 
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """For steps: nobody else does any meanwhile. Raises Refused where somebody does, and goes on doing so."""
+        first, name, ended = self.old[0], secrets.token_hex(8).encode(), threading.Event()
+        gives_up = time.monotonic() + ALONE_FOR + 1.0
+        while not first("SET", self._work, name, "NX", "PX", int(ALONE_FOR * 1000)):
+            if time.monotonic() >= gives_up:
+                raise Refused("another `manage.py reshard` is at work: wait for its end, or end it")
+            time.sleep(LOOK_EVERY)
+        keeper = threading.Thread(target=self._stay_alone, args=(first, name, ended), daemon=True)
+        keeper.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            keeper.join()
+            with suppress(StoreUnavailable):  # it ends by itself
+                if first("GET", self._work) == name:
+                    first("DEL", self._work)
+
+    def _stay_alone(self, first: Server, name: bytes, ended: threading.Event) -> None:
+        while not ended.wait(ALONE_FOR / 5):
+            with suppress(StoreUnavailable):  # which the step at work meets as well
+                if first("GET", self._work) == name:
+                    first("PEXPIRE", self._work, int(ALONE_FOR * 1000))
+
     def prepare(self) -> None:
         """Hold the Redises that are new, so that no process begins the new layout too early."""
         if self._has_begun():
             raise Refused("the new layout has begun already: nothing is left to do")
+        copied = self._is_copied()
+        if copied and all(seen.state in ("", OPEN) for seen in self.look() if seen.places[1] is not None):
+            raise Refused("everything is in its new place: start processes with the new REDIS_URL, which begin with it")
         for server, seen in zip(self.servers, self.look(), strict=True):
             which = f"Redis {server.new} of the new list"
-            if server.old is None and not seen.state:
+            if server.old is None and not seen.state and not copied:
                 if seen.of or seen.users:
                     raise Refused(f"{which} is a Redis of another cluster that has the same prefix ({self.prefix})")
                 if next(self._keys(server), None) is not None:
@@ -213,6 +246,7 @@ class Resharding:
                 raise Refused(
                     f"Redis {server.old} belongs to a layout of {seen.of} Redises, and --from names {len(self.old)}"
                 )
+        self._require_no_third_list()
         if not self._left(0):
             for server in self.old:
                 server("HSETNX", self._layout, "state", ENDING)
@@ -222,6 +256,15 @@ class Resharding:
             server("HSET", self._layout, "state", HELD)
         if not self._left(LASTS + 1.0):
             raise Refused("there are still processes that use the old layout: try again, or --abort")
+
+    def _require_no_third_list(self) -> None:
+        """Who waits with a list that is neither could be the first where the next layout may begin."""
+        lists = {int(name.partition("/")[2]) for seen in self.look() for name in seen.waiting}
+        for of in sorted(lists - {len(self.old), len(self.new)}):
+            raise Refused(
+                f"processes wait with yet another list, of {of} Redises, and could begin with it: end them, or give "
+                "them the new REDIS_URL, and try again after a moment"
+            )
 
     def _left(self, within: float) -> bool:
         """Whether nobody uses the old layout any more."""
@@ -317,7 +360,8 @@ class Resharding:
 
     def _keys(self, server: Server, kinds: str = "") -> Iterator[bytes]:
         """All keys of our prefix whose kinds begin so, but those of the layout itself."""
-        own, cursor = {self._layout.encode(), self._users.encode(), self._waiting.encode()}, b"0"
+        own = {key.encode() for key in (self._layout, self._users, self._waiting, self._work)}
+        cursor = b"0"
         pattern = re.sub(r"([*?\[\]\\])", r"\\\1", self.prefix) + f":{kinds}*"
         while True:
             cursor, found = server("SCAN", cursor, "MATCH", pattern, "COUNT", 1000)

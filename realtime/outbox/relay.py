@@ -391,10 +391,10 @@ def _generations(shard: Shard) -> tuple[Any, ...] | None:
     if partitions is None:
         return None
     try:
-        answers = shard.batch_sync(partitions.looks())
+        answers = shard.batch_sync(partitions.looks(), waits=False)
         if any(answer[0] is None for answer in answers):
             shard.compare_sync()
-            answers = shard.batch_sync(partitions.looks())
+            answers = shard.batch_sync(partitions.looks(), waits=False)
     except StoreUnavailable:  # who sends there says so
         return None
     return tuple(answer[0] for answer in answers)

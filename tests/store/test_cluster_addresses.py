@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from flotilla.store import Script, Shard, StoreRefused, StoreUnavailable, link, threads
+from flotilla.store import Script, Shard, Store, StoreRefused, StoreUnavailable, link, threads
 from flotilla.store.partitions import Partitions
-from flotilla.store.slots import slot_of
-from flotilla.store.urls import check_url, expanded
+from flotilla.store.slots import key_slot, slot_of
+from flotilla.store.urls import check_url, expanded, slot_in
 from tests.store.redis_cluster import RedisCluster
 from tests.store.redis_fleet import Certificates, Server, has_ipv6
 
@@ -129,6 +129,22 @@ async def test_where_nobody_answers_it_is_told_after_a_moment(tmp_path: Path) ->
     server.kill()
     with pytest.raises(StoreUnavailable, match=r"(?i)connect|refused"):
         await use(f"redis+cluster://{server.at}")
+
+
+async def test_a_node_that_wants_another_login_is_named(tmp_path: Path) -> None:
+    """No shard can be used then, those of the other nodes neither: their errors say whose fault it is."""
+    made = RedisCluster(tmp_path, 2)
+    try:
+        odd = made.owner(key_slot("{layout}"))
+        odd.ask("CONFIG", "SET", "requirepass", "sesame")
+        store = Store([made.url], PATIENT)
+        other = next(shard for shard in store.shards if made.owner(slot_in(shard.url) or 0) is not odd)
+        for ask in (other.execute("PING"), asyncio.to_thread(other.execute_sync, "PING")):
+            with pytest.raises(StoreRefused, match=rf"NOAUTH .*\(at {odd.at}\)"):
+                await ask
+        await store.close()
+    finally:
+        made.close()
 
 
 @ipv6

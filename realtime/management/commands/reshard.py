@@ -92,7 +92,11 @@ class Command(ClusterCommand):
             except WrongAddress as error:
                 raise misused(f"{name}: {error}.") from None
             if of_cluster(urls):
-                raise misused(f"{name}: a Redis Cluster moves its own slots, and is no list that could be changed.")
+                which = name if given else "REDIS_URL"
+                raise misused(
+                    f"{which}: a Redis Cluster moves its own slots (`redis-cli --cluster reshard`), and is no list "
+                    "that could be changed: docs/SCALE_OUT.md#more-or-fewer-redises has how to go over to one, or away."
+                )
             found.append(urls)
         if options["step"] and found[0] == found[1]:
             raise misused(
@@ -104,6 +108,12 @@ class Command(ClusterCommand):
         return self.stderr.write if options["as_json"] else self.stdout.write
 
     def _step(self, work: Resharding, options: dict[str, Any]) -> int:
+        if not options["step"]:
+            return 0
+        with work.alone():
+            return self._step_alone(work, options)
+
+    def _step_alone(self, work: Resharding, options: dict[str, Any]) -> int:
         step = options["step"]
         if step == "abort":
             work.abort()

@@ -120,6 +120,73 @@ def test_a_switch_that_was_done_is_not_done_again(redises: list[RedisProcess], o
                 work.prepare()
 
 
+@pytest.mark.parametrize(("old", "new"), [("0", "01"), ("01", "0"), ("0", "1"), ("01", "10")])
+def test_a_switch_is_not_done_again_before_the_new_layout_begins(
+    redises: list[RedisProcess], old: str, new: str
+) -> None:
+    """What was moved is not taken for keys of an earlier time, which somebody would have to remove."""
+    with _process(redises, old) as store:
+        before = _fill(store)
+    with _work(redises, old, new) as work:
+        work.prepare()
+        work.end(1.0)
+        work.move()
+        work.open()
+        with pytest.raises(Refused, match="start processes"):
+            work.prepare()
+        with _process(redises, new) as store:
+            _judge(store, before, redises, len(old))
+
+
+def test_what_two_at_once_have_left_is_gone_on_with(redises: list[RedisProcess]) -> None:
+    """As versions before this one did: the new layout was opened, and the old one ended once more."""
+    with _process(redises, "0") as store:
+        before = _fill(store)
+    with _work(redises, "0", "01") as work, _work(redises, "0", "01") as other:
+        work.prepare()
+        work.end(1.0)
+        work.move()
+        work.open()
+        other.end(1.0)
+        with pytest.raises(Refused, match="in use"):
+            other.move()
+        other.prepare()
+        other.end(1.0)
+        other.move()
+        other.open()
+        with _process(redises, "01") as store:
+            _judge(store, before, redises, 1)
+
+
+@pytest.mark.parametrize(("old", "new", "third"), [("01", "012", "0"), ("0", "01", "012"), ("01", "0", "012")])
+def test_nobody_waits_with_a_third_list(redises: list[RedisProcess], old: str, new: str, third: str) -> None:
+    """As a supervisor does that nobody has told of the last switch: its processes might be first in this one."""
+    with _process(redises, old) as store, _process(redises, third) as forgotten:
+        before = _fill(store)
+        with pytest.raises(StoreRefused, match="LAYOUT"):
+            forgotten.shards[0].execute_sync("PING")
+        with _work(redises, old, new) as work:
+            work.prepare()
+            with pytest.raises(Refused, match=f"another list, of {len(third)} Redises"):
+                work.end(1.0)
+        assert {name: _history(Broker(store), name) for name in NAMES} == before
+
+
+def test_one_alone_is_at_work(redises: list[RedisProcess], monkeypatch: pytest.MonkeyPatch) -> None:
+    """For as long as it takes; who was killed keeps others out for a moment alone, and `look` none at all."""
+    monkeypatch.setattr(resharding, "ALONE_FOR", 0.5)
+    with _work(redises, "0", "01") as work, _work(redises, "0", "12") as other:
+        with work.alone():
+            with pytest.raises(Refused, match=r"another `manage\.py reshard`"), other.alone():
+                raise AssertionError("both are at work")
+            assert other.look()
+        with other.alone():
+            pass
+        Server(redises[0].url)("SET", work._work, b"killed", "PX", 500)
+        with other.alone():
+            other.prepare()
+
+
 @pytest.mark.parametrize(
     ("old", "new"), [("0", "01"), ("01", "012"), ("012", "0"), ("01", "10"), ("0", "1"), ("012", "12"), ("01", "2")]
 )
