@@ -29,7 +29,7 @@ from flotilla.store.errors import StoreRefused, StoreSilent, StoreUnavailable, f
 from flotilla.store.guides import Follower, Speaker, connected, of_this_process
 from flotilla.store.once import Once
 from flotilla.store.resp import pack
-from flotilla.store.supervised import supervised
+from flotilla.store.supervised import ended, supervised
 
 logger = logging.getLogger("flotilla.store.cluster")
 
@@ -328,9 +328,7 @@ async def _ended(asking: Iterable["asyncio.Task[View]"]) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        for one in asking:
-            one.cancel()
-        await asyncio.gather(*asking, return_exceptions=True)
+        await ended(*asking)
 
 
 def _silent() -> StoreUnavailable:

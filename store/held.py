@@ -15,7 +15,7 @@ from flotilla.store.partitions import ARRIVE, Partitions
 from flotilla.store.resp import Command
 from flotilla.store.scripts import Script
 from flotilla.store.stats import RedisStats
-from flotilla.store.supervised import supervised
+from flotilla.store.supervised import ended, supervised
 from flotilla.store.waiting import Call, Waiting, fail, in_full
 
 HELD_WITHIN = 3.5  # seconds a call is held: more than instances have to compare, less than a command may take
@@ -85,9 +85,7 @@ class HeldCalls:
     async def close(self) -> list[Call]:
         """Hold nothing any more; gives what was held."""
         if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await ended(self._task)
         return self._all_taken()
 
     def _keep(self, call: Call, queue: deque[Call]) -> None:

@@ -56,6 +56,7 @@ from flotilla.store.replies import ReplyStream
 from flotilla.store.resp import Command, pack
 from flotilla.store.scripts import Script
 from flotilla.store.stats import RedisStats
+from flotilla.store.supervised import ended
 from flotilla.store.waiting import PING, Call, PlaceKept, Waiting, fail, given_up, in_full
 
 ANOTHER_MASTER = "Redis has another master now"
@@ -199,11 +200,7 @@ class Link:
         if self._comes_back is not None:
             self._comes_back.cancel()
         held = await self._held.close()
-        for task in (self._connecting, self._reader):
-            if task is not None:
-                task.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await task
+        await ended(*filter(None, (self._connecting, self._reader)))
         unsent = [*self._moved, *self._taken(), *held]
         self._moved.clear()
         await self._fail(StoreUnavailable("the connection was closed"), unsent)

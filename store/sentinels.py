@@ -39,7 +39,7 @@ from flotilla.store.promotions import (
     promoted,
     replica_named,
 )
-from flotilla.store.supervised import supervised
+from flotilla.store.supervised import ended, supervised
 
 logger = logging.getLogger("flotilla.store.sentinels")
 
@@ -136,9 +136,7 @@ class Sentinels:
         except TimeoutError:
             faults.append(StoreUnavailable(f"no answer within {ANSWER_WITHIN:g} s"))
         finally:
-            for one in asking:
-                one.cancel()
-            await asyncio.gather(*asking, return_exceptions=True)
+            await ended(*asking)
         if best is None:
             raise StoreUnavailable(f"no sentinel says where the master is: {faults[0]}")
         if self._said is not None and best.epoch < self._said.epoch:

@@ -20,6 +20,7 @@ Work = Callable[[], Awaitable[Any]]
 
 FIRST_PAUSE = 0.05  # seconds
 MAX_PAUSE = 2.0
+CANCELLED_AGAIN = 0.5  # seconds
 STEADY = 10.0  # seconds of work after which the pauses begin short again
 
 restarts: Counter[str] = Counter()
@@ -30,6 +31,17 @@ def supervised(name: str, work: Work) -> "asyncio.Task[None]":
     """A task that runs `work` until it returns, however often that takes. Cancel it to end it."""
     restarts[name] += 0
     return asyncio.get_running_loop().create_task(keep(name, work), name=name)
+
+
+async def ended(*tasks: "asyncio.Task[Any]") -> None:
+    """Cancel tasks, and wait until they have ended, however they end. One that goes on is cancelled again: asyncio's
+    wait_for, by which redis-py sends, loses a cancellation that comes together with what it waits for (Python 3.11)."""
+    left = {task for task in tasks if not task.done()}
+    while left:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=CANCELLED_AGAIN)
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 class SupervisedTask:
@@ -50,8 +62,7 @@ class SupervisedTask:
         """End it, and wait until it has ended."""
         task, self._task = self._task, None
         if task is not None:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            await ended(task)
 
 
 async def keep(name: str, work: Work, clock: Callable[[], float] | None = None) -> None:

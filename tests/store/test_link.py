@@ -263,6 +263,28 @@ async def test_closing_while_connecting_leaves_no_call_waiting(mute: str) -> Non
                 await call
 
 
+async def test_closing_while_a_cancellation_is_lost_waits_for_no_timeout(
+    redis_process: RedisProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As asyncio's wait_for loses one that comes together with what it waits for."""
+    greets = asyncio.Event()
+
+    async def greet(*_: object, **__: object) -> None:
+        with contextlib.suppress(asyncio.CancelledError):
+            greets.set()
+            await asyncio.sleep(LONG)
+        await asyncio.sleep(LONG)
+
+    monkeypatch.setattr("flotilla.store.link.greet", greet)
+    link = link_to(redis_process.url, timeout=LONG)
+    call = link.call(("PING",))
+    await greets.wait()
+    closing = asyncio.ensure_future(link.close())
+    assert (await asyncio.wait((closing,), timeout=PATIENCE))[0]
+    with pytest.raises(StoreUnavailable):
+        await call
+
+
 async def test_abandoned_calls_make_no_noise(redis_process: RedisProcess, caplog: pytest.LogCaptureFixture) -> None:
     """A caller that went away, with or without an error, leaves neither a warning nor the next reply out of place."""
     link = link_to(redis_process.url, timeout=0.3)

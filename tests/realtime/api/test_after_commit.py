@@ -69,8 +69,9 @@ def _site(configured: Any) -> Iterator[None]:
 
 
 @pytest.fixture
-def lost() -> Callable[[], dict[str, int]]:
-    """What was lost since the test began, by reason."""
+def lost(monkeypatch: pytest.MonkeyPatch) -> Callable[[], dict[str, int]]:
+    """What was lost since the test began, by reason. The log has room for each, whatever the tests before had told."""
+    monkeypatch.setattr(losses, "_lines", 0)
     before = dict(losses.by_reason)
     return lambda: {reason: n - before[reason] for reason, n in losses.by_reason.items() if n > before[reason]}
 
