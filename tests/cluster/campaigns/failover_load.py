@@ -202,11 +202,11 @@ class Load:
         return answers[max(answers, key=lambda n: answers[n].at)].placed[1] if answers else 0
 
     async def present(self, within: float = 30) -> bool:
-        """Whether presence is right on every instance: exactly the clients that are there."""
-        wanted = {room: {w.client for w in self.watchers if w.channel == room} for room in self.rooms}
+        """Whether presence is right on every instance: exactly who is there, some of whom may still be coming back."""
         deadline = time.monotonic() + within
         while time.monotonic() < deadline:
             found = [await self._presence(one, room) for one in self._instances for room in self.rooms]
+            wanted = {room: {w.client for w in self.watchers if w.channel == room} for room in self.rooms}
             if found == [wanted[room] for _ in self._instances for room in self.rooms]:
                 return True
             await asyncio.sleep(0.1)
