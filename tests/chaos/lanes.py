@@ -55,6 +55,12 @@ class Lanes:
         self._longer = longer
         self._ends = 0.0
 
+    @property
+    def told(self) -> str:
+        """How many faults there were, and which there are now, for people."""
+        now = ", ".join(filter(None, self.now.values())) or "-"
+        return f"{sum(self.counts.values()):3d} faults  now: {now}"
+
     async def run(self) -> None:
         """All faults, for as long as it takes to make each often enough."""
         self._ends = self._world.log.now + self.minutes * 60

@@ -29,6 +29,7 @@ from tests.chaos.inspection import Inspection
 from tests.chaos.lanes import Lanes
 from tests.chaos.log import Health, Log, LogLine, Phase, Settled
 from tests.chaos.previous import checkout, first_of_this_release
+from tests.chaos.progress import progress
 from tests.chaos.wire import token
 from tests.chaos.world import World
 from tests.cluster.support.harness import SECRET
@@ -73,7 +74,7 @@ class Campaign:
         """All of it."""
         try:
             await self.world.start()
-            async with self._progress():
+            async with progress(self._line, self.world.watch_itself()):
                 await self.crowd.come()
                 self.crowd.publish()
                 await asyncio.sleep(WARM)
@@ -166,26 +167,12 @@ class Campaign:
             self.world.measure(number, "after")
         self.log.append(Phase(self.log.now, "end"))
 
-    @contextlib.asynccontextmanager
-    async def _progress(self) -> AsyncIterator[None]:
-        async def show() -> None:
-            while True:
-                await asyncio.sleep(5)
-                here = sum(member.here for member in self.crowd.members)
-                print(
-                    f"{self.log.now:6.0f} s  {self.log.publications:7d} published  {self.log.deliveries:8d} delivered"
-                    f"  {here:3d} here  {sum(self._lanes.counts.values()):3d} faults"
-                    f"  now: {', '.join(filter(None, self._lanes.now.values())) or '-'}",
-                    flush=True,
-                )
-
-        tasks = [asyncio.create_task(show()), asyncio.create_task(self.world.watch_itself())]
-        try:
-            yield
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+    def _line(self) -> str:
+        here = sum(member.here for member in self.crowd.members)
+        return (
+            f"{self.log.now:6.0f} s  {self.log.publications:7d} published  {self.log.deliveries:8d} delivered"
+            f"  {here:3d} here  {self._lanes.told}"
+        )
 
 
 def main() -> int:

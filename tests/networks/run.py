@@ -10,7 +10,6 @@ permitted).
 
 import argparse
 import asyncio
-import contextlib
 import random
 import shutil
 import subprocess
@@ -18,7 +17,6 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,6 +24,7 @@ from tests.chaos.checker import Violation, check
 from tests.chaos.crowd import CONFIG, Crowd
 from tests.chaos.inspection import Inspection
 from tests.chaos.log import Event, FaultBegan, FaultEnded, Health, Log, LogLine, Phase, Settled
+from tests.chaos.progress import progress
 from tests.chaos.run import RULES, WARM
 from tests.networks import report
 from tests.networks.alerts import Alerts, watched
@@ -69,7 +68,7 @@ class Campaign:
         """All of it."""
         try:
             await self.hosts.start()
-            async with self._progress():
+            async with progress(self._line, self.hosts.watch_itself()):
                 await self.crowd.come()
                 self.crowd.publish()
                 self.visitor.start()
@@ -150,26 +149,13 @@ class Campaign:
             self.hosts.measure(number, "after")
         self.log.append(Phase(self.log.now, "end"))
 
-    @contextlib.asynccontextmanager
-    async def _progress(self) -> AsyncIterator[None]:
-        async def show() -> None:
-            while True:
-                await asyncio.sleep(5)
-                here = sum(member.here for member in self.crowd.members)
-                print(
-                    f"{self.log.now:6.0f} s  {self.log.publications:7d} published  {self.log.deliveries:8d} delivered"
-                    f"  {here:3d} of {len(self.crowd.members)} here  {self.made.total():3d} faults"
-                    f"  now: {self._now or '-'}",
-                    flush=True,
-                )
-
-        tasks = [asyncio.create_task(show()), asyncio.create_task(self.hosts.watch_itself())]
-        try:
-            yield
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+    def _line(self) -> str:
+        here = sum(member.here for member in self.crowd.members)
+        return (
+            f"{self.log.now:6.0f} s  {self.log.publications:7d} published  {self.log.deliveries:8d} delivered"
+            f"  {here:3d} of {len(self.crowd.members)} here  {self.made.total():3d} faults"
+            f"  now: {self._now or '-'}"
+        )
 
 
 def _is_of_the_page(event: Event) -> bool:

@@ -12,7 +12,6 @@ Exit status: 0 no violation, 1 violations, 2 not measured (too few faults, or to
 
 import argparse
 import asyncio
-import contextlib
 import json
 import random
 import shutil
@@ -22,7 +21,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +33,7 @@ from tests.chaos.lanes import Lanes
 from tests.chaos.live import verdict
 from tests.chaos.live.tabs import NodeTabs, PageTabs, Screen, Tab, TabLink, Tabs, channel_of
 from tests.chaos.log import Log
+from tests.chaos.progress import progress
 from tests.chaos.wire import token
 from tests.chaos.world import Way, World
 from tests.cluster.support.cardapp.places import BOARDS
@@ -157,7 +157,7 @@ class LiveCampaign:
         try:
             await asyncio.to_thread(self.postgres.start)
             await self.world.start()
-            async with self._where(self.screen) as driver, self._progress():
+            async with self._where(self.screen) as driver, progress(self._line):
                 await self._come(driver)
                 await self.lanes.run()
                 await self._settle()
@@ -219,21 +219,8 @@ class LiveCampaign:
         self.lanes.calm.set()
         self._waits.append(waited)
 
-    @contextlib.asynccontextmanager
-    async def _progress(self) -> AsyncIterator[None]:
-        async def show() -> None:
-            while True:
-                await asyncio.sleep(5)
-                now = ", ".join(filter(None, self.lanes.now.values())) or "-"
-                shown, faults = len(self.screen.shown), sum(self.lanes.counts.values())
-                print(f"{self.log.now:6.0f} s  {shown:7d} shown  {faults:3d} faults  now: {now}", flush=True)
-
-        task = asyncio.create_task(show())
-        try:
-            yield
-        finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+    def _line(self) -> str:
+        return f"{self.log.now:6.0f} s  {len(self.screen.shown):7d} shown  {self.lanes.told}"
 
     # ---- the end
 
