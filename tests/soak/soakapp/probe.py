@@ -37,6 +37,9 @@ def _library() -> ctypes.CDLL | None:
 
 
 _sqlite = _library()
+_libc = ctypes.CDLL(None)
+_libc.open_memstream.restype = ctypes.c_void_p
+_libc.fclose.argtypes = _libc.free.argtypes = [ctypes.c_void_p]
 _allocator: Any = ctypes.pythonapi._PyObject_DebugMallocStats
 _allocator.argtypes = [ctypes.c_void_p]
 ARENAS = re.compile(r"^\d+ arenas \* \d+ bytes/arena +=\s+([\d,]+)$", re.MULTILINE)
@@ -86,17 +89,14 @@ def _figures(loop: asyncio.AbstractEventLoop) -> dict[str, Any]:
 
 def _objects() -> dict[str, int]:
     """Bytes that Python's own allocator has from the system, and those of them that objects have. The rest is room."""
-    libc = ctypes.CDLL(None)
-    libc.open_memstream.restype = ctypes.c_void_p
-    libc.fclose.argtypes = libc.free.argtypes = [ctypes.c_void_p]
     text, size = ctypes.c_void_p(), ctypes.c_size_t()
-    stream = libc.open_memstream(ctypes.byref(text), ctypes.byref(size))
+    stream = _libc.open_memstream(ctypes.byref(text), ctypes.byref(size))
     try:
         _allocator(stream)
     finally:
-        libc.fclose(stream)
+        _libc.fclose(stream)
     said = ctypes.string_at(text.value or 0, size.value).decode()
-    libc.free(text)
+    _libc.free(text)
     found = {name: pattern.search(said) for name, pattern in (("arenas", ARENAS), ("objects", GIVEN))}
     return {name: int(known[1].replace(",", "")) if known else 0 for name, known in found.items()}
 
